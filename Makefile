@@ -1,0 +1,35 @@
+# make demo    sets everything up, then runs the whole way on built-in videos
+# make test    the same set-up plus the test extra, then the tests
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test lint bench clean
+
+$(VENV)/.made:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "fedn_jax needs Python 3.11 or newer; say which: make PYTHON=python3.12"; exit 2; }
+	@$(PYTHON) -m venv $(VENV) || \
+		{ echo "no virtual environment could be made; on Debian and Ubuntu: apt install python3-venv"; exit 2; }
+	@touch $@
+
+$(VENV)/.installed: $(VENV)/.made pyproject.toml setup.py
+	@echo "installing (about a minute and 1.4 GB)"
+	@$(BIN)/python -m pip install --quiet --editable .
+	@touch $@
+
+$(VENV)/.tested: $(VENV)/.installed
+	@$(BIN)/python -m pip install --quiet --editable '.[test]'
+	@touch $@
+
+demo: $(VENV)/.installed
+	@$(BIN)/fedn demo --out demo
+
+test: $(VENV)/.tested
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/python -m pytest
+
+clean:
+	rm -rf $(VENV) demo build *.egg-info

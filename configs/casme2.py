@@ -1,0 +1,34 @@
+"""CAS(ME)^2, FEDN's values (section 4.2); rows are those of the paper's Tables 2 to 4.
+
+    fedn train --config configs/casme2.py --data DIR --out RUN
+    fedn train --config configs/casme2.py:table4/coupled --data DIR --out RUN
+
+Expected result: not run (the data set is licensed). The paper reports spotting F1 51.1 and detection mAP 51.6e-3 with
+annotated labels (Table 2).
+"""
+
+from fedn_jax import config as fedn_config
+
+ROWS = {
+    "table2/spotting_only": {"data.recognition": False},
+    "table3/i3d": {"model.segment_fusion": "none"},
+    "table3/no_segment_attention": {"model.segment_fusion": "mean"},
+    "table3/no_window_attention": {"model.window_attention": "none"},
+    "table3/no_attention": {"model.segment_fusion": "mean", "model.window_attention": "none"},
+    "table4/confidence": {"model.scoring": "confidence"},
+    "table4/coupled": {"model.head": "coupled"},
+    "table4/iou": {"loss.interval": "iou"},
+    "table4/giou": {"loss.interval": "giou"},
+}
+
+
+def get_config(row: str = ""):
+    """The configuration of one row.
+
+    Args:
+      row: key of ``ROWS``; "" for FEDN itself.
+
+    Returns:
+      A locked ConfigDict.
+    """
+    return fedn_config.with_row(fedn_config.default(), ROWS, row)

@@ -1,0 +1,25 @@
+"""CAS(ME)^3 part A, FEDN's values; expressions are longer, so the levels reach further (LGSNet's values).
+
+    fedn train --config configs/casme3.py --data DIR --out RUN
+
+Expected result: not run (the data set is licensed). The paper reports spotting F1 35.0 and detection mAP 5.4e-3
+(Table 2). A quarter of the expressions are longer than a window and cannot be found whole.
+"""
+
+from fedn_jax import config as fedn_config
+
+ROWS = {"table2/spotting_only": {"data.recognition": False}}
+
+
+def get_config(row: str = ""):
+    """The configuration of one row.
+
+    Args:
+      row: key of ``ROWS``; "" for FEDN itself.
+
+    Returns:
+      A locked ConfigDict.
+    """
+    config = fedn_config.default()
+    config.anchors.reaches = [[0, 16], [8, 32], [12, 64], [32, 128]]
+    return fedn_config.with_row(config, ROWS, row)

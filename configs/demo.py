@@ -1,0 +1,33 @@
+"""The built-in data set on a laptop: FEDN with narrow layers.
+
+    fedn demo --out demo
+
+Expected result: see README.md, "What the demo shows".
+"""
+
+from fedn_jax import config as fedn_config
+
+ROWS = {
+    "shuffled": {"data.shuffle_labels": True},
+}
+
+
+def get_config(row: str = ""):
+    """The configuration of one row.
+
+    Args:
+      row: key of ``ROWS``; "" for the demo itself.
+
+    Returns:
+      A locked ConfigDict.
+    """
+    config = fedn_config.default()
+    config.data.standardize = "video"
+    config.model.width = 96
+    config.model.head_width = 64
+    config.model.heads = 4
+    config.model.groups = 8
+    config.train.epochs = 20
+    config.train.batch_size = 32
+    config.train.learning_rate = 1e-3
+    return fedn_config.with_row(config, ROWS, row)

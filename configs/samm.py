@@ -1,0 +1,24 @@
+"""SAMM Long Videos, resampled to 30 frames per second; spotting only: the release has no emotions.
+
+    fedn train --config configs/samm.py --data DIR --out RUN
+
+Expected result: not run (the data set is licensed, and FEDN does not report it).
+"""
+
+from fedn_jax import config as fedn_config
+
+ROWS = {"micro": {"data.kind": "micro"}, "all": {"data.kind": "all"}}
+
+
+def get_config(row: str = ""):
+    """The configuration of one row.
+
+    Args:
+      row: key of ``ROWS``; "" for macro-expressions.
+
+    Returns:
+      A locked ConfigDict.
+    """
+    config = fedn_config.default()
+    config.data.recognition = False
+    return fedn_config.with_row(config, ROWS, row)

@@ -1,0 +1,228 @@
+"""Faces to vectors: a frozen ResNet18 over the aligned frames of one video."""
+
+import functools
+import hashlib
+import json
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fedn_jax.checks import UserError
+from fedn_jax.types import Tree
+
+NAMES = {"slim": Path(__file__).parent / "assets" / "slim_resnet18.safetensors"}
+_FORMAT = "fedn_jax.resnet18"  # entry of the file's metadata that says what it is
+_NEEDED = ("widths", "mean", "std", "size")
+
+
+class Backbone(NamedTuple):
+    """A feature extractor: weights and what must be done to an image before them."""
+
+    params: Tree  # of models.resnet.ResNet18(widths), batch normalisation folded, float32
+    widths: tuple[int, ...]  # channels of the four stages; the last is D
+    mean: tuple[float, ...]  # of R, G, B, in [0, 1]; subtracted
+    std: tuple[float, ...]  # of R, G, B; divided by
+    size: int  # side of the face image in pixels that the weights were trained with
+    sha: str  # sha256 over weights and settings: what a stored embedding depends on
+    description: str  # for people: name, origin
+
+
+def flatten(params: Tree) -> dict[str, np.ndarray]:
+    """Names the leaves of a weights tree.
+
+    Args:
+      params: nested dicts of arrays.
+
+    Returns:
+      "stem.conv.kernel" -> array, and so on.
+    """
+    flat: dict[str, np.ndarray] = {}
+    for name, child in params.items():
+        if hasattr(child, "items"):
+            flat |= {f"{name}.{rest}": leaf for rest, leaf in flatten(child).items()}
+        else:
+            flat[name] = np.asarray(child)
+    return flat
+
+
+def save_backbone(
+    path: str | Path, params: Tree, widths: tuple[int, ...], mean: tuple[float, ...], std: tuple[float, ...],
+    size: int, provenance: dict[str, str], dtype: str = "float16",
+) -> None:
+    """Writes a backbone file: safetensors, with the settings as metadata.
+
+    Args:
+      path: the file.
+      params: weights of ``ResNet18(widths)``, folded.
+      widths: channels of the four stages.
+      mean: of R, G, B, in [0, 1].
+      std: of R, G, B.
+      size: side of the face image in pixels.
+      provenance: where the weights come from; text by name.
+      dtype: of the stored weights.
+    """
+    from safetensors.numpy import save_file
+
+    settings = {"widths": widths, "mean": mean, "std": std, "size": size}
+    metadata = {"format": _FORMAT, **{name: json.dumps(value) for name, value in settings.items()}, **provenance}
+    tensors = {name: np.ascontiguousarray(leaf.astype(dtype)) for name, leaf in flatten(params).items()}
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    save_file(tensors, str(path), metadata=metadata)
+
+
+def load_backbone(name: str | Path) -> Backbone:
+    """Loads a feature extractor.
+
+    Args:
+      name: a name of ``NAMES``, a backbone file, or "random" / "random:<seed>" for an untrained slim network
+        (tests, and a baseline; its description says so).
+
+    Returns:
+      The backbone.
+
+    Raises:
+      UserError: no such name or file, or a file that is not a backbone.
+    """
+    match = re.fullmatch(r"random(?::(\d+))?", str(name))
+    if match:
+        return _random(int(match[1] or 0))
+    path = NAMES.get(str(name), Path(name))
+    if not path.is_file():
+        raise UserError(f"backbone {name}: no such file or name; give a .safetensors file or one of {', '.join(NAMES)}")
+    tensors, metadata = _read(path)
+    try:
+        widths, mean, std, size = (json.loads(metadata[entry]) for entry in _NEEDED)
+    except (KeyError, ValueError) as error:
+        raise UserError(f"backbone {path}: metadata has no usable {error}; write it with save_backbone") from None
+    params = _unflatten(tensors)
+    _check(path, params, tuple(widths))
+    origin = metadata.get("description", path.name)
+    return _backbone(params, tuple(widths), tuple(mean), tuple(std), int(size), f"{origin}")
+
+
+def embed(frames: Iterable[np.ndarray], backbone: Backbone, batch_size: int = 32) -> np.ndarray:
+    """Embeds the aligned faces of a video, in batches of one fixed shape.
+
+    Args:
+      frames: T images [size, size, 3] uint8 RGB, all of one size.
+      backbone: the feature extractor.
+      batch_size: images per step.
+
+    Returns:
+      [T, D] float16.
+    """
+    run, batches, pending = _compiled(backbone.widths), [], None
+    mean, std = (np.asarray(value, np.float32) for value in (backbone.mean, backbone.std))
+    for batch, count in _batches(frames, batch_size):
+        result = run(backbone.params, batch, mean, std)  # runs while the next batch is being read
+        if pending is not None:
+            batches.append(np.asarray(pending[0])[: pending[1]])
+        pending = result, count
+    if pending is not None:
+        batches.append(np.asarray(pending[0])[: pending[1]])
+    return np.concatenate(batches) if batches else np.zeros((0, backbone.widths[-1]), np.float16)
+
+
+def _batches(frames: Iterable[np.ndarray], batch_size: int):
+    """Yields ([batch_size, size, size, 3] uint8, number of real images); the last batch is padded with zeros."""
+    batch, count = None, 0
+    for image in frames:
+        if count == 0:
+            batch = np.zeros((batch_size, *image.shape), np.uint8)  # a new one: the last may still be in use
+        batch[count] = image
+        count += 1
+        if count == batch_size:
+            yield batch, count
+            count = 0
+    if count:
+        yield batch, count
+
+
+@functools.cache
+def _compiled(widths: tuple[int, ...]):
+    """(params, images [B, H, W, 3] uint8, mean [3], std [3]) -> [B, D] float16, compiled once per shape."""
+    import jax
+    import jax.numpy as jnp
+
+    from fedn_jax.models.resnet import ResNet18
+
+    model = ResNet18(widths)
+
+    def run(params, images, mean, std):
+        return model.apply({"params": params}, (images.astype(jnp.float32) / 255 - mean) / std).astype(jnp.float16)
+
+    return jax.jit(run)
+
+
+def _backbone(params: Tree, widths, mean, std, size: int, description: str) -> Backbone:
+    digest = hashlib.sha256(json.dumps([widths, mean, std, size]).encode())
+    for name, leaf in sorted(flatten(params).items()):
+        digest.update(name.encode() + leaf.astype(np.float32).tobytes())
+    return Backbone(params, widths, mean, std, size, digest.hexdigest(), description)
+
+
+def _random(seed: int) -> Backbone:
+    from fedn_jax.models.resnet import SLIM
+
+    rng = np.random.default_rng(seed)
+    tensors = {}
+    for name, shape in sorted(_shapes(SLIM).items()):
+        deviation = np.sqrt(2 / np.prod(shape[:-1])) if name.endswith("kernel") else 0.0
+        tensors[name] = rng.normal(0, deviation, shape).astype(np.float32)
+    text = f"UNTRAINED slim ResNet18, random weights, seed {seed}"
+    return _backbone(_unflatten(tensors), SLIM, (0.5,) * 3, (0.25,) * 3, 112, text)
+
+
+def _read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(str(path), framework="numpy") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name).astype(np.float32) for name in file.keys()}
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"backbone {path}: not a safetensors file ({error}); expected one of save_backbone") from None
+    if metadata.get("format") != _FORMAT:
+        raise UserError(f"backbone {path}: not a backbone of this project; convert the weights with save_backbone")
+    return tensors, metadata
+
+
+def _unflatten(tensors: dict[str, np.ndarray]) -> dict[str, Any]:
+    tree: dict[str, Any] = {}
+    for name, leaf in tensors.items():
+        *parents, last = name.split(".")
+        node = tree
+        for parent in parents:
+            node = node.setdefault(parent, {})
+        node[last] = leaf
+    return tree
+
+
+def _check(path: Path, params: Tree, widths: tuple[int, ...]) -> None:
+    """Compares names and shapes with those of the network."""
+    wanted = _shapes(widths)
+    got = {name: leaf.shape for name, leaf in flatten(params).items()}
+    wrong = sorted(name for name in wanted.keys() | got.keys() if wanted.get(name) != got.get(name))
+    if wrong:
+        name = wrong[0]
+        raise UserError(
+            f"backbone {path}: {len(wrong)} weight(s) do not fit widths {list(widths)}; first {name}: "
+            f"expected {wanted.get(name, 'none')}, got {got.get(name, 'none')}"
+        )
+    if not all(np.isfinite(leaf).all() for leaf in flatten(params).values()):
+        raise UserError(f"backbone {path}: holds NaN or infinity; write the file again")
+
+
+def _shapes(widths: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
+    """Name -> shape of the weights of the network."""
+    import jax
+
+    from fedn_jax.models.resnet import ResNet18
+
+    images = jax.ShapeDtypeStruct((1, 32, 32, 3), np.float32)
+    tree = jax.eval_shape(ResNet18(widths).init, jax.random.key(0), images)["params"]
+    flat = jax.tree_util.tree_flatten_with_path(tree)[0]
+    return {".".join(key.key for key in path): leaf.shape for path, leaf in flat}

@@ -1,0 +1,135 @@
+"""Candidate intervals of a window: where they lie, what they should become, and what the network makes of them.
+
+A pyramid level of stride t has positions with centres ``t (i + 1/2)``. Each position has one anchor-free interval,
+given by its distances to both ends, and one interval per anchor width, given relative to the anchor (FEDN section 3,
+Head; encoding of its reference [24]). Slot 0 of the interval axis A is the anchor-free one.
+"""
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+
+from fedn_jax import checks, intervals
+from fedn_jax.checks import UserError
+from fedn_jax.types import Array, Events, Targets
+
+MAX_LOG_WIDTH = 4.0  # widths change by at most e^4: exp stays finite whatever the network says
+
+
+class Grid(NamedTuple):
+    """The positions of all pyramid levels of a window, in one list (NumPy)."""
+
+    centre: np.ndarray  # [L] float32, frames from the window's start
+    stride: np.ndarray  # [L] float32, frames between positions of the level
+    reach: np.ndarray  # [L, 2] float32, frames: longer side of the expressions that the level's free interval takes
+    width: np.ndarray  # [L, A - 1] float32, anchor widths in frames
+
+
+def make_grid(window_frames: int, strides: list[int], widths: list[float], reaches: list[list[float]]) -> Grid:
+    """Lays out the positions of every level.
+
+    Args:
+      window_frames: frames that a window owns.
+      strides: frames between positions, one entry per level.
+      widths: anchor widths in units of the level's stride.
+      reaches: [low, high) of the longer side of an expression, in frames, one pair per level.
+
+    Returns:
+      The grid, L = sum over levels of window_frames / stride.
+
+    Raises:
+      UserError: a stride does not divide the window, or the reaches do not fit the levels.
+    """
+    if len(reaches) != len(strides):
+        raise UserError(f"anchors.reaches needs one [low, high] per level ({len(strides)}); got {len(reaches)}")
+    for stride in strides:
+        if window_frames % stride:
+            raise UserError(f"a level's stride must divide the window's {window_frames} frames; got {stride}")
+    counts = [window_frames // stride for stride in strides]
+    stride = np.repeat(np.array(strides, np.float32), counts)
+    index = np.concatenate([np.arange(count) for count in counts])
+    return Grid(
+        centre=(stride * (index + 0.5)).astype(np.float32),
+        stride=stride,
+        reach=np.repeat(np.array(reaches, np.float32), counts, axis=0),
+        width=(stride[:, None] * np.array(widths, np.float32)).astype(np.float32),
+    )
+
+
+def decode(raw: Array, grid: Grid, free: Array) -> Array:
+    """Network outputs -> intervals.
+
+    Args:
+      raw: [..., L, A - 1, 2] float, (centre shift in anchor widths, log width change) of each anchor.
+      grid: the L positions.
+      free: [..., L, 2] float, non-negative distances (to the onset, to the offset) in strides.
+
+    Returns:
+      [..., L, A, 2] float, frames of the window, [onset, offset); slot 0 is the anchor-free interval.
+    """
+    checks.shape("raw", raw[..., 0, 0, 0:1], (*raw.shape[:-3], 1))
+    centre = raw[..., 0] * grid.width + grid.centre[:, None]  # [..., L, A - 1]
+    half = jnp.exp(jnp.clip(raw[..., 1], -MAX_LOG_WIDTH, MAX_LOG_WIDTH)) * grid.width / 2
+    anchored = jnp.stack([centre - half, centre + half], -1)  # [..., L, A - 1, 2]
+    reach = free * grid.stride[:, None]
+    unanchored = jnp.stack([grid.centre - reach[..., 0], grid.centre + reach[..., 1]], -1)  # [..., L, 2]
+    return jnp.concatenate([unanchored[..., None, :], anchored], -2)
+
+
+def encode(interval: Array, grid: Grid) -> tuple[Array, Array]:
+    """The inverse of ``decode``: the outputs that would give these intervals.
+
+    Args:
+      interval: [..., L, A, 2] float, frames of the window; slot 0 is the anchor-free interval.
+      grid: the L positions.
+
+    Returns:
+      (raw [..., L, A - 1, 2], free [..., L, 2]) as in ``decode``.
+    """
+    free, anchored = interval[..., 0, :], interval[..., 1:, :]
+    centre, width = anchored.mean(-1), intervals.length(anchored)
+    raw = jnp.stack([(centre - grid.centre[:, None]) / grid.width, jnp.log(width / grid.width)], -1)
+    sides = jnp.stack([grid.centre - free[..., 0], free[..., 1] - grid.centre], -1)
+    return raw, sides / grid.stride[:, None]
+
+
+def assign(events: Events, grid: Grid, num_classes: int, positive_iou: float, negative_iou: float) -> Targets:
+    """Matches the candidates of one window to its expressions.
+
+    An anchor takes the expression of highest IoU (the first of equals): positive above ``positive_iou``, negative
+    below ``negative_iou``, ignored between. A free interval is positive if its position lies inside an expression
+    whose longer side is within the level's reach; of several, the shortest; it is never ignored.
+
+    Args:
+      events: [E] expressions of one window, frames relative to its start, clipped to it.
+      grid: the L positions.
+      num_classes: C.
+      positive_iou: an anchor above it is positive.
+      negative_iou: an anchor below it is negative.
+
+    Returns:
+      Targets of the window.
+    """
+    anchor = jnp.stack([grid.centre[:, None] - grid.width / 2, grid.centre[:, None] + grid.width / 2], -1)
+    overlap = intervals.iou(anchor[:, :, None], events.interval) * events.valid  # [L, A - 1, E]
+    best, best_iou = overlap.argmax(-1), overlap.max(-1)  # [L, A - 1]
+
+    before = grid.centre[:, None] - events.interval[:, 0]  # [L, E]
+    after = events.interval[:, 1] - grid.centre[:, None]
+    longer = jnp.maximum(before, after)
+    fits = (before >= 0) & (after > 0) & (grid.reach[:, :1] <= longer) & (longer < grid.reach[:, 1:]) & events.valid
+    shortest = jnp.where(fits, intervals.length(events.interval), jnp.inf).argmin(-1)  # [L]
+
+    chosen = jnp.concatenate([shortest[:, None], best], -1)  # [L, A]
+    positive = jnp.concatenate([fits.any(-1)[:, None], best_iou > positive_iou], -1)
+    counted = positive | jnp.concatenate([jnp.ones_like(fits[:, :1]), best_iou < negative_iou], -1)
+    label = (events.emotion[chosen][..., None] == jnp.arange(num_classes)) & positive[..., None]
+    hit = ((chosen[..., None] == jnp.arange(events.valid.shape[0])) & positive[..., None]).any((0, 1))  # [E]
+    return Targets(
+        interval=events.interval[chosen],
+        label=label.astype(jnp.float32),
+        positive=positive,
+        counted=counted,
+        missed=(events.valid & ~hit).sum().astype(jnp.int32),
+    )

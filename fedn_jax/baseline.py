@@ -1,0 +1,163 @@
+"""A referee: spots expressions where the face moves most, without learning anything.
+
+A network that does not beat it has learned nothing about expressions. It is given a fair chance: its settings and its
+score threshold are tuned on the training videos of each fold. It cannot recognise: its emotion is the most frequent
+one of the training videos.
+"""
+
+import itertools
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from fedn_jax import checks, metrics
+from fedn_jax.types import Array, Detections, Events
+
+MIN_SECONDS = 0.5  # shortest detection: macro-expressions last longer than this (MEGC 2019)
+
+
+class Setting(NamedTuple):
+    """What is tuned beside the threshold."""
+
+    smoothing: float  # seconds, width of the moving average
+    fraction: float  # an interval lasts while the signal exceeds this share of its peak
+
+
+DEFAULT = Setting(0.5, 0.5)
+# An expression moves at its onset and its offset, and rests at its apex: the wide averages join the two.
+GRID = tuple(Setting(*values) for values in itertools.product((0.25, 0.5, 1.0, 2.0), (0.3, 0.5, 0.7)))
+
+
+def normalise(motion: Array, valid: Array, width: int) -> np.ndarray:
+    """Motion as a smooth signal in robust standard deviations above the video's median.
+
+    Args:
+      motion: [R] float, mean absolute difference of consecutive aligned faces, grey levels.
+      valid: [R] bool, False where there is no face; such rows are interpolated.
+      width: rows that the moving average spans.
+
+    Returns:
+      [R] float64; zeros if nothing moves or no row is valid.
+    """
+    rows, good = np.arange(len(motion)), np.flatnonzero(valid)
+    if not good.size:
+        return np.zeros(len(motion))
+    signal = np.interp(rows, good, np.asarray(motion, np.float64)[good])
+    kernel = np.ones(int(np.clip(width, 1, len(signal))))
+    signal = np.convolve(signal, kernel, "same") / np.convolve(np.ones_like(signal), kernel, "same")
+    signal -= np.median(signal)
+    spread = 1.4826 * np.median(abs(signal))  # the standard deviation, were the motion Gaussian
+    spread = spread if spread > 1e-9 else signal.std()
+    return signal / spread if spread > 1e-9 else np.zeros(len(motion))
+
+
+def detect(motion: Array, valid: Array, fps: float, setting: Setting = DEFAULT) -> Detections:
+    """Candidates of one video: the surroundings of each peak of the motion, best first.
+
+    A peak inside the interval of a higher one belongs to it. Nothing is thresholded.
+
+    Args:
+      motion: [R] float, mean absolute difference of consecutive aligned faces, grey levels.
+      valid: [R] bool, False where there is no face.
+      fps: rows per second.
+      setting: smoothing and fraction.
+
+    Returns:
+      [N] detections, N as many as there are: interval in rows, score the height of the peak in robust standard
+      deviations, emotion 0, all valid.
+    """
+    from scipy.signal import find_peaks
+
+    checks.shape("valid", valid, np.shape(motion))
+    signal = normalise(motion, valid, round(setting.smoothing * fps))
+    walled = np.pad(signal, 1, constant_values=signal.min(initial=0) - 1)  # so that a peak may lie at an end
+    peaks = find_peaks(walled)[0] - 1
+    peaks = peaks[signal[peaks] > 0]
+    found: list[tuple[float, float]] = []
+    scores: list[float] = []
+    for peak in peaks[np.argsort(-signal[peaks], kind="stable")]:
+        if any(onset <= peak < offset for onset, offset in found):
+            continue
+        low = np.flatnonzero(signal < setting.fraction * signal[peak])
+        place = np.searchsorted(low, peak)
+        onset = low[place - 1] + 1 if place else 0
+        offset = low[place] if place < len(low) else len(signal)
+        missing = max(MIN_SECONDS * fps - (offset - onset), 0)
+        found.append((max(onset - missing / 2, 0), min(offset + missing / 2, len(signal))))
+        scores.append(signal[peak])
+    count = len(found)
+    interval = np.array(found, np.float32).reshape(count, 2)
+    return Detections(interval, np.array(scores, np.float32), np.zeros(count, np.int32), np.ones(count, bool))
+
+
+def run(
+    motions: Sequence[Array],
+    valids: Sequence[Array],
+    fps: Sequence[float],
+    events: Sequence[Events],
+    trains: Sequence[Sequence[int]],
+    tests: Sequence[Sequence[int]],
+    num_classes: int,
+    frames_per_row: int = 1,
+    iou_threshold: float = 0.5,
+) -> tuple[list[Detections], np.ndarray]:
+    """Cross-validation: each fold tunes on its training videos and detects in its test videos.
+
+    Args:
+      motions: V times [R] float, grey levels.
+      valids: V times [R] bool.
+      fps: V numbers, rows per second.
+      events: V times [E] expressions, frames.
+      trains: K lists of training videos.
+      tests: K lists of test videos; no video is in two.
+      num_classes: C.
+      frames_per_row: frames that one row stands for.
+      iou_threshold: lowest IoU of a match.
+
+    Returns:
+      (V detections, frames, not thresholded; [V] float64 score threshold of each video's fold). A video outside all
+      test lists has no detections.
+
+    Raises:
+      ValueError: a fold tests a video that it trains on, or the lists differ in length.
+    """
+    if not len(motions) == len(valids) == len(fps) == len(events):
+        raise ValueError(f"needs one entry per video; got {len(motions)}, {len(valids)}, {len(fps)}, {len(events)}")
+    candidates = [[detect(*video, setting) for video in zip(motions, valids, fps, strict=True)] for setting in GRID]
+    candidates = [[one._replace(interval=one.interval * frames_per_row) for one in row] for row in candidates]
+    videos = len(motions)
+    every = metrics.pad([one for row in candidates for one in row])  # together, so that all have one size
+    padded = [Detections(*(x[i * videos : (i + 1) * videos] for x in every)) for i in range(len(GRID))]
+    truth = metrics.pad(list(events))
+    truth = Events(*(x[:videos] for x in truth))
+    found = [one._replace(**{name: getattr(one, name)[:0] for name in one._fields}) for one in candidates[0]]
+    thresholds = np.zeros(videos)
+    for train, test in zip(trains, tests, strict=True):
+        if set(train) & set(test):
+            raise ValueError(f"a fold must not test what it trains on; got videos {sorted(set(train) & set(test))}")
+        best, threshold = _tune(padded, truth, train, iou_threshold)
+        emotion = np.concatenate([events[video].emotion[events[video].valid] for video in train] or [[]])
+        usual = np.bincount(emotion.astype(np.int64), minlength=num_classes).argmax()
+        for video in test:
+            one = candidates[best][video]
+            found[video] = one._replace(emotion=np.full_like(one.emotion, usual))
+            thresholds[video] = threshold
+    return found, thresholds
+
+
+def _tune(
+    candidates: Sequence[Detections], truth: Events, train: Sequence[int], iou_threshold: float
+) -> tuple[int, float]:
+    """(index of the setting, threshold) of highest pooled F1 on the training videos; of equals the first setting."""
+    mask = np.zeros((len(truth.valid), 1), bool)
+    mask[list(train)] = True
+    truth = truth._replace(valid=truth.valid & mask)
+    results = []
+    for detections in candidates:
+        detections = detections._replace(valid=detections.valid & mask)
+        threshold = metrics.best_threshold(detections, truth, iou_threshold)
+        counts = metrics.spotting(metrics.above(detections, threshold), truth, iou_threshold)
+        results.append((metrics.f1(counts), threshold))
+    best = max(range(len(results)), key=lambda i: results[i][0])
+    return best, results[best][1]

@@ -1,0 +1,215 @@
+"""The command ``fedn``: wiring, printing, exit codes. Everything heavy is imported inside the commands."""
+
+import argparse
+import functools
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from data_prep import cli as prepare
+from fedn_jax.checks import UserError
+from fedn_jax.types import Config
+
+EXIT_USER = 2
+DEMO_CONFIG = Path(__file__).resolve().parents[1] / "configs" / "demo.py"
+OVERRIDES = "--config.KEY=VALUE changes one option, e.g. --config.train.epochs=3"
+
+
+def load_config(spec: str, overrides: Sequence[str]) -> Config:
+    """Reads a configuration file and applies overrides.
+
+    Args:
+      spec: "FILE" or "FILE:row".
+      overrides: "--config.section.key=value" each.
+
+    Returns:
+      A locked ConfigDict.
+
+    Raises:
+      UserError: no such file, row or key, or a value of the wrong type.
+    """
+    from absl import flags
+    from ml_collections import config_flags
+
+    path = spec.split(":", 1)[0]
+    if not Path(path).is_file():
+        raise UserError(f"--config {path}: no such file; expected a file with get_config(row), as those in configs/")
+    values = flags.FlagValues()
+    config_flags.DEFINE_config_file("config", flag_values=values)
+    for text in overrides:
+        if not text.startswith("--config.") or "=" not in text:
+            raise UserError(f"unknown argument {text}; {OVERRIDES}")
+    try:
+        values(["fedn", f"--config={spec}", *overrides])
+        return values.config
+    except UserError:
+        raise
+    except (flags.Error, AttributeError, KeyError, TypeError, ValueError) as error:
+        reason = " ".join(str(error).strip("'\"").split())
+        raise UserError(f"--config {spec} {' '.join(overrides)}: {reason}") from error
+
+
+def progress() -> Any:
+    """Progress bars: on a terminal they move, in a log they say now and then how far it is.
+
+    Returns:
+      tqdm with settings.
+    """
+    from tqdm import tqdm
+
+    return functools.partial(tqdm, mininterval=0.2 if sys.stderr.isatty() else 10, dynamic_ncols=True)
+
+
+def _load_data(directory: Path) -> Any:
+    from fedn_jax import data
+
+    return data.load(directory)
+
+
+def train(args: argparse.Namespace, overrides: Sequence[str]) -> None:
+    """``fedn train``: all folds at once; started again, it goes on.
+
+    Args:
+      args: config, data, out.
+      overrides: options for the configuration.
+    """
+    from fedn_jax import pipeline
+
+    config = load_config(args.config, overrides)
+    pipeline.fit(args.out, config, _load_data(args.data), progress())
+    print(f"trained: {args.out}; next: fedn evaluate {args.out} --data {args.data}")
+
+
+def evaluate(args: argparse.Namespace) -> None:
+    """``fedn evaluate``: numbers and a page.
+
+    Args:
+      args: run, data.
+    """
+    from data_prep import frames
+    from fedn_jax import pipeline, report, schema
+
+    dataset = _load_data(args.data)
+    results = pipeline.evaluate(args.run, dataset, progress())
+
+    def thumbnail(subject: str, video: str, indices: list[int]) -> Any:
+        path = args.data / "previews" / f"{schema.file_name(subject, video)}.mp4"
+        return frames.pick(path, indices) if path.exists() else None
+
+    page = pipeline.write_report(args.run, results, dataset, thumbnail)
+    print(report.table(results.metrics, results.metrics["baseline"]))
+    print(f"\nnumbers: {args.run / 'metrics.json'}\npage:    {page}\nfound:   {args.run / 'detections.csv'}")
+
+
+def demo(args: argparse.Namespace, overrides: Sequence[str]) -> None:
+    """``fedn demo``: the whole way on built-in videos; what is done already is kept.
+
+    Args:
+      args: out, subjects, videos, seconds, seed, workers, config.
+      overrides: options for the configuration.
+    """
+    from fedn_jax import synthetic
+
+    load_config(args.config, overrides)  # a mistake in the options shows before the work begins
+    out = args.out
+
+    def say(step: int, text: str) -> None:
+        print(f"[{step}/4] {text}", flush=True)
+
+    say(1, "drawing videos of faces with known expressions")
+    synthetic.write(out / "source", args.subjects, args.videos, args.seconds, seed=args.seed, workers=args.workers)
+    say(2, "preparing: decode, align, embed, write shards")
+    source = out / "source"
+    command = ["prepare", "folder", "--videos", source / "videos", "--annotations", source / "annotations.csv"]
+    command += ["--classes", ",".join(synthetic.CLASSES), "--out", out / "data"]
+    if args.workers:
+        command += ["--workers", args.workers]
+    prepare.run(make_parser().parse_args([str(word) for word in command]))
+    say(3, "training every leave-one-subject-out fold, in one program")
+    train(argparse.Namespace(config=args.config, data=out / "data", out=out / "run"), overrides)
+    say(4, "evaluating on the subjects that each fold has not seen")
+    evaluate(argparse.Namespace(run=out / "run", data=out / "data"))
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The command line.
+
+    Returns:
+      The parser of ``fedn``.
+    """
+    parser = argparse.ArgumentParser(prog="fedn", description="Facial expression detection in long videos.")
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+
+    one = commands.add_parser("demo", help="the whole way on built-in videos", epilog=OVERRIDES)
+    one.add_argument("--out", type=Path, default=Path("demo"), help="directory for everything (default: demo)")
+    one.add_argument("--subjects", type=int, default=8, help="faces to draw (default: 8)")
+    one.add_argument("--videos", type=int, default=2, help="videos per face (default: 2)")
+    one.add_argument("--seconds", type=float, default=20.0, help="length of a video (default: 20)")
+    one.add_argument("--seed", type=int, default=0, help="of the videos (default: 0)")
+    one.add_argument("--workers", type=int, default=None, help="processes (default: one per core)")
+    one.add_argument("--config", default=str(DEMO_CONFIG), help="FILE[:row] (default: configs/demo.py)")
+
+    prepare.add_arguments(commands)
+
+    one = commands.add_parser("train", help="train all folds; goes on where it was stopped", epilog=OVERRIDES)
+    one.add_argument("--config", required=True, help="FILE[:row], e.g. configs/casme2.py:table4/coupled")
+    one.add_argument("--data", type=Path, required=True, help="directory made by `fedn prepare`")
+    one.add_argument("--out", type=Path, required=True, help="directory of the run")
+
+    one = commands.add_parser("evaluate", help="numbers, tables and a page of a run")
+    one.add_argument("run", type=Path, help="directory made by `fedn train`")
+    one.add_argument("--data", type=Path, required=True, help="directory made by `fedn prepare`")
+    return parser
+
+
+def run(argv: Sequence[str]) -> None:
+    """Runs one command.
+
+    Args:
+      argv: the arguments, without the program's name.
+
+    Raises:
+      UserError: input or options that cannot be used.
+    """
+    args, rest = make_parser().parse_known_args(list(argv))
+    configurable = {"train": train, "demo": demo}
+    if args.command in configurable:
+        configurable[args.command](args, rest)
+    elif rest:
+        raise UserError(f"unknown argument {rest[0]}; see fedn {args.command} --help")
+    elif args.command == "evaluate":
+        evaluate(args)
+    else:
+        prepare.run(args)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point of the command ``fedn``.
+
+    Args:
+      argv: the arguments, without the program's name; None takes those of the process.
+
+    Returns:
+      Exit code: 0, or 2 for input that cannot be used (said in one line).
+    """
+    argv = sys.argv[1:] if argv is None else list(argv)
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    logging.getLogger("fedn_jax").setLevel(logging.INFO)
+    try:
+        run(argv)
+        return 0
+    except UserError as error:
+        if "--debug" in argv:
+            raise
+        print(f"fedn: {error}", file=sys.stderr)
+        return EXIT_USER
+    except KeyboardInterrupt:
+        print("fedn: stopped; start the same command again to go on", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

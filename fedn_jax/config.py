@@ -1,0 +1,170 @@
+"""Every option once, with its default: the paper's value, or the one chosen where the paper is silent ("open").
+
+An experiment is a file with ``get_config(row)`` that starts from ``default()`` and changes a few values; a row is a
+named set of further changes, e.g. ``configs/casme2.py:table4/coupled``. On the command line ``--config.train.epochs=3``
+overrides one value.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from fedn_jax import checks, schema
+from fedn_jax.checks import UserError
+from fedn_jax.types import Hyper
+
+KINDS = (*schema.KINDS, "all")
+
+
+def default() -> ConfigDict:
+    """The documented default: FEDN at the paper's size.
+
+    Returns:
+      A locked ConfigDict; unknown keys raise.
+    """
+    config = ConfigDict()
+    config.task = "fedn"  # entry of models.TASKS
+    config.seed = 0  # the only source of randomness
+
+    config.data = ConfigDict()
+    config.data.kind = "macro"  # expressions to detect: macro, micro or all (FEDN section 4.1: macro)
+    config.data.recognition = True  # False: one class, spotting only (Table 2, "w/o rec")
+    config.data.standardize = "none"  # open: "video" subtracts a video's mean input and divides by the data's spread
+    config.data.shuffle_labels = False  # control: train on expressions moved in time; scores must fall to chance
+
+    config.window = ConfigDict()
+    config.window.segments = 64  # S (section 4.2)
+    config.window.segment_frames = 8  # F (section 4.2)
+    config.window.stride = 2  # frames between segments: overlap 6 (section 4.2)
+    config.window.context = "video"  # open: frames past a window's last: of the "video", or the last of the "window"
+    config.window.train_hop = 32  # open: frames between training windows
+    config.window.test_hop = 16  # open: frames between windows at prediction
+    config.window.inside = 0.9  # open: share of an expression that must lie in a window to belong to it
+
+    config.model = ConfigDict()
+    config.model.segment_fusion = "attention"  # entry of fedn.SEGMENT_FUSIONS
+    config.model.window_attention = "scaled"  # open: entry of fedn.WINDOW_ATTENTION
+    config.model.window_attention_channels = 1  # open: 1 score per segment, or 0 for one per channel
+    config.model.width = 512  # d1 (section 4.2)
+    config.model.head_width = 256  # d2 (section 4.2)
+    config.model.head_depth = 2  # open: convolutions of a head's tower
+    config.model.head = "decoupled"  # entry of fedn.HEADS
+    config.model.heads = 8  # open: heads of every attention
+    config.model.groups = 32  # open: groups of the normalisation
+    config.model.scoring = "binary"  # entry of losses.SCORINGS
+    config.model.prior = 0.02  # open: class probability that an untrained network gives
+    config.model.dropout = 0.0  # open: of the features before the pyramid
+
+    config.anchors = ConfigDict()
+    config.anchors.widths = [0.5, 0.75, 1.0, 1.5, 2.0]  # open: in strides of the level
+    config.anchors.reaches = [[0, 10], [8, 32], [16, 64], [64, 128]]  # open: longer side, frames, per level
+    config.anchors.positive_iou = 0.5  # open
+    config.anchors.negative_iou = 0.4  # open
+
+    config.loss = ConfigDict()
+    config.loss.interval = "diou"  # entry of losses.INTERVAL_LOSSES
+    config.loss.alpha = 1.0  # weight of the interval loss (section 4.2)
+    config.loss.beta = 2.0  # weight of the class loss (section 4.2)
+    config.loss.normalize = True  # open: per branch, by positives + windows; False: the sum of eq. 3
+
+    config.train = ConfigDict()
+    config.train.epochs = 30  # (section 4.2)
+    config.train.batch_size = 64  # open: windows
+    config.train.negatives = 3  # open: negative windows per positive one, drawn anew every epoch
+    config.train.learning_rate = 1e-4  # Adam (section 4.2)
+    config.train.weight_decay = 1e-4  # L2 in the gradient, as PyTorch's Adam (section 4.2)
+    config.train.checkpoint_every = 1  # epochs
+
+    config.folds = ConfigDict()
+    config.folds.scheme = "loso"  # entry of folds.SCHEMES: leave one subject out (section 4.2), or "kfold" by video
+    config.folds.k = 5  # folds of "kfold"
+    config.folds.inner = 0.25  # share of the training subjects held out in an inner fold that picks the threshold
+    config.folds.memory_gb = 0.0  # device memory that folds may fill; 0: ask the device, else 4
+
+    config.predict = ConfigDict()
+    config.predict.nms_iou = 0.01  # open: overlapping a better detection by more drops a candidate
+    config.predict.max_detections = 30  # open: per video
+    config.predict.per_class = False  # open: candidates drop only those of their own emotion
+    config.predict.chunk = 32  # windows per call of the network
+
+    config.evaluate = ConfigDict()
+    config.evaluate.iou = 0.5  # tIoU of a true positive (section 4.3, reference [9])
+    return config.lock()
+
+
+def validate(config: ConfigDict) -> ConfigDict:
+    """Checks values that no other place checks.
+
+    Args:
+      config: a configuration made from ``default()``.
+
+    Returns:
+      ``config``.
+
+    Raises:
+      UserError: the first value that is out of its range.
+    """
+    checks.one_of("data.kind", config.data.kind, KINDS)
+    for name in ("epochs", "batch_size", "checkpoint_every"):
+        checks.at_least(f"train.{name}", config.train[name], 1)
+    for name in ("negatives", "learning_rate", "weight_decay"):
+        checks.at_least(f"train.{name}", config.train[name], 0)
+    for name in ("train_hop", "test_hop"):
+        checks.at_least(f"window.{name}", config.window[name], config.window.stride)
+    checks.at_least("predict.max_detections", config.predict.max_detections, 1)
+    checks.at_least("predict.chunk", config.predict.chunk, 1)
+    levels = len(config.anchors.reaches)
+    if config.window.segments % 2 ** (levels + 1):
+        raise UserError(
+            f"window.segments must be a multiple of {2 ** (levels + 1)} for {levels} pyramid levels; "
+            f"got {config.window.segments}"
+        )
+    for name in ("width", "head_width"):
+        for divisor in ("heads", "groups") if name == "width" else ("groups",):
+            if config.model[name] % config.model[divisor]:
+                raise UserError(
+                    f"model.{divisor} must divide model.{name} ({config.model[name]}); got {config.model[divisor]}"
+                )
+    if not 0 <= config.folds.inner < 1:
+        raise UserError(f"folds.inner must lie in [0, 1); got {config.folds.inner}")
+    return config
+
+
+def with_row(config: ConfigDict, rows: Mapping[str, Mapping[str, Any]], row: str) -> ConfigDict:
+    """Applies a named set of changes.
+
+    Args:
+      config: the configuration to change.
+      rows: row name -> {"section.key": value}.
+      row: the name; "" changes nothing.
+
+    Returns:
+      ``config``.
+
+    Raises:
+      UserError: no such row; lists the rows.
+    """
+    if row:
+        checks.one_of("row of the configuration", row, rows)
+        config.update_from_flattened_dict(rows[row])
+    return config
+
+
+def to_hyper(config: ConfigDict) -> Hyper:
+    """The numbers that may differ between mapped runs.
+
+    Args:
+      config: a configuration.
+
+    Returns:
+      Hyper of scalars.
+    """
+    return Hyper(
+        learning_rate=np.float32(config.train.learning_rate),
+        weight_decay=np.float32(config.train.weight_decay),
+        alpha=np.float32(config.loss.alpha),
+        beta=np.float32(config.loss.beta),
+        seed=np.uint32(config.seed),
+    )

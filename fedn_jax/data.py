@@ -1,0 +1,161 @@
+"""Shards to arrays: the only reader of tensorflow_datasets."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fedn_jax import schema
+from fedn_jax.checks import UserError
+from fedn_jax.types import Events, Store, VideoMeta
+
+
+class Dataset(NamedTuple):
+    """Everything that shards hold, in memory; V videos, sorted by subject and video."""
+
+    store: Store  # NumPy; inputs [R, D] float16
+    metas: list[VideoMeta]  # V
+    events: list[Events]  # V, [E] each, NumPy, without padding
+    motion: np.ndarray  # [R] float32, mean absolute difference to the previous aligned face, grey levels
+    metadata: dict[str, Any]  # schema.METADATA
+
+
+def find(directory: str | Path) -> Path:
+    """Finds the one data set below a directory.
+
+    Args:
+      directory: what ``fedn prepare`` was given as ``--out``, or any directory above its shards.
+
+    Returns:
+      The directory with ``dataset_info.json``.
+
+    Raises:
+      UserError: there is none, or more than one.
+    """
+    directory = Path(directory)
+    if not directory.is_dir():
+        raise UserError(f"{directory}: no such directory; expected the --out of `fedn prepare`")
+    # Preparation that was cut off leaves directories of these names.
+    found = [
+        path.parent
+        for path in sorted(directory.rglob("dataset_info.json"))
+        if not any(part.startswith("incomplete.") or part.endswith(".new") for part in path.parts)
+    ]
+    if not found:
+        raise UserError(f"{directory}: holds no prepared data; expected the --out of `fedn prepare`")
+    if len(found) > 1:
+        raise UserError(f"{directory}: holds {len(found)} data sets; give one of {', '.join(map(str, found))}")
+    return found[0]
+
+
+def records(directory: str | Path) -> tuple[dict[str, Any], Iterator[dict[str, Any]]]:
+    """Reads shards record by record.
+
+    Args:
+      directory: see :func:`find`.
+
+    Returns:
+      The metadata, and an iterator over records (fields as in ``schema.FIELDS``), which raises UserError at damage.
+
+    Raises:
+      UserError: see :func:`find`; or data of another schema.
+    """
+    import tensorflow_datasets as tfds
+
+    path = find(directory)
+    try:
+        builder = tfds.builder_from_directory(str(path))
+        metadata = dict(builder.info.metadata or {})
+        splits = sorted(builder.info.splits)
+    except Exception as error:
+        raise _damage(path, error) from error
+    missing = [name for name in schema.METADATA if name not in metadata]
+    if missing:
+        raise UserError(f"{path}: metadata has no {', '.join(missing)}; prepare the data again with `fedn prepare`")
+    if metadata["schema"].split(".")[0] != schema.VERSION.split(".")[0]:
+        raise UserError(
+            f"{path}: written with schema {metadata['schema']}, this version reads {schema.VERSION}; prepare the "
+            "data again into another --out"
+        )
+    return metadata, _read(path, builder, splits)
+
+
+def _read(path: Path, builder: Any, splits: list[str]) -> Iterator[dict[str, Any]]:
+    for split in splits:
+        if not builder.info.splits[split].num_examples:
+            continue
+        try:
+            for raw in builder.as_data_source(split=split):
+                yield {name: _value(name, raw[name]) for name in schema.FIELDS}
+        except Exception as error:
+            raise _damage(path, error) from error
+
+
+def _damage(path: Path, error: Exception) -> UserError:
+    reason = str(error).strip().splitlines()
+    return UserError(
+        f"{path}: damaged ({type(error).__name__}: {reason[0][:120] if reason else ''}); delete the directory and run "
+        "`fedn prepare` again, which keeps what it has cached"
+    )
+
+
+def _value(name: str, value: Any) -> Any:
+    shape, dtype, _ = schema.FIELDS[name]
+    if shape is None:
+        return value.decode() if isinstance(value, bytes) else str(value)
+    return np.asarray(value, dtype)
+
+
+def load(directory: str | Path) -> Dataset:
+    """Loads a whole data set.
+
+    Args:
+      directory: see :func:`find`.
+
+    Returns:
+      The data set; the order of videos does not depend on the order in the shards.
+
+    Raises:
+      UserError: no data, ambiguous, of another schema, or damaged.
+    """
+    metadata, stream = records(directory)
+    loaded = sorted(stream, key=lambda record: (record["subject"], record["video"]))
+    if not loaded:
+        raise UserError(f"{directory}: holds no videos; prepare the data again")
+    for record in loaded:
+        try:
+            schema.validate(record, len(metadata["classes"]), int(metadata["frames_per_row"]))
+        except ValueError as error:
+            raise UserError(f"{directory}: {error}; prepare the data again") from error
+    widths = {record["inputs"].shape[1] for record in loaded}
+    if len(widths) != 1:
+        raise UserError(f"{directory}: videos have inputs of different widths {sorted(widths)}; prepare the data again")
+    metas, row = [], 0
+    for record in loaded:
+        rows = len(record["inputs"])
+        metas.append(
+            VideoMeta(
+                record["subject"], record["video"], int(record["num_frames"]), float(record["fps"]),
+                int(record["first_frame"]), row, rows,
+            )
+        )  # fmt: skip
+        row += rows
+    store = Store(
+        np.concatenate([record["inputs"] for record in loaded]),
+        np.concatenate([record["valid"] for record in loaded]).astype(bool),
+    )
+    motion = np.concatenate([record["motion"] for record in loaded])
+    return Dataset(store, metas, [_events(record["events"]) for record in loaded], motion, metadata)
+
+
+def _events(table: np.ndarray) -> Events:
+    """[E, 5] int32 of a record to Events [E]."""
+    onset, apex, offset, emotion, kind = table.T
+    return Events(
+        interval=np.stack([onset, offset], 1).astype(np.float32),
+        apex=apex.astype(np.float32),
+        emotion=emotion.astype(np.int32),
+        kind=kind.astype(np.int32),
+        valid=np.ones(len(table), bool),
+    )

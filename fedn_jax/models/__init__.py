@@ -1,0 +1,26 @@
+"""Models as tasks: the trainer, the predictor and the folds know nothing else about them."""
+
+from fedn_jax import checks, windows
+from fedn_jax.models import fedn
+from fedn_jax.types import Config, Task
+
+# name -> (config, window geometry, number of classes, width of the inputs) -> Task
+TASKS = {"fedn": fedn.make_task}
+
+
+def make_task(config: Config, geometry: windows.Geometry, num_classes: int, input_width: int) -> Task:
+    """Builds the task that ``config.task`` names.
+
+    Args:
+      config: the whole configuration.
+      geometry: how windows are cut.
+      num_classes: C of the data.
+      input_width: D of the data.
+
+    Returns:
+      The task.
+
+    Raises:
+      UserError: no such task, or options that do not fit.
+    """
+    return TASKS[checks.one_of("task", config.task, TASKS)](config, geometry, num_classes, input_width)

@@ -1,0 +1,198 @@
+"""Layers of sequence models; Flax modules take a batch, ``[B, length, channels]``, and a mask of its positions."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from fedn_jax.types import Array
+
+
+class Affine(nn.Module):
+    """The kernel and bias of a linear layer, for callers that apply them in a form of their own."""
+
+    inputs: int
+    outputs: int
+    bias: float = 0.0  # initial value
+    use_bias: bool = True
+
+    @nn.compact
+    def __call__(self) -> tuple[Array, Array]:
+        """Returns the parameters.
+
+        Returns:
+          (kernel [inputs, outputs], bias [outputs], or 0 without one).
+        """
+        # open: PyTorch's default, uniform in +-1 / sqrt(inputs)
+        kernel = self.param("kernel", nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform"), (self.inputs, self.outputs))
+        if not self.use_bias:
+            return kernel, jnp.zeros((), kernel.dtype)
+        return kernel, self.param("bias", nn.initializers.constant(self.bias), (self.outputs,))
+
+
+class Conv(nn.Module):
+    """1-D convolution as one matrix product over shifted copies: mapped over folds it becomes a batched GEMM.
+
+    Padding is ``kernel // 2`` zeros on both sides, as PyTorch's ``padding=1`` for a kernel of 3; Flax's "SAME" differs
+    from it at stride 2.
+    """
+
+    features: int
+    kernel: int = 3
+    stride: int = 1
+    use_bias: bool = True
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        """Convolves.
+
+        Args:
+          x: [B, length, channels] float.
+
+        Returns:
+          [B, ceil(length / stride), features] float.
+        """
+        size, channels = x.shape[1], x.shape[2]
+        count = -(-size // self.stride)
+        padded = jnp.pad(x, ((0, 0), (self.kernel // 2, self.kernel // 2), (0, 0)))
+        span = (count - 1) * self.stride + 1
+        shifts = [padded[:, k : k + span : self.stride] for k in range(self.kernel)]
+        stacked = jnp.concatenate(shifts, -1)  # [B, count, kernel * channels]
+        kernel, bias = Affine(self.kernel * channels, self.features, use_bias=self.use_bias, name="taps")()
+        return stacked @ kernel + bias
+
+
+class ConvBlock(nn.Module):
+    """Convolution, group normalisation (nothing depends on the batch), ReLU; padding stays zero."""
+
+    features: int
+    kernel: int = 3
+    stride: int = 1
+    groups: int = 32
+
+    @nn.compact
+    def __call__(self, x: Array, valid: Array) -> tuple[Array, Array]:
+        """Applies the block.
+
+        Args:
+          x: [B, length, channels] float.
+          valid: [B, length] bool.
+
+        Returns:
+          (features [B, ceil(length / stride), features], valid of those positions).
+        """
+        x = Conv(self.features, self.kernel, self.stride)(x)
+        valid = halve(valid) if self.stride == 2 else valid
+        x = GroupNorm(self.groups)(x, valid)
+        return nn.relu(x) * valid[..., None], valid
+
+
+class GroupNorm(nn.Module):
+    """Group normalisation (Wu and He 2018) over the valid positions; Flax's own gives NaN where none is valid."""
+
+    groups: int
+    epsilon: float = 1e-5
+
+    @nn.compact
+    def __call__(self, x: Array, valid: Array) -> Array:
+        """Normalises.
+
+        Args:
+          x: [B, length, channels] float.
+          valid: [B, length] bool, positions that count.
+
+        Returns:
+          [B, length, channels] float.
+        """
+        channels = x.shape[-1]
+        grouped = heads_of(x, self.groups)  # [B, length, groups, channels / groups]
+        weight = valid[:, :, None, None] / jnp.maximum(valid.sum(1) * (channels // self.groups), 1)[:, None, None, None]
+        mean = (grouped * weight).sum((1, 3), keepdims=True)
+        variance = ((grouped - mean) ** 2 * weight).sum((1, 3), keepdims=True)
+        grouped = (grouped - mean) / jnp.sqrt(variance + self.epsilon)
+        scale = self.param("scale", nn.initializers.ones, (channels,))
+        return grouped.reshape(x.shape) * scale + self.param("bias", nn.initializers.zeros, (channels,))
+
+
+def attention_parameters(width: int) -> dict[str, tuple[Array, Array]]:
+    """Parameters of self-attention; call inside a compact method.
+
+    The softmax removes whatever the key's bias adds, so its exact gradient is 0. What differentiation gives is
+    rounding noise, which Adam would scale up to full steps: it is stopped.
+
+    Args:
+      width: channels.
+
+    Returns:
+      "query", "key", "value", "out" -> (kernel [width, width], bias [width]).
+    """
+    parameters = {name: Affine(width, width, name=name)() for name in ("query", "key", "value", "out")}
+    kernel, bias = parameters["key"]
+    return parameters | {"key": (kernel, jax.lax.stop_gradient(bias))}
+
+
+class SelfAttention(nn.Module):
+    """Multi-head self-attention over the positions of a sequence (Vaswani et al. 2017), masked."""
+
+    heads: int
+
+    @nn.compact
+    def __call__(self, x: Array, valid: Array) -> Array:
+        """Attends.
+
+        Args:
+          x: [B, length, channels] float.
+          valid: [B, length] bool, positions that may be attended to.
+
+        Returns:
+          [B, length, channels] float.
+        """
+        parameters = attention_parameters(x.shape[-1])
+        query, key, value = (
+            heads_of(x @ parameters[name][0] + parameters[name][1], self.heads) for name in ("query", "key", "value")
+        )  # [B, length, heads, channels / heads]
+        scores = jnp.einsum("bqhc,bkhc->bhqk", query, key) / jnp.sqrt(query.shape[-1]).astype(x.dtype)
+        weights = masked_softmax(scores, valid[:, None, None, :])
+        kernel, bias = parameters["out"]
+        return jnp.einsum("bhqk,bkhc->bqhc", weights, value).reshape(x.shape) @ kernel + bias
+
+
+def heads_of(x: Array, heads: int) -> Array:
+    """Splits channels into heads.
+
+    Args:
+      x: [..., channels].
+      heads: number of heads; must divide the channels.
+
+    Returns:
+      [..., heads, channels / heads].
+    """
+    return x.reshape(*x.shape[:-1], heads, x.shape[-1] // heads)
+
+
+def masked_softmax(scores: Array, valid: Array, axis: int = -1) -> Array:
+    """Softmax over the valid entries.
+
+    Args:
+      scores: [...] float.
+      valid: bool, broadcast against ``scores``.
+      axis: axis of the sum.
+
+    Returns:
+      [...] float, 0 for entries that are not valid, all 0 where none is.
+    """
+    lowest = jnp.finfo(scores.dtype).min
+    scores = jnp.where(valid, scores, lowest)
+    weights = jnp.exp(scores - jax.lax.stop_gradient(scores.max(axis, keepdims=True))) * valid
+    return weights / jnp.maximum(weights.sum(axis, keepdims=True), jnp.finfo(scores.dtype).tiny)
+
+
+def halve(valid: Array) -> Array:
+    """Validity of positions after a stride of 2: a position is valid if one of the two it stands for is.
+
+    Args:
+      valid: [B, length] bool, even length.
+
+    Returns:
+      [B, length / 2] bool.
+    """
+    return valid.reshape(valid.shape[0], -1, 2).any(-1)  # [B, length / 2]

@@ -1,0 +1,368 @@
+"""From shards to numbers: what the commands ``train``, ``evaluate`` and ``report`` do, on a run's directory."""
+
+import logging
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from fedn_jax import baseline, checkpoint, data, folds, metrics, models, predict, report, runs, schema, train, windows
+from fedn_jax import config as configs
+from fedn_jax.checks import UserError
+from fedn_jax.types import Config, Detections, Events, Folds, Store, Task, TrainState, VideoMeta, Windows
+
+log = logging.getLogger(__name__)
+
+
+class Problem(NamedTuple):
+    """A data set as a configuration sees it."""
+
+    store: Store  # NumPy
+    metas: list[VideoMeta]
+    events: list[Events]  # V, those to detect
+    classes: list[str]
+    geometry: windows.Geometry
+    windows: Windows  # for training
+    folds: Folds
+    task: Task
+
+
+def select(events: Events, kind: str, recognition: bool) -> Events:
+    """The expressions that are to be detected.
+
+    Args:
+      events: [E] of one video.
+      kind: "macro", "micro" or "all".
+      recognition: False makes all of one class.
+
+    Returns:
+      [E'] expressions.
+    """
+    wanted = np.ones(len(events.kind), bool) if kind == "all" else events.kind == schema.KINDS.index(kind)
+    chosen = Events(*(np.asarray(column)[wanted] for column in events))
+    return chosen if recognition else chosen._replace(emotion=np.zeros_like(chosen.emotion))
+
+
+def standardize(store: Store, metas: list[VideoMeta]) -> Store:
+    """Subtracts a video's mean input and divides by its root mean square, so that what is left is change.
+
+    Args:
+      store: all inputs (NumPy).
+      metas: V videos.
+
+    Returns:
+      The store, float16. No video takes part in another's numbers.
+    """
+    inputs = np.array(store.inputs, np.float32)
+    for meta in metas:
+        rows = slice(meta.row, meta.row + meta.num_rows)
+        valid = store.valid[rows]
+        if valid.any():
+            centred = inputs[rows] - inputs[rows][valid].mean(0)
+            scale = np.sqrt((centred[valid] ** 2).mean())
+            inputs[rows] = centred / max(float(scale), 1e-6)
+    return store._replace(inputs=inputs.astype(np.float16))
+
+
+def shuffle(events: Events, meta: VideoMeta, seed: int) -> Events:
+    """Moves the expressions of a video in time, by one random amount, around its end: a control.
+
+    Args:
+      events: [E] of one video.
+      meta: the video.
+      seed: of the run.
+
+    Returns:
+      [E] expressions; one that would cross the video's end is cut there.
+    """
+    rng = np.random.default_rng([seed, zlib.crc32(f"{meta.subject}/{meta.video}".encode())])
+    shift = rng.uniform(0.2, 0.8) * meta.num_frames
+    onset = (events.interval[:, 0] + shift) % meta.num_frames
+    offset = np.minimum(onset + events.interval[:, 1] - events.interval[:, 0], meta.num_frames)
+    return events._replace(interval=np.stack([onset, offset], -1).astype(np.float32), apex=np.full_like(onset, -1))
+
+
+def make_problem(config: Config, dataset: data.Dataset) -> Problem:
+    """Cuts windows, plans folds, builds the task.
+
+    Args:
+      config: the configuration.
+      dataset: loaded shards.
+
+    Returns:
+      The problem.
+
+    Raises:
+      UserError: options that do not fit one another or the data.
+      UserError: the data hold nothing to detect.
+    """
+    configs.validate(config)
+    geometry = windows.Geometry(
+        config.window.segments, config.window.segment_frames, config.window.stride,
+        int(dataset.metadata["frames_per_row"]), config.window.context,
+    )  # fmt: skip
+    events = [select(one, config.data.kind, config.data.recognition) for one in dataset.events]
+    if not any(len(one.valid) for one in events):
+        kinds = {schema.KINDS[kind] for one in dataset.events for kind in one.kind}
+        raise UserError(
+            f"the data hold no expression of data.kind={config.data.kind}; they hold "
+            f"{' and '.join(sorted(kinds)) or 'none at all'}"
+        )
+    store = standardize(dataset.store, dataset.metas) if config.data.standardize == "video" else dataset.store
+    learned = events
+    if config.data.shuffle_labels:
+        learned = [shuffle(one, meta, config.seed) for one, meta in zip(events, dataset.metas, strict=True)]
+    plan = windows.plan(dataset.metas, learned, geometry, config.window.train_hop, config.window.inside)
+    classes = list(dataset.metadata["classes"]) if config.data.recognition else ["expression"]
+    scheme = folds.SCHEMES[config.folds.scheme]
+    fold_plan = scheme(dataset.metas, plan, config.folds.inner, config.folds.k)
+    task = models.make_task(config, geometry, len(classes), store.inputs.shape[1])
+    return Problem(store, dataset.metas, events, classes, geometry, plan, fold_plan, task)
+
+
+# ---- Train ----------------------------------------------------------------------------------------------------------
+
+
+def fit(run: Path, config: Config, dataset: data.Dataset, progress: Callable[..., Any]) -> None:
+    """Trains all folds, or goes on where an earlier start was stopped, then predicts their test videos.
+
+    Args:
+      run: directory of the run.
+      config: the configuration.
+      dataset: loaded shards.
+      progress: tqdm, or something with its interface.
+    """
+    problem = make_problem(config, dataset)
+    init, state_bytes = _initialiser(problem, config)
+    devices = jax.local_devices()
+    groups = folds.group(
+        len(problem.folds.name), state_bytes, folds.memory_of(devices, config.folds.memory_gb), len(devices)
+    )
+    facts = {"data": dataset.metadata["signature"], "folds": list(problem.folds.name)}
+    recorded = runs.open_run(run, config, facts)
+    if "groups" in recorded:  # a resumed run keeps its groups, whatever devices it finds
+        groups = [range(*edges) for edges in recorded["groups"]]
+    else:
+        runs.write_json(run / "run.json", recorded | {"groups": [[one.start, one.stop] for one in groups]})
+    missed = int(problem.windows.events.valid.sum())
+    log.info(
+        "%d folds (%d of them inner), %d windows with %d expressions, on %d x %s; a fold's state takes %.1f MB: "
+        "%d group(s) of at most %d folds",
+        len(problem.folds.name), sum(name.endswith(folds.INNER) for name in problem.folds.name),
+        len(problem.windows.start), missed, len(devices), devices[0].device_kind, state_bytes / 1e6,
+        len(groups), max(len(one) for one in groups),
+    )  # fmt: skip
+    for number, members in enumerate(groups):
+        state = _fit_group(run, config, problem, init, number, members, progress)
+        _predict_group(run, config, problem, state, members, progress)
+
+
+def _initialiser(problem: Problem, config: Config) -> tuple[Callable, int]:
+    """(init of one fold, bytes of its state)."""
+
+    def init(fold: train.Fold, hyper: Any) -> TrainState:
+        return train.init_state(problem.task, fold, hyper)
+
+    empty = np.zeros(1, np.int32)
+    shapes = jax.eval_shape(init, train.Fold(np.uint32(0), empty, empty), configs.to_hyper(config))
+    return init, sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(shapes))
+
+
+def _fit_group(run, config, problem, init, number, members, progress) -> TrainState:
+    """Trains one group of folds to the end; returns its state [K, ...] on the host."""
+    chosen, hyper = folds.take(problem.folds, members), configs.to_hyper(config)
+    one = train.Fold(chosen.key[0], chosen.positive[0], chosen.negative[0])
+    template = jax.tree.map(
+        lambda leaf: np.zeros((len(members), *leaf.shape), leaf.dtype), jax.eval_shape(init, one, hyper)
+    )
+    directory = run / "checkpoints" / f"group{number}"
+    done, state, _ = checkpoint.restore(directory, template) or (0, None, {})
+    epochs = config.train.epochs
+    if done >= epochs:
+        log.info("group %d: all %d epochs are done", number, done)
+        return state
+    steps = folds.steps_per_epoch(problem.folds, config.train.batch_size, config.train.negatives)
+    epoch = train.make_train_epoch(
+        problem.task, problem.geometry, config.train.batch_size, config.train.negatives, steps
+    )
+    lines = runs.MetricsLog(run, number, done)
+    bar = progress(total=epochs, initial=done, desc=f"train {len(members)} folds", unit="epoch")
+    bar.set_postfix_str("compiling")
+    stream = folds.run(
+        init, epoch, chosen, hyper, problem.store, problem.windows, range(done, epochs), jax.local_devices(), state
+    )
+    for index, values, get_state in stream:
+        finished = index + 1
+        if not all(np.isfinite(value).all() for value in values.values()):
+            bad = [name for name, loss in zip(chosen.name, values["loss"], strict=True) if not np.isfinite(loss)]
+            raise UserError(
+                f"the loss is not a finite number in epoch {finished} of fold {', '.join(bad)}; lower "
+                "train.learning_rate and start into another --out"
+            )
+        if finished % config.train.checkpoint_every == 0 or finished == epochs:
+            state = get_state()
+            checkpoint.save(directory, finished, state, {"folds": list(chosen.name)})
+        lines.write(finished, chosen.name, values)
+        bar.set_postfix_str(f"loss {values['loss'].mean():.3f}, {values['windows'].sum():.0f} windows")
+        bar.update()
+    bar.close()
+    lines.close()
+    return state
+
+
+def raw_path(run: Path, fold: str, meta: VideoMeta) -> Path:
+    """Where the raw outputs of a fold for a video lie.
+
+    Args:
+      run: directory of the run.
+      fold: name of the fold.
+      meta: the video.
+
+    Returns:
+      A path below ``run``.
+    """
+    return run / "raw" / schema.file_name(fold) / f"{schema.file_name(meta.subject, meta.video)}.npz"
+
+
+def _predict_group(run, config, problem, state, members, progress) -> None:
+    """Saves the raw outputs of the group's test videos; those that are there already are kept."""
+    chosen = folds.take(problem.folds, members)
+    todo = [
+        (place, name, problem.metas[video])
+        for place, (name, videos) in enumerate(zip(chosen.name, chosen.test, strict=True))
+        for video in videos
+        if not raw_path(run, name, problem.metas[video]).exists()
+    ]
+    if not todo:
+        return
+    predictor = predict.make_predictor(
+        problem.task, problem.geometry, config.window.test_hop, config.predict.chunk
+    )
+    store = jax.device_put(problem.store)
+    for place, name, meta in progress(todo, desc="predict", unit="video"):
+        params, extra = jax.tree.map(lambda leaf: leaf[place], (state.params, state.extra))  # noqa: B023
+        predict.save_raw(raw_path(run, name, meta), predictor({"params": params, **extra}, store, meta))
+
+
+# ---- Evaluate -------------------------------------------------------------------------------------------------------
+
+
+class Results(NamedTuple):
+    """What an evaluation found."""
+
+    metrics: dict[str, Any]  # content of metrics.json
+    detections: list[Detections]  # V, survivors of NMS
+    thresholds: np.ndarray  # [V] float
+
+
+def evaluate(run: Path, dataset: data.Dataset, progress: Callable[..., Any]) -> Results:
+    """Decodes the raw outputs, picks each fold's threshold on its inner fold, and scores the test videos.
+
+    Args:
+      run: directory of a finished run.
+      dataset: the shards that it was trained on.
+      progress: tqdm, or something with its interface.
+
+    Returns:
+      Results; ``detections.csv``, ``candidates.csv`` and ``metrics.json`` are written.
+
+    Raises:
+      UserError: the run is not finished, or was trained on other data.
+    """
+    config, recorded = runs.load_config(run), runs.read_json(run / "run.json")
+    if recorded["data"] != dataset.metadata["signature"]:
+        raise UserError(f"{run} was trained on other data than these; expected the --data directory of that training")
+    problem = make_problem(config, dataset)
+    post, iou = config.predict, config.evaluate.iou
+    decode = predict.make_decoder(problem.task, post.nms_iou, post.max_detections, post.per_class, post.chunk)
+    found: list[Detections | None] = [None] * len(problem.metas)
+    thresholds = np.zeros(len(problem.metas))
+    plan = dict(zip(problem.folds.name, problem.folds.test, strict=True))
+
+    def detect(fold: str) -> list[Detections]:
+        paths = [raw_path(run, fold, problem.metas[video]) for video in plan[fold]]
+        for path in paths:
+            if not path.exists():
+                raise UserError(f"{path}: no such file; the run is not finished: start `fedn train` again to go on")
+        return [
+            decode(predict.load_raw(path), problem.metas[video].num_frames)
+            for path, video in zip(paths, plan[fold], strict=True)
+        ]
+
+    outer = [name for name in plan if not name.endswith(folds.INNER)]
+    for name in progress(outer, desc="decode and score", unit="fold"):
+        inner = name + folds.INNER
+        held_out = metrics.pad([problem.events[video] for video in plan[inner]])
+        threshold = metrics.best_threshold(metrics.pad(detect(inner)), held_out, iou)
+        for video, detections in zip(plan[name], detect(name), strict=True):
+            found[video], thresholds[video] = detections, threshold
+    result = _score(problem, found, thresholds, iou)
+    result["baseline"] = _baseline(problem, dataset, plan, outer, iou)
+    result["thresholds"] = {
+        name: float(thresholds[plan[name][0]]) for name in outer
+    }
+    result["config"], result["versions"] = runs.read_json(run / "config.json"), recorded["versions"]
+    result["data"] = {
+        key: value for key, value in dataset.metadata.items() if key != "signature"
+    } | {"signature": recorded["data"]}
+    predict.write_csv(run / "candidates.csv", problem.metas, found, problem.classes)
+    kept = [one._replace(valid=one.valid & (one.score >= limit)) for one, limit in zip(found, thresholds, strict=True)]
+    predict.write_csv(run / "detections.csv", problem.metas, kept, problem.classes)
+    runs.write_json(run / "metrics.json", result)
+    return Results(result, found, thresholds)
+
+
+def _score(problem: Problem, found: list[Detections], thresholds: np.ndarray, iou: float) -> dict[str, Any]:
+    """All numbers of one set of detections."""
+    subjects = [meta.subject for meta in problem.metas]
+    return metrics.evaluate(
+        metrics.pad(found), metrics.pad(problem.events), subjects, problem.classes, thresholds, iou
+    )
+
+
+def _baseline(problem: Problem, dataset: data.Dataset, plan: dict, outer: list[str], iou: float) -> dict[str, Any]:
+    """The motion-energy spotter, scored the same way; its settings come from the training videos of each fold."""
+    rows = [slice(meta.row, meta.row + meta.num_rows) for meta in problem.metas]
+    tests = [plan[name] for name in outer]
+    trains = [tuple(sorted(set(range(len(problem.metas))) - set(test))) for test in tests]
+    found, thresholds = baseline.run(
+        [dataset.motion[row] for row in rows],
+        [dataset.store.valid[row] for row in rows],
+        [meta.fps for meta in problem.metas],
+        problem.events,
+        trains,
+        tests,
+        len(problem.classes),
+        problem.geometry.frames_per_row,
+        iou,
+    )
+    return _score(problem, found, thresholds, iou)
+
+
+# ---- Report ---------------------------------------------------------------------------------------------------------
+
+
+def write_report(run: Path, results: Results, dataset: data.Dataset, thumbnail: Callable[..., Any]) -> Path:
+    """Writes ``report.html``.
+
+    Args:
+      run: directory of the run.
+      results: of ``evaluate``.
+      dataset: the shards.
+      thumbnail: (subject, video, frame indices) -> list of [H, W, 3] uint8 pictures, or None without pictures.
+
+    Returns:
+      Path of the page.
+    """
+    config = runs.load_config(run)
+    problem = make_problem(config, dataset)
+    videos = [
+        report.Video(meta, events, detections, threshold)
+        for meta, events, detections, threshold in zip(
+            problem.metas, problem.events, results.detections, results.thresholds, strict=True
+        )
+    ]
+    return report.write(run, results.metrics, videos, problem.classes, runs.read_metrics(run), thumbnail)

@@ -1,0 +1,156 @@
+"""From a trained network and a video to detections: raw outputs first, so that all that follows can be redone."""
+
+import csv
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from fedn_jax import intervals, nms, windows
+from fedn_jax.types import Array, Detections, Store, Task, Tree, VideoMeta
+
+CSV_COLUMNS = ("subject", "video", "onset", "offset", "score", "emotion")
+RAW = ("raw", "free", "logits", "starts")  # what is saved of a video's windows
+
+
+def make_predictor(
+    task: Task, geometry: windows.Geometry, hop_frames: int, chunk: int
+) -> Callable[[Tree, Store, VideoMeta], dict[str, np.ndarray]]:
+    """Prediction of one video, in calls of fixed size, so that it is compiled once for videos of any length.
+
+    Segments of windows that overlap are the same segments: their features are computed once per video, on windows
+    laid end to end. With ``context="window"`` they differ, and are computed once per window.
+
+    Args:
+      task: the model.
+      geometry: how windows are cut.
+      hop_frames: frames between windows.
+      chunk: windows per call.
+
+    Returns:
+      predict(variables, store, meta) -> {"raw" [W, L, A - 1, 2], "free" [W, L, 2], "logits" [W, L, A, channels]:
+      float32 network outputs; "starts" [W] int32: first frames of the windows}.
+    """
+
+    @jax.jit
+    def features(variables: Tree, store: Store, row: Array, num_rows: Array, starts: Array, segments: Array):
+        gather = jax.vmap(windows.gather, in_axes=(None, None, None, 0, None, None))
+        got = gather(store, row, num_rows, starts, segments, geometry)
+        return task.features(variables, got.inputs, got.valid)
+
+    @jax.jit
+    def detect(variables: Tree, features: Array, inside: Array):
+        outputs, _ = task.detect(variables, features, inside, False, jax.random.key(0))
+        return {name: outputs[name] for name in RAW if name in outputs}
+
+    def chunks(starts: np.ndarray) -> list[np.ndarray]:
+        padding = -len(starts) % chunk
+        return list(np.pad(starts, (0, padding)).reshape(-1, chunk))
+
+    def predict(variables: Tree, store: Store, meta: VideoMeta) -> dict[str, np.ndarray]:
+        segments = windows.num_segments(meta.num_frames, geometry)
+        starts = windows.starts(segments, geometry, hop_frames)
+        place = (np.int32(meta.row), np.int32(meta.num_rows))
+
+        def features_at(tiles: np.ndarray) -> np.ndarray:
+            parts = [features(variables, store, *place, tile, np.int32(segments)) for tile in chunks(tiles)]
+            return np.concatenate([np.asarray(part) for part in parts])[: len(tiles)]  # [tiles, S, d]
+
+        index = starts[:, None] + np.arange(geometry.segments)  # [W, S]
+        if geometry.context == "video":
+            tiles = np.arange(0, segments, geometry.segments, dtype=np.int32)
+            flat = features_at(tiles).reshape(len(tiles) * geometry.segments, -1)  # [segments, d]
+            by_window = flat[np.minimum(index, len(flat) - 1)]  # [W, S, d]
+        else:
+            by_window = features_at(starts)
+        parts = []
+        for chosen in chunks(np.arange(len(starts))):
+            parts.append(jax.device_get(detect(variables, by_window[chosen], index[chosen] < segments)))
+        raw = {name: np.concatenate([part[name] for part in parts])[: len(starts)] for name in parts[0]}
+        return raw | {"starts": (starts * geometry.stride).astype(np.int32)}
+
+    return predict
+
+
+def make_decoder(
+    task: Task, nms_iou: float, max_detections: int, per_class: bool, chunk: int
+) -> Callable[[dict[str, np.ndarray], int], Detections]:
+    """Raw outputs of one video -> detections.
+
+    Args:
+      task: the model.
+      nms_iou: candidates that overlap a better one by more are dropped.
+      max_detections: detections per video.
+      per_class: candidates drop only those of their own emotion.
+      chunk: windows are padded to a multiple of it, so that few sizes are compiled.
+
+    Returns:
+      decode(raw, num_frames) -> Detections [max_detections] of the video (NumPy), by falling score.
+    """
+
+    @jax.jit
+    def program(outputs: dict[str, Array], starts: Array, valid: Array, num_frames: Array) -> Detections:
+        candidates = task.decode(outputs, starts, valid, num_frames)
+        return nms.suppress(candidates, nms_iou, max_detections, per_class)
+
+    def decode(raw: dict[str, np.ndarray], num_frames: int) -> Detections:
+        count = len(raw["starts"])
+        padded = {name: np.pad(raw[name], [(0, -count % chunk)] + [(0, 0)] * (raw[name].ndim - 1)) for name in RAW}
+        starts = padded.pop("starts").astype(np.float32)
+        valid = np.arange(len(starts)) < count
+        return jax.device_get(program(padded, starts, valid, jnp.float32(num_frames)))
+
+    return decode
+
+
+def save_raw(path: Path, raw: dict[str, np.ndarray]) -> None:
+    """Writes the raw outputs of one video, whole or not at all.
+
+    Args:
+      path: an .npz file.
+      raw: as returned by a predictor.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(".part.npz")
+    np.savez(part, **raw)
+    part.replace(path)
+
+
+def load_raw(path: Path) -> dict[str, np.ndarray]:
+    """Reads raw outputs.
+
+    Args:
+      path: an .npz file written by ``save_raw``.
+
+    Returns:
+      Name -> array.
+    """
+    with np.load(path, allow_pickle=False) as arrays:
+        return {name: arrays[name] for name in RAW}
+
+
+def write_csv(
+    path: Path, metas: Sequence[VideoMeta], detections: Sequence[Detections], classes: Sequence[str]
+) -> None:
+    """Writes detections with inclusive frame numbers, as the data set counts them.
+
+    Args:
+      path: the file; replaced whole.
+      metas: V videos.
+      detections: V detections, by falling score.
+      classes: C names.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(".part")
+    with part.open("w", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(CSV_COLUMNS)
+        for meta, found in zip(metas, detections, strict=True):
+            edges = intervals.inclusive(found.interval, meta.first_frame)
+            for (onset, offset), score, emotion in zip(
+                edges[found.valid], found.score[found.valid], found.emotion[found.valid], strict=True
+            ):
+                writer.writerow([meta.subject, meta.video, onset, offset, f"{score:.6f}", classes[emotion]])
+    part.replace(path)

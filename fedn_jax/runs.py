@@ -1,0 +1,213 @@
+"""A run's directory: what lies where, and the files that say what was run.
+
+    RUN/config.json      the configuration               RUN/checkpoints/      state of all folds, per epoch
+    RUN/run.json         data, folds, versions           RUN/raw/FOLD/         network outputs per video
+    RUN/metrics.jsonl    one line per epoch and group    RUN/detections.csv    what was found
+    RUN/tensorboard/     the same, as curves             RUN/candidates.csv    all that survived NMS
+                                                         RUN/metrics.json, RUN/report.html
+"""
+
+import json
+import os
+import platform
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fedn_jax import config as configs
+from fedn_jax.checks import UserError
+from fedn_jax.types import Config
+
+PACKAGES = ("fedn_jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "tensorflow-datasets", "numpy")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a file whole or not at all.
+
+    Args:
+      path: the file.
+      text: its content.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(path.name + ".part")
+    part.write_text(text, encoding="utf-8")
+    part.replace(path)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Writes JSON, indented, whole or not at all.
+
+    Args:
+      path: the file.
+      value: anything that JSON can say.
+    """
+    write_text(path, json.dumps(value, indent=1, allow_nan=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Reads JSON.
+
+    Args:
+      path: the file.
+
+    Returns:
+      Its content.
+
+    Raises:
+      UserError: the file is missing or is not JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file; expected the directory of a run (made by `fedn train`)") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: not valid JSON ({error}); restore the file, or train into another --out") from None
+
+
+def versions() -> dict[str, str]:
+    """What a result depends on beside code and data.
+
+    Returns:
+      name -> version; "device" names the accelerators.
+    """
+    import jax
+
+    found = {"python": platform.python_version(), "platform": f"{platform.system()} {platform.machine()}"}
+    for package in PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            found[package] = "not installed"
+    kinds = [device.device_kind for device in jax.local_devices()]
+    found["device"] = ", ".join(f"{kinds.count(kind)} x {kind}" for kind in dict.fromkeys(kinds))
+    return found
+
+
+def open_run(run: Path, config: Config, facts: dict[str, Any]) -> dict[str, Any]:
+    """Starts a run, or goes on with the one that the directory holds.
+
+    Args:
+      run: the directory; made if missing.
+      config: the configuration.
+      facts: what must not change between the parts of a run: data, folds.
+
+    Returns:
+      The content of ``run.json``: ``facts`` and the versions. Of an earlier start, if there was one.
+
+    Raises:
+      UserError: the directory holds a run with another configuration or other data.
+    """
+    settings = json.loads(config.to_json())
+    if (run / "run.json").exists():
+        old_settings, old = read_json(run / "config.json"), read_json(run / "run.json")
+        changed = sorted(key for key in _flat(settings) if _flat(settings)[key] != _flat(old_settings).get(key))
+        if changed:
+            key = changed[0]
+            raise UserError(
+                f"{run} holds a run with another configuration ({key} was {_flat(old_settings).get(key)}, now "
+                f"{_flat(settings)[key]}); choose another --out, or remove that directory"
+            )
+        other = sorted(key for key in facts if old.get(key) != facts[key])
+        if other:
+            raise UserError(
+                f"{run} holds a run on other data ({', '.join(other)} changed); choose another --out, or remove that "
+                "directory"
+            )
+        return old
+    write_json(run / "config.json", settings)
+    whole = facts | {"versions": versions(), "command": " ".join(Path(sys.argv[0]).name.split() + sys.argv[1:])}
+    write_json(run / "run.json", whole)
+    return whole
+
+
+def _flat(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """{"a": {"b": 1}} -> {"a.b": 1}."""
+    flat = {}
+    for key, value in settings.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return flat
+
+
+def load_config(run: Path) -> Config:
+    """The configuration of a run.
+
+    Args:
+      run: its directory.
+
+    Returns:
+      A locked ConfigDict.
+
+    Raises:
+      UserError: the directory holds no run.
+    """
+    config = configs.default()
+    config.update(read_json(run / "config.json"))
+    return config
+
+
+class MetricsLog:
+    """Appends metrics to ``metrics.jsonl`` and TensorBoard; drops what a resumed run does again."""
+
+    def __init__(self, run: Path, group: int, done: int):
+        """Opens the log of one group of folds.
+
+        Args:
+          run: directory of the run.
+          group: number of the group.
+          done: epochs of the group that are kept.
+        """
+        import tensorboardX
+
+        self.path = run / "metrics.jsonl"
+        self.group = group
+        if self.path.exists():
+            lines = []
+            for line in self.path.read_text(encoding="utf-8").splitlines():
+                try:
+                    entry = json.loads(line)
+                except json.JSONDecodeError:
+                    continue  # half a line, written as the process was killed
+                if entry["group"] != group or entry["epoch"] <= done:
+                    lines.append(line)
+            write_text(self.path, "".join(line + "\n" for line in lines))
+        self.board = tensorboardX.SummaryWriter(str(run / "tensorboard" / f"group{group}"), purge_step=done + 1)
+
+    def write(self, epoch: int, names: tuple[str, ...], metrics: dict[str, np.ndarray]) -> None:
+        """Adds one epoch.
+
+        Args:
+          epoch: epochs done, from 1.
+          names: K fold names.
+          metrics: name -> [K] values.
+        """
+        entry = {"epoch": epoch, "group": self.group, "folds": list(names)}
+        entry |= {name: [float(value) for value in values] for name, values in metrics.items()}
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(entry) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        for name, values in metrics.items():
+            self.board.add_scalar(f"mean/{name}", float(values.mean()), epoch)
+            for fold, value in zip(names, values, strict=True):
+                self.board.add_scalar(f"{fold}/{name}", float(value), epoch)
+        self.board.flush()
+
+    def close(self) -> None:
+        """Closes the TensorBoard file."""
+        self.board.close()
+
+
+def read_metrics(run: Path) -> list[dict[str, Any]]:
+    """All lines of ``metrics.jsonl``.
+
+    Args:
+      run: directory of the run.
+
+    Returns:
+      One dict per epoch and group, in the order of writing.
+    """
+    path = run / "metrics.jsonl"
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []

@@ -1,0 +1,106 @@
+"""What a shard record holds: the boundary between preparation and everything else.
+
+One record is one whole video; one split is one subject. Windows, folds and hops are training options and never
+reach the disk.
+"""
+
+import re
+import zlib
+from typing import Any
+
+import numpy as np
+
+VERSION = "1.0.0"  # of the record layout below; a reader refuses another major number
+KINDS = ("macro", "micro")  # expression kinds; the record stores the index
+MICRO_SECONDS = 0.5  # an expression of at most this length is a micro-expression (MEGC 2019)
+
+EVENT_COLUMNS = ("onset", "apex", "offset", "emotion", "kind")  # of `events`; apex -1: not annotated
+
+# name -> (shape, dtype, meaning). None is the video's length; strings have shape None.
+FIELDS: dict[str, tuple[tuple[int | None, ...] | None, str, str]] = {
+    "subject": (None, "str", "subject identifier"),
+    "video": (None, "str", "video identifier, unique within the subject"),
+    "num_frames": ((), "int32", "frames of the video, T"),
+    "fps": ((), "float32", "frames per second"),
+    "first_frame": ((), "int32", "number that files give to the first frame"),
+    "inputs": ((None, None), "float16", "[R, D] one row per frame, or per clip of a clip feature"),
+    "valid": ((None,), "uint8", "[R] 1 where the row shows a face, 0 for a gap"),
+    "motion": ((None,), "float32", "[R] mean absolute difference to the previous aligned face, grey levels"),
+    "events": ((None, 5), "int32", "[E, 5] onset, apex, offset (frames from 0, half-open), emotion, kind"),
+}
+
+# Entries of the metadata that a reader relies on.
+METADATA = ("schema", "dataset", "classes", "frames_per_row", "backbone", "aligner", "signature")
+
+
+def file_name(*parts: str) -> str:
+    """A name for files about something that strangers named: safe on every file system, different for different parts.
+
+    Args:
+      *parts: e.g. subject and video.
+
+    Returns:
+      The parts, joined; with a checksum where characters had to be replaced.
+
+    >>> file_name("s15", "15_0101")
+    's15__15_0101'
+    >>> file_name("s15/inner")
+    's15_inner-c1f2799f'
+    """
+    joined = "__".join(parts)
+    safe = re.sub(r"[^A-Za-z0-9_.-]", "_", joined)
+    if safe == joined and not joined.startswith("."):
+        return safe
+    return f"{safe.lstrip('.')}-{zlib.crc32(joined.encode()):08x}"
+
+
+def validate(record: dict[str, Any], num_classes: int, frames_per_row: int) -> None:
+    """Checks one record against the schema, beyond shapes and dtypes.
+
+    Args:
+      record: field name -> value, as in ``FIELDS`` (strings as ``str``).
+      num_classes: number of emotion classes, C.
+      frames_per_row: frames that one row of ``inputs`` stands for (1 for frame embeddings).
+
+    Raises:
+      ValueError: names the video, the field, the rule and the offending value.
+    """
+    missing = sorted(set(FIELDS) - set(record))
+    if missing:
+        raise ValueError(f"record has no field {', '.join(missing)}; a record has {', '.join(FIELDS)}")
+    where = f"video {record['subject']}/{record['video']}"
+    for name, (shape, dtype, _) in FIELDS.items():
+        if shape is None:
+            continue
+        array = np.asarray(record[name])
+        if array.dtype != dtype or array.ndim != len(shape):
+            raise ValueError(
+                f"{where}: {name} must be {dtype} with {len(shape)} axes; got {array.dtype} {list(array.shape)}"
+            )
+        if any(want is not None and want != got for want, got in zip(shape, array.shape, strict=True)):
+            raise ValueError(f"{where}: {name} must have shape {list(shape)}; got {list(array.shape)}")
+    frames, rows = int(record["num_frames"]), len(record["inputs"])
+    if frames < 1 or rows < 1:
+        raise ValueError(f"{where}: needs at least one frame; got {frames} frames in {rows} rows")
+    if abs(rows * frames_per_row - frames) >= 2 * frames_per_row:
+        raise ValueError(
+            f"{where}: {rows} rows of {frames_per_row} frame(s) do not fit {frames} frames; expected "
+            f"about {-(-frames // frames_per_row)}"
+        )
+    if not np.isfinite(record["fps"]) or record["fps"] <= 0:
+        raise ValueError(f"{where}: fps must be a positive number; got {record['fps']}")
+    for name in ("valid", "motion"):
+        if len(record[name]) != rows:
+            raise ValueError(f"{where}: {name} must have one entry per row ({rows}); got {len(record[name])}")
+    if not np.isfinite(record["inputs"]).all():
+        raise ValueError(f"{where}: inputs must be finite; got NaN or infinity")
+    for onset, apex, offset, emotion, kind in np.asarray(record["events"]):
+        event = f"expression [{onset}, {offset})"
+        if not 0 <= onset < offset <= frames:
+            raise ValueError(f"{where}: {event} must lie inside [0, {frames})")
+        if apex != -1 and not onset <= apex < offset:
+            raise ValueError(f"{where}: {event} must hold its apex; got {apex}")
+        if not 0 <= emotion < num_classes:
+            raise ValueError(f"{where}: {event} must have an emotion below {num_classes}; got {emotion}")
+        if not 0 <= kind < len(KINDS):
+            raise ValueError(f"{where}: {event} must have a kind below {len(KINDS)}; got {kind}")

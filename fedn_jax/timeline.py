@@ -1,0 +1,188 @@
+"""Where everything lies on the timeline of a video (FEDN, Figure 6): annotated above, detected below.
+
+The template draws it; here are the numbers. Nothing overlaps: pictures and names are moved sideways as far as needed
+and tied to their bars by lines.
+"""
+
+import base64
+import io
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fedn_jax import intervals
+from fedn_jax.types import Detections, Events, VideoMeta
+
+# Sizes of a timeline, in the units of its drawing (CSS pixels unless it is squeezed).
+WIDTH, LEFT, RIGHT = 960, 84, 16  # of the drawing; of the margins
+PICTURE, LABEL, LETTER = 56, 17, 7.4  # side of a thumbnail; height of a line of text; width of a letter
+BAR, AXIS, GAP = 16, 26, 16  # height of a bar, of the axis between the rows, of the leaders
+
+# What became of a detection, or of an annotated expression -> (mark, words). The marks repeat what the colours say.
+OUTCOMES = {
+    "correct": ("✓", "spotted, right emotion"),
+    "confused": ("≠", "spotted, wrong emotion"),
+    "false": ("✗", "matches no annotated expression"),
+    "found": ("", "annotated, spotted"),
+    "missed": ("∅", "annotated, not spotted"),
+}
+
+Thumbnail = Callable[[str, str, list[int]], Sequence[np.ndarray] | None]
+
+
+class Video(NamedTuple):
+    """What the page shows of one video."""
+
+    meta: VideoMeta
+    events: Events  # [E] expressions that count
+    detections: Detections  # [N] survivors of NMS
+    threshold: float  # lowest score that counts
+
+
+def spread(centres: Sequence[float], low: float, high: float, rows: int, slot: float) -> list[tuple[int, float]]:
+    """Moves callouts sideways as far as needed for them not to overlap.
+
+    Args:
+      centres: where they would like to be.
+      low: left border.
+      high: right border; a row must have room for its callouts.
+      rows: rows to spread them over.
+      slot: width of a callout.
+
+    Returns:
+      (row, centre) of each, in the order of ``centres``.
+    """
+    result: list[tuple[int, float]] = [(0, 0.0)] * len(centres)
+    order = np.argsort(centres, kind="stable")
+    for row in range(rows):
+        members = order[row::rows]
+        places = np.array([centres[i] for i in members], float)
+        steps = slot * np.arange(len(members))
+        # Non-decreasing gaps: push to the right, then back from the right border.
+        places = np.maximum.accumulate(np.maximum(places, low + slot / 2) - steps) + steps
+        limit = high - slot / 2 - steps[::-1]
+        places = np.minimum(places, limit)
+        places = np.minimum.accumulate((places - steps)[::-1])[::-1] + steps
+        for i, place in zip(members, places, strict=True):
+            result[i] = (row, float(place))
+    return result
+
+
+def ticks(seconds: float) -> list[float]:
+    """Round times for the axis.
+
+    Args:
+      seconds: length of the video.
+
+    Returns:
+      At most eleven times, from 0.
+    """
+    steps = [m * 10.0**e for e in range(-2, 5) for m in (1, 2, 5)]
+    step = next((s for s in steps if seconds / s <= 10), steps[-1])
+    return [step * i for i in range(int(seconds / step + 1e-9) + 1)]
+
+
+def _callouts(items: list[dict[str, Any]], scale: Callable[[float], float], slot: float) -> int:
+    """Adds place and row to the items; returns the number of rows."""
+    rows = -(-len(items) // int((WIDTH - LEFT - RIGHT) / slot))
+    for item in items:
+        item["x"], item["end"] = scale(item["onset"]), scale(item["offset"])
+        item["width"] = max(item["end"] - item["x"], 2)
+        item["middle"] = (item["x"] + item["end"]) / 2
+    places = spread([item["middle"] for item in items], LEFT, WIDTH - RIGHT, rows, slot)
+    for item, (row, place) in zip(items, places, strict=True):
+        item["row"], item["place"] = row, place
+    return rows
+
+
+def _items(video: Video, matched: np.ndarray, classes: Sequence[str]) -> tuple[list[dict], list[dict]]:
+    """(annotated expressions, counted detections) of a video, with what became of them."""
+    events, found, fps = video.events, video.detections, video.meta.fps
+    partner = {int(j): int(i) for i, j in enumerate(matched) if j >= 0}
+    annotated, detected = [], []
+    for j in np.flatnonzero(events.valid):
+        onset, offset = (float(x) for x in events.interval[j])
+        apex = float(events.apex[j]) if events.apex[j] >= 0 else (onset + offset - 1) / 2
+        outcome = "found" if int(j) in partner else "missed"
+        annotated.append({"onset": onset, "offset": offset, "apex": apex, "outcome": outcome})
+        annotated[-1] |= {"name": classes[int(events.emotion[j])], "note": ""}
+    score = np.asarray(found.score)
+    for i in np.flatnonzero(found.valid & (score >= np.asarray(video.threshold, score.dtype))):
+        onset, offset = (float(x) for x in found.interval[i])
+        j = int(matched[i])
+        right = j >= 0 and events.emotion[j] == found.emotion[i]
+        outcome = "false" if j < 0 else "correct" if right else "confused"
+        detected.append({"onset": onset, "offset": offset, "apex": (onset + offset - 1) / 2, "outcome": outcome})
+        detected[-1] |= {"name": classes[int(found.emotion[i])], "note": f"{float(score[i]):.2f}"}
+    for item in annotated + detected:
+        item["short"] = item["name"] if len(item["name"]) <= 14 else item["name"][:13] + "…"
+        item["mark"], item["words"] = OUTCOMES[item["outcome"]]
+        item["frame"] = int(np.clip(round(item["apex"]), 0, video.meta.num_frames - 1))
+        item["seconds"] = f"{item['onset'] / fps:.2f} to {item['offset'] / fps:.2f} s"
+        first, last = intervals.inclusive(np.array([item["onset"], item["offset"]]), video.meta.first_frame)
+        item["frames"] = f"frames {first} to {last}"
+    return annotated, detected
+
+
+def _jpeg(picture: np.ndarray) -> str:
+    """A picture, cut to a square, as the data URI of a small JPEG."""
+    from PIL import Image
+
+    height, width = picture.shape[:2]
+    side = min(height, width)
+    top, left = (height - side) // 2, (width - side) // 2
+    square = Image.fromarray(np.ascontiguousarray(picture[top : top + side, left : left + side]))
+    buffer = io.BytesIO()
+    square.convert("RGB").resize((64, 64), Image.Resampling.LANCZOS).save(buffer, "JPEG", quality=72, optimize=True)
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def layout(
+    video: Video, matched: np.ndarray, classes: Sequence[str], thumbnail: Thumbnail | None = None
+) -> dict[str, Any]:
+    """Everything that the template draws of one video.
+
+    Args:
+      video: the video.
+      matched: [N] int32, of ``metrics.matched`` on the detections that reach the threshold.
+      classes: C emotion names.
+      thumbnail: gives pictures of frames; see ``Thumbnail``.
+
+    Returns:
+      Texts, positions and sizes by name.
+    """
+    meta = video.meta
+    annotated, detected = _items(video, matched, classes)
+    both = annotated + detected
+    frames = sorted({item["frame"] for item in both})
+    pictures = thumbnail(meta.subject, meta.video, frames) if thumbnail and frames else None
+    images = dict(zip(frames, map(_jpeg, pictures), strict=True)) if pictures is not None else {}
+    for item in both:
+        item["image"] = images.get(item["frame"])
+
+    def scale(frame: float) -> float:
+        return LEFT + (WIDTH - LEFT - RIGHT) * frame / max(meta.num_frames, 1)
+
+    slot = max(PICTURE + 10, LETTER * (2 + max(len(item["short"]) for item in both))) if both else PICTURE
+    rows, below = (_callouts(items, scale, slot) for items in (annotated, detected))
+    height = (PICTURE if images else 0) + 2 * LABEL
+    top = rows * height + (GAP if rows else 0)  # of the annotated bars
+    seconds = meta.num_frames / meta.fps
+    return {
+        "subject": meta.subject,
+        "video": meta.video,
+        "seconds": f"{seconds:.1f}",
+        "frames": meta.num_frames,
+        "threshold": f"{video.threshold:.2f}",
+        "annotated": annotated,
+        "detected": detected,
+        "spotted": sum(item["outcome"] != "false" for item in detected),
+        "correct": sum(item["outcome"] == "correct" for item in detected),
+        "ticks": [{"x": scale(t * meta.fps), "text": f"{t:g}"} for t in ticks(seconds)],
+        "top": top,
+        "bottom": top + BAR + AXIS,  # of the detected bars
+        "height": top + 2 * BAR + AXIS + (GAP + below * height if below else 0) + 2,
+        "callout": height,
+        "picture": PICTURE if images else 0,
+    }

@@ -1,0 +1,123 @@
+"""The types that modules pass to one another, and the letters that name their axes.
+
+Axes, everywhere in the package:
+
+    B batch   T frames   S segments   F frames per segment   D input features
+    L positions of the pyramid   A intervals per position   M = L * A intervals per window
+    N candidates or detections   E expressions   C emotion classes
+    W windows   V videos   K folds   P entries of a fold's window list
+
+Time inside the package is counted in frames of the video, from 0, as floats; intervals are half-open
+``[onset, offset)``. Files speak inclusive frame numbers; they are converted where they are read and written
+(``data_prep.annotations``, ``fedn_jax.predict``).
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+Array = Any  # a NumPy or JAX array; shapes and dtypes are given per field
+Tree = Any  # a pytree of arrays
+Config = Any  # a configuration with attributes, as made by config.default()
+
+
+class VideoMeta(NamedTuple):
+    """One video of a store (plain Python values)."""
+
+    subject: str  # subject identifier as in the data set, e.g. "s15"
+    video: str  # video identifier, unique within its subject
+    num_frames: int  # frames of the video, T
+    fps: float  # frames per second
+    first_frame: int  # number that files give to the first frame (1 in CAS(ME)^2)
+    row: int  # first row of the video in Store.inputs
+    num_rows: int  # rows of the video in Store.inputs: T frames, or one per clip of a clip feature
+
+
+class Events(NamedTuple):
+    """Expressions: of one video ``[E]``, or of each window of a plan ``[W, E]``."""
+
+    interval: Array  # [..., E, 2] float32, frames, half-open [onset, offset)
+    apex: Array  # [..., E] float32, frame of the apex; -1 where it is not annotated
+    emotion: Array  # [..., E] int32, class index
+    kind: Array  # [..., E] int32, index into schema.KINDS (macro, micro)
+    valid: Array  # [..., E] bool, False for padding
+
+
+class Store(NamedTuple):
+    """All inputs of a data set, flat, on the device."""
+
+    inputs: Array  # [R, D] float16 or float32, one row per frame (or per clip)
+    valid: Array  # [R] bool, False where the frame shows no face
+
+
+class Windows(NamedTuple):
+    """Every window of a data set, as arrays that live beside the store."""
+
+    row: Array  # [W] int32, first row of the window's video in Store.inputs
+    num_rows: Array  # [W] int32, rows of the window's video
+    start: Array  # [W] int32, first segment of the window, counted in segments of its video
+    num_segments: Array  # [W] int32, segments of the window's video
+    video: Array  # [W] int32, index of the window's video
+    events: Events  # [W, E], frames relative to the window's first frame, clipped to the window
+
+
+class Folds(NamedTuple):
+    """Cross-validation as index lists; a fold is data, not a code path."""
+
+    name: tuple[str, ...]  # K names, e.g. "s15" or "s15/inner"
+    key: Array  # [K] uint32, crc32 of the fold's name: folded into the root key
+    positive: Array  # [K, P] int32, training windows with an expression; -1 pads
+    negative: Array  # [K, Q] int32, training windows without one; -1 pads
+    test: tuple[tuple[int, ...], ...]  # K lists of test videos
+
+
+class Hyper(NamedTuple):
+    """Numbers that keep every shape, hence axes of one program (scalars, or [K] when mapped)."""
+
+    learning_rate: Array  # float32
+    weight_decay: Array  # float32, L2 added to the gradient
+    alpha: Array  # float32, weight of the interval loss
+    beta: Array  # float32, weight of the classification loss
+    seed: Array  # uint32, seed of the fold's keys
+
+
+class TrainState(NamedTuple):
+    """Everything that training changes."""
+
+    params: Tree  # trainable variables
+    extra: Tree  # other variables (batch statistics); {} for FEDN
+    opt_state: Tree  # state of the optimiser
+    step: Array  # int32, updates done
+
+
+class Targets(NamedTuple):
+    """What the network should say about one window; M = L positions x A intervals."""
+
+    interval: Array  # [L, A, 2] float32, frames in the window, [onset, offset) of the matched expression
+    label: Array  # [L, A, C] float32, one-hot emotion of positives, zeros elsewhere
+    positive: Array  # [L, A] bool, matched to an expression
+    counted: Array  # [L, A] bool, positive or negative; False: ignored
+    missed: Array  # [] int32, expressions of the window that no interval was matched to
+
+
+class Detections(NamedTuple):
+    """Detected expressions of one video; [N]."""
+
+    interval: Array  # [N, 2] float32, frames of the video, half-open [onset, offset)
+    score: Array  # [N] float32 in [0, 1], highest class probability
+    emotion: Array  # [N] int32, class index
+    valid: Array  # [N] bool, False for padding
+
+
+class Task(NamedTuple):
+    """All that training, prediction and folds know about a model: six pure functions.
+
+    ``features`` is apart from ``detect`` because a segment's feature is a property of its video: prediction
+    computes it once per video, training once per window.
+    """
+
+    init: Callable[..., Tree]  # (key) -> variables {"params": ..., others}
+    features: Callable[..., Array]  # (variables, inputs [B, T, D], valid [B, T]) -> [B, S, d]
+    detect: Callable[..., Any]  # (variables, features [B, S, d], valid [B, S], train, key) -> (outputs, extra)
+    encode: Callable[..., Targets]  # (events of one window) -> Targets
+    loss: Callable[..., Any]  # (outputs, targets, weight [B], hyper) -> (scalar, dict of scalars)
+    decode: Callable[..., Detections]  # (outputs of one video's windows, starts [W], valid [W], T) -> Detections

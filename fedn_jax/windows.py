@@ -1,0 +1,181 @@
+"""Windows over videos: planned once on the host, gathered from the store inside jit.
+
+Segment j of a video covers frames ``[stride * j, stride * j + segment_frames)``, clamped at the video's ends; a window
+is a run of consecutive segments (FEDN section 3; section 4.2 gives 64 segments of 8 frames with an overlap of 6).
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+
+from fedn_jax import checks
+from fedn_jax.types import Array, Events, Store, VideoMeta, Windows
+
+CONTEXTS = ("video", "window")  # what a segment may see beyond the last frame that its window owns
+
+
+class Geometry(NamedTuple):
+    """How windows are cut out of videos (plain Python numbers)."""
+
+    segments: int  # segments of a window, S
+    segment_frames: int  # frames of a segment, F
+    stride: int  # frames between segments
+    frames_per_row: int = 1  # frames that one row of the store stands for: 1, or stride for clip features
+    context: str = "video"  # "video": a segment reads real frames past its window; "window": the last frame again
+
+    @property
+    def frames(self) -> int:
+        """Frames that a window owns."""
+        return self.segments * self.stride
+
+    @property
+    def rows(self) -> int:
+        """Rows of the store that a window reads."""
+        if self.frames_per_row == self.stride and self.stride > 1:
+            return self.segments
+        return (self.segments - 1) * self.stride + self.segment_frames
+
+
+class Gathered(NamedTuple):
+    """The inputs of windows."""
+
+    inputs: Array  # [..., rows, D]
+    valid: Array  # [..., rows] bool, False where the row shows no face
+    inside: Array  # [..., S] bool, False for segments past the end of the video
+
+
+def check(geometry: Geometry) -> Geometry:
+    """Checks that windows can be cut this way.
+
+    Args:
+      geometry: the numbers.
+
+    Returns:
+      ``geometry``.
+
+    Raises:
+      UserError: says which number does not fit.
+    """
+    for name in ("segments", "segment_frames", "stride", "frames_per_row"):
+        checks.at_least(f"window {name}", getattr(geometry, name), 1)
+    checks.one_of("window.context", geometry.context, CONTEXTS)
+    checks.one_of("frames per row of the data", geometry.frames_per_row, sorted({1, geometry.stride}))
+    return geometry
+
+
+def num_segments(num_frames: int, geometry: Geometry) -> int:
+    """Segments of a video: enough that every frame is owned by one.
+
+    Args:
+      num_frames: T.
+      geometry: how windows are cut.
+
+    Returns:
+      Segments, at least 1.
+    """
+    return max(1, -(-num_frames // geometry.stride))
+
+
+def starts(segments: int, geometry: Geometry, hop_frames: int) -> np.ndarray:
+    """First segments of the windows of one video: every hop, and a last window that ends with the video.
+
+    Args:
+      segments: segments of the video.
+      geometry: how windows are cut.
+      hop_frames: frames between windows.
+
+    Returns:
+      [W] int32, segments; a video shorter than a window has one window at 0.
+    """
+    hop = max(1, hop_frames // geometry.stride)
+    last = max(0, segments - geometry.segments)
+    grid = np.arange(0, last + 1, hop, dtype=np.int32)
+    return grid if grid[-1] == last else np.append(grid, np.int32(last))
+
+
+def window_events(events: Events, start_frame: int, window_frames: int, inside: float, size: int) -> Events:
+    """The expressions of one window: those with more than ``inside`` of their length in it.
+
+    Args:
+      events: [E] expressions of a video (NumPy).
+      start_frame: first frame of the window.
+      window_frames: frames that it owns.
+      inside: share of an expression's length that must lie in the window.
+      size: E of the result; must be enough.
+
+    Returns:
+      [size] expressions, frames relative to the window, clipped to it, padded.
+    """
+    interval = np.asarray(events.interval, np.float32).reshape(-1, 2) - start_frame
+    clipped = np.clip(interval, 0, window_frames)
+    share = (clipped[:, 1] - clipped[:, 0]) / np.maximum(interval[:, 1] - interval[:, 0], 1e-6)
+    chosen = np.flatnonzero((share > inside) & events.valid)
+    padding = size - len(chosen)
+    checks.at_least("room for the expressions of a window", size, len(chosen))
+    pad = lambda array, fill: np.concatenate([array[chosen], np.full((padding, *array.shape[1:]), fill, array.dtype)])  # noqa: E731
+    return Events(
+        interval=pad(clipped.astype(np.float32), 0),
+        apex=pad(np.where(events.apex >= 0, events.apex - start_frame, -1).astype(np.float32), -1),
+        emotion=pad(np.asarray(events.emotion, np.int32), 0),
+        kind=pad(np.asarray(events.kind, np.int32), 0),
+        valid=np.arange(size) < len(chosen),
+    )
+
+
+def plan(
+    metas: Sequence[VideoMeta], events: Sequence[Events], geometry: Geometry, hop_frames: int, inside: float
+) -> Windows:
+    """All windows of a data set.
+
+    Args:
+      metas: V videos.
+      events: V lists of expressions, already reduced to the kinds that are to be detected.
+      geometry: how windows are cut.
+      hop_frames: frames between windows.
+      inside: an expression belongs to a window if more than this share of it lies inside.
+
+    Returns:
+      Windows (NumPy), video by video.
+    """
+    check(geometry)
+    size = max(1, max((len(one.valid) for one in events), default=1))
+    fields: dict[str, list] = {name: [] for name in Windows._fields}
+    for index, (meta, one) in enumerate(zip(metas, events, strict=True)):
+        segments = num_segments(meta.num_frames, geometry)
+        for start in starts(segments, geometry, hop_frames):
+            fields["row"].append(meta.row)
+            fields["num_rows"].append(meta.num_rows)
+            fields["start"].append(start)
+            fields["num_segments"].append(segments)
+            fields["video"].append(index)
+            frame = int(start) * geometry.stride
+            fields["events"].append(window_events(one, frame, geometry.frames, inside, size))
+    stacked = Events(*(np.stack(column) for column in zip(*fields.pop("events"), strict=True)))
+    widest = max(1, int(stacked.valid.sum(1).max()))  # keep no more room than the fullest window needs
+    stacked = Events(*(column[:, :widest] for column in stacked))
+    return Windows(**{name: np.array(column, np.int32) for name, column in fields.items()}, events=stacked)
+
+
+def gather(store: Store, row: Array, num_rows: Array, start: Array, segments: Array, geometry: Geometry) -> Gathered:
+    """The inputs of one window, cut from the store (inside jit; batch with vmap).
+
+    Args:
+      store: all inputs.
+      row: [] int32, first row of the video.
+      num_rows: [] int32, rows of the video.
+      start: [] int32, first segment of the window.
+      segments: [] int32, segments of the video.
+      geometry: how windows are cut.
+
+    Returns:
+      Gathered, without a batch axis.
+    """
+    scale = geometry.stride // geometry.frames_per_row  # rows between segments
+    offset = jnp.arange(geometry.rows)
+    if geometry.context == "window":
+        offset = jnp.minimum(offset, geometry.segments * scale - 1)
+    index = row + jnp.clip(start * scale + offset, 0, num_rows - 1)
+    inside = start + jnp.arange(geometry.segments) < segments
+    return Gathered(jnp.asarray(store.inputs)[index], jnp.asarray(store.valid)[index], inside)

@@ -1,0 +1,5 @@
+"""Installation; all settings are in pyproject.toml."""
+
+from setuptools import setup
+
+setup()

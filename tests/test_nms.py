@@ -1,0 +1,73 @@
+import jax
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fedn_jax import nms
+from fedn_jax.types import Detections
+
+
+def brute_force(interval, score, valid, threshold, limit, group=None):
+    """Greedy suppression, as one would write it on paper."""
+    left = [i for i in sorted(range(len(score)), key=lambda i: (-score[i], i)) if valid[i]]
+    kept = []
+    while left and len(kept) < limit:
+        best = left.pop(0)
+        kept.append(best)
+        survivors = []
+        for other in left:
+            (a, b), (c, d) = interval[best], interval[other]
+            shared = max(0.0, min(b, d) - max(a, c))
+            union = max(b - a, 0) + max(d - c, 0) - shared
+            same = group is None or group[best] == group[other]
+            if not (same and union > 0 and shared / union > threshold):
+                survivors.append(other)
+        left = survivors
+    return kept
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.integers(0, 10**6), st.sampled_from([0.0, 0.01, 0.3, 0.5, 1.0]), st.sampled_from([1, 5, 24]))
+def test_equals_brute_force(seed, threshold, limit):
+    rng = np.random.default_rng(seed)
+    onset = rng.integers(0, 60, 24).astype(np.float32)
+    interval = np.stack([onset, onset + rng.integers(0, 20, 24)], -1).astype(np.float32)  # some are empty
+    score = rng.integers(0, 6, 24).astype(np.float32) / 8  # many ties
+    valid = rng.random(24) < 0.8
+    group = rng.integers(0, 3, 24)
+    for classes in (None, group):
+        index, keep = nms.nms(interval, score, valid, threshold, limit, classes)
+        assert np.asarray(index)[np.asarray(keep)].tolist() == brute_force(
+            interval, score, valid, threshold, limit, classes
+        )
+
+
+def test_invalid_and_nan_never_come_back():
+    interval = np.array([[0, 10], [20, 30], [40, 50]], np.float32)
+    index, keep = nms.nms(interval, np.array([np.nan, 0.5, 0.9], np.float32), np.array([True, True, False]), 0.5, 3)
+    assert np.asarray(index)[np.asarray(keep)].tolist() == [1]
+    _, keep = nms.nms(interval, np.zeros(3, np.float32), np.zeros(3, bool), 0.5, 3)
+    assert not keep.any()
+
+
+def test_vmap_equals_one_by_one():
+    rng = np.random.default_rng(0)
+    onset = rng.uniform(0, 50, (5, 12)).astype(np.float32)
+    interval, score = np.stack([onset, onset + 10], -1), rng.random((5, 12)).astype(np.float32)
+    valid = np.ones((5, 12), bool)
+    index, keep = jax.vmap(lambda i, s, v: nms.nms(i, s, v, 0.3, 6))(interval, score, valid)
+    for row in range(5):
+        one = nms.nms(interval[row], score[row], valid[row], 0.3, 6)
+        np.testing.assert_array_equal(index[row], one[0])
+        np.testing.assert_array_equal(keep[row], one[1])
+
+
+@pytest.mark.parametrize("per_class, expected", [(False, [0.9, 0.4]), (True, [0.9, 0.8, 0.4])])
+def test_suppress(per_class, expected):
+    candidates = Detections(
+        np.array([[0, 10], [0, 10], [30, 40]], np.float32), np.array([0.8, 0.9, 0.4], np.float32),
+        np.array([0, 1, 1]), np.ones(3, bool),
+    )  # fmt: skip
+    kept = nms.suppress(candidates, 0.5, 3, per_class)
+    np.testing.assert_allclose(kept.score[kept.valid], expected)

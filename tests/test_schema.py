@@ -1,0 +1,53 @@
+import numpy as np
+import pytest
+
+from fedn_jax import schema
+
+
+def record(**changes):
+    values = {
+        "subject": "s1", "video": "v1", "num_frames": np.int32(10), "fps": np.float32(30), "first_frame": np.int32(1),
+        "inputs": np.zeros((10, 4), np.float16), "valid": np.ones(10, np.uint8), "motion": np.zeros(10, np.float32),
+        "events": np.array([[2, 3, 5, 1, 0]], np.int32),
+    }  # fmt: skip
+    return values | changes
+
+
+def test_a_good_record_passes():
+    schema.validate(record(), num_classes=2, frames_per_row=1)
+    schema.validate(record(num_frames=np.int32(20)), num_classes=2, frames_per_row=2)
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"inputs": np.zeros((10, 4), np.float32)}, "inputs must be float16"),
+        ({"inputs": np.full((10, 4), np.nan, np.float16)}, "finite"),
+        ({"fps": np.float32(0)}, "fps must be a positive number"),
+        ({"valid": np.ones(9, np.uint8)}, "valid must have one entry per row"),
+        ({"num_frames": np.int32(14)}, "do not fit 14 frames"),
+        ({"events": np.array([[2, 3, 11, 1, 0]], np.int32)}, r"\[2, 11\) must lie inside"),
+        ({"events": np.array([[5, -1, 5, 1, 0]], np.int32)}, "must lie inside"),
+        ({"events": np.array([[2, 7, 5, 1, 0]], np.int32)}, "must hold its apex; got 7"),
+        ({"events": np.array([[2, 3, 5, 2, 0]], np.int32)}, "emotion below 2; got 2"),
+        ({"events": np.array([[2, 3, 5, 1, 2]], np.int32)}, "kind below 2"),
+        ({"events": np.zeros((1, 4), np.int32)}, "shape"),
+    ],
+)
+def test_a_bad_record_is_named(changes, message):
+    with pytest.raises(ValueError, match=message) as error:
+        schema.validate(record(**changes), num_classes=2, frames_per_row=1)
+    assert "video s1/v1" in str(error.value)
+
+
+def test_a_missing_field_is_named():
+    bad = record()
+    del bad["motion"]
+    with pytest.raises(ValueError, match="no field motion"):
+        schema.validate(bad, 2, 1)
+
+
+def test_file_names_differ_where_parts_differ():
+    names = [schema.file_name(*parts) for parts in (("a", "b"), ("a/b",), ("a\\b",), ("..",), ("a b",), ("é",))]
+    assert len(set(names)) == len(names)
+    assert not any("/" in name or name.startswith(".") for name in names)

@@ -1,0 +1,91 @@
+"""Positions on the timelines, by hand."""
+
+import numpy as np
+import pytest
+
+from fedn_jax import timeline
+from fedn_jax.types import Detections, Events, VideoMeta
+
+CLASSES = ["happiness", "anger", "a very long name of an emotion"]
+
+
+def video(threshold=0.5):
+    events = Events(
+        np.array([[10, 20], [40, 60], [80, 90], [0, 0]], np.float32),
+        np.array([12, -1, 85, -1], np.float32),
+        np.array([0, 1, 2, 0], np.int32),
+        np.zeros(4, np.int32),
+        np.array([1, 1, 1, 0], bool),
+    )
+    detections = Detections(
+        np.array([[10, 20], [42, 60], [30, 36], [80, 90]], np.float32),
+        np.array([0.9, 0.8, 0.5, 0.4], np.float32),
+        np.array([0, 0, 1, 2], np.int32),
+        np.ones(4, bool),
+    )
+    return timeline.Video(VideoMeta("s1", "v1", 100, 10.0, 1, 0, 100), events, detections, threshold)
+
+
+MATCHED = np.array([0, 1, -1, -1], np.int32)
+
+
+def test_outcomes_and_words():
+    drawn = timeline.layout(video(), MATCHED, CLASSES)
+    assert [item["outcome"] for item in drawn["annotated"]] == ["found", "found", "missed"]
+    assert [item["outcome"] for item in drawn["detected"]] == ["correct", "confused", "false"]
+    assert (drawn["spotted"], drawn["correct"], drawn["seconds"]) == (2, 1, "10.0")
+    first = drawn["annotated"][0]
+    assert first["seconds"] == "1.00 to 2.00 s" and first["frames"] == "frames 11 to 20"  # files count from 1
+    assert [item["frame"] for item in drawn["annotated"]] == [12, 50, 85]  # no apex: the middle
+    assert drawn["annotated"][2]["short"] == "a very long n…"
+    assert len({mark for mark, _ in timeline.OUTCOMES.values()}) == len(timeline.OUTCOMES)  # not by colour alone
+
+
+def test_bars_lie_where_the_expressions_are():
+    drawn = timeline.layout(video(), MATCHED, CLASSES)
+    inner = timeline.WIDTH - timeline.LEFT - timeline.RIGHT
+    assert drawn["annotated"][0]["x"] == pytest.approx(timeline.LEFT + 0.1 * inner)
+    assert drawn["annotated"][0]["width"] == pytest.approx(0.1 * inner)
+    assert [tick["text"] for tick in drawn["ticks"]] == [str(i) for i in range(11)]
+    assert drawn["ticks"][-1]["x"] == pytest.approx(timeline.WIDTH - timeline.RIGHT)
+
+
+def test_pictures_are_asked_for_once_and_become_small_squares():
+    asked = []
+
+    def thumbnail(subject, name, frames):
+        asked.append((subject, name, frames))
+        return [np.full((120, 90, 3), frame, np.uint8) for frame in frames]
+
+    drawn = timeline.layout(video(), MATCHED, CLASSES, thumbnail)
+    assert asked == [("s1", "v1", [12, 14, 32, 50, 85])]
+    images = [item["image"] for item in drawn["annotated"] + drawn["detected"]]
+    assert all(image.startswith("data:image/jpeg;base64,") and len(image) < 2000 for image in images)
+    without = timeline.layout(video(), MATCHED, CLASSES, lambda *_: None)
+    assert without["annotated"][0]["image"] is None and without["height"] < drawn["height"]
+
+
+def test_nothing_to_draw():
+    nothing = video(threshold=2.0)._replace(events=Events(*(x[:0] for x in video().events)))
+    drawn = timeline.layout(nothing, np.full(4, -1), CLASSES, lambda *_: pytest.fail("no picture is needed"))
+    assert drawn["annotated"] == drawn["detected"] == [] and drawn["top"] == 0
+
+
+@pytest.mark.parametrize("count", [1, 2, 7, 11])
+def test_spread_keeps_order_distance_and_borders(count):
+    rng = np.random.default_rng(count)
+    for centres in (np.sort(rng.uniform(0, 800, count)), np.zeros(count), np.full(count, 800.0)):
+        places = [place for _, place in timeline.spread(centres, 0, 800, 1, 70)]
+        assert all(b - a >= 70 - 1e-9 for a, b in zip(places, places[1:], strict=False))
+        assert places[0] >= 35 - 1e-9 and places[-1] <= 765 + 1e-9
+
+
+def test_spread_leaves_alone_what_has_room():
+    assert timeline.spread([500, 100], 0, 800, 1, 70) == [(0, 500), (0, 100)]
+    assert [row for row, _ in timeline.spread([1, 2, 3], 0, 800, 2, 70)] == [0, 1, 0]
+
+
+def test_ticks_are_round_and_few():
+    assert timeline.ticks(75.8) == [0, 10, 20, 30, 40, 50, 60, 70]
+    assert timeline.ticks(2) == pytest.approx(np.arange(11) * 0.2)
+    assert all(2 <= len(timeline.ticks(seconds)) <= 11 for seconds in (0.3, 7, 99.99, 100, 5000))
