@@ -137,7 +137,8 @@ class Tracker:
     def _begin(self, grey: np.ndarray, pose: np.ndarray) -> None:
         """Takes what was detected as the pose and the face there as the first template."""
         self._pose, self._side = pose, float(np.linalg.norm(pose[:, 0]))
-        self._templates, self._current, self._count = [register.template(self._small(grey), self._units(self._pose))], 0, 0
+        self._templates = [register.template(self._small(grey), self._units(pose))]
+        self._current = self._count = 0
 
     def _small(self, grey: np.ndarray) -> np.ndarray:
         """The frame at about the scale of the registration, blurred against noise; [h, w] float32."""
@@ -230,7 +231,10 @@ def cut(frame: np.ndarray, pose: np.ndarray, size: int, scale: float) -> Aligned
         frame = cv2.resize(frame, (round(width * scale), round(height * scale)), interpolation=cv2.INTER_AREA)
         pose = pose * np.array([[frame.shape[1] / width], [frame.shape[0] / height]])
     image = cv2.warpAffine(
-        frame, register.to_pixels(pose, size), (size, size), flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP,
+        frame,
+        register.to_pixels(pose, size),
+        (size, size),
+        flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP,
         borderMode=cv2.BORDER_REPLICATE,
     )
     return Aligned(image, True, forward)

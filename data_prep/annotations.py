@@ -106,7 +106,8 @@ def report(where: str, problems: Sequence[str]) -> None:
     if len(problems) > _SHOWN:
         lines.append(f"... and {len(problems) - _SHOWN} more")
     count = f"{len(problems)} problem{'s' if len(problems) > 1 else ''}"
-    raise UserError(f"{where}: {count}; nothing is guessed, please correct:\n" + "\n".join(f"  {line}" for line in lines))
+    listed = "\n".join(f"  {line}" for line in lines)
+    raise UserError(f"{where}: {count}; nothing is guessed, please correct:\n{listed}")
 
 
 def resolve_kinds(events: np.ndarray, fps: float) -> np.ndarray:

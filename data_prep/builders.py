@@ -101,7 +101,11 @@ def up_to_date(out: Path, sign: str) -> bool:
 
 
 def pack(
-    out: Path, name: str, subjects: list[str], records: Callable[[str], Iterator[dict[str, Any]]], metadata: dict[str, Any]
+    out: Path,
+    name: str,
+    subjects: list[str],
+    records: Callable[[str], Iterator[dict[str, Any]]],
+    metadata: dict[str, Any],
 ) -> None:
     """Writes all shards beside the old ones, then puts them in their place.
 

@@ -79,9 +79,7 @@ def _folder(args: argparse.Namespace) -> None:
 
     if args.workers is not None and args.workers < 1:
         raise UserError(f"--workers must be at least 1; got {args.workers}")
-    sheet = annotations.read_folder(
-        args.annotations, args.videos, _classes(args), args.first_frame, skip=args.out
-    )
+    sheet = annotations.read_folder(args.annotations, args.videos, _classes(args), args.first_frame, skip=args.out)
     backbone = embed.load_backbone(args.backbone)
     options = videos.Options(args.aligner, args.size or backbone.size, args.fps)
     done, written = videos.prepare(
@@ -92,8 +90,14 @@ def _folder(args: argparse.Namespace) -> None:
     for one in gaps:
         share = 100 * one.invalid / one.num_frames
         print(f"no face in {one.invalid} of {one.num_frames} frames ({share:.1f} %): {one.subject}/{one.video}")
+    for one in done:
+        if one.uneven and args.fps is None:
+            print(
+                f"uneven frame rate: {one.subject}/{one.video}; frames count as they come, --fps 30 would even it out"
+            )
     kept = sum(one.cached for one in done)
-    print(f"{len(done)} videos, {frames} frames, {sum(one.invalid for one in gaps)} without a face; {kept} from the cache")
+    lost = sum(one.invalid for one in gaps)
+    print(f"{len(done)} videos, {frames} frames, {lost} without a face; {kept} from the cache")
     _finish(args.out, written)
 
 

@@ -49,8 +49,14 @@ def flatten(params: Tree) -> dict[str, np.ndarray]:
 
 
 def save_backbone(
-    path: str | Path, params: Tree, widths: tuple[int, ...], mean: tuple[float, ...], std: tuple[float, ...],
-    size: int, provenance: dict[str, str], dtype: str = "float16",
+    path: str | Path,
+    params: Tree,
+    widths: tuple[int, ...],
+    mean: tuple[float, ...],
+    std: tuple[float, ...],
+    size: int,
+    provenance: dict[str, str],
+    dtype: str = "float16",
 ) -> None:
     """Writes a backbone file: safetensors, with the settings as metadata.
 
@@ -64,13 +70,16 @@ def save_backbone(
       provenance: where the weights come from; text by name.
       dtype: of the stored weights.
     """
-    from safetensors.numpy import save_file
+    from safetensors.numpy import save
 
     settings = {"widths": widths, "mean": mean, "std": std, "size": size}
     metadata = {"format": _FORMAT, **{name: json.dumps(value) for name, value in settings.items()}, **provenance}
     tensors = {name: np.ascontiguousarray(leaf.astype(dtype)) for name, leaf in flatten(params).items()}
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    save_file(tensors, str(path), metadata=metadata)
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f"{path.name}.tmp")
+    temporary.write_bytes(save(tensors, metadata=metadata))
+    temporary.replace(path)
 
 
 def load_backbone(name: str | Path) -> Backbone:

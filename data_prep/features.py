@@ -1,5 +1,9 @@
 """Clip features that somebody else computed (I3D and the like) to records: no videos needed."""
 
+import contextlib
+import hashlib
+import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -8,7 +12,6 @@ import numpy as np
 
 from data_prep import annotations, builders
 from data_prep.annotations import VideoItem
-from fedn_jax import schema
 from fedn_jax.checks import UserError
 
 SUFFIXES = (".npz", ".npy")
@@ -30,19 +33,17 @@ def read(path: Path, frames_per_row: int) -> tuple[np.ndarray, int]:
       UserError: not such a file, or numbers that do not fit one another.
     """
     try:
-        with _opened(path) as file:
+        with path.open("rb") as stream, _arrays(stream) as file:
             feature = np.asarray(file["feature"])
             count = int(file["frame_cnt"]) if "frame_cnt" in file else None
     except KeyError:
         raise UserError(f"{path}: holds no array `feature`; expected feature [1, rows, D]") from None
-    except (ValueError, OSError, EOFError, TypeError) as error:
+    except (ValueError, OSError, EOFError, TypeError, zipfile.BadZipFile, zlib.error) as error:
         raise UserError(f"{path}: not readable as .npz of plain arrays ({error}); export it again") from None
     if feature.ndim == 3 and feature.shape[0] == 1:
         feature = feature[0]  # [1, R, D] -> [R, D]
     if feature.ndim != 2 or not feature.size or feature.dtype.kind != "f":
-        raise UserError(
-            f"{path}: feature must be floats [1, rows, D]; got {feature.dtype} {list(feature.shape)}"
-        )
+        raise UserError(f"{path}: feature must be floats [1, rows, D]; got {feature.dtype} {list(feature.shape)}")
     with np.errstate(over="ignore"):
         feature = feature.astype(np.float16)
     if not np.isfinite(feature).all():
@@ -57,11 +58,9 @@ def read(path: Path, frames_per_row: int) -> tuple[np.ndarray, int]:
     return np.pad(feature, ((0, max(short, 0)), (0, 0)), "edge"), frames
 
 
-def _opened(path: Path) -> Any:
+def _arrays(stream: Any) -> Any:
     """The arrays of a file by name, as a context."""
-    import contextlib
-
-    loaded = np.load(path, allow_pickle=False)
+    loaded = np.load(stream, allow_pickle=False)
     return contextlib.nullcontext({"feature": loaded}) if isinstance(loaded, np.ndarray) else loaded
 
 
@@ -124,8 +123,6 @@ def prepare(
 
 
 def _content(path: Path) -> str:
-    import hashlib
-
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

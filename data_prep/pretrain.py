@@ -64,8 +64,8 @@ def person(seed: int, per_identity: int, number: int) -> Stills:
         images.append(cut(frame, wide, side, side / float(np.linalg.norm(wide[:, 0]))).image)
         labels.append(label + 1)
         strengths.append(strength)
-    shape = (len(images), side, side, 3)
-    return Stills(np.array(images, np.uint8).reshape(shape), np.array(labels, np.int32), np.array(strengths, np.float32))
+    pictures = np.array(images, np.uint8).reshape(len(images), side, side, 3)
+    return Stills(pictures, np.array(labels, np.int32), np.array(strengths, np.float32))
 
 
 def draw(seed: int, first: int, num_identities: int, per_identity: int, workers: int) -> Stills:
@@ -254,7 +254,9 @@ def main(argv: list[str] | None = None) -> None:
     settings = (params, SLIM, MEAN, STD, SIZE)
     save_backbone(args.out, *settings, {"description": "not tested yet"})
     every, clear = accuracy(held_out, load_backbone(args.out), variables["head"])
-    options = " ".join(f"--{name.replace('_', '-')} {value}" for name, value in vars(args).items() if name not in ("out", "workers"))
+    options = " ".join(
+        f"--{name.replace('_', '-')} {value}" for name, value in vars(args).items() if name not in ("out", "workers")
+    )
     save_backbone(args.out, *settings, {
         "description": "slim ResNet18, pretrained on drawn faces",
         "command": f"python -m data_prep.pretrain --out FILE {options}",

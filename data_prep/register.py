@@ -70,7 +70,10 @@ def sample(grey: np.ndarray, pose: np.ndarray, side: int) -> np.ndarray:
       [side, side] float32; the frame's border is continued outside of it.
     """
     return cv2.warpAffine(
-        grey, to_pixels(pose, side), (side, side), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+        grey,
+        to_pixels(pose, side),
+        (side, side),
+        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
         borderMode=cv2.BORDER_REPLICATE,
     )
 

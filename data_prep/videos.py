@@ -7,10 +7,11 @@ import contextlib
 import functools
 import hashlib
 import os
+import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from fractions import Fraction
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,31 +19,13 @@ import numpy as np
 
 from data_prep import annotations, builders
 from data_prep.annotations import VideoItem
+from data_prep.decode import DEFAULT, Decoded, Options, decode
 from data_prep.embed import Backbone
 from fedn_jax import schema
 from fedn_jax.checks import UserError, one_of
 
 PIPELINE = 1  # raise when decoding, alignment or embedding change what they give for the same video
 _EDGE = 1 << 20  # bytes at the start and the end of a file that identify it, beside its size
-
-
-class Options(NamedTuple):
-    """Everything that changes what a video becomes, beside the backbone."""
-
-    aligner: str = "cascade"  # of align.ALIGNERS
-    size: int = 112  # side of the aligned face, pixels
-    fps: float | None = None  # resample to; None keeps the video's own frames
-
-
-class Decoded(NamedTuple):
-    """What a worker hands over; the aligned frames lie in a file."""
-
-    path: Path  # [T, size, size, 3] uint8, raw bytes
-    fps: float
-    source: np.ndarray  # [T] int32, frame of the file that each frame came from
-    num_source: int  # frames of the file
-    valid: np.ndarray  # [T] uint8
-    motion: np.ndarray  # [T] float32
 
 
 class Summary(NamedTuple):
@@ -53,6 +36,7 @@ class Summary(NamedTuple):
     num_frames: int
     invalid: int  # frames without a face
     cached: bool  # was there already
+    uneven: bool  # the file's frames do not come at a constant rate
 
 
 def prepare(
@@ -60,7 +44,7 @@ def prepare(
     out: Path,
     classes: Sequence[str],
     backbone: Backbone,
-    options: Options = Options(),
+    options: Options = DEFAULT,
     first_frame: int = 1,
     name: str = "folder",
     workers: int | None = None,
@@ -73,7 +57,7 @@ def prepare(
       out: directory for cache, previews and shards.
       classes: the emotions.
       backbone: the feature extractor.
-      options: see :class:`Options`.
+      options: see :class:`decode.Options`.
       first_frame: the number that the sheet gives to the first frame; stored for writing results.
       name: of the data set.
       workers: processes that decode and align; None: one per core. 1 works in this process.
@@ -94,7 +78,7 @@ def prepare(
         table = [(item.subject, item.video, key, item.events.tolist()) for item, key in zip(items, keys, strict=True)]
         sign = builders.signature([settings, list(classes), first_frame, table])
         caches = [_cache(out, item, key) for item, key in zip(items, keys, strict=True)]
-        known = [cache.exists() and _preview(out, item).exists() for item, cache in zip(items, caches, strict=True)]
+        known = [_preview(out, item).exists() and _usable(cache) for item, cache in zip(items, caches, strict=True)]
         problems = _fill(items, caches, known, out, backbone, options, workers, progress)
         present = [(item, cache, was) for item, cache, was in zip(items, caches, known, strict=True) if cache.exists()]
         summaries = [_summarise(item, cache, was) for item, cache, was in present]
@@ -148,7 +132,8 @@ def _alone(out: Path) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            raise UserError(f"{out}: another preparation is at work in it; wait for it or choose another --out") from None
+            text = f"{out}: another preparation is at work in it; wait for it or choose another --out"
+            raise UserError(text) from None
         yield
 
 
@@ -173,84 +158,7 @@ def _preview(out: Path, item: VideoItem) -> Path:
     return out / "previews" / f"{schema.file_name(item.subject, item.video)}.mp4"
 
 
-# ---- One video ------------------------------------------------------------------------------------------------------
-
-
-def decode(path: Path, options: Options, raw: Path, preview: Path) -> Decoded:
-    """Decodes and aligns one video; runs in a worker process, in constant memory.
-
-    Args:
-      path: the video.
-      options: see :class:`Options`.
-      raw: file for the aligned frames, [T, size, size, 3] uint8.
-      preview: file for a small video of them.
-
-    Returns:
-      What is known about the frames.
-
-    Raises:
-      UserError: unreadable video, or not one face in it.
-    """
-    import cv2
-
-    from data_prep import align, frames
-
-    cv2.setNumThreads(1)  # the processes share the cores
-    source, seconds, valid, motion = [], [0.0], [], []
-    count = 0
-
-    def native() -> Iterator[frames.Frame]:
-        nonlocal count
-        for frame in frames.stream(path):
-            count, seconds[0] = frame.index + 1, frame.seconds
-            yield frame
-
-    def images() -> Iterator[np.ndarray]:
-        stream = native() if options.fps is None else frames.resample(native(), options.fps)
-        for frame in stream:
-            source.append(frame.index)
-            yield frame.image
-
-    fps = options.fps or frames.probe(path).fps or 30.0
-    previous = None
-    with raw.open("wb") as file, _writer(preview, options.size, fps) as show:
-        for face in align.ALIGNERS[options.aligner](images(), options.size):
-            grey = cv2.cvtColor(face.image, cv2.COLOR_RGB2GRAY) if face.valid else None
-            both = grey is not None and previous is not None
-            motion.append(float(cv2.absdiff(grey, previous).mean()) if both else 0.0)
-            valid.append(face.valid)
-            previous = grey
-            file.write(face.image.tobytes())
-            show(face.image)
-    if not any(valid):
-        raise UserError(
-            f"{path}: no face in any of its {len(valid)} frames; expected an upright, frontal face of at least 12 % "
-            "of the picture's height: leave the video out, or crop it and use --aligner none"
-        )
-    if options.fps is None and count > 1 and seconds[0] > 0:
-        fps = round((count - 1) / seconds[0], 3)  # what was decoded, not what the header says
-    return Decoded(
-        raw, fps, np.array(source, np.int32), count, np.array(valid, np.uint8), np.array(motion, np.float32)
-    )
-
-
-@contextlib.contextmanager
-def _writer(path: Path, size: int, fps: float) -> Iterator[Callable[[np.ndarray], None]]:
-    """A function that appends a picture to a small H.264 video."""
-    import av
-
-    temporary = path.with_suffix(".tmp.mp4")
-    with av.open(str(temporary), "w") as container:
-        video = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1001))
-        video.width, video.height, video.pix_fmt = size, size, "yuv420p"
-        video.options = {"preset": "ultrafast", "crf": "23", "threads": "1"}
-
-        def show(image: np.ndarray) -> None:
-            container.mux(video.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
-
-        yield show
-        container.mux(video.encode(None))
-    temporary.replace(path)
+# ---- All videos -----------------------------------------------------------------------------------------------------
 
 
 def _embed(decoded: Decoded, cache: Path, backbone: Backbone, size: int) -> None:
@@ -261,14 +169,11 @@ def _embed(decoded: Decoded, cache: Path, backbone: Backbone, size: int) -> None
     inputs = embed(pictures, backbone)
     del pictures
     decoded.path.unlink()
-    columns = {"source": decoded.source, "valid": decoded.valid, "motion": decoded.motion}
+    content = decoded._asdict() | {"inputs": inputs, "fps": np.float32(decoded.fps)}
     temporary = cache.with_suffix(".tmp")
     with temporary.open("wb") as file:
-        np.savez(file, inputs=inputs, fps=np.float32(decoded.fps), num_source=decoded.num_source, **columns)
+        np.savez(file, **{name: content[name] for name in _COLUMNS})
     temporary.replace(cache)
-
-
-# ---- All videos -----------------------------------------------------------------------------------------------------
 
 
 def _fill(items, caches, known, out, backbone, options, workers, progress) -> list[str]:
@@ -279,9 +184,7 @@ def _fill(items, caches, known, out, backbone, options, workers, progress) -> li
             leftover.unlink()  # of a preparation that was killed
     todo = [i for i, was in enumerate(known) if not was]
     jobs = {
-        i: functools.partial(
-            decode, items[i].path, options, caches[i].with_suffix(".raw"), _preview(out, items[i])
-        )
+        i: functools.partial(decode, items[i].path, options, caches[i].with_suffix(".raw"), _preview(out, items[i]))
         for i in todo
     }
     problems: dict[int, str] = {}
@@ -342,17 +245,31 @@ def _outcome(future: Future) -> Decoded | UserError:
 # ---- Records --------------------------------------------------------------------------------------------------------
 
 
+_COLUMNS = ("inputs", "fps", "num_source", "source", "valid", "motion", "uneven")
+
+
 def _load(cache: Path) -> dict[str, np.ndarray]:
+    with cache.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+        return {name: arrays[name] for name in _COLUMNS}
+
+
+def _usable(cache: Path) -> bool:
+    """Whether a video is done; a damaged cache file is thrown away, and its video done again."""
+    if not cache.exists():
+        return False
     try:
-        with np.load(cache, allow_pickle=False) as file:
-            return {name: file[name] for name in ("inputs", "fps", "num_source", "source", "valid", "motion")}
-    except (ValueError, KeyError, OSError, EOFError) as error:
-        raise UserError(f"{cache}: damaged ({error}); delete it and start the same command again") from None
+        _load(cache)
+    except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile, zlib.error):
+        cache.unlink()
+        return False
+    return True
 
 
 def _summarise(item: VideoItem, cache: Path, cached: bool) -> Summary:
-    valid = _load(cache)["valid"]
-    return Summary(item.subject, item.video, len(valid), int((valid == 0).sum()), cached)
+    content = _load(cache)
+    valid = content["valid"]
+    uneven = bool(content["uneven"])
+    return Summary(item.subject, item.video, len(valid), int((valid == 0).sum()), cached, uneven)
 
 
 def _beyond(item: VideoItem, cache: Path, first_frame: int) -> list[str]:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fedn_jax import checks, metrics
+from fedn_jax import checks, matching, metrics
 from fedn_jax.types import Array, Detections, Events
 
 MIN_SECONDS = 0.5  # shortest detection: macro-expressions last longer than this (MEGC 2019)
@@ -127,9 +127,9 @@ def run(
     candidates = [[detect(*video, setting) for video in zip(motions, valids, fps, strict=True)] for setting in GRID]
     candidates = [[one._replace(interval=one.interval * frames_per_row) for one in row] for row in candidates]
     videos = len(motions)
-    every = metrics.pad([one for row in candidates for one in row])  # together, so that all have one size
+    every = matching.pad([one for row in candidates for one in row])  # together, so that all have one size
     padded = [Detections(*(x[i * videos : (i + 1) * videos] for x in every)) for i in range(len(GRID))]
-    truth = metrics.pad(list(events))
+    truth = matching.pad(list(events))
     truth = Events(*(x[:videos] for x in truth))
     found = [one._replace(**{name: getattr(one, name)[:0] for name in one._fields}) for one in candidates[0]]
     thresholds = np.zeros(videos)
@@ -157,7 +157,7 @@ def _tune(
     for detections in candidates:
         detections = detections._replace(valid=detections.valid & mask)
         threshold = metrics.best_threshold(detections, truth, iou_threshold)
-        counts = metrics.spotting(metrics.above(detections, threshold), truth, iou_threshold)
+        counts = metrics.spotting(matching.above(detections, threshold), truth, iou_threshold)
         results.append((metrics.f1(counts), threshold))
     best = max(range(len(results)), key=lambda i: results[i][0])
     return best, results[best][1]

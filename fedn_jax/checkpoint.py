@@ -56,7 +56,9 @@ def save(directory: Path, step: int, tree: Tree, info: dict) -> None:
 
     with _manager(directory) as manager:
         state = ocp.args.StandardSave(tree)
-        manager.save(step, args=ocp.args.Composite(state=state, info=ocp.args.JsonSave(info | {"digests": digests(tree)})))
+        manager.save(
+            step, args=ocp.args.Composite(state=state, info=ocp.args.JsonSave(info | {"digests": digests(tree)}))
+        )
 
 
 def restore(directory: Path, template: Tree) -> tuple[int, Tree, dict] | None:

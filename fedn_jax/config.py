@@ -44,7 +44,7 @@ def default() -> ConfigDict:
     config.window.inside = 0.9  # open: share of an expression that must lie in a window to belong to it
 
     config.model = ConfigDict()
-    config.model.segment_fusion = "attention"  # entry of fedn.SEGMENT_FUSIONS
+    config.model.segment_fusion = "attention"  # entry of fusion.SEGMENT_FUSIONS
     config.model.window_attention = "scaled"  # open: entry of fedn.WINDOW_ATTENTION
     config.model.window_attention_channels = 1  # open: 1 score per segment, or 0 for one per channel
     config.model.width = 512  # d1 (section 4.2)

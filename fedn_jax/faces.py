@@ -145,8 +145,7 @@ def _mouth(head: np.ndarray, who: Identity, act: np.ndarray, shade: np.ndarray, 
     middle = mouth_y + 0.012 * smile - 0.045 * a["chin_raise"] - 0.01 * a["corner_down"]
     line = middle + (yl + (yr - yl) * right - middle) * np.abs(_T) ** 1.7
     raised = (
-        np.exp(-((_T + 0.42) ** 2) / 0.12) * a["upper_lip_l"]
-        + np.exp(-((_T - 0.42) ** 2) / 0.12) * a["upper_lip_r"]
+        np.exp(-((_T + 0.42) ** 2) / 0.12) * a["upper_lip_l"] + np.exp(-((_T - 0.42) ** 2) / 0.12) * a["upper_lip_r"]
     )
     gap_u = (
         0.05 * a["lips_part"] * (1 + 0.5 * smile) + 0.025 * a["jaw_drop"]
@@ -154,12 +153,7 @@ def _mouth(head: np.ndarray, who: Identity, act: np.ndarray, shade: np.ndarray, 
     gap_l = (0.03 * a["lips_part"] + 0.31 * a["jaw_drop"]) * _BULGE**0.55 - 0.01 * raised
     shut = 1 - 0.9 * a["lip_press"]
     gap_u, gap_l = gap_u * shut, np.maximum(gap_l * shut, 0)
-    fat = (
-        (1 - 0.72 * a["lip_press"])
-        * (1 - 0.22 * smile)
-        * (1 + 0.3 * a["pucker"])
-        * (1 - 0.12 * a["jaw_drop"])
-    )
+    fat = (1 - 0.72 * a["lip_press"]) * (1 - 0.22 * smile) * (1 + 0.3 * a["pucker"]) * (1 - 0.12 * a["jaw_drop"])
     bow = (1 - np.abs(_T) ** 2.4) * (
         1 + 0.28 * np.exp(-(((np.abs(_T) - 0.2) / 0.13) ** 2)) - 0.12 * np.exp(-((_T / 0.1) ** 2))
     )
@@ -181,10 +175,7 @@ def _mouth(head: np.ndarray, who: Identity, act: np.ndarray, shade: np.ndarray, 
         ]
     )
     cv2.fillPoly(layer, [patch.points(ridge)], np.minimum(tone * 1.14 + 8, 255).tolist(), cv2.LINE_AA, 4)
-    layer = (
-        cv2.GaussianBlur(layer, (5, 5), 0).astype(np.float32)
-        * np.clip(shade[patch.box], 0.3, 1.15)[..., None]
-    )
+    layer = cv2.GaussianBlur(layer, (5, 5), 0).astype(np.float32) * np.clip(shade[patch.box], 0.3, 1.15)[..., None]
     lips = cv2.GaussianBlur(cv2.max(patch.mask(upper), patch.mask(lower)), (3, 3), 0)
     under = _curve(x, low_out + 0.03)[6:-6]
     patch.line(under, np.array(who.skin) * 0.45 * light, 0.22 * (1 - 0.5 * a["jaw_drop"]), 3)
@@ -198,9 +189,7 @@ def _mouth(head: np.ndarray, who: Identity, act: np.ndarray, shade: np.ndarray, 
         patch.line(dot, edge, 0.5, 2)
 
 
-def _teeth(
-    patch: _Patch, inside: np.ndarray, x: np.ndarray, top: np.ndarray, low: np.ndarray, light: float
-) -> None:
+def _teeth(patch: _Patch, inside: np.ndarray, x: np.ndarray, top: np.ndarray, low: np.ndarray, light: float) -> None:
     """Fills the open mouth: dark, a tongue, the upper row of teeth."""
     import cv2
 
@@ -244,9 +233,7 @@ def _head(face: Layers, act: np.ndarray, side: float) -> tuple[np.ndarray, np.nd
     flow = (weights[on] @ face.flow[on]).reshape(rows, columns, 2)
     flow = cv2.resize(flow, (columns * STEP, rows * STEP), interpolation=cv2.INTER_LINEAR)
     source = _GRID - flow[:HEIGHT, :WIDTH]
-    return cv2.remap(image, source, None, cv2.INTER_LINEAR), cv2.remap(
-        face.alpha, source, None, cv2.INTER_LINEAR
-    )
+    return cv2.remap(image, source, None, cv2.INTER_LINEAR), cv2.remap(face.alpha, source, None, cv2.INTER_LINEAR)
 
 
 def _placed(who: Identity, face: Layers, pose: np.ndarray) -> np.ndarray:
@@ -256,9 +243,7 @@ def _placed(who: Identity, face: Layers, pose: np.ndarray) -> np.ndarray:
     dx, dy, roll, yaw, pitch, scale = (float(v) for v in pose)
     step, nodes = 8, SIZE // 8
     at = np.arange(nodes, dtype=np.float32) * step + (step - 1) / 2
-    u, v = np.meshgrid(
-        (at - who.place[0] - dx) / (who.scale * scale), (at - who.place[1] - dy) / (who.scale * scale)
-    )
+    u, v = np.meshgrid((at - who.place[0] - dx) / (who.scale * scale), (at - who.place[1] - dy) / (who.scale * scale))
     cos, sin = np.cos(roll), np.sin(roll)
     x = (cos * u + sin * v) / (1 - 0.25 * yaw * yaw) * UNIT + CENTRE[0]
     y = (-sin * u + cos * v) / (1 - 0.25 * pitch * pitch) * UNIT + CENTRE[1]

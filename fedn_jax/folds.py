@@ -14,9 +14,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from fedn_jax import checks
-from fedn_jax.train import Fold
 from fedn_jax.checks import UserError
-from fedn_jax.types import Array, Folds, Hyper, Store, Tree, TrainState, VideoMeta, Windows
+from fedn_jax.train import Fold
+from fedn_jax.types import Array, Folds, Hyper, Store, TrainState, Tree, VideoMeta, Windows
 
 INNER = "/inner"  # ending of the name of an inner fold
 STATE_COPIES = 2.5  # memory of a fold in units of its state: old and new state, gradients, what a step needs

@@ -1,14 +1,7 @@
 """How good the detected expressions are: counts, F1, recognition, average precision.
 
-Two containers go in, both padded over videos (see ``pad``): ``Detections`` and ``Events`` with a leading axis
-V. Padding, un-thresholded candidates, expressions of another kind: all are left out through ``valid``.
+Detections and expressions come padded over videos, as made by ``matching.pad``.
 
-Everything rests on one matching (MEGC 2019, section 4.1: at most one detection per expression), greedy by
-score as in COCO. It never looks ahead, so raising the score threshold only cuts off its tail.
-
-    >>> interval, score = np.array([[0.0, 10.0], [1.0, 10.0], [30.0, 40.0]]), np.array([0.6, 0.9, 0.8])
-    >>> match(interval, score, np.ones(3, bool), np.array([[0.0, 10.0]]), np.ones(1, bool), 0.5).tolist()
-    [-1, 0, -1]
     >>> f1(Counts(tp=129, n=205, gt=300))  # FEDN, Table 4
     0.5108910891089109
 """
@@ -21,7 +14,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fedn_jax import checks, intervals
+from fedn_jax import checks
+from fedn_jax.matching import check, exact, match_all, matched
 from fedn_jax.types import Array, Detections, Events
 
 # .50:.05:.95 to the last bit as pycocotools computes it, since an IoU may lie exactly on a threshold.
@@ -99,149 +93,6 @@ def macro_f1(confusion: Array) -> Array:
     each = 2 * confusion.diagonal(axis1=-2, axis2=-1) / (total + (total == 0))
     present = (total > 0).sum(-1)
     return each.sum(-1) / (present + (present == 0))
-
-
-def pad(videos: Sequence[Detections] | Sequence[Events]) -> Any:
-    """Stacks the detections, or the expressions, of all videos.
-
-    Both axes are rounded up to powers of two, so that data of about one size share one compiled program. The
-    added videos are empty and change no number.
-
-    Args:
-      videos: V ``Detections`` [N] or ``Events`` [E] of one video each, of any N or E.
-
-    Returns:
-      The same type with a leading axis: fields [V', N', ...], V' >= V, ``valid`` False wherever something was added.
-
-    Raises:
-      ValueError: there are no videos.
-    """
-    if not videos:
-        raise ValueError("pad needs at least one video; got none")
-    rows = 1 << (len(videos) - 1).bit_length()
-    longest = max(len(video.valid) for video in videos)
-    size = 1 << max(longest - 1, 0).bit_length()
-    fields = {}
-    for name in videos[0]._fields:
-        parts = [np.asarray(getattr(video, name)) for video in videos]
-        field = np.full((rows, size, *parts[0].shape[1:]), -1 if name == "apex" else 0, parts[0].dtype)
-        for row, part in enumerate(parts):
-            field[row, : len(part)] = part
-        fields[name] = field
-    return type(videos[0])(**fields)
-
-
-def above(detections: Detections, threshold: Array) -> Detections:
-    """Leaves out the detections that score less than the threshold of their video.
-
-    Args:
-      detections: [V, N].
-      threshold: float or [V'] float, one per video, V' <= V.
-
-    Returns:
-      [V, N] detections; only ``valid`` differs.
-    """
-    given = np.asarray(threshold, np.asarray(detections.score).dtype)
-    per_video = np.zeros(len(detections.valid), given.dtype)
-    per_video[: given.size if given.ndim else None] = given
-    return detections._replace(valid=np.asarray(detections.valid) & (detections.score >= per_video[:, None]))
-
-
-def _greedy(iou: Array, score: Array, threshold: Array) -> Array:
-    """Matches one video by its IoUs [N, E], -1 for pairs that may not match; see ``match``."""
-    if 0 in iou.shape:
-        return jnp.full(iou.shape[0], -1, jnp.int32)
-    truths = jnp.arange(iou.shape[1])
-    order = jnp.argsort(-score, stable=True)
-
-    def take(free, overlap):
-        overlap = jnp.where(free, overlap, -1)
-        highest = overlap.max()
-        found = jnp.where(overlap == highest, truths, -1).max()  # the last of equals, as in pycocotools
-        hit = (highest >= threshold) & (highest >= 0)
-        return free & ~(hit & (truths == found)), jnp.where(hit, found, -1)
-
-    _, matched = jax.lax.scan(take, jnp.ones(len(truths), bool), iou[order])
-    return jnp.full(iou.shape[0], -1, jnp.int32).at[order].set(matched.astype(jnp.int32))
-
-
-def match(
-    det_interval: Array,
-    det_score: Array,
-    det_valid: Array,
-    gt_interval: Array,
-    gt_valid: Array,
-    iou_threshold: Array,
-) -> Array:
-    """Pairs the detections of one video with its expressions, one-to-one.
-
-    By falling score (equal scores: lower index first), each detection takes the free expression of highest
-    IoU, if that is at least the threshold. Equal IoUs: the LATER expression of the list, as in pycocotools.
-
-    Args:
-      det_interval: [N, 2] float, frames, half-open [onset, offset).
-      det_score: [N] float.
-      det_valid: [N] bool.
-      gt_interval: [E, 2] float, frames, half-open [onset, offset).
-      gt_valid: [E] bool.
-      iou_threshold: [] float, lowest IoU of a match (0.5 in MEGC 2019).
-
-    Returns:
-      [N] int32, index of the matched expression, -1 for none.
-    """
-    checks.shape("det_interval", det_interval, (det_score.shape[0], 2))
-    checks.shape("gt_interval", gt_interval, (gt_valid.shape[0], 2))
-    iou = intervals.pairwise_iou(jnp.asarray(det_interval), jnp.asarray(gt_interval))
-    may = jnp.asarray(det_valid)[:, None] & jnp.asarray(gt_valid)[None, :]
-    return _greedy(jnp.where(may, iou, -1), jnp.asarray(det_score), iou_threshold)
-
-
-def match_all(detections: Detections, ground_truth: Events, iou_threshold: Array, same_emotion: bool = False) -> Array:
-    """``match`` of all videos.
-
-    Args:
-      detections: [V, N].
-      ground_truth: [V, E].
-      iou_threshold: [] float.
-      same_emotion: only pairs of one emotion may match. This is the matching of each emotion by itself, at
-        once.
-
-    Returns:
-      [V, N] int32, index of the matched expression of the video, -1 for none.
-    """
-
-    def one(detected: Detections, truth: Events) -> Array:
-        iou = intervals.pairwise_iou(detected.interval, truth.interval)
-        may = detected.valid[:, None] & truth.valid[None, :]
-        if same_emotion:
-            may &= detected.emotion[:, None] == truth.emotion[None, :]
-        return _greedy(jnp.where(may, iou, -1), detected.score, iou_threshold)
-
-    return jax.vmap(one)(jax.tree.map(jnp.asarray, detections), jax.tree.map(jnp.asarray, ground_truth))
-
-
-_match_all = jax.jit(match_all, static_argnames="same_emotion")
-
-
-def _exact(tree: Any) -> Any:
-    """The float arrays of a tree as float64 NumPy arrays; for programs that run under ``jax.enable_x64``."""
-    arrays = jax.tree.map(np.asarray, tree)
-    return jax.tree.map(lambda x: x.astype(np.float64) if np.issubdtype(x.dtype, np.floating) else x, arrays)
-
-
-def matched(detections: Detections, ground_truth: Events, iou_threshold: float = 0.5) -> np.ndarray:
-    """``match_all`` with IoUs in float64: the matching behind every number that is reported.
-
-    Args:
-      detections: [V, N].
-      ground_truth: [V, E].
-      iou_threshold: lowest IoU of a match.
-
-    Returns:
-      [V, N] int32, index of the matched expression of the video, -1 for none.
-    """
-    with jax.enable_x64(True):
-        return np.asarray(_match_all(_exact(detections), _exact(ground_truth), iou_threshold))
 
 
 def spotting(
@@ -426,9 +277,9 @@ def mean_average_precision(
       "per_class": C times {"map": mAP, "ap": {"0.50": AP, ...}}}, "all_point": the same}. Plain floats, NaN
       where there is nothing to find.
     """
-    _check(detections, ground_truth, num_classes)
+    check(detections, ground_truth, num_classes)
     with jax.enable_x64(True):
-        curves = average_precisions(_exact(detections), _exact(ground_truth), np.asarray(thresholds), num_classes)
+        curves = average_precisions(exact(detections), exact(ground_truth), np.asarray(thresholds), num_classes)
         curves = {name: np.asarray(curve) for name, curve in curves.items()}
     names = [f"{threshold:.2f}" for threshold in thresholds]
     return {
@@ -445,20 +296,6 @@ def mean_average_precision(
         }
         for definition, curve in curves.items()
     }
-
-
-def _check(detections: Detections, ground_truth: Events, num_classes: int) -> None:
-    """Raises ValueError if shapes, emotions or scores are not what the metrics count with."""
-    videos = len(detections.valid)
-    for name, group in (("detections", detections), ("ground_truth", ground_truth)):
-        valid = np.asarray(group.valid)
-        checks.shape(f"{name}.valid", valid, (videos, None))
-        checks.shape(f"{name}.interval", group.interval, (*valid.shape, 2))
-        emotion = np.asarray(group.emotion)[valid]
-        if emotion.size and not 0 <= emotion.min() <= emotion.max() < num_classes:
-            raise ValueError(f"{name}.emotion must be in 0..{num_classes - 1}; got {emotion.min()}..{emotion.max()}")
-    if not np.isfinite(np.asarray(detections.score)[np.asarray(detections.valid)]).all():
-        raise ValueError("detections.score must be finite; got NaN or infinity")
 
 
 def best_threshold(detections: Detections, ground_truth: Events, iou_threshold: float = 0.5) -> float:
@@ -489,113 +326,3 @@ def best_threshold(detections: Detections, ground_truth: Events, iou_threshold: 
     following = score[min(best + 1, len(score) - 1)]
     middle = following + (score[best] - following) / 2
     return float(middle if middle > following else score[best])
-
-
-DEFINITIONS = {
-    "tp": "detections above the score threshold that match an annotated expression with IoU >= {iou}, one-to-one, "
-    "taken greedily by falling score",
-    "n": "detections above the score threshold (true and false positives)",
-    "gt": "annotated expressions",
-    "precision": "TP / N",
-    "recall": "TP / GT",
-    "f1": "2 TP / (N + GT), with TP, N and GT summed over all videos of all folds",
-    "accuracy": "share of the true positives whose emotion is right; the paper's recognition column behaves like this",
-    "macro_f1": "F1 of each emotion on the true positives, averaged over the emotions that occur there",
-    "confusion": "true positives by annotated (row) and detected (column) emotion",
-    "map": "mean over the IoU thresholds .50:.05:.95 of the average precision of all detections after NMS, "
-    "un-thresholded, pooled over all folds",
-    "map.spotting": "mAP of intervals, whatever their emotion",
-    "map.detection": "mAP of intervals with the right emotion, averaged over the emotions that occur",
-    "coco": "average precision is the mean precision at 101 recalls (COCO)",
-    "all_point": "average precision is the whole area under the precision envelope (ActivityNet, VOC 2010)",
-    "threshold": "score threshold of each fold, chosen on its training subjects only",
-    "oracle": "F1 with the one threshold that is best on the test labels themselves: an upper bound, not a result",
-    "per_class.tp": "expressions of this emotion that are spotted, whatever emotion was detected",
-    "per_class.correct": "expressions of this emotion that are spotted and recognised",
-    "per_class.ap50": "average precision of this emotion at IoU 0.50 (COCO definition)",
-    "per_class.map": "average precision of this emotion, mean over IoU .50:.05:.95 (COCO definition)",
-}
-
-
-def _summary(counts: Counts) -> dict[str, Any]:
-    """Counts and what follows from them, as plain numbers."""
-    whole = {name: int(value) for name, value in counts._asdict().items()}
-    return whole | {
-        "precision": float(precision(counts)),
-        "recall": float(recall(counts)),
-        "f1": float(f1(counts)),
-    }
-
-
-def _plain(tree: Any) -> Any:
-    """NaN -> None, which JSON can say."""
-    if isinstance(tree, dict):
-        return {key: _plain(value) for key, value in tree.items()}
-    if isinstance(tree, list):
-        return [_plain(value) for value in tree]
-    return None if isinstance(tree, float) and np.isnan(tree) else tree
-
-
-def evaluate(
-    detections: Detections,
-    ground_truth: Events,
-    subjects: Sequence[str],
-    classes: Sequence[str],
-    thresholds: Array,
-    iou_threshold: float = 0.5,
-) -> dict[str, Any]:
-    """Every number of one evaluation, pooled over all folds: the content of ``metrics.json``.
-
-    Spotting and recognition count the detections that reach the threshold of their video; mAP counts all.
-
-    Args:
-      detections: [V', N], the survivors of NMS, not thresholded; V' >= V, the rest is padding.
-      ground_truth: [V', E], the expressions that count (the others have ``valid`` False).
-      subjects: V subject names.
-      classes: C emotion names.
-      thresholds: [V] float or float, score threshold of each video: that of its fold.
-      iou_threshold: lowest IoU of a match.
-
-    Returns:
-      "iou", "spotting", "recognition", "map", "per_subject", "per_class", "oracle" and "definition", a sentence per
-      number. Plain Python values; None for numbers that do not exist. Nothing is rounded.
-    """
-    _check(detections, ground_truth, len(classes))
-    names = list(dict.fromkeys(subjects))
-    group = np.zeros(len(detections.valid), np.int64)
-    group[: len(subjects)] = [names.index(subject) for subject in subjects]
-    kept = above(detections, thresholds)
-    counts = spotting(kept, ground_truth, iou_threshold, group, len(names))
-    confusions = recognition(kept, ground_truth, len(classes), iou_threshold, group, len(names))
-    pooled, confusion = Counts(*(x.sum() for x in counts)), confusions.sum(0)
-    best = best_threshold(detections, ground_truth, iou_threshold)
-    ideal = spotting(above(detections, best), ground_truth, iou_threshold)
-    mean_ap = mean_average_precision(detections, ground_truth, len(classes))
-    emotion = np.asarray(ground_truth.emotion)[np.asarray(ground_truth.valid)]
-    per_class = []
-    for c, name in enumerate(classes):
-        found, given, ap = int(confusion[c].sum()), int((emotion == c).sum()), mean_ap["coco"]["per_class"][c]
-        row = {"class": name, "gt": given, "tp": found, "correct": int(confusion[c, c])}
-        per_class.append(row | {"recall": found / max(given, 1), "ap50": ap["ap"]["0.50"], "map": ap["map"]})
-    result = {
-        "iou": float(iou_threshold),
-        "spotting": _summary(pooled),
-        "recognition": {
-            "accuracy": float(accuracy(confusion)),
-            "macro_f1": float(macro_f1(confusion)),
-            "confusion": confusion.tolist(),
-        },
-        "map": mean_ap,
-        "per_subject": [
-            {
-                "subject": name,
-                **_summary(Counts(*(x[g] for x in counts))),
-                "accuracy": float(accuracy(confusions[g])),
-            }
-            for g, name in enumerate(names)
-        ],
-        "per_class": per_class,
-        "oracle": {"threshold": best, "spotting": _summary(ideal)},
-        "definition": {name: text.format(iou=iou_threshold) for name, text in DEFINITIONS.items()},
-    }
-    return _plain(result)

@@ -118,9 +118,7 @@ def identity(seed: int, index: int) -> Identity:
     dark = tone / (len(_SKINS) - 1)
     hair = _HAIRS[rng.integers(3)] if dark > 0.55 else _HAIRS[rng.integers(len(_HAIRS))]
     iris = _IRISES[rng.integers(2)] if dark > 0.55 else _IRISES[rng.integers(len(_IRISES))]
-    lips = 0.55 * np.array(_LIPS[rng.integers(len(_LIPS))]) * (1 - 0.45 * dark) + 0.42 * skin * np.array(
-        (1, 0.8, 0.82)
-    )
+    lips = 0.55 * np.array(_LIPS[rng.integers(len(_LIPS))]) * (1 - 0.45 * dark) + 0.42 * skin * np.array((1, 0.8, 0.82))
     azimuth, height = uniform(-0.7, 0.7), uniform(0.1, 0.6)
     light = np.array((np.sin(azimuth), -np.sin(height), np.cos(azimuth)))
     light /= np.linalg.norm(light)

@@ -9,7 +9,22 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from fedn_jax import baseline, checkpoint, data, folds, metrics, models, predict, report, runs, schema, train, windows
+from fedn_jax import (
+    baseline,
+    checkpoint,
+    data,
+    evaluation,
+    folds,
+    matching,
+    metrics,
+    models,
+    predict,
+    report,
+    runs,
+    schema,
+    train,
+    windows,
+)
 from fedn_jax import config as configs
 from fedn_jax.checks import UserError
 from fedn_jax.types import Config, Detections, Events, Folds, Store, Task, TrainState, VideoMeta, Windows
@@ -238,9 +253,7 @@ def _predict_group(run, config, problem, state, members, progress) -> None:
     ]
     if not todo:
         return
-    predictor = predict.make_predictor(
-        problem.task, problem.geometry, config.window.test_hop, config.predict.chunk
-    )
+    predictor = predict.make_predictor(problem.task, problem.geometry, config.window.test_hop, config.predict.chunk)
     store = jax.device_put(problem.store)
     for place, name, meta in progress(todo, desc="predict", unit="video"):
         params, extra = jax.tree.map(lambda leaf: leaf[place], (state.params, state.extra))  # noqa: B023
@@ -295,19 +308,17 @@ def evaluate(run: Path, dataset: data.Dataset, progress: Callable[..., Any]) -> 
     outer = [name for name in plan if not name.endswith(folds.INNER)]
     for name in progress(outer, desc="decode and score", unit="fold"):
         inner = name + folds.INNER
-        held_out = metrics.pad([problem.events[video] for video in plan[inner]])
-        threshold = metrics.best_threshold(metrics.pad(detect(inner)), held_out, iou)
+        held_out = matching.pad([problem.events[video] for video in plan[inner]])
+        threshold = metrics.best_threshold(matching.pad(detect(inner)), held_out, iou)
         for video, detections in zip(plan[name], detect(name), strict=True):
             found[video], thresholds[video] = detections, threshold
     result = _score(problem, found, thresholds, iou)
     result["baseline"] = _baseline(problem, dataset, plan, outer, iou)
-    result["thresholds"] = {
-        name: float(thresholds[plan[name][0]]) for name in outer
-    }
+    result["thresholds"] = {name: float(thresholds[plan[name][0]]) for name in outer}
     result["config"], result["versions"] = runs.read_json(run / "config.json"), recorded["versions"]
-    result["data"] = {
-        key: value for key, value in dataset.metadata.items() if key != "signature"
-    } | {"signature": recorded["data"]}
+    result["data"] = {key: value for key, value in dataset.metadata.items() if key != "signature"} | {
+        "signature": recorded["data"]
+    }
     predict.write_csv(run / "candidates.csv", problem.metas, found, problem.classes)
     kept = [one._replace(valid=one.valid & (one.score >= limit)) for one, limit in zip(found, thresholds, strict=True)]
     predict.write_csv(run / "detections.csv", problem.metas, kept, problem.classes)
@@ -318,8 +329,8 @@ def evaluate(run: Path, dataset: data.Dataset, progress: Callable[..., Any]) -> 
 def _score(problem: Problem, found: list[Detections], thresholds: np.ndarray, iou: float) -> dict[str, Any]:
     """All numbers of one set of detections."""
     subjects = [meta.subject for meta in problem.metas]
-    return metrics.evaluate(
-        metrics.pad(found), metrics.pad(problem.events), subjects, problem.classes, thresholds, iou
+    return evaluation.evaluate(
+        matching.pad(found), matching.pad(problem.events), subjects, problem.classes, thresholds, iou
     )
 
 

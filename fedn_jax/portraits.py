@@ -26,9 +26,7 @@ class Layers(NamedTuple):
     alpha: np.ndarray  # [HEIGHT, WIDTH] uint8, opacity
     shade: np.ndarray  # [HEIGHT, WIDTH] float32, light that reaches the skin
     light: float  # its mean around the eyes
-    folds: (
-        np.ndarray
-    )  # [SKIN_ACTIONS + 1, HEIGHT * WIDTH] float32, relative change of shade per action; last: side
+    folds: np.ndarray  # [SKIN_ACTIONS + 1, HEIGHT * WIDTH] float32, relative change of shade per action; last: side
     flow: np.ndarray  # [SKIN_ACTIONS, rows * columns * 2] float32, canvas pixels, on a grid of STEP pixels
     depth: np.ndarray  # [HEIGHT, WIDTH] float32, face units
     noise: np.ndarray  # [2 * SIZE, 2 * SIZE, 3] int16, camera noise
@@ -145,9 +143,7 @@ def _fold_heights(who: Identity) -> dict[str, np.ndarray]:
     bow = np.linspace(-0.55, 0.55, 21)
     waves = sum(_line(np.stack([bow, brow + r - 0.05 * np.cos(bow * 3)], 1), 1.4) for r in rows)
     frown = sum(_line(line, 1.4) for line in _both([(0.06, brow - 0.07), (0.075, brow + 0.1)]))
-    crease = sum(
-        _line([(-0.12, level), (0, level + 0.02), (0.12, level)], 1.3) for level in (-0.04, 0.05, 0.13)
-    )
+    crease = sum(_line([(-0.12, level), (0, level + 0.02), (0.12, level)], 1.3) for level in (-0.04, 0.05, 0.13))
     foot = sum(
         _line(line, 1.2)
         for end in (-0.09, 0.0, 0.09)
@@ -156,8 +152,7 @@ def _fold_heights(who: Identity) -> dict[str, np.ndarray]:
     bag = sum(_line(line, 1.8) for line in _both([(eye_x - 0.17, 0.14), (eye_x, 0.19), (eye_x + 0.19, 0.13)]))
     droop = sum(_line(line, 2) for line in _both([(wide + 0.03, mouth + 0.06), (wide + 0.08, mouth + 0.22)]))
     folds = {
-        "inner_brow": -0.030 * waves * np.exp(-((x / 0.4) ** 2))
-        + 0.02 * _bump(side, y, 0.2, brow - 0.1, 0.12, 0.05),
+        "inner_brow": -0.030 * waves * np.exp(-((x / 0.4) ** 2)) + 0.02 * _bump(side, y, 0.2, brow - 0.1, 0.12, 0.05),
         "outer_brow": -0.030 * waves * np.exp(-((x / 0.42) ** 4)) * (1 - 0.4 * np.exp(-((x / 0.3) ** 2))),
         "brow_lower": -0.05 * frown
         + 0.05 * _bump(side, y, 0.17, brow, 0.09, 0.07)
@@ -165,8 +160,7 @@ def _fold_heights(who: Identity) -> dict[str, np.ndarray]:
         "cheek_raise": -0.02 * foot - 0.022 * bag + 0.05 * _bump(side, y, eye_x + 0.08, 0.29, 0.17, 0.07),
         "nose_wrinkle": -0.035 * crease + 0.04 * _bump(side, y, half + 0.02, tip, 0.05, 0.06) - 0.02 * bag,
         "corner_down": -0.035 * droop + 0.03 * _bump(side, y, wide + 0.1, mouth + 0.16, 0.06, 0.09),
-        "chin_raise": 0.05 * _bump(x, y, 0, mouth + 0.32, 0.14, 0.06)
-        - 0.05 * _bump(x, y, 0, mouth + 0.2, 0.16, 0.03),
+        "chin_raise": 0.05 * _bump(x, y, 0, mouth + 0.32, 0.14, 0.06) - 0.05 * _bump(x, y, 0, mouth + 0.2, 0.16, 0.03),
         "jaw_drop": -0.05 * _bump(side, y, 0.55, 0.85, 0.1, 0.2),
         "pucker": 0.05 * _bump(x, y, 0, mouth, 0.18, 0.16) - 0.03 * _bump(side, y, 0.42, mouth, 0.06, 0.12),
         "lip_press": 0.04 * _bump(side, y, 0.0, mouth + 0.15, 0.22, 0.04)
@@ -277,9 +271,7 @@ def _brows(who: Identity, rng: np.random.Generator) -> np.ndarray:
     mask = np.zeros((HEIGHT, WIDTH), np.float32)
     for sign in (-1, 1):
         t = np.linspace(0, 1, 20)
-        spine = np.stack(
-            [0.14 + 0.55 * t, level + 0.03 - arch * np.sin(np.pi * t**0.8) * 1.6 + 0.05 * t**3], 1
-        )
+        spine = np.stack([0.14 + 0.55 * t, level + 0.03 - arch * np.sin(np.pi * t**0.8) * 1.6 + 0.05 * t**3], 1)
         body = thick * np.clip(1.15 - t**2.2, 0.12, 1) * np.minimum(1, 0.55 + 4 * t)
         outline = np.concatenate([spine - body[:, None] * (0, 0.5), (spine + body[:, None] * (0, 0.5))[::-1]])
         mask = np.maximum(mask, 0.62 * _fill(outline * (sign, 1), 1.6))
@@ -318,36 +310,26 @@ def _hair(who: Identity, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarr
     top = -1.4 - volume
     if who.hair_style == 3:
         rows = top + (1.25 - top) * (level + 1) / 2
-        span = (1.0 + volume) * np.clip(
-            1 - np.abs((np.minimum(rows, 0.1) - 0.1) / (top - 0.1)) ** 2.4, 0, 1
-        ) ** (1 / 2.4)
+        span = (1.0 + volume) * np.clip(1 - np.abs((np.minimum(rows, 0.1) - 0.1) / (top - 0.1)) ** 2.4, 0, 1) ** (
+            1 / 2.4
+        )
         span = span + 0.06 * _ramp(rows, 0, 1.2)
     else:
         rows = top + (0.15 - top) * (level + 1) / 2
-        span = (1.0 + 0.6 * volume) * np.clip(1 - np.abs((rows - 0.1) / (top - 0.1)) ** 2.4, 0, 1) ** (
-            1 / 2.4
-        )
+        span = (1.0 + 0.6 * volume) * np.clip(1 - np.abs((rows - 0.1) / (top - 0.1)) ** 2.4, 0, 1) ** (1 / 2.4)
     back = _fill(np.concatenate([np.stack([-span, rows], 1), np.stack([span, rows], 1)[::-1]]), 1.0)
     t = np.linspace(-1, 1, 41)
     part = 0.0 if who.hair_style < 2 else rng.choice((-0.35, 0.3))
-    reach = {0: 0.14, 1: 0.22, 2: 0.25, 3: 0.35}[
-        who.hair_style
-    ]  # how much further down the hair is at the temples
+    reach = {0: 0.14, 1: 0.22, 2: 0.25, 3: 0.35}[who.hair_style]  # how much further down the hair is at the temples
     line = who.hairline + reach * np.abs(t - part) ** 2.2 + rng.normal(0, 0.014, 41)
     drop = {0: -0.1, 1: 0.05, 2: 0.1, 3: 1.2}[who.hair_style]  # y where the hair at the sides ends
     inner = 0.9 if who.hair_style < 3 else 0.88
     sides = [(0.97, drop), (1.35, drop + 0.1)]
-    outline = (
-        [(-sx, sy) for sx, sy in sides[::-1]] + [(v * inner, w) for v, w in zip(t, line, strict=True)] + sides
-    )
+    outline = [(-sx, sy) for sx, sy in sides[::-1]] + [(v * inner, w) for v, w in zip(t, line, strict=True)] + sides
     outline += [(1.4, -1.85), (-1.4, -1.85)]
     front = _fill(outline, 2.2) * back
     streaks = _strands(rng, -1.75)
-    light = (
-        1
-        + 0.35 * who.light[0] * x
-        - 0.28 * who.light[1] * _bump(x, y, 0.4 * who.light[0], -1.2, 0.6, 0.2) * 1.5
-    )
+    light = 1 + 0.35 * who.light[0] * x - 0.28 * who.light[1] * _bump(x, y, 0.4 * who.light[0], -1.2, 0.6, 0.2) * 1.5
     colour = np.array(who.hair, np.float32) * (light * (0.97 + 0.11 * streaks))[..., None]
     return back, front, np.clip(colour + 4 * streaks[..., None], 0, 255).astype(np.float32)
 
@@ -358,9 +340,7 @@ def _backdrop(who: Identity, rng: np.random.Generator) -> np.ndarray:
 
     y, x = np.mgrid[0:SIZE, 0:SIZE].astype(np.float32)
     u, v = (x - who.place[0]) / who.scale, (y - who.place[1]) / who.scale
-    rough = cv2.resize(
-        rng.standard_normal((9, 9)).astype(np.float32), (SIZE, SIZE), interpolation=cv2.INTER_CUBIC
-    )
+    rough = cv2.resize(rng.standard_normal((9, 9)).astype(np.float32), (SIZE, SIZE), interpolation=cv2.INTER_CUBIC)
     fall = 1 + 0.16 * who.light[0] * u - 0.05 * v + 0.03 * rough
     image = np.array(who.wall, np.float32) * fall[..., None]
     if rng.random() < 0.5:  # something that hangs on or stands along the wall

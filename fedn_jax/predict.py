@@ -131,9 +131,7 @@ def load_raw(path: Path) -> dict[str, np.ndarray]:
         return {name: arrays[name] for name in RAW}
 
 
-def write_csv(
-    path: Path, metas: Sequence[VideoMeta], detections: Sequence[Detections], classes: Sequence[str]
-) -> None:
+def write_csv(path: Path, metas: Sequence[VideoMeta], detections: Sequence[Detections], classes: Sequence[str]) -> None:
     """Writes detections with inclusive frame numbers, as the data set counts them.
 
     Args:

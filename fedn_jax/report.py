@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from fedn_jax import metrics as scoring
-from fedn_jax import timeline
+from fedn_jax import evaluation as scoring
+from fedn_jax import matching, timeline
 from fedn_jax.timeline import Thumbnail, Video
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -54,7 +54,7 @@ def _at(metrics: dict[str, Any] | None, path: str) -> Any:
     return metrics
 
 
-# label, path of the number in metrics.json, entry of metrics.DEFINITIONS, unit
+# label, path of the number in metrics.json, entry of evaluation.DEFINITIONS, unit
 NUMBERS = (
     ("TP, true positives", "spotting/tp", "tp", "count"),
     ("N, detections", "spotting/n", "n", "count"),
@@ -120,7 +120,7 @@ def table(metrics: dict[str, Any], baseline: dict[str, Any] | None = None) -> st
     """The numbers for a terminal.
 
     Args:
-      metrics: of ``metrics.evaluate``.
+      metrics: of ``evaluation.evaluate``.
       baseline: the same of the baseline, if there is one.
 
     Returns:
@@ -265,7 +265,7 @@ def write(
 
     Args:
       out: directory; made if missing.
-      metrics: of ``metrics.evaluate``; "baseline" (the same keys), "config", "versions", "data" and "thresholds" are
+      metrics: of ``evaluation.evaluate``; "baseline" (the same keys), "config", "versions", "data" and "thresholds" are
         shown if they are there.
       videos: V videos.
       classes: C emotion names.
@@ -280,10 +280,10 @@ def write(
     baseline = metrics.get("baseline")
     timelines = []
     if videos:
-        found = scoring.pad([video.detections for video in videos])
-        counted = scoring.above(found, np.array([video.threshold for video in videos]))
-        truth = scoring.pad([video.events for video in videos])
-        matched = scoring.matched(counted, truth, metrics.get("iou", 0.5))
+        found = matching.pad([video.detections for video in videos])
+        counted = matching.above(found, np.array([video.threshold for video in videos]))
+        truth = matching.pad([video.events for video in videos])
+        matched = matching.matched(counted, truth, metrics.get("iou", 0.5))
         timelines = [timeline.layout(video, matched[i], classes, thumbnail) for i, video in enumerate(videos)]
     numbers = _numbers(metrics, baseline)
     environment = jinja2.Environment(

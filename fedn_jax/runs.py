@@ -1,10 +1,10 @@
 """A run's directory: what lies where, and the files that say what was run.
 
-    RUN/config.json      the configuration               RUN/checkpoints/      state of all folds, per epoch
-    RUN/run.json         data, folds, versions           RUN/raw/FOLD/         network outputs per video
-    RUN/metrics.jsonl    one line per epoch and group    RUN/detections.csv    what was found
-    RUN/tensorboard/     the same, as curves             RUN/candidates.csv    all that survived NMS
-                                                         RUN/metrics.json, RUN/report.html
+RUN/config.json      the configuration               RUN/checkpoints/      state of all folds, per epoch
+RUN/run.json         data, folds, versions           RUN/raw/FOLD/         network outputs per video
+RUN/metrics.jsonl    one line per epoch and group    RUN/detections.csv    what was found
+RUN/tensorboard/     the same, as curves             RUN/candidates.csv    all that survived NMS
+                                                     RUN/metrics.json, RUN/report.html
 """
 
 import json

@@ -106,9 +106,7 @@ def _durations(rng: np.random.Generator, num_frames: int, fps: float) -> list[tu
     lengths *= min(1.0, 0.6 * num_frames / lengths.sum())
     rows = [(int(np.clip(n, shortest, longest)), KINDS[0]) for n in lengths]
     most = int(MICRO_SECONDS * fps)
-    rows += (
-        [(int(rng.integers(max(3, most // 2), most)), KINDS[1]) for _ in range(micros)] if most > 3 else []
-    )
+    rows += [(int(rng.integers(max(3, most // 2), most)), KINDS[1]) for _ in range(micros)] if most > 3 else []
     gap = round(0.5 * fps)
     while rows and sum(n + gap for n, _ in rows) + gap > num_frames:
         rows.pop()
@@ -120,8 +118,8 @@ def _events(
 ) -> tuple[np.ndarray, np.ndarray, tuple[Event, ...]]:
     """Places the expressions: actions [T, A], the sum of the envelopes [T], and the events."""
     rows = _durations(rng, num_frames, fps)
-    # The classes go round the subject's own orders, one for macro- and one for micro-expressions, so that every
-    # subject shows all of them, about as often.
+    # The classes go round the subject's own orders, one for each kind of expression, so that every subject
+    # shows all of them, about as often.
     macros = sum(kind == KINDS[0] for _, kind in rows)
     turns = [5 * video + k if k < macros else 2 * video + k - macros for k in range(len(rows))]
     labels = [int(orders[int(k >= macros), turn % len(CLASSES)]) for k, turn in enumerate(turns)]
@@ -148,10 +146,7 @@ def _events(
 def _smooth(rng: np.random.Generator, num_frames: int, fps: float, low: float, high: float) -> np.ndarray:
     """Smooth random motion [T], about -1 to 1, with frequencies from ``low`` to ``high`` Hz."""
     t = np.arange(num_frames) / fps
-    waves = [
-        np.sin(2 * np.pi * (rng.uniform(low, high) * t + rng.random())) * rng.uniform(0.4, 1)
-        for _ in range(4)
-    ]
+    waves = [np.sin(2 * np.pi * (rng.uniform(low, high) * t + rng.random())) * rng.uniform(0.4, 1) for _ in range(4)]
     return np.sum(waves, 0) / 2
 
 
@@ -197,11 +192,7 @@ def distract(rng: np.random.Generator, actions: np.ndarray, shown: np.ndarray, f
         for name, signal in voice.items():
             actions[:, INDEX[name]] = np.maximum(actions[:, INDEX[name]], bout * signal)
     for _ in range(_count(rng, (0.3, 1), seconds)):
-        flick = (
-            rng.uniform(0.2, 0.4)
-            * _pulse(num, rng.uniform(0, num), 0.12 * fps, 0.06 * fps, 0.16 * fps)
-            * quiet
-        )
+        flick = rng.uniform(0.2, 0.4) * _pulse(num, rng.uniform(0, num), 0.12 * fps, 0.06 * fps, 0.16 * fps) * quiet
         for name in ("inner_brow", "outer_brow"):
             actions[:, INDEX[name]] = np.maximum(actions[:, INDEX[name]], flick)
     for name, reach in (("gaze_x", 0.8), ("gaze_y", 0.6)):

@@ -83,12 +83,10 @@ def _write_video(path: str, seed: int, subject: int, video: int, num_frames: int
 
     cv2.setNumThreads(1)
     who, plan = identity(seed, subject), script(seed, subject, video, num_frames, fps)
-    partial = f"{path}.{os.getpid()}.part"
+    partial = f"{path}.part"
     try:
         with av.open(partial, "w", format="mp4") as container:
-            stream: Any = container.add_stream(
-                "libx264", rate=fps, options={"preset": "ultrafast", "crf": "20"}
-            )
+            stream: Any = container.add_stream("libx264", rate=fps, options={"preset": "ultrafast", "crf": "20"})
             stream.pix_fmt, stream.codec_context.thread_count = "yuv420p", 1
             for t in range(num_frames):
                 image = render(who, plan.actions[t], plan.pose[t], plan.light[t], video * num_frames + t)
@@ -134,9 +132,7 @@ def _settle(out: Path, settings: dict[str, Any]) -> None:
         except ValueError:
             found = {}
         if found != settings:
-            differ = [
-                name for name in settings if not isinstance(found, dict) or found.get(name) != settings[name]
-            ]
+            differ = [name for name in settings if not isinstance(found, dict) or found.get(name) != settings[name]]
             raise UserError(
                 f"{path} is of a data set with other settings ({', '.join(differ)}); choose another folder, "
                 f"or delete {out} to write it anew"
@@ -196,9 +192,7 @@ def write(
     os.replace(file.name, out / "annotations.csv")
     paths = [(str(out / "videos" / f"{_stem(s, v)[1]}.mp4"), seed, s, v, num_frames, fps) for s, v in videos]
     todo = [job for job in paths if not os.path.exists(job[0])]
-    bar = tqdm(
-        total=len(paths), initial=len(paths) - len(todo), desc="drawing", unit="video", disable=not progress
-    )
+    bar = tqdm(total=len(paths), initial=len(paths) - len(todo), desc="drawing", unit="video", disable=not progress)
     workers = min(workers or os.cpu_count() or 1, max(len(todo), 1))
     with bar:
 

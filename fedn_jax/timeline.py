@@ -145,7 +145,7 @@ def layout(
 
     Args:
       video: the video.
-      matched: [N] int32, of ``metrics.matched`` on the detections that reach the threshold.
+      matched: [N] int32, of ``matching.matched`` on the detections that reach the threshold.
       classes: C emotion names.
       thumbnail: gives pictures of frames; see ``Thumbnail``.
 

@@ -22,7 +22,10 @@ def truth(who, pose):
 def crop_points(who, aligned, poses):
     """Where ``POINTS`` are in the crops: [T, 3, 2]."""
     return np.array(
-        [truth(who, pose) @ one.transform[:, :2].T + one.transform[:, 2] for one, pose in zip(aligned, poses, strict=True)]
+        [
+            truth(who, pose) @ one.transform[:, :2].T + one.transform[:, 2]
+            for one, pose in zip(aligned, poses, strict=True)
+        ]
     )
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from fedn_jax import baseline, metrics
+from fedn_jax import baseline, evaluation, matching
 from fedn_jax.types import Events
 
 FPS = 30.0
@@ -98,7 +98,7 @@ TRAINS = [(2, 3, 4, 5), (0, 1, 4, 5), (0, 1, 2, 3)]
 def test_run_solves_an_easy_problem(problem):
     found, thresholds = baseline.run(*problem, TRAINS, TESTS, 2)
     assert thresholds.shape == (6,) and thresholds[0] == thresholds[1]
-    result = metrics.evaluate(metrics.pad(found), metrics.pad(problem[3]), list("aabbcc"), ["x", "y"], thresholds)
+    result = evaluation.evaluate(matching.pad(found), matching.pad(problem[3]), list("aabbcc"), ["x", "y"], thresholds)
     assert result["spotting"]["f1"] > 0.95
     assert all((one.emotion == 1).all() for one in found)  # the most frequent emotion
     assert result["recognition"]["accuracy"] == pytest.approx(2 / 3, abs=0.05)

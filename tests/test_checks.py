@@ -6,7 +6,9 @@ from fedn_jax import checks
 
 def test_one_of_returns_the_value_and_names_the_nearest_choice():
     assert checks.one_of("head", "coupled", {"coupled": 1, "decoupled": 2}) == "coupled"
-    with pytest.raises(checks.UserError, match=r"head must be one of a, coupled; got 'coupeld'; did you mean 'coupled'\?"):
+    with pytest.raises(
+        checks.UserError, match=r"head must be one of a, coupled; got 'coupeld'; did you mean 'coupled'\?"
+    ):
         checks.one_of("head", "coupeld", ["a", "coupled"])
 
 

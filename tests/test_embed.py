@@ -83,7 +83,9 @@ def test_folding_changes_nothing(trained):
     model, variables = trained
     folded = resnet.fold(variables)
     plain = resnet.ResNet18(model.widths)
-    np.testing.assert_allclose(jax.jit(plain.apply)(folded, IMAGES), jax.jit(model.apply)(variables, IMAGES), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(
+        jax.jit(plain.apply)(folded, IMAGES), jax.jit(model.apply)(variables, IMAGES), rtol=1e-4, atol=1e-5
+    )
     expected = [oracle(folded["params"], {}, image) for image in IMAGES]
     np.testing.assert_allclose(jax.jit(plain.apply)(folded, IMAGES), expected, rtol=1e-4, atol=1e-5)
     shapes = jax.eval_shape(plain.init, jax.random.key(0), IMAGES)
@@ -101,7 +103,9 @@ def test_network_with_norm_can_be_trained(trained):
     run = jax.jit(lambda v, x: model.apply(v, x, train=True, mutable=["batch_stats"]))
     out, updated = run(variables, IMAGES)
     assert out.shape == (2, 10)
-    assert not np.allclose(updated["batch_stats"]["stem"]["norm"]["mean"], variables["batch_stats"]["stem"]["norm"]["mean"])
+    assert not np.allclose(
+        updated["batch_stats"]["stem"]["norm"]["mean"], variables["batch_stats"]["stem"]["norm"]["mean"]
+    )
 
 
 def test_against_transformers(trained):

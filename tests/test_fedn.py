@@ -7,8 +7,8 @@ import pytest
 from conftest import tiny_config
 
 from fedn_jax import config as configs
-from fedn_jax import models, windows
-from fedn_jax.models import fedn, layers
+from fedn_jax import losses, models, windows
+from fedn_jax.models import fedn, fusion, layers
 from fedn_jax.types import Events
 
 WIDTH, CLASSES, BATCH = 8, 3, 2
@@ -72,11 +72,14 @@ def test_shapes_at_the_papers_size():
 
 
 ROWS = [
-    {"model.segment_fusion": name} for name in fedn.SEGMENT_FUSIONS if name != "none"
-] + [
-    {"model.window_attention": name, "model.window_attention_channels": channels}
-    for name, channels in itertools.product(fedn.WINDOW_ATTENTION, (0, 1))
-] + [{"model.head": name} for name in fedn.HEADS] + [{"model.scoring": name} for name in ("binary", "confidence")]  # fmt: skip
+    *({"model.segment_fusion": name} for name in fusion.SEGMENT_FUSIONS if name != "none"),
+    *(
+        {"model.window_attention": name, "model.window_attention_channels": channels}
+        for name, channels in itertools.product(fedn.WINDOW_ATTENTION, (0, 1))
+    ),
+    *({"model.head": name} for name in fedn.HEADS),
+    *({"model.scoring": name} for name in losses.SCORINGS),
+]
 
 
 @pytest.mark.parametrize("changes", ROWS, ids=str)
@@ -211,7 +214,9 @@ def test_group_norm_by_hand():
 
 
 def test_masked_softmax():
-    got = layers.masked_softmax(jnp.array([[1.0, 2.0, 3.0], [1.0, 2.0, 3.0]]), jnp.array([[True, False, True], [False] * 3]))
+    got = layers.masked_softmax(
+        jnp.array([[1.0, 2.0, 3.0], [1.0, 2.0, 3.0]]), jnp.array([[True, False, True], [False] * 3])
+    )
     np.testing.assert_allclose(got[0], [1 / (1 + np.e**2), 0, np.e**2 / (1 + np.e**2)], rtol=1e-5)
     np.testing.assert_array_equal(got[1], np.zeros(3))
 

@@ -48,4 +48,3 @@ def test_detection_loss_by_hand():
     # per branch: free has 1 positive + 2 windows, anchors 2 positives + 2 windows
     both = losses.detection_loss(interval, label, positive, counted, jnp.ones(2), True)
     np.testing.assert_allclose(both, [5 / 3 + 10 / 4, 14 / 3 + 21 / 4], rtol=1e-6)
-

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from fedn_jax import metrics
+from fedn_jax import evaluation, matching, metrics
 from fedn_jax.types import Detections, Events
 
 C = 3
@@ -47,7 +47,7 @@ def events(rows):
 
 
 def padded(found, true):
-    return metrics.pad([detections(rows) for rows in found]), metrics.pad([events(rows) for rows in true])
+    return matching.pad([detections(rows) for rows in found]), matching.pad([events(rows) for rows in true])
 
 
 def random_case(rng, ties=True):
@@ -179,37 +179,37 @@ def test_match_is_greedy_by_score_and_one_to_one():
     det = np.array([[0, 10], [1, 10], [20, 31], [19, 30], [50, 60.0]])
     truth = np.array([[0, 10], [20, 30], [70, 80.0]])
     score = np.array([0.5, 0.9, 0.7, 0.7, 0.99])
-    got = metrics.match(det, score, np.ones(5, bool), truth, np.ones(3, bool), 0.5)
+    got = matching.match(det, score, np.ones(5, bool), truth, np.ones(3, bool), 0.5)
     assert got.tolist() == [-1, 0, 1, -1, -1]  # equal scores: the lower index goes first
-    got = metrics.match(det, score, np.array([1, 0, 0, 1, 1], bool), truth, np.array([1, 1, 0], bool), 0.5)
+    got = matching.match(det, score, np.array([1, 0, 0, 1, 1], bool), truth, np.array([1, 1, 0], bool), 0.5)
     assert got.tolist() == [0, -1, -1, 1, -1]
 
 
 def test_match_at_the_threshold_and_ties():
     truth = np.array([[0, 10], [0, 10], [100, 110.0]])
     det = np.array([[0, 10], [0, 10], [0, 10], [100, 105.0]])
-    got = metrics.match(det, np.full(4, 0.5), np.ones(4, bool), truth, np.ones(3, bool), 0.5)
+    got = matching.match(det, np.full(4, 0.5), np.ones(4, bool), truth, np.ones(3, bool), 0.5)
     assert got.tolist() == [1, 0, -1, 2]  # the later of equal expressions first; IoU 0.5 is a match
-    got = metrics.match(det, np.full(4, 0.5), np.ones(4, bool), truth, np.ones(3, bool), 0.51)
+    got = matching.match(det, np.full(4, 0.5), np.ones(4, bool), truth, np.ones(3, bool), 0.51)
     assert got.tolist() == [1, 0, -1, -1]
 
 
 def test_match_of_nothing():
     empty, one = np.zeros((0, 2)), np.array([[0.0, 1.0]])
-    assert metrics.match(empty, np.zeros(0), np.zeros(0, bool), one, np.ones(1, bool), 0.5).shape == (0,)
-    assert metrics.match(one, np.ones(1), np.ones(1, bool), empty, np.zeros(0, bool), 0.5).tolist() == [-1]
+    assert matching.match(empty, np.zeros(0), np.zeros(0, bool), one, np.ones(1, bool), 0.5).shape == (0,)
+    assert matching.match(one, np.ones(1), np.ones(1, bool), empty, np.zeros(0, bool), 0.5).tolist() == [-1]
     zero = np.array([[5.0, 5.0]])
-    assert metrics.match(zero, np.ones(1), np.ones(1, bool), zero, np.ones(1, bool), 0.5).tolist() == [-1]
+    assert matching.match(zero, np.ones(1), np.ones(1, bool), zero, np.ones(1, bool), 0.5).tolist() == [-1]
 
 
 def test_match_wrong_shapes():
     with pytest.raises(ValueError, match=r"det_interval must have shape \[3, 2\]; got \[2, 2\]"):
-        metrics.match(np.zeros((2, 2)), np.zeros(3), np.zeros(3, bool), np.zeros((1, 2)), np.zeros(1, bool), 0.5)
+        matching.match(np.zeros((2, 2)), np.zeros(3), np.zeros(3, bool), np.zeros((1, 2)), np.zeros(1, bool), 0.5)
 
 
 def test_match_plain_jit_vmap_and_brute_force_agree():
     rng = np.random.default_rng(0)
-    jitted, mapped = jax.jit(metrics.match), jax.jit(jax.vmap(metrics.match, (0, 0, 0, 0, 0, None)))
+    jitted, mapped = jax.jit(matching.match), jax.jit(jax.vmap(matching.match, (0, 0, 0, 0, 0, None)))
     for _ in range(20):
         found, true = random_case(rng)
         arguments = found.interval, found.score, found.valid, true.interval, true.valid
@@ -221,17 +221,17 @@ def test_match_plain_jit_vmap_and_brute_force_agree():
                 assert batch[v, i] == (-1 if partner is None else partner)
             one = [x[v] for x in arguments]
             assert np.array_equal(jitted(*one, 0.5), batch[v])
-        assert np.array_equal(metrics.match(*[x[0] for x in arguments], 0.5), batch[0])
-        assert np.array_equal(metrics.matched(found, true), batch)
+        assert np.array_equal(matching.match(*[x[0] for x in arguments], 0.5), batch[0])
+        assert np.array_equal(matching.matched(found, true), batch)
 
 
 def test_match_with_emotions_is_the_matching_of_each_emotion():
     rng = np.random.default_rng(1)
     for _ in range(10):
         found, true = random_case(rng)
-        joint = np.asarray(jax.jit(metrics.match_all, static_argnums=3)(found, true, 0.5, True))
+        joint = np.asarray(jax.jit(matching.match_all, static_argnums=3)(found, true, 0.5, True))
         for c in range(C):
-            own = metrics.matched(
+            own = matching.matched(
                 found._replace(valid=found.valid & (found.emotion == c)),
                 true._replace(valid=true.valid & (true.emotion == c)),
             )
@@ -277,7 +277,7 @@ def test_spotting_and_recognition_by_hand():
     found, true = padded(*HAND)
     assert found.valid.shape == (4, 4) and true.valid.shape == (4, 2)
     assert metrics.spotting(found, true) == (3, 5, 4)
-    kept = metrics.above(found, np.array([0.75, 0.5, 0.1]))
+    kept = matching.above(found, np.array([0.75, 0.5, 0.1]))
     assert metrics.spotting(kept, true) == (3, 4, 4)
     grouped = metrics.spotting(kept, true, group=np.array([1, 0, 0, 0]), num_groups=2)
     assert np.array_equal(grouped, [[1, 2], [2, 2], [2, 2]])
@@ -289,16 +289,16 @@ def test_spotting_and_recognition_by_hand():
 
 def test_above_keeps_the_threshold_itself():
     found, _ = padded([[(0, 1, 0.3, 0), (0, 1, 0.2, 0)]], [[]])
-    assert metrics.above(found, float(found.score[0, 0])).valid.tolist() == [[True, False]]
+    assert matching.above(found, float(found.score[0, 0])).valid.tolist() == [[True, False]]
 
 
 def test_pad_rounds_up_and_keeps_everything():
     videos = [detections([(0, 1, 0.5, 1)] * n) for n in (5, 0, 1)]
-    out = metrics.pad(videos)
+    out = matching.pad(videos)
     assert out.interval.shape == (4, 8, 2) and out.valid.sum(1).tolist() == [5, 0, 1, 0]
-    assert metrics.pad([events([])]).apex.tolist() == [[-1]]
+    assert matching.pad([events([])]).apex.tolist() == [[-1]]
     with pytest.raises(ValueError, match="at least one video"):
-        metrics.pad([])
+        matching.pad([])
 
 
 def test_best_threshold_by_hand():
@@ -317,14 +317,14 @@ def test_best_threshold_between_neighbouring_floats():
     low, high = np.float32(0.5), np.nextafter(np.float32(0.5), np.float32(1))
     found, true = padded([[(0, 10, high, 0), (50, 60, low, 0)]], [[(0, 10, 0)]])
     threshold = metrics.best_threshold(found, true)
-    assert threshold == high and metrics.above(found, threshold).valid.tolist() == [[True, False]]
+    assert threshold == high and matching.above(found, threshold).valid.tolist() == [[True, False]]
 
 
 def test_best_threshold_is_the_best_of_all():
     rng = np.random.default_rng(2)
 
     def f1(threshold):
-        return metrics.f1(metrics.spotting(metrics.above(found, threshold), true))
+        return metrics.f1(metrics.spotting(matching.above(found, threshold), true))
 
     for _ in range(30):
         found, true = random_case(rng)
@@ -421,7 +421,7 @@ def test_bad_input_is_refused():
     with pytest.raises(ValueError, match="finite"):
         metrics.mean_average_precision(found._replace(score=np.array([[np.nan]], np.float32)), true, 3)
     with pytest.raises(ValueError, match=r"ground_truth.valid must have shape \[1, any\]"):
-        metrics.mean_average_precision(found, metrics.pad([events([])] * 2), 3)
+        metrics.mean_average_precision(found, matching.pad([events([])] * 2), 3)
 
 
 # --- properties ---
@@ -475,7 +475,7 @@ def test_bounds(seed):
 
 def test_evaluate_by_hand():
     found, true = padded(*HAND)
-    result = metrics.evaluate(found, true, ["s1", "s1", "s2"], ["happy", "sad", "angry"], np.array([0.75, 0.5, 0.1]))
+    result = evaluation.evaluate(found, true, ["s1", "s1", "s2"], ["happy", "sad", "angry"], np.array([0.75, 0.5, 0.1]))
     assert json.loads(json.dumps(result, allow_nan=False)) == result
     assert result["spotting"] == {"tp": 3, "n": 4, "gt": 4, "precision": 0.75, "recall": 0.75, "f1": 0.75}
     assert result["recognition"]["accuracy"] == 2 / 3
@@ -494,7 +494,7 @@ def test_evaluate_by_hand():
 
 def test_evaluate_says_none_where_there_is_no_number():
     found, true = padded([[(0, 10, 0.9, 0)]], [[]])
-    result = metrics.evaluate(found, true, ["s1"], ["happy"], 0.5)
+    result = evaluation.evaluate(found, true, ["s1"], ["happy"], 0.5)
     assert result["map"]["coco"]["spotting"] is None and result["per_class"][0]["ap50"] is None
     assert result["spotting"]["f1"] == 0 and json.dumps(result, allow_nan=False)
 

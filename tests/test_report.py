@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from fedn_jax import metrics, report
+from fedn_jax import evaluation, matching, report
 from fedn_jax.types import Detections, Events, VideoMeta
 
 EVIL = "<script>alert('x')</script>\"&\x1b[31m"
@@ -28,9 +28,9 @@ def video(subject, name, rng, count=4):
 
 
 def evaluate(videos):
-    found, true = (metrics.pad([getattr(one, name) for one in videos]) for name in ("detections", "events"))
+    found, true = (matching.pad([getattr(one, name) for one in videos]) for name in ("detections", "events"))
     subjects = [one.meta.subject for one in videos]
-    return metrics.evaluate(found, true, subjects, CLASSES, np.array([one.threshold for one in videos]))
+    return evaluation.evaluate(found, true, subjects, CLASSES, np.array([one.threshold for one in videos]))
 
 
 @pytest.fixture(scope="module")

@@ -142,9 +142,7 @@ def test_videos_and_annotations_can_be_read(folder: Path) -> None:
 
 def test_a_subject_does_not_depend_on_how_many_there_are(folder: Path, tmp_path: Path) -> None:
     synthetic.write(tmp_path, **SETTINGS | {"num_subjects": 1})
-    for one, two in zip(
-        decode(tmp_path / "videos/s01_v1.mp4"), decode(folder / "videos/s01_v1.mp4"), strict=True
-    ):
+    for one, two in zip(decode(tmp_path / "videos/s01_v1.mp4"), decode(folder / "videos/s01_v1.mp4"), strict=True):
         np.testing.assert_array_equal(one, two)
     lines = (folder / "annotations.csv").read_text().splitlines()
     assert (tmp_path / "annotations.csv").read_text().splitlines() == [li for li in lines if "s02" not in li]

@@ -23,6 +23,10 @@ def setting():
     return config, geometry, store, plan, task, fold, configs.to_hyper(config)
 
 
+def start(task, fold, hyper):
+    return jax.jit(lambda fold, hyper: train.init_state(task, fold, hyper))(fold, hyper)
+
+
 def test_adam_adds_l2_to_the_gradient():
     """Three steps by hand, as torch.optim.Adam computes them."""
     hyper = configs.to_hyper(configs.default())._replace(learning_rate=0.1, weight_decay=0.5)
@@ -55,13 +59,17 @@ def test_draw_takes_all_positives_and_some_negatives():
 def test_draw_does_not_depend_on_padding():
     key = jax.random.key(3)
     short = Fold(np.uint32(1), np.array([0, 2], np.int32), np.array([1, 3, 4], np.int32))
-    long = Fold(short.key, np.pad(short.positive, (0, 5), constant_values=-1), np.pad(short.negative, (0, 9), constant_values=-1))
+    long = Fold(
+        short.key,
+        np.pad(short.positive, (0, 5), constant_values=-1),
+        np.pad(short.negative, (0, 9), constant_values=-1),
+    )
     np.testing.assert_array_equal(train.draw(key, short, 10, 1, 20), train.draw(key, long, 10, 1, 20))
 
 
 def test_a_batch_of_padding_leaves_the_state_untouched(setting):
     config, geometry, store, plan, task, fold, hyper = setting
-    state = train.init_state(task, fold, hyper)
+    state = start(task, fold, hyper)
     step = jax.jit(train.make_train_step(task, geometry))
     state, _ = step(state, jax.random.key(0), jnp.arange(8), store, plan, hyper)
     after, metrics = step(state, jax.random.key(1), jnp.full(8, -1), store, plan, hyper)
@@ -73,7 +81,7 @@ def test_a_batch_of_padding_leaves_the_state_untouched(setting):
 def test_padding_of_a_batch_changes_nothing(setting):
     config, geometry, store, plan, task, fold, hyper = setting
     with jax.enable_x64(True):
-        state = train.init_state(task, fold, hyper)
+        state = start(task, fold, hyper)
         step = jax.jit(train.make_train_step(task, geometry))
         one, _ = step(state, jax.random.key(0), jnp.arange(5), store, plan, hyper)
         two, _ = step(state, jax.random.key(0), jnp.array([0, 1, 2, 3, 4, -1, -1, -1]), store, plan, hyper)
@@ -88,7 +96,7 @@ def test_an_epoch_is_its_steps(setting):
     config, geometry, store, plan, task, fold, hyper = setting
     with jax.enable_x64(True):
         epoch = jax.jit(train.make_train_epoch(task, geometry, 8, 3, 12))
-        state = train.init_state(task, fold, hyper)
+        state = start(task, fold, hyper)
         got, metrics = epoch(state, fold, hyper, 4, store, plan)
         key = jax.random.fold_in(train.fold_key(hyper, fold), 4)
         batches = train.draw(key, fold, len(plan.start), 3, 96).reshape(12, 8)
@@ -106,7 +114,7 @@ def test_hyper_parameters_are_arrays(setting):
     epoch = train.make_train_epoch(task, geometry, 8, 3, 2)
     many = jax.tree.map(lambda value: np.stack([value] * 3), hyper)
     many = many._replace(learning_rate=np.array([0, 1e-3, 1e-3], np.float32), seed=np.array([0, 0, 7], np.uint32))
-    states = jax.vmap(lambda h: train.init_state(task, fold, h))(many)
+    states = jax.jit(jax.vmap(lambda h: train.init_state(task, fold, h)))(many)
     after, _ = jax.jit(jax.vmap(lambda s, h: epoch(s, fold, h, 0, store, plan)))(states, many)
     for before, now in zip(jax.tree.leaves(states.params), jax.tree.leaves(after.params), strict=True):
         np.testing.assert_array_equal(before[0], now[0])  # learning rate 0

@@ -23,7 +23,9 @@ class Affine(nn.Module):
           (kernel [inputs, outputs], bias [outputs], or 0 without one).
         """
         # open: PyTorch's default, uniform in +-1 / sqrt(inputs)
-        kernel = self.param("kernel", nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform"), (self.inputs, self.outputs))
+        kernel = self.param(
+            "kernel", nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform"), (self.inputs, self.outputs)
+        )
         if not self.use_bias:
             return kernel, jnp.zeros((), kernel.dtype)
         return kernel, self.param("bias", nn.initializers.constant(self.bias), (self.outputs,))

@@ -1,0 +1,140 @@
+"""Frames to segments: segment attention and fusion (FEDN section 3, Backbone), and what may stand in its place."""
+
+import math
+
+import flax.linen as nn
+import jax.numpy as jnp
+import numpy as np
+
+from fedn_jax.models import layers
+from fedn_jax.types import Array
+
+
+def segment_index(segments: int, frames: int, stride: int) -> np.ndarray:
+    """Which of a window's frames each segment holds.
+
+    Args:
+      segments: S.
+      frames: frames of a segment, F.
+      stride: frames between segments.
+
+    Returns:
+      [S, F] int, indices into the window's ``(S - 1) * stride + F`` frames.
+    """
+    return np.arange(segments)[:, None] * stride + np.arange(frames)
+
+
+class SegmentAttention(nn.Module):
+    """Segment attention and fusion, one frame projected once.
+
+    Per segment X [F, D]: a global vector G = mean over frames of self-attention; every frame is joined with it,
+    [X_i ; G]; one linear layer scores the joined frames (softmax over F), another reduces them to D; the feature is
+    the score-weighted sum. Overlapping segments share frames, so the projections are made once per frame. All that
+    follows a softmax is linear, so the mean over queries comes before the output projection, and the weighted sum of
+    frames before the reduction, which splits into a frame part and a global part. The global part of the score is
+    the same for all frames of a segment: the softmax over them removes it. ``SegmentAttentionLiteral`` is the text,
+    word for word, with the same parameters.
+    """
+
+    heads: int
+
+    @nn.compact
+    def __call__(self, x: Array, valid: Array, index: np.ndarray) -> Array:
+        """Fuses frames into segments.
+
+        Args:
+          x: [B, T, D] float, frames of a window.
+          valid: [B, T] bool, frames that show a face.
+          index: [S, F] int, frames of each segment.
+
+        Returns:
+          [B, S, D] float; 0 for a segment without a valid frame.
+        """
+        return self.fuse(x, valid, index, *fusion_parameters(x.shape[-1]))
+
+    def fuse(self, x: Array, valid: Array, index: np.ndarray, attention: dict, score: tuple, reduce: tuple) -> Array:
+        """The computation, given the parameters (see ``__call__``)."""
+        width = x.shape[-1]
+        seen = valid[:, index]  # [B, S, F]
+        query, key, value = (
+            layers.heads_of(x @ attention[name][0] + attention[name][1], self.heads)[:, index]
+            for name in ("query", "key", "value")
+        )  # [B, S, F, heads, D / heads]
+        affinity = jnp.einsum("bsqhc,bskhc->bshqk", query, key) / math.sqrt(width / self.heads)
+        weights = layers.masked_softmax(affinity, seen[:, :, None, None, :])
+        share = seen / jnp.maximum(seen.sum(-1, keepdims=True), 1)  # [B, S, F], mean over the valid frames
+        pooled = jnp.einsum("bshqk,bsq->bshk", weights, share)  # [B, S, heads, F]
+        attended = jnp.einsum("bshk,bskhc->bshc", pooled, value).reshape(*seen.shape[:2], width)
+        kernel, bias = attention["out"]
+        summary = attended @ kernel + bias  # G: [B, S, D]
+        importance = (x @ score[0][:width])[..., 0][:, index]  # [B, S, F]
+        focus = layers.masked_softmax(importance, seen)
+        frame = jnp.einsum("bsf,bsfd->bsd", focus, x[:, index])
+        feature = frame @ reduce[0][:width] + summary @ reduce[0][width:] + reduce[1]
+        return feature * seen.any(-1, keepdims=True)
+
+
+class SegmentAttentionLiteral(SegmentAttention):
+    """Segment attention and fusion as the paper words it: every segment on its own, nothing reordered."""
+
+    def fuse(self, x: Array, valid: Array, index: np.ndarray, attention: dict, score: tuple, reduce: tuple) -> Array:
+        """The computation, given the parameters (see ``SegmentAttention``)."""
+        frames, seen = x[:, index], valid[:, index]  # [B, S, F, D], [B, S, F]
+        query, key, value = (
+            layers.heads_of(frames @ attention[name][0] + attention[name][1], self.heads)
+            for name in ("query", "key", "value")
+        )
+        affinity = jnp.einsum("bsqhc,bskhc->bshqk", query, key) / math.sqrt(x.shape[-1] / self.heads)
+        weights = layers.masked_softmax(affinity, seen[:, :, None, None, :])
+        attended = jnp.einsum("bshqk,bskhc->bsqhc", weights, value).reshape(frames.shape)
+        attended = attended @ attention["out"][0] + attention["out"][1]
+        share = seen / jnp.maximum(seen.sum(-1, keepdims=True), 1)
+        summary = (attended * share[..., None]).sum(2, keepdims=True)  # [B, S, 1, D]
+        joined = jnp.concatenate([frames, jnp.broadcast_to(summary, frames.shape)], -1)  # [B, S, F, 2 D]
+        focus = layers.masked_softmax((joined @ score[0] + score[1])[..., 0], seen)
+        reduced = joined @ reduce[0] + reduce[1]  # [B, S, F, D]
+        return (reduced * focus[..., None]).sum(2) * seen.any(-1, keepdims=True)
+
+
+def fusion_parameters(width: int) -> tuple[dict, tuple, tuple]:
+    """Parameters of segment attention and fusion; call inside a compact method.
+
+    Args:
+      width: D.
+
+    Returns:
+      (query, key, value and out projections [D, D]; score layer [2 D, 1]; reduction [2 D, D]), each (kernel, bias).
+    """
+    score, reduce = layers.Affine(2 * width, 1, name="score")(), layers.Affine(2 * width, width, name="reduce")()
+    return layers.attention_parameters(width), score, reduce
+
+
+class SegmentMean(nn.Module):
+    """The mean of a segment's valid frames (Table 3, "w/o seg. att.")."""
+
+    heads: int
+
+    def __call__(self, x: Array, valid: Array, index: np.ndarray) -> Array:
+        """Averages (arguments and result as of ``SegmentAttention``)."""
+        seen = valid[:, index]
+        share = seen / jnp.maximum(seen.sum(-1, keepdims=True), 1)
+        return jnp.einsum("bsf,bsfd->bsd", share.astype(x.dtype), x[:, index])
+
+
+class SegmentIdentity(nn.Module):
+    """Clip features are one vector per segment already (Table 3, "I3D")."""
+
+    heads: int
+
+    def __call__(self, x: Array, valid: Array, index: np.ndarray) -> Array:
+        """Passes the rows through; needs data with one row per segment (arguments as of ``SegmentAttention``)."""
+        del index
+        return x * valid[..., None]
+
+
+SEGMENT_FUSIONS: dict[str, type[nn.Module]] = {
+    "attention": SegmentAttention,
+    "attention_literal": SegmentAttentionLiteral,
+    "mean": SegmentMean,
+    "none": SegmentIdentity,
+}

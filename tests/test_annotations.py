@@ -1,0 +1,166 @@
+"""The sheet: conversion of frame numbers, and every mistake at once, with its line."""
+
+import numpy as np
+import pytest
+
+from data_prep import annotations
+from fedn_jax.checks import UserError
+
+HEADER = "subject,video,onset,offset,emotion,apex,kind\n"
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for name in ("a.mp4", "deep/b.avi", "c.mp4"):
+        path = tmp_path / "videos" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"x")
+    return tmp_path
+
+
+def read(folder, text, encoding="utf-8", **options):
+    path = folder / "sheet.csv"
+    path.write_bytes(text.encode(encoding))
+    return annotations.read_folder(path, folder / "videos", **options)
+
+
+def problems(folder, text, **options):
+    with pytest.raises(UserError) as caught:
+        read(folder, text, **options)
+    return str(caught.value)
+
+
+GOOD = HEADER + "s1,a.mp4,1,10,sad,5,macro\ns1,a,21,30,happy,,\ns2,deep/b,4,4,sad,4,micro\ns2,c,,,,,\n"
+
+
+def test_inclusive_numbers_become_half_open_from_zero(folder):
+    sheet = read(folder, GOOD)
+    assert sheet.classes == ["happy", "sad"]
+    first, second, third = sheet.items
+    assert (first.subject, first.video, first.path.name) == ("s1", "a.mp4", "a.mp4")
+    np.testing.assert_array_equal(first.events, [[0, 4, 10, 1, 0], [20, -1, 30, 0, annotations.BY_LENGTH]])
+    np.testing.assert_array_equal(second.events, [[3, 3, 4, 1, 1]])
+    assert first.events.dtype == np.int32
+    assert third.video == "c" and third.events.shape == (0, 5)
+
+
+def test_first_frame(folder):
+    sheet = read(folder, GOOD.replace(",1,10,", ",0,10,"), first_frame=0)
+    np.testing.assert_array_equal(sheet.items[0].events[0], [0, 5, 11, 1, 0])
+
+
+def test_classes_in_order(folder):
+    sheet = read(folder, GOOD, classes=["sad", "angry", "happy"])
+    assert sheet.classes == ["sad", "angry", "happy"]
+    assert sheet.items[0].events[:, 3].tolist() == [0, 2]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-8"])
+def test_byte_order_mark_spaces_and_line_ends(folder, encoding):
+    text = GOOD.replace("subject,video", " Subject , Video").replace("\n", "\r\n").replace(",21,", ", 21.0,")
+    assert len(read(folder, text, encoding).items) == 3
+
+
+def test_other_columns_are_ignored(folder):
+    text = "note,subject,video,onset,offset,emotion\nx,s,a,1,2,e\n,s,b,,,\n,s,c,,,\n"
+    assert len(read(folder, text).items) == 3
+
+
+def test_kind_by_length():
+    events = np.array([[0, -1, 15, 0, -1], [0, -1, 16, 0, -1], [0, -1, 99, 0, 1]], np.int32)
+    assert annotations.resolve_kinds(events, 30.0)[:, 4].tolist() == [1, 0, 1]
+    assert annotations.resolve_kinds(events, 60.0)[:, 4].tolist() == [1, 1, 1]
+    assert events[0, 4] == -1  # the argument is left alone
+
+
+def test_all_problems_at_once(folder):
+    text = HEADER + (
+        "s1,a,10,5,sad,,\n"  # 2
+        "s1,a,1,9,sad,12,\n"  # 3
+        "s1,a,x,9.5,sad,,\n"  # 4
+        "s1,a,1,9,sad,,tiny\n"  # 5
+        "s1,zzz,1,9,sad,,\n"  # 6
+        "s1,a,20,30,sad,,\n"  # 7
+        "s1,a,20,30,sad,,\n"  # 8
+        "s1,a,0,3,sad,,\n"  # 9
+        "s1,a,1,,sad,,\n"  # 10
+        "s2,a,41,50,sad,,\n"  # 11
+        ",a,1,2,sad,,\n"  # 12
+        "s1,a,1,2,,,\n"  # 13
+        "s1,a,1,2,sad\n"  # 14
+        "s1,c,,,,,\n"
+    )
+    found = problems(folder, text)
+    for expected in (
+        "line 2: offset 5 is before onset 10",
+        "line 3: apex 12 is outside of 1 to 9",
+        "line 4: onset must be a whole number; got 'x'",
+        "line 4: offset must be a whole number; got '9.5'",
+        "line 5: kind must be one of macro, micro or empty; got 'tiny'",
+        "line 6: video 'zzz': no such file",
+        "line 8: repeats line 7",
+        "line 9: onset 0 is before the first frame, 1",
+        "line 10: offset is empty, but onset is not",
+        "line 11: video 'a' belongs to 's1' above; got 's2'",
+        "line 12: subject is empty",
+        "line 13: emotion is empty",
+        "line 14: 5 cells; expected 7",
+        "deep/b.avi: no row in the file",
+    ):
+        assert expected in found, (expected, found)
+    assert f"{found.count(chr(10))} problems" in found.splitlines()[0]
+
+
+def test_unknown_emotion_only_when_classes_are_given(folder):
+    found = problems(folder, GOOD, classes=["happy", "angry"])
+    assert "line 2: emotion must be one of happy, angry; got 'sad'" in found and "line 3" not in found
+
+
+def test_same_name_in_two_folders(folder):
+    (folder / "videos" / "deep" / "a.mp4").write_bytes(b"x")
+    found = problems(folder, GOOD)
+    assert "line 3: video 'a': 2 files of that name, write its folder too" in found
+    assert "line 2" not in found  # a.mp4 is the whole path of one of them
+    fixed = GOOD.replace("s1,a,21", "s1,a.mp4,21") + "s3,deep/a,,,,,\n"
+    assert len(read(folder, fixed).items) == 4
+
+
+def test_missing_columns(folder):
+    assert "no column offset" in problems(folder, "subject,video,onset,emotion\ns,a,1,x\n")
+    assert "separated by commas" in problems(folder, "subject;video;onset;offset;emotion\n")
+    assert "twice" in problems(folder, "subject,video,onset,offset,emotion,onset\n")
+    assert "an empty file" in problems(folder, "")
+
+
+def test_no_rows_no_expressions(folder):
+    assert "holds no rows" in problems(folder, HEADER)
+    assert "no row has an expression" in problems(folder, HEADER + "s,a,,,,,\ns,b,,,,,\ns,c,,,,,\n")
+
+
+def test_missing_paths(folder):
+    with pytest.raises(UserError, match="no such file"):
+        annotations.read_folder(folder / "none.csv", folder / "videos")
+    with pytest.raises(UserError, match="no such folder"):
+        annotations.read_folder(folder / "none.csv", folder / "none")
+    (folder / "empty").mkdir()
+    (folder / "sheet.csv").write_text(GOOD)
+    with pytest.raises(UserError, match="no file that ends in"):
+        annotations.read_folder(folder / "sheet.csv", folder / "empty")
+
+
+def test_wrong_encoding(folder):
+    with pytest.raises(UserError, match="not UTF-8"):
+        read(folder, HEADER + "sé,a,1,2,x,,\n", "latin-1")
+
+
+def test_output_folder_inside_the_videos_is_skipped(folder):
+    previews = folder / "videos" / "out" / "previews"
+    previews.mkdir(parents=True)
+    (previews / "p.mp4").write_bytes(b"x")
+    assert "out/previews/p.mp4: no row" in problems(folder, GOOD)
+    assert len(read(folder, GOOD, skip=folder / "videos" / "out").items) == 3
+
+
+def test_many_problems_are_counted(folder):
+    found = problems(folder, HEADER + "".join(f"s,a,{i + 9},{i + 1},x,,\n" for i in range(100)))
+    assert found.count("\n") == 41 and "more" in found.splitlines()[-1]

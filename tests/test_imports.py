@@ -1,0 +1,117 @@
+"""The layers of the design, the owners of foreign libraries, and what an import costs: enforced."""
+
+import ast
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+LAYERS = [  # a module may import those of lower layers only
+    {"types", "checks"},
+    {"schema", "config", "intervals"},
+    {"anchors", "losses", "nms", "matching", "metrics", "evaluation", "windows"},
+    {"models", "models.layers", "models.resnet", "models.fedn", "models.fusion"},
+    {"train", "predict", "baseline"},
+    {"folds"},
+    {"data", "checkpoint", "runs", "timeline", "people", "scripts", "portraits", "faces", "synthetic", "report"},
+    {"pipeline"},
+    {"cli"},
+]
+INSIDE = [  # further order inside a layer
+    ("schema", "checks"), ("config", "schema"), ("models", "models.fedn"), ("models.fedn", "models.layers"),
+    ("models.fedn", "models.fusion"), ("models.fusion", "models.layers"), ("report", "timeline"),
+    ("metrics", "matching"), ("evaluation", "metrics"), ("evaluation", "matching"),
+    ("synthetic", "faces"), ("synthetic", "scripts"), ("synthetic", "people"),
+    ("synthetic", "portraits"), ("faces", "people"), ("faces", "portraits"), ("faces", "scripts"),
+    ("scripts", "people"), ("scripts", "faces"), ("portraits", "people"), ("people", "scripts"),
+]  # fmt: skip
+PREP_MAY_IMPORT = {"types", "schema", "checks", "intervals", "config", "models.resnet"}
+OWNERS = {  # top-level package -> the only files that may import it
+    "tensorflow_datasets": {"fedn_jax/data.py", "data_prep/builders.py"},
+    "orbax": {"fedn_jax/checkpoint.py"},
+    "ml_collections": {"fedn_jax/config.py", "fedn_jax/cli.py"},
+    "tensorboardX": {"fedn_jax/runs.py"},
+    "torch": set(),
+    "tensorflow": set(),
+}
+FILES = sorted([*ROOT.glob("fedn_jax/**/*.py"), *ROOT.glob("data_prep/**/*.py")])
+
+
+def name_of(path):
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {name_of(path) for path in FILES}
+
+
+def imports(path):
+    """Modules that a file imports, anywhere in it."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names = {f"{node.module}.{alias.name}" for alias in node.names}
+            modules = names & MODULES
+            found |= modules | ({node.module} if len(modules) < len(names) else set())
+    return found
+
+
+def level(module):
+    short = module.removeprefix("fedn_jax.")
+    return next((index for index, layer in enumerate(LAYERS) if short in layer), None)
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_layers(path):
+    module = name_of(path)
+    for other in imports(path):
+        if other in ("fedn_jax", "data_prep") or not other.startswith(("fedn_jax.", "data_prep.")):
+            continue
+        if module.startswith("data_prep"):
+            drawn = module == "data_prep.pretrain" and other.startswith("fedn_jax.") and level(other) == 6
+            short = other.removeprefix("fedn_jax.")
+            assert other.startswith("data_prep.") or short in PREP_MAY_IMPORT or drawn, f"{module} imports {other}"
+        elif other.startswith("data_prep."):
+            assert module == "fedn_jax.cli", f"{module} imports {other}"
+        else:
+            assert level(module) is not None and level(other) is not None, f"{module} or {other} is in no layer"
+            pair = (module.removeprefix("fedn_jax."), other.removeprefix("fedn_jax."))
+            assert level(other) < level(module) or pair in INSIDE, f"{module} imports {other}"
+
+
+@pytest.mark.parametrize("package", OWNERS)
+def test_owners_of_foreign_libraries(package):
+    users = {str(path.relative_to(ROOT)) for path in FILES if any(m.split(".")[0] == package for m in imports(path))}
+    assert users <= OWNERS[package]
+
+
+def test_pmap_is_in_folds_only():
+    users = [path.name for path in FILES if "jax.pmap" in path.read_text() or "shard_map" in path.read_text()]
+    assert users == ["folds.py"]
+
+
+def loaded_by(statement):
+    code = f"import sys, json; {statement}; print(json.dumps(sorted(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    return set(json.loads(done.stdout.splitlines()[-1]))
+
+
+def test_pieces_load_without_the_rest():
+    loaded = loaded_by("from fedn_jax import nms, metrics, intervals")
+    heavy = {"tensorflow_datasets", "orbax", "ml_collections", "fedn_jax.config", "flax", "cv2", "av", "matplotlib"}
+    assert not loaded & heavy
+
+
+def test_help_loads_nothing_heavy():
+    loaded = loaded_by("from fedn_jax import cli; cli.make_parser()")
+    assert not loaded & {"jax", "flax", "tensorflow_datasets", "orbax", "cv2", "av", "matplotlib", "numpy"}
+
+
+def test_configs_and_tests_are_imported_by_nobody():
+    for path in FILES:
+        assert not any(module.split(".")[0] in ("configs", "tests") for module in imports(path)), path
