@@ -102,12 +102,13 @@ def report(where: str, problems: Sequence[str]) -> None:
     """
     if not problems:
         return
+    if len(problems) == 1:
+        raise UserError(f"{where}: {problems[0]}")
     lines = list(problems[:_SHOWN])
     if len(problems) > _SHOWN:
         lines.append(f"... and {len(problems) - _SHOWN} more")
-    count = f"{len(problems)} problem{'s' if len(problems) > 1 else ''}"
     listed = "\n".join(f"  {line}" for line in lines)
-    raise UserError(f"{where}: {count}; nothing is guessed, please correct:\n{listed}")
+    raise UserError(f"{where}: {len(problems)} problems; nothing is guessed, please correct:\n{listed}")
 
 
 def resolve_kinds(events: np.ndarray, fps: float) -> np.ndarray:

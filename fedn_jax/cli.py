@@ -30,25 +30,33 @@ def load_config(spec: str, overrides: Sequence[str]) -> Config:
     Raises:
       UserError: no such file, row or key, or a value of the wrong type.
     """
-    from absl import flags
-    from ml_collections import config_flags
+    from fedn_jax import config as configs
 
-    path = spec.split(":", 1)[0]
+    path, _, row = spec.partition(":")
     if not Path(path).is_file():
         raise UserError(f"--config {path}: no such file; expected a file with get_config(row), as those in configs/")
-    values = flags.FlagValues()
-    config_flags.DEFINE_config_file("config", flag_values=values)
+    config = _config_module(path).get_config(row)
     for text in overrides:
-        if not text.startswith("--config.") or "=" not in text:
+        key, equals, value = text.removeprefix("--config.").partition("=")
+        if not text.startswith("--config.") or not equals:
             raise UserError(f"unknown argument {text}; {OVERRIDES}")
+        configs.override(config, key, value)
+    return config
+
+
+def _config_module(path: str) -> Any:
+    """The module that a configuration file is."""
+    from importlib import util
+
+    spec = util.spec_from_file_location("config", path)
+    module = util.module_from_spec(spec)
     try:
-        values(["fedn", f"--config={spec}", *overrides])
-        return values.config
-    except UserError:
-        raise
-    except (flags.Error, AttributeError, KeyError, TypeError, ValueError) as error:
-        reason = " ".join(str(error).strip("'\"").split())
-        raise UserError(f"--config {spec} {' '.join(overrides)}: {reason}") from error
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise UserError(f"--config {path}: {type(error).__name__}: {error}; expected a Python file") from error
+    if not hasattr(module, "get_config"):
+        raise UserError(f"--config {path}: has no get_config(row); see configs/casme2.py")
+    return module
 
 
 def progress() -> Any:

@@ -5,6 +5,7 @@ named set of further changes, e.g. ``configs/casme2.py:table4/coupled``. On the 
 overrides one value.
 """
 
+import ast
 from collections.abc import Mapping
 from typing import Any
 
@@ -150,6 +151,51 @@ def with_row(config: ConfigDict, rows: Mapping[str, Mapping[str, Any]], row: str
         checks.one_of("row of the configuration", row, rows)
         config.update_from_flattened_dict(rows[row])
     return config
+
+
+def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """All options by their dotted names.
+
+    Args:
+      config: a configuration, or the dict that its JSON holds.
+      prefix: put before every name.
+
+    Returns:
+      "section.key" -> value.
+
+    >>> flatten({"seed": 0, "train": {"epochs": 30}})
+    {'seed': 0, 'train.epochs': 30}
+    """
+    flat = {}
+    for key, value in config.items():
+        inner = isinstance(value, Mapping | ConfigDict)
+        flat |= flatten(value, f"{prefix}{key}.") if inner else {f"{prefix}{key}": value}
+    return flat
+
+
+def override(config: ConfigDict, key: str, text: str) -> None:
+    """Sets one option from text, as given on the command line.
+
+    Args:
+      config: the configuration to change.
+      key: "section.key".
+      text: the value; a number, True or False, a list such as [1, 2], or, where the option is text, text.
+
+    Raises:
+      UserError: no such option, or a value of another type than the option's.
+    """
+    current = flatten(config)
+    checks.one_of("option", key, current)
+    try:
+        value = text if isinstance(current[key], str) else ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        value = text
+    if isinstance(current[key], float) and type(value) is int:
+        value = float(value)
+    if type(value) is not type(current[key]):
+        kind = type(current[key]).__name__
+        raise UserError(f"option {key} must be of type {kind}, such as {current[key]!r}; got {text!r}")
+    config.update_from_flattened_dict({key: value})
 
 
 def to_hyper(config: ConfigDict) -> Hyper:

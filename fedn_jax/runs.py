@@ -103,12 +103,13 @@ def open_run(run: Path, config: Config, facts: dict[str, Any]) -> dict[str, Any]
     settings = json.loads(config.to_json())
     if (run / "run.json").exists():
         old_settings, old = read_json(run / "config.json"), read_json(run / "run.json")
-        changed = sorted(key for key in _flat(settings) if _flat(settings)[key] != _flat(old_settings).get(key))
+        now, then = configs.flatten(settings), configs.flatten(old_settings)
+        changed = sorted(key for key in now if now[key] != then.get(key))
         if changed:
             key = changed[0]
             raise UserError(
-                f"{run} holds a run with another configuration ({key} was {_flat(old_settings).get(key)}, now "
-                f"{_flat(settings)[key]}); choose another --out, or remove that directory"
+                f"{run} holds a run with another configuration ({key} was {then.get(key)}, now {now[key]}); choose "
+                "another --out, or remove that directory"
             )
         other = sorted(key for key in facts if old.get(key) != facts[key])
         if other:
@@ -121,14 +122,6 @@ def open_run(run: Path, config: Config, facts: dict[str, Any]) -> dict[str, Any]
     whole = facts | {"versions": versions(), "command": " ".join(Path(sys.argv[0]).name.split() + sys.argv[1:])}
     write_json(run / "run.json", whole)
     return whole
-
-
-def _flat(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """{"a": {"b": 1}} -> {"a.b": 1}."""
-    flat = {}
-    for key, value in settings.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
-    return flat
 
 
 def load_config(run: Path) -> Config:
@@ -164,15 +157,8 @@ class MetricsLog:
         self.path = run / "metrics.jsonl"
         self.group = group
         if self.path.exists():
-            lines = []
-            for line in self.path.read_text(encoding="utf-8").splitlines():
-                try:
-                    entry = json.loads(line)
-                except json.JSONDecodeError:
-                    continue  # half a line, written as the process was killed
-                if entry["group"] != group or entry["epoch"] <= done:
-                    lines.append(line)
-            write_text(self.path, "".join(line + "\n" for line in lines))
+            kept = [entry for entry in read_metrics(run) if entry["group"] != group or entry["epoch"] <= done]
+            write_text(self.path, "".join(json.dumps(entry) + "\n" for entry in kept))
         self.board = tensorboardX.SummaryWriter(str(run / "tensorboard" / f"group{group}"), purge_step=done + 1)
 
     def write(self, epoch: int, names: tuple[str, ...], metrics: dict[str, np.ndarray]) -> None:
@@ -207,7 +193,9 @@ def read_metrics(run: Path) -> list[dict[str, Any]]:
       run: directory of the run.
 
     Returns:
-      One dict per epoch and group, in the order of writing.
+      One dict per epoch and group, in the order of writing; half a line, left by a process that was killed, is not
+      read.
     """
     path = run / "metrics.jsonl"
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
+    return [json.loads(line) for line in lines if line.endswith("\n")]

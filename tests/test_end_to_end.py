@@ -1,0 +1,158 @@
+"""The road, from features and from drawn videos to a page; and what is left when it is cut."""
+
+import csv
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import toy_data
+
+from fedn_jax import cli, runs
+
+ROOT = Path(__file__).resolve().parents[1]
+DEMO = str(ROOT / "configs" / "demo.py")
+TINY = {
+    "model.width": 16, "model.head_width": 16, "model.heads": 2, "model.groups": 4, "model.head_depth": 1,
+    "model.segment_fusion": "none", "train.epochs": 6, "train.batch_size": 8, "window.train_hop": 64,
+}  # fmt: skip
+
+
+def options(**changes):
+    return [f"--config.{key}={value}" for key, value in (TINY | changes).items()]
+
+
+@pytest.fixture(scope="session")
+def shards(tmp_path_factory):
+    """Prepared clip features of four subjects."""
+    base = tmp_path_factory.mktemp("features")
+    store, metas, events = toy_data(frames=150)  # 150 clips of two frames
+    rows = []
+    (base / "npz").mkdir()
+    for meta, one in zip(metas, events, strict=True):
+        name = f"{meta.subject}_{meta.video}"
+        np.savez(base / "npz" / f"{name}.npz", feature=store.inputs[None, meta.row : meta.row + meta.num_rows])
+        for (onset, offset), emotion in zip(one.interval, one.emotion, strict=True):
+            rows.append([meta.subject, name, int(2 * onset) + 1, int(min(2 * offset, 300)), "ab"[emotion]])
+    with (base / "sheet.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([["subject", "video", "onset", "offset", "emotion"], *rows])
+    words = ["prepare", "features", "--features", base / "npz", "--annotations", base / "sheet.csv"]
+    words += ["--out", base / "data", "--frames-per-row", "2"]
+    assert cli.main([str(word) for word in words]) == 0
+    return base / "data"
+
+
+def command(*words):
+    return [sys.executable, "-m", "fedn_jax.cli", *(str(word) for word in words)]
+
+
+def train(data, out, **changes):
+    return command("train", "--config", DEMO, "--data", data, "--out", out, *options(**changes))
+
+
+def final_digests(run, epoch=TINY["train.epochs"]):
+    from fedn_jax import checkpoint
+
+    with checkpoint._manager(run / "checkpoints" / "group0") as manager:
+        import orbax.checkpoint as ocp
+
+        assert manager.latest_step() == epoch
+        return manager.restore(epoch, args=ocp.args.Composite(info=ocp.args.JsonRestore()))["info"]["digests"]
+
+
+def test_killed_three_times_it_ends_the_same(shards, tmp_path):
+    environment = os.environ | {"XLA_FLAGS": ""}
+    subprocess.run(train(shards, tmp_path / "whole"), check=True, env=environment, cwd=ROOT, capture_output=True)
+    rng, killed = random.Random(0), 0
+    for goal in (1, 3, 4):
+        process = subprocess.Popen(
+            train(shards, tmp_path / "cut"), env=environment, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        while process.poll() is None and len(runs.read_metrics(tmp_path / "cut")) < goal:
+            time.sleep(0.01)
+        time.sleep(rng.uniform(0, 0.1))  # in the middle of an epoch, or of a checkpoint
+        if process.poll() is None:
+            process.send_signal(signal.SIGKILL)
+            killed += 1
+        process.wait()
+    assert killed == 3
+    subprocess.run(train(shards, tmp_path / "cut"), check=True, env=environment, cwd=ROOT, capture_output=True)
+    assert final_digests(tmp_path / "cut") == final_digests(tmp_path / "whole")
+    epochs = [[entry["epoch"] for entry in runs.read_metrics(tmp_path / name)] for name in ("cut", "whole")]
+    assert epochs[0] == epochs[1] == list(range(1, 7))
+    for name in ("cut", "whole"):
+        assert cli.main(["evaluate", str(tmp_path / name), "--data", str(shards)]) == 0
+    one, two = ((tmp_path / name / "candidates.csv").read_text() for name in ("cut", "whole"))
+    assert one == two and len(one.splitlines()) > 1
+
+
+def test_train_and_evaluate_write_everything(shards, tmp_path, capsys):
+    run = tmp_path / "run"
+    words = ["train", "--config", DEMO, "--data", shards, "--out", run, *options(**{"train.epochs": 12})]
+    assert cli.main([str(word) for word in words]) == 0
+    assert cli.main(["evaluate", str(run), "--data", str(shards)]) == 0
+    text = capsys.readouterr().out
+    assert max(len(line) for line in text.splitlines() if str(run) not in line) <= 80
+    numbers = json.loads((run / "metrics.json").read_text())
+    for key in ("spotting", "recognition", "map", "per_subject", "per_class", "baseline", "definition", "versions"):
+        assert key in numbers
+    assert set(numbers["spotting"]) >= {"tp", "n", "gt", "precision", "recall", "f1"}
+    assert numbers["spotting"]["gt"] == numbers["baseline"]["spotting"]["gt"] == 24
+    assert set(numbers["thresholds"]) == {"s0", "s1", "s2", "s3"}
+    assert numbers["spotting"]["f1"] > 0.5  # the toy says where its expressions are
+    with (run / "detections.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == ["subject", "video", "onset", "offset", "score", "emotion"]
+    assert len(rows) == numbers["spotting"]["n"]
+    assert all(1 <= int(row["onset"]) <= int(row["offset"]) <= 300 for row in rows)
+    assert (run / "report.html").stat().st_size > 10_000
+    assert list((run / "tensorboard").rglob("events*"))
+
+    # the same command again has nothing to do; another configuration is refused
+    before = (run / "metrics.jsonl").read_text()
+    assert cli.main([str(word) for word in words]) == 0
+    assert (run / "metrics.jsonl").read_text() == before
+    assert cli.main([str(word) for word in words[:-1]] + ["--config.window.train_hop=32"]) == 2
+    assert "another configuration" in capsys.readouterr().err
+
+
+def test_groups_that_fit_the_memory_change_nothing(shards, tmp_path):
+    """Folds in groups, as too little memory makes them, find what they find together."""
+    rows = {}
+    for name, memory in (("together", 0.0), ("grouped", 0.001)):
+        run = tmp_path / name
+        words = ["train", "--config", DEMO, "--data", shards, "--out", run]
+        words += options(**{"train.epochs": 1, "folds.memory_gb": memory})
+        assert cli.main([str(word) for word in words]) == 0
+        rows[name] = {path.relative_to(run): np.load(path)["logits"] for path in sorted(run.rglob("*.npz"))}
+    groups = json.loads((tmp_path / "grouped" / "run.json").read_text())["groups"]
+    assert len(groups) > 1 and groups[-1][1] == 8
+    assert len(list((tmp_path / "grouped" / "checkpoints").iterdir())) == len(groups)
+    assert list(rows["together"]) == list(rows["grouped"])
+    for path, logits in rows["together"].items():
+        np.testing.assert_allclose(rows["grouped"][path], logits, atol=2e-2)  # float32 under Adam
+
+
+def test_the_demo_in_small(tmp_path, capsys):
+    """Drawn videos, decoded, aligned, embedded, trained on, evaluated; then again, with nothing left to do."""
+    words = ["demo", "--out", tmp_path / "demo", "--subjects", "4", "--videos", "1", "--seconds", "6", "--workers", "1"]
+    words += options(**{"model.segment_fusion": "attention", "train.epochs": 1})
+    assert cli.main([str(word) for word in words]) == 0
+    first = capsys.readouterr()
+    assert "all subjects" in first.out and "motion baseline" in first.out
+    page = tmp_path / "demo" / "run" / "report.html"
+    assert "data:image/jpeg" in page.read_text()
+    stamps = {path: path.stat().st_mtime_ns for path in (tmp_path / "demo").rglob("*.mp4")}
+    assert len(stamps) == 8  # four videos, four previews of their aligned faces
+    assert cli.main([str(word) for word in words]) == 0
+    again = capsys.readouterr()
+    assert "nothing to do" in again.out and "4 from the cache" in again.out
+    assert {path: path.stat().st_mtime_ns for path in stamps} == stamps
+    table = lambda text: [line for line in text.splitlines() if line.startswith(("s0", "all", "motion"))]
+    assert table(again.out) == table(first.out)
