@@ -139,6 +139,7 @@ def match(levels: tuple[Level, ...], grey: np.ndarray, pose: np.ndarray, coarse:
                 return Match(start, -1.0)
             move = theta[:4] / theta[4]
             pose = pose @ _inverse_move(move, side)
+            theta[:4] = 0  # the pose holds the movement now; what is left to explain is contrast and brightness
             if abs(move[0]) + abs(move[1]) + (abs(move[2]) + abs(move[3])) * side / 4 < _CLOSE:
                 break
     if not np.isfinite(pose).all() or not 0.5 < np.linalg.norm(pose[:, 0]) / np.linalg.norm(start[:, 0]) < 2:

@@ -86,13 +86,13 @@ def expression(rng: np.random.Generator, emotion: int) -> np.ndarray:
 
 def _envelope(rng: np.random.Generator, length: int) -> np.ndarray:
     """Attack, hold and decay over ``length`` frames: [length] in (0, 1], with one maximum of 1."""
-    rise = max(2, round(length * rng.uniform(0.2, 0.42)))
-    fall = max(2, round(length * rng.uniform(0.25, 0.45)))
+    rise = max(2, round(length * rng.uniform(0.15, 0.35)))
+    fall = max(2, round(length * rng.uniform(0.2, 0.4)))
     hold = max(length - rise - fall, 0)
     fall = length - rise - hold
     up = np.sin(np.pi / 2 * np.arange(1, rise + 1) / rise) ** 1.4
     down = np.sin(np.pi / 2 * np.arange(fall, 0, -1) / (fall + 1)) ** 1.4
-    level = 1 - rng.uniform(0, 0.12) * np.sin(np.pi * np.arange(1, hold + 1) / (hold + 1)) - 0.01
+    level = 0.99 - rng.uniform(0, 0.4) * np.sin(np.pi * np.arange(1, hold + 1) / (hold + 1)) ** 2
     return np.concatenate([up, level, np.minimum(down, 0.99)])
 
 
@@ -102,8 +102,8 @@ def _durations(rng: np.random.Generator, num_frames: int, fps: float) -> list[tu
     macros = max(1, round(int(rng.integers(4, 7)) * share))
     micros = round(int(rng.integers(1, 3)) * share)
     shortest, longest = int(MICRO_SECONDS * fps) + 2, int(4 * fps)
-    lengths = np.clip(np.exp(rng.normal(np.log(1.5), 0.45, macros)), 0.65, 3.6) * fps
-    lengths *= min(1.0, 0.6 * num_frames / lengths.sum())
+    lengths = np.clip(np.exp(rng.normal(np.log(1.2), 0.6, macros)), 0.6, 3.8) * fps
+    lengths *= min(1.0, 0.5 * num_frames / lengths.sum())
     rows = [(int(np.clip(n, shortest, longest)), KINDS[0]) for n in lengths]
     most = int(MICRO_SECONDS * fps)
     rows += [(int(rng.integers(max(3, most // 2), most)), KINDS[1]) for _ in range(micros)] if most > 3 else []
@@ -132,7 +132,7 @@ def _events(
     for slot, index in enumerate(shuffle):
         (length, kind), label = rows[index], labels[index]
         at += gap + int(spare[slot])
-        strength = float(rng.uniform(0.5, 1.0) if kind == KINDS[0] else rng.uniform(0.35, 0.55))
+        strength = float(rng.uniform(0.3, 1.0) if kind == KINDS[0] else rng.uniform(0.12, 0.35))
         envelope = _envelope(rng, length)
         lags = rng.uniform(0.8, 1.3, len(ACTIONS))  # muscles do not move in step
         actions[at : at + length] = strength * expression(rng, label) * envelope[:, None] ** lags
@@ -167,20 +167,20 @@ def distract(rng: np.random.Generator, actions: np.ndarray, shown: np.ndarray, f
     Args:
       rng: source of the variation.
       actions: [T, len(ACTIONS)] float32, changed.
-      shown: [T] level of the expressions, 0 to 1; speech and flicks all but pause where there is one.
+      shown: [T] level of the expressions, 0 to 1; speech and flicks are weaker where there is one.
       fps: frames per second.
     """
     num = len(actions)
     seconds = num / fps
-    for _ in range(_count(rng, (3, 6), seconds)):
+    for _ in range(_count(rng, (1, 2), seconds)):
         start, slow = rng.uniform(0, num), rng.random() < 0.15
         hold = rng.uniform(0.25, 0.6) if slow else rng.uniform(0.0, 0.06)
         blink = _pulse(num, start, 0.08 * fps, hold * fps, rng.uniform(0.1, 0.18) * fps)
         if rng.random() < 0.2:
             blink = np.maximum(blink, _pulse(num, start + 0.35 * fps, 0.08 * fps, 0, 0.14 * fps))
         actions[:, INDEX["blink"]] = np.maximum(actions[:, INDEX["blink"]], blink)
-    quiet = 1 - 0.9 * np.minimum(shown * 3, 1)  # speech all but pauses during an expression
-    for _ in range(_count(rng, (2.5, 4), seconds)):
+    quiet = 1 - 0.6 * np.minimum(shown * 3, 1)  # there is less speech during an expression
+    for _ in range(_count(rng, (0.2, 0.7), seconds)):
         bout = _pulse(num, rng.uniform(-10, num), 0.2 * fps, rng.uniform(0.7, 2.6) * fps, 0.2 * fps) * quiet
         loud = rng.uniform(0.25, 0.5)
         voice = {
@@ -218,7 +218,7 @@ def movement(rng: np.random.Generator, num_frames: int, fps: float) -> tuple[np.
     sway = (3.0, 2.0, 0.025, 0.10, 0.05, 0.015)
     pose = np.stack([s * _smooth(rng, num_frames, fps, 0.05, 0.35) for s in sway], 1)
     pose[:, 5] += 1
-    for _ in range(_count(rng, (1.5, 3), num_frames / fps)):
+    for _ in range(_count(rng, (0.4, 1), num_frames / fps)):
         move = _pulse(
             num_frames,
             rng.uniform(-20, num_frames),

@@ -61,6 +61,21 @@ def test_still_face_stays_still_where_the_cascade_jitters(still):
     assert jitter > 5 * residual, (jitter, residual)
 
 
+@pytest.mark.parametrize("person", [1, 4])
+def test_a_slow_turn_does_not_shake_the_crop(person):
+    """A turn changes what the face looks like: the crop may drift with it, but not jump to and fro between frames."""
+    who, rest = faces.identity(0, person), np.zeros(len(faces.ACTIONS))
+    turn = 0.18 * np.sin(np.arange(50) / 50 * np.pi)
+    frames = [faces.render(who, rest, (0, 0, 0, yaw, yaw / 3, 1), noise_key=t) for t, yaw in enumerate(turn)]
+    aligned = run(frames)
+    transforms = np.array([one.transform for one in aligned])
+    corners = np.array([[100, 90, 1], [160, 90, 1], [128, 150, 1]]) @ transforms.transpose(0, 2, 1)  # [T, 3, 2]
+    shake = np.abs(np.diff(corners, 2, axis=0)).max(-1)
+    assert shake.mean() < 0.12, shake.mean()
+    grey = np.array([one.image.mean(-1) for one in aligned])[:, 20:90, 25:90]
+    assert np.abs(np.diff(grey, axis=0)).mean() < 3
+
+
 def test_pixels_stand_still(still):
     _, aligned = still
     grey = np.array([one.image.mean(-1) for one in aligned])[:, 40:70, 30:80]
