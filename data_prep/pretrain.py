@@ -244,7 +244,7 @@ def main(argv: list[str] | None = None) -> None:
     def say(text: str) -> None:
         print(text, file=sys.stderr, flush=True)
 
-    first = synthetic.STILLS_FIRST
+    first = synthetic.FIRST_STILL
     data = draw(args.seed, first, args.identities, args.per_identity, args.workers)
     held_out = draw(args.seed, first + args.identities, args.held_out, args.per_identity, args.workers)
     drawn = (args.identities + args.held_out) * args.per_identity

@@ -51,15 +51,15 @@ def number_of(frame):
 @functools.cache
 def face_frames(person=1, count=24, noise=True):
     """A drawn face that sways; T frames [256, 256, 3]."""
-    from fedn_jax import faces
+    from fedn_jax.synthetic import faces, people
 
-    who, rest = faces.identity(3, person), np.zeros(len(faces.ACTIONS))
+    who, rest = people.identity(3, person), np.zeros(len(people.ACTIONS))
     poses = sway(count)
     return [faces.render(who, rest, pose, noise_key=t if noise else None) for t, pose in enumerate(poses)]
 
 
 def sway(count):
-    """Poses of a head that moves but does not turn: [T, 6], in the order of faces.POSE."""
+    """Poses of a head that moves but does not turn: [T, 6], in the order of people.POSE."""
     t = np.arange(count) / 30
     zero = np.zeros(count)
     columns = (6 * np.sin(1.3 * t), 4 * np.cos(1.1 * t), 0.06 * np.sin(0.9 * t), zero, zero, 1 + 0.03 * np.sin(0.5 * t))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from data_prep import align, detect, register
-from fedn_jax import faces
+from fedn_jax.synthetic import faces, people
 
 SIZE = 112
 POINTS = np.array([(-0.42, 0.0), (0.42, 0.0), (0.0, 0.2)])  # eyes and nose, face units
@@ -49,7 +49,7 @@ def test_one_result_per_frame(still):
 
 def test_still_face_stays_still_where_the_cascade_jitters(still):
     frames, aligned = still
-    who, poses = faces.identity(3, 1), media.sway(60)
+    who, poses = people.identity(3, 1), media.sway(60)
     residual = crop_points(who, aligned, poses).std(0).max()
     detector, boxed = detect.Detector(), []
     for frame, pose in zip(frames, poses, strict=True):
@@ -64,7 +64,7 @@ def test_still_face_stays_still_where_the_cascade_jitters(still):
 @pytest.mark.parametrize("person", [1, 4])
 def test_a_slow_turn_does_not_shake_the_crop(person):
     """A turn changes what the face looks like: the crop may drift with it, but not jump to and fro between frames."""
-    who, rest = faces.identity(0, person), np.zeros(len(faces.ACTIONS))
+    who, rest = people.identity(0, person), np.zeros(len(people.ACTIONS))
     turn = 0.18 * np.sin(np.arange(50) / 50 * np.pi)
     frames = [faces.render(who, rest, (0, 0, 0, yaw, yaw / 3, 1), noise_key=t) for t, yaw in enumerate(turn)]
     aligned = run(frames)
@@ -85,7 +85,7 @@ def test_pixels_stand_still(still):
 
 
 def test_upright_and_complete(still):
-    who, aligned = faces.identity(3, 1), still[1]
+    who, aligned = people.identity(3, 1), still[1]
     left, right, _ = crop_points(who, aligned, media.sway(60)).mean(0)
     assert abs(left[1] - right[1]) < 2
     assert 25 < left[0] < 50 < 62 < right[0] < 87
@@ -93,11 +93,11 @@ def test_upright_and_complete(still):
 
 
 def test_expression_does_not_move_the_crop():
-    who, frames, poses = faces.identity(3, 1), [], media.sway(48)
+    who, frames, poses = people.identity(3, 1), [], media.sway(48)
     for t, pose in enumerate(poses):
-        action = np.zeros(len(faces.ACTIONS))
+        action = np.zeros(len(people.ACTIONS))
         for name in ("smile_l", "smile_r", "cheek_raise", "inner_brow", "outer_brow"):
-            action[faces.INDEX[name]] = np.sin(np.pi * t / 48) ** 2
+            action[people.INDEX[name]] = np.sin(np.pi * t / 48) ** 2
         frames.append(faces.render(who, action, pose, noise_key=t))
     aligned = run(frames)
     assert crop_points(who, aligned, poses).std(0).max() < 0.4
@@ -107,7 +107,7 @@ def test_expression_does_not_move_the_crop():
 
 def test_gap_is_black_and_recovered_in_place():
     frames, poses = list(media.face_frames(1, 60)), media.sway(60)
-    who, gap = faces.identity(3, 1), range(24, 36)
+    who, gap = people.identity(3, 1), range(24, 36)
     noise = np.random.default_rng(0)
     for t in gap:
         frames[t] = noise.integers(100, 130, frames[0].shape, dtype=np.uint8)
@@ -148,7 +148,7 @@ def test_cut_to_a_jumped_face_is_followed():
     poses[20:, 1] -= 16
     aligned = run(frames)
     assert all(one.valid for one in aligned)
-    assert crop_points(faces.identity(3, 1), aligned, poses).std(0).max() < 0.15
+    assert crop_points(people.identity(3, 1), aligned, poses).std(0).max() < 0.15
 
 
 def test_memory_is_constant():
@@ -203,7 +203,7 @@ def test_rigid_weights_leave_out_mouth_and_border():
 
 def test_every_drawn_person_is_found():
     detector = detect.Detector()
-    frames = [faces.render(faces.identity(5, i), np.zeros(len(faces.ACTIONS)), noise_key=0) for i in range(12)]
+    frames = [faces.render(people.identity(5, i), np.zeros(len(people.ACTIONS)), noise_key=0) for i in range(12)]
     poses = [detector.find(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)) for frame in frames]
     assert all(pose is not None for pose in poses)
 

@@ -72,8 +72,12 @@ def test_killed_three_times_it_ends_the_same(shards, tmp_path):
     rng, killed = random.Random(0), 0
     for goal in (1, 3, 4):
         process = subprocess.Popen(
-            train(shards, tmp_path / "cut"), env=environment, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
+            train(shards, tmp_path / "cut"),
+            env=environment,
+            cwd=ROOT,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )  # fmt: skip
         while process.poll() is None and len(runs.read_metrics(tmp_path / "cut")) < goal:
             time.sleep(0.01)
         time.sleep(rng.uniform(0, 0.1))  # in the middle of an epoch, or of a checkpoint

@@ -12,7 +12,7 @@ from fedn_jax.models import resnet
 
 @pytest.fixture(scope="module")
 def stills():
-    return pretrain.person(0, 6, synthetic.STILLS_FIRST)
+    return pretrain.person(0, 6, synthetic.FIRST_STILL)
 
 
 def test_pictures(stills):
@@ -20,12 +20,12 @@ def test_pictures(stills):
     assert len(stills.images) >= 5 and stills.images.shape[1:] == (side, side, 3)
     assert stills.label.dtype == np.int32 and set(stills.label) <= set(range(pretrain.CLASSES))
     assert ((stills.strength > 0) == (stills.label > 0)).all()
-    again = pretrain.person(0, 6, synthetic.STILLS_FIRST)
+    again = pretrain.person(0, 6, synthetic.FIRST_STILL)
     assert all((a == b).all() for a, b in zip(stills, again, strict=True))
 
 
 def test_people_are_not_those_of_a_data_set():
-    assert synthetic.STILLS_FIRST >= 1000
+    assert synthetic.FIRST_STILL >= 1000
 
 
 def test_augmentation_is_small_and_seeded(stills):

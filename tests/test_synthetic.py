@@ -6,9 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fedn_jax import faces, synthetic
+from fedn_jax import synthetic
 from fedn_jax.checks import UserError
 from fedn_jax.schema import KINDS, MICRO_SECONDS
+from fedn_jax.synthetic import dataset, faces, people
 
 cv2 = pytest.importorskip("cv2")
 av = pytest.importorskip("av")
@@ -25,9 +26,9 @@ SETTINGS = {
 
 def action(**levels: float) -> np.ndarray:
     """An action by names."""
-    values = np.zeros(len(faces.ACTIONS), np.float32)
+    values = np.zeros(len(people.ACTIONS), np.float32)
     for name, level in levels.items():
-        values[faces.INDEX[name]] = level
+        values[people.INDEX[name]] = level
     return values
 
 
@@ -46,12 +47,12 @@ def decode(path: Path) -> list[np.ndarray]:
 def test_same_arguments_draw_the_same_frame() -> None:
     who = synthetic.identity(3, 5)
     plan = synthetic.script(3, 5, 0, 60)
-    first = synthetic.render(who, plan.actions[9], plan.pose[9], plan.light[9], 9)
+    first = faces.render(who, plan.actions[9], plan.pose[9], plan.light[9], 9)
     faces.layers.cache_clear()
-    again = synthetic.render(synthetic.identity(3, 5), plan.actions[9], plan.pose[9], plan.light[9], 9)
-    assert first.shape == (faces.SIZE, faces.SIZE, 3) and first.dtype == np.uint8
+    again = faces.render(synthetic.identity(3, 5), plan.actions[9], plan.pose[9], plan.light[9], 9)
+    assert first.shape == (people.SIZE, people.SIZE, 3) and first.dtype == np.uint8
     np.testing.assert_array_equal(first, again)
-    other = synthetic.render(who, plan.actions[9], plan.pose[9], plan.light[9], 10)
+    other = faces.render(who, plan.actions[9], plan.pose[9], plan.light[9], 10)
     assert (first != other).any()  # the camera's noise
 
 
@@ -69,7 +70,7 @@ def test_scripts_and_people_follow_from_the_seed() -> None:
 def test_events_keep_their_promises(num_frames: int, fps: int) -> None:
     for seed in range(12):
         plan = synthetic.script(seed, seed, seed % 3, num_frames, fps)
-        assert plan.actions.shape == (num_frames, len(faces.ACTIONS))
+        assert plan.actions.shape == (num_frames, len(people.ACTIONS))
         assert plan.pose.shape == (num_frames, 6) and plan.light.shape == (num_frames, 2)
         assert all(np.isfinite(array).all() for array in plan[:3])
         end = -1
@@ -92,7 +93,7 @@ def test_every_subject_shows_every_class() -> None:
 
 
 def test_expressions_are_silent_outside_their_events() -> None:
-    brow = [faces.INDEX[name] for name in ("brow_lower", "cheek_raise", "smile_l", "dimple_l", "corner_down")]
+    brow = [people.INDEX[name] for name in ("brow_lower", "cheek_raise", "smile_l", "dimple_l", "corner_down")]
     plan = synthetic.script(4, 0, 0, 600)
     shown = plan.actions[:, brow].max(1) > 0
     for event in plan.events:
@@ -114,7 +115,7 @@ def test_expressions_are_silent_outside_their_events() -> None:
 )
 def test_an_action_changes_its_part_of_the_face(levels: dict[str, float], rows: str) -> None:
     who = synthetic.identity(0, 2)
-    change = synthetic.render(who, action(**levels)).astype(int) - synthetic.render(who, action())
+    change = faces.render(who, action(**levels)).astype(int) - faces.render(who, action())
     change = np.abs(change).sum(2)
     low, high = {"mouth": (0.45, 1.75), "brow": (-0.8, 0.1), "eye": (-0.3, 0.3)}[rows]
     top, bottom = (round(who.place[1] + y * who.scale) for y in (low, high))
@@ -127,13 +128,13 @@ def test_videos_and_annotations_can_be_read(folder: Path) -> None:
     assert sorted(path.name for path in folder.iterdir()) == ["annotations.csv", "synthetic.json", "videos"]
     assert sorted(path.name for path in (folder / "videos").iterdir()) == ["s01_v1.mp4", "s02_v1.mp4"]
     frames = decode(folder / "videos" / "s02_v1.mp4")
-    assert len(frames) == 90 and frames[0].shape == (faces.SIZE, faces.SIZE, 3)
+    assert len(frames) == 90 and frames[0].shape == (people.SIZE, people.SIZE, 3)
     plan = synthetic.script(0, 1, 0, 90)
-    drawn = synthetic.render(synthetic.identity(0, 1), plan.actions[50], plan.pose[50], plan.light[50], 50)
+    drawn = faces.render(synthetic.identity(0, 1), plan.actions[50], plan.pose[50], plan.light[50], 50)
     assert np.abs(frames[50].astype(int) - drawn).mean() < 6
     with open(folder / "annotations.csv", newline="", encoding="utf-8") as file:
         rows = [row for row in csv.DictReader(file) if row["subject"] == "s02"]
-    assert tuple(rows[0]) == synthetic.COLUMNS
+    assert tuple(rows[0]) == dataset.COLUMNS
     assert [int(row["onset"]) - 1 for row in rows] == [event.onset for event in plan.events]
     assert [int(row["offset"]) - 1 for row in rows] == [event.offset for event in plan.events]
     assert [row["emotion"] for row in rows] == [event.emotion for event in plan.events]
@@ -176,7 +177,7 @@ def test_the_detector_finds_the_faces() -> None:
     for subject in range(6):
         who, plan = synthetic.identity(0, subject), synthetic.script(0, subject, 0, 400)
         for t in range(0, 400, 20):
-            frame = synthetic.render(who, plan.actions[t], plan.pose[t], plan.light[t], t)
+            frame = faces.render(who, plan.actions[t], plan.pose[t], plan.light[t], t)
             grey = cv2.equalizeHist(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY))
             boxes = cascade.detectMultiScale(grey, 1.1, 5, minSize=(60, 60))
             x, y = np.array(who.place) + plan.pose[t, :2]
@@ -188,10 +189,10 @@ def test_stills_are_labelled_and_of_other_people() -> None:
     rows = list(synthetic.stills(0, num_identities=3, per_identity=12))
     assert len(rows) == 36
     for frame, label, strength in rows:
-        assert frame.shape == (faces.SIZE, faces.SIZE, 3) and frame.dtype == np.uint8
+        assert frame.shape == (people.SIZE, people.SIZE, 3) and frame.dtype == np.uint8
         assert (label == -1) == (strength == 0) and -1 <= label < len(synthetic.CLASSES)
     assert {label for _, label, _ in rows} == {-1, 0, 1, 2, 3}
-    strangers = {synthetic.identity(0, synthetic.STILLS_FIRST + i) for i in range(3)}
+    strangers = {synthetic.identity(0, synthetic.FIRST_STILL + i) for i in range(3)}
     assert not strangers & {synthetic.identity(0, i) for i in range(50)}
-    again = next(synthetic.stills(0, synthetic.STILLS_FIRST, 1, 12))
+    again = next(synthetic.stills(0, synthetic.FIRST_STILL, 1, 12))
     np.testing.assert_array_equal(again[0], rows[0][0])

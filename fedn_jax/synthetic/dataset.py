@@ -1,8 +1,4 @@
-"""The built-in data set: videos of people drawn by code, whose expressions are known to the frame.
-
-People come from ``fedn_jax.people``, what they do from ``fedn_jax.scripts``, frames from ``fedn_jax.faces``;
-all of it follows from one seed.
-"""
+"""Files of the built-in data set, and single pictures for training a backbone."""
 
 import csv
 import json
@@ -14,36 +10,23 @@ from typing import Any
 import numpy as np
 
 from fedn_jax.checks import UserError, at_least
-from fedn_jax.faces import ACTIONS, INDEX, Identity, identity, render
-from fedn_jax.scripts import CLASSES, Event, Script, distract, expression, movement, script
-
-__all__ = [
-    "CLASSES",
-    "STILLS_FIRST",
-    "Event",
-    "Identity",
-    "Script",
-    "expression",
-    "identity",
-    "render",
-    "script",
-    "stills",
-    "write",
-]
+from fedn_jax.synthetic.faces import render
+from fedn_jax.synthetic.people import ACTIONS, INDEX, identity
+from fedn_jax.synthetic.scripts import CLASSES, distract, expression, movement, script
 
 COLUMNS = ("subject", "video", "onset", "apex", "offset", "kind", "emotion")
-STILLS_FIRST = 10_000  # people for stills count from here, so that no subject of a data set is among them
-VERSION = 1  # of the drawing; files of another version are not reused
+FIRST_STILL = 10_000  # people for stills count from here, so that no subject of a data set is among them
+VERSION = 2  # of the drawing; files of another version are not reused
 
 
 def stills(
-    seed: int, first_identity: int = STILLS_FIRST, num_identities: int = 64, per_identity: int = 32
+    seed: int, first_identity: int = FIRST_STILL, num_identities: int = 64, per_identity: int = 32
 ) -> Iterator[tuple[np.ndarray, int, float]]:
     """Single frames of many people, for training a backbone before it sees any video.
 
     Args:
       seed: seed of the people and of what they do.
-      first_identity: number of the first person; from ``STILLS_FIRST`` on nobody is a subject of a data set.
+      first_identity: number of the first person; from ``FIRST_STILL`` on nobody is a subject of a data set.
       num_identities: how many people.
       per_identity: frames of each; about three in ten show no expression, but often speech or a blink.
 

@@ -1,35 +1,18 @@
-"""Draws one frame: a person (``fedn_jax.people``) who does something."""
+"""Draws one frame: a person (``fedn_jax.synthetic.people``) who does something."""
 
 from typing import Any
 
 import numpy as np
 
-from fedn_jax.people import (
-    ACTIONS,
+from fedn_jax.synthetic.people import (
     INDEX,
-    LIGHT,
     NEUTRAL_LIGHT,
     NEUTRAL_POSE,
-    POSE,
     SIZE,
     SKIN_ACTIONS,
     Identity,
-    identity,
 )
-from fedn_jax.portraits import CENTRE, HEIGHT, STEP, UNIT, WIDTH, Layers, layers
-
-__all__ = [
-    "ACTIONS",
-    "INDEX",
-    "LIGHT",
-    "NEUTRAL_LIGHT",
-    "NEUTRAL_POSE",
-    "POSE",
-    "SIZE",
-    "Identity",
-    "identity",
-    "render",
-]
+from fedn_jax.synthetic.portraits import CENTRE, HEIGHT, STEP, UNIT, WIDTH, Layers, layers
 
 _T = np.linspace(-1, 1, 25)  # across an eye or the mouth
 _BULGE = 1 - _T**2

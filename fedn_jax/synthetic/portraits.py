@@ -1,7 +1,7 @@
 """Portraits: all of a person's image that frames share, made once per person.
 
 A face is a small height field that is lit once; an action unit moves the skin (a flow field), and bulges and
-folds it (a change of shading). The eyes and the mouth are left out: ``fedn_jax.faces`` draws them for every
+folds it (a change of shading). The eyes and the mouth are left out: ``fedn_jax.synthetic.faces`` draws them for every
 frame.
 """
 
@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fedn_jax.people import INDEX, SIZE, SKIN_ACTIONS, Identity
+from fedn_jax.synthetic.people import INDEX, SIZE, SKIN_ACTIONS, Identity
 
 UNIT = 84.0  # pixels of the canvas per face unit; the canvas is finer than the frame, which smooths edges
 WIDTH, HEIGHT = 248, 300  # of the canvas, pixels
