@@ -27,7 +27,7 @@ def get_config(row: str = ""):
     config.model.head_width = 64
     config.model.heads = 4
     config.model.groups = 8
-    config.train.epochs = 20
-    config.train.batch_size = 32
+    config.train.epochs = 14
+    config.train.batch_size = 16
     config.train.learning_rate = 1e-3
     return fedn_config.with_row(config, ROWS, row)

@@ -1,7 +1,6 @@
 """From shards to numbers: what the commands ``train``, ``evaluate`` and ``report`` do, on a run's directory."""
 
 import logging
-import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,125 +16,18 @@ from fedn_jax import (
     folds,
     matching,
     metrics,
-    models,
     predict,
+    problems,
     report,
     runs,
     schema,
     train,
-    windows,
 )
 from fedn_jax import config as configs
 from fedn_jax.checks import UserError
-from fedn_jax.types import Config, Detections, Events, Folds, Store, Task, TrainState, VideoMeta, Windows
+from fedn_jax.types import Config, Detections, TrainState, VideoMeta
 
 log = logging.getLogger(__name__)
-
-
-class Problem(NamedTuple):
-    """A data set as a configuration sees it."""
-
-    store: Store  # NumPy
-    metas: list[VideoMeta]
-    events: list[Events]  # V, those to detect
-    classes: list[str]
-    geometry: windows.Geometry
-    windows: Windows  # for training
-    folds: Folds
-    task: Task
-
-
-def select(events: Events, kind: str, recognition: bool) -> Events:
-    """The expressions that are to be detected.
-
-    Args:
-      events: [E] of one video.
-      kind: "macro", "micro" or "all".
-      recognition: False makes all of one class.
-
-    Returns:
-      [E'] expressions.
-    """
-    wanted = np.ones(len(events.kind), bool) if kind == "all" else events.kind == schema.KINDS.index(kind)
-    chosen = Events(*(np.asarray(column)[wanted] for column in events))
-    return chosen if recognition else chosen._replace(emotion=np.zeros_like(chosen.emotion))
-
-
-def standardize(store: Store, metas: list[VideoMeta]) -> Store:
-    """Subtracts a video's mean input and divides by its root mean square, so that what is left is change.
-
-    Args:
-      store: all inputs (NumPy).
-      metas: V videos.
-
-    Returns:
-      The store, float16. No video takes part in another's numbers.
-    """
-    inputs = np.array(store.inputs, np.float32)
-    for meta in metas:
-        rows = slice(meta.row, meta.row + meta.num_rows)
-        valid = store.valid[rows]
-        if valid.any():
-            centred = inputs[rows] - inputs[rows][valid].mean(0)
-            scale = np.sqrt((centred[valid] ** 2).mean())
-            inputs[rows] = centred / max(float(scale), 1e-6)
-    return store._replace(inputs=inputs.astype(np.float16))
-
-
-def shuffle(events: Events, meta: VideoMeta, seed: int) -> Events:
-    """Moves the expressions of a video in time, by one random amount, around its end: a control.
-
-    Args:
-      events: [E] of one video.
-      meta: the video.
-      seed: of the run.
-
-    Returns:
-      [E] expressions; one that would cross the video's end is cut there.
-    """
-    rng = np.random.default_rng([seed, zlib.crc32(f"{meta.subject}/{meta.video}".encode())])
-    shift = rng.uniform(0.2, 0.8) * meta.num_frames
-    onset = (events.interval[:, 0] + shift) % meta.num_frames
-    offset = np.minimum(onset + events.interval[:, 1] - events.interval[:, 0], meta.num_frames)
-    return events._replace(interval=np.stack([onset, offset], -1).astype(np.float32), apex=np.full_like(onset, -1))
-
-
-def make_problem(config: Config, dataset: data.Dataset) -> Problem:
-    """Cuts windows, plans folds, builds the task.
-
-    Args:
-      config: the configuration.
-      dataset: loaded shards.
-
-    Returns:
-      The problem.
-
-    Raises:
-      UserError: options that do not fit one another or the data.
-      UserError: the data hold nothing to detect.
-    """
-    configs.validate(config)
-    geometry = windows.Geometry(
-        config.window.segments, config.window.segment_frames, config.window.stride,
-        int(dataset.metadata["frames_per_row"]), config.window.context,
-    )  # fmt: skip
-    events = [select(one, config.data.kind, config.data.recognition) for one in dataset.events]
-    if not any(len(one.valid) for one in events):
-        kinds = {schema.KINDS[kind] for one in dataset.events for kind in one.kind}
-        raise UserError(
-            f"the data hold no expression of data.kind={config.data.kind}; they hold "
-            f"{' and '.join(sorted(kinds)) or 'none at all'}"
-        )
-    store = standardize(dataset.store, dataset.metas) if config.data.standardize == "video" else dataset.store
-    learned = events
-    if config.data.shuffle_labels:
-        learned = [shuffle(one, meta, config.seed) for one, meta in zip(events, dataset.metas, strict=True)]
-    plan = windows.plan(dataset.metas, learned, geometry, config.window.train_hop, config.window.inside)
-    classes = list(dataset.metadata["classes"]) if config.data.recognition else ["expression"]
-    scheme = folds.SCHEMES[config.folds.scheme]
-    fold_plan = scheme(dataset.metas, plan, config.folds.inner, config.folds.k)
-    task = models.make_task(config, geometry, len(classes), store.inputs.shape[1])
-    return Problem(store, dataset.metas, events, classes, geometry, plan, fold_plan, task)
 
 
 # ---- Train ----------------------------------------------------------------------------------------------------------
@@ -150,7 +42,7 @@ def fit(run: Path, config: Config, dataset: data.Dataset, progress: Callable[...
       dataset: loaded shards.
       progress: tqdm, or something with its interface.
     """
-    problem = make_problem(config, dataset)
+    problem = problems.make(config, dataset)
     init, state_bytes = _initialiser(problem, config)
     devices = jax.local_devices()
     groups = folds.group(
@@ -162,20 +54,19 @@ def fit(run: Path, config: Config, dataset: data.Dataset, progress: Callable[...
         groups = [range(*edges) for edges in recorded["groups"]]
     else:
         runs.write_json(run / "run.json", recorded | {"groups": [[one.start, one.stop] for one in groups]})
-    missed = int(problem.windows.events.valid.sum())
+    inner = sum(name.endswith(folds.INNER) for name in problem.folds.name)
+    positive = int(problem.windows.events.valid.any(1).sum())
     log.info(
-        "%d folds (%d of them inner), %d windows with %d expressions, on %d x %s; a fold's state takes %.1f MB: "
-        "%d group(s) of at most %d folds",
-        len(problem.folds.name), sum(name.endswith(folds.INNER) for name in problem.folds.name),
-        len(problem.windows.start), missed, len(devices), devices[0].device_kind, state_bytes / 1e6,
-        len(groups), max(len(one) for one in groups),
-    )  # fmt: skip
+        f"{len(problem.folds.name)} folds ({inner} of them inner), {len(problem.windows.start)} windows ({positive} with "
+        f"an expression), on {len(devices)} x {devices[0].device_kind}; a fold's state takes {state_bytes / 1e6:.1f} MB: "
+        f"{len(groups)} group(s) of at most {max(len(one) for one in groups)} folds"
+    )
     for number, members in enumerate(groups):
         state = _fit_group(run, config, problem, init, number, members, progress)
         _predict_group(run, config, problem, state, members, progress)
 
 
-def _initialiser(problem: Problem, config: Config) -> tuple[Callable, int]:
+def _initialiser(problem: problems.Problem, config: Config) -> tuple[Callable, int]:
     """(init of one fold, bytes of its state)."""
 
     def init(fold: train.Fold, hyper: Any) -> TrainState:
@@ -288,7 +179,7 @@ def evaluate(run: Path, dataset: data.Dataset, progress: Callable[..., Any]) -> 
     config, recorded = runs.load_config(run), runs.read_json(run / "run.json")
     if recorded["data"] != dataset.metadata["signature"]:
         raise UserError(f"{run} was trained on other data than these; expected the --data directory of that training")
-    problem = make_problem(config, dataset)
+    problem = problems.make(config, dataset)
     post, iou = config.predict, config.evaluate.iou
     decode = predict.make_decoder(problem.task, post.nms_iou, post.max_detections, post.per_class, post.chunk)
     found: list[Detections | None] = [None] * len(problem.metas)
@@ -326,7 +217,7 @@ def evaluate(run: Path, dataset: data.Dataset, progress: Callable[..., Any]) -> 
     return Results(result, found, thresholds)
 
 
-def _score(problem: Problem, found: list[Detections], thresholds: np.ndarray, iou: float) -> dict[str, Any]:
+def _score(problem: problems.Problem, found: list[Detections], thresholds: np.ndarray, iou: float) -> dict[str, Any]:
     """All numbers of one set of detections."""
     subjects = [meta.subject for meta in problem.metas]
     return evaluation.evaluate(
@@ -334,7 +225,9 @@ def _score(problem: Problem, found: list[Detections], thresholds: np.ndarray, io
     )
 
 
-def _baseline(problem: Problem, dataset: data.Dataset, plan: dict, outer: list[str], iou: float) -> dict[str, Any]:
+def _baseline(
+    problem: problems.Problem, dataset: data.Dataset, plan: dict, outer: list[str], iou: float
+) -> dict[str, Any]:
     """The motion-energy spotter, scored the same way; its settings come from the training videos of each fold."""
     rows = [slice(meta.row, meta.row + meta.num_rows) for meta in problem.metas]
     tests = [plan[name] for name in outer]
@@ -369,7 +262,7 @@ def write_report(run: Path, results: Results, dataset: data.Dataset, thumbnail: 
       Path of the page.
     """
     config = runs.load_config(run)
-    problem = make_problem(config, dataset)
+    problem = problems.make(config, dataset)
     videos = [
         report.Video(meta, events, detections, threshold)
         for meta, events, detections, threshold in zip(

@@ -17,6 +17,7 @@ LAYERS = [  # a module may import those of lower layers only
     {"train", "predict", "baseline"},
     {"folds"},
     {"data", "checkpoint", "runs", "timeline", "synthetic", "report"},
+    {"problems"},
     {"pipeline"},
     {"cli"},
 ]
