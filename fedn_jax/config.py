@@ -81,7 +81,9 @@ def default() -> ConfigDict:
     config.folds = ConfigDict()
     config.folds.scheme = "loso"  # entry of folds.SCHEMES: leave one subject out (section 4.2), or "kfold" by video
     config.folds.k = 5  # folds of "kfold"
-    config.folds.inner = 0.25  # share of the training subjects held out in an inner fold that picks the threshold
+    config.folds.inner = (
+        0.25  # share of the training subjects that an inner fold holds out to pick the threshold; 0: none
+    )
     config.folds.memory_gb = 0.0  # device memory that folds may fill; 0: ask the device, else 4
 
     config.predict = ConfigDict()
@@ -92,6 +94,7 @@ def default() -> ConfigDict:
 
     config.evaluate = ConfigDict()
     config.evaluate.iou = 0.5  # tIoU of a true positive (section 4.3, reference [9])
+    config.evaluate.threshold = 0.5  # lowest score of a detection, where no inner fold picks it
     return config.lock()
 
 

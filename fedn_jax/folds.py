@@ -30,11 +30,16 @@ def _fold(name: str, test: set[int], train: set[int], windows: Windows) -> tuple
 
 
 def _with_inner(name: str, test: set[int], units: dict[str, set[int]], share: float, windows: Windows) -> list[tuple]:
-    """A fold and its inner fold: part of the training units is held out, to choose the score threshold on them."""
+    """A fold and, unless ``share`` is 0, its inner fold, which holds out part of the training units."""
     names = sorted(unit for unit, videos in units.items() if not videos & test)
-    if len(names) < 2:
-        raise UserError(f"fold {name!r} needs at least 2 training subjects or videos; got {len(names)}")
     train = set().union(*(units[unit] for unit in names))
+    if share == 0:
+        return [_fold(name, test, train, windows)]
+    if len(names) < 2:
+        raise UserError(
+            f"fold {name!r} has {len(names)} subject or video to train on, and its inner fold needs 2; set "
+            "folds.inner=0 to do without inner folds, with the threshold of evaluate.threshold"
+        )
     count = min(len(names) - 1, max(1, round(share * len(names))))
     first = zlib.crc32(name.encode()) % len(names)
     held = set().union(*(units[names[(first + step) % len(names)]] for step in range(count)))
@@ -66,19 +71,19 @@ def plan_loso(metas: Sequence[VideoMeta], windows: Windows, inner: float, k: int
       k: unused.
 
     Returns:
-      2 K folds: each subject's and, right after it, the inner one of its training subjects.
+      Each subject's fold and, unless ``inner`` is 0, right after it the inner one of its training subjects.
 
     Raises:
-      UserError: fewer than 3 subjects, or a fold without an expression to learn from.
+      UserError: too few subjects, or a fold without an expression to learn from.
     """
     del k
     subjects: dict[str, set[int]] = {}
     for index, meta in enumerate(metas):
         subjects.setdefault(meta.subject, set()).add(index)
-    if len(subjects) < 3:
+    if len(subjects) < 2:
         raise UserError(
-            f"leave-one-subject-out needs at least 3 subjects; got {len(subjects)} ({', '.join(sorted(subjects))}); "
-            "with fewer, set folds.scheme=kfold"
+            f"leave-one-subject-out needs at least 2 subjects, 3 with inner folds; got {', '.join(subjects)}; "
+            "set folds.scheme=kfold to split by video"
         )
     folds = [_with_inner(name, subjects[name], subjects, inner, windows) for name in sorted(subjects)]
     return _stack([fold for pair in folds for fold in pair])
@@ -94,13 +99,13 @@ def plan_kfold(metas: Sequence[VideoMeta], windows: Windows, inner: float, k: in
       k: number of folds.
 
     Returns:
-      2 k folds: each fold and, right after it, its inner one.
+      Each fold and, unless ``inner`` is 0, right after it its inner one.
 
     Raises:
-      UserError: fewer than 3 videos, or k outside [2, V].
+      UserError: k outside [2, V], or a fold without an expression to learn from.
     """
-    if not 2 <= k <= len(metas) or len(metas) < 3:
-        raise UserError(f"folds.k must lie between 2 and the number of videos ({len(metas)}, at least 3); got {k}")
+    if not 2 <= k <= len(metas):
+        raise UserError(f"folds.k must lie between 2 and the number of videos ({len(metas)}); got {k}")
     units = {f"{meta.subject}/{meta.video}": {index} for index, meta in enumerate(metas)}
     order = sorted(units, key=lambda name: (zlib.crc32(name.encode()), name))
     folds = []

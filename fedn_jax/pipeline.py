@@ -57,9 +57,10 @@ def fit(run: Path, config: Config, dataset: data.Dataset, progress: Callable[...
     inner = sum(name.endswith(folds.INNER) for name in problem.folds.name)
     positive = int(problem.windows.events.valid.any(1).sum())
     log.info(
-        f"{len(problem.folds.name)} folds ({inner} of them inner), {len(problem.windows.start)} windows ({positive} with "
-        f"an expression), on {len(devices)} x {devices[0].device_kind}; a fold's state takes {state_bytes / 1e6:.1f} MB: "
-        f"{len(groups)} group(s) of at most {max(len(one) for one in groups)} folds"
+        f"{len(problem.folds.name)} folds, {inner} of them inner; {len(problem.windows.start)} windows, "
+        f"{positive} with an expression; {len(devices)} x {devices[0].device_kind}\n"
+        f"a fold's state takes {state_bytes / 1e6:.1f} MB: {len(groups)} group(s) of at most "
+        f"{max(len(one) for one in groups)} folds"
     )
     for number, members in enumerate(groups):
         state = _fit_group(run, config, problem, init, number, members, progress)
@@ -198,9 +199,10 @@ def evaluate(run: Path, dataset: data.Dataset, progress: Callable[..., Any]) -> 
 
     outer = [name for name in plan if not name.endswith(folds.INNER)]
     for name in progress(outer, desc="decode and score", unit="fold"):
-        inner = name + folds.INNER
-        held_out = matching.pad([problem.events[video] for video in plan[inner]])
-        threshold = metrics.best_threshold(matching.pad(detect(inner)), held_out, iou)
+        threshold = config.evaluate.threshold
+        if (inner := name + folds.INNER) in plan:
+            held_out = matching.pad([problem.events[video] for video in plan[inner]])
+            threshold = metrics.best_threshold(matching.pad(detect(inner)), held_out, iou)
         for video, detections in zip(plan[name], detect(name), strict=True):
             found[video], thresholds[video] = detections, threshold
     result = _score(problem, found, thresholds, iou)

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import toy_data
+from media import REAL, needs_real
 
 from fedn_jax import cli, runs
 
@@ -160,3 +161,30 @@ def test_the_demo_in_small(tmp_path, capsys):
     assert {path: path.stat().st_mtime_ns for path in stamps} == stamps
     table = lambda text: [line for line in text.splitlines() if line.startswith(("s0", "all", "motion"))]
     assert table(again.out) == table(first.out)
+
+
+@needs_real
+def test_real_clip_features_of_casme2(tmp_path):
+    """I3D features of two real CAS(ME)^2 videos with their annotated expressions: shards, two epochs, prediction."""
+    from openpyxl import load_workbook
+
+    sheet = load_workbook(REAL / "annotations" / "CAS(ME)^2code_final.xlsx", read_only=True).worksheets[0]
+    videos = {"disgust1": "30_0101disgustingteeth-rgb", "disgust2": "30_0102eatingworms-rgb"}
+    rows = []
+    for participant, name, onset, apex, offset, _, emotion, kind, *_ in sheet.iter_rows(values_only=True):
+        if participant == 13 and name.rsplit("_", 1)[0] in videos:  # participant 13 is subject s30
+            video = videos[name.rsplit("_", 1)[0]]
+            rows.append(["s30", video, onset, offset or apex, emotion.strip(), kind.split("-")[0]])
+    assert rows
+    with (tmp_path / "sheet.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([["subject", "video", "onset", "offset", "emotion", "kind"], *rows])
+    words = ["prepare", "features", "--features", REAL / "i3d", "--annotations", tmp_path / "sheet.csv"]
+    assert cli.main([str(w) for w in [*words, "--out", tmp_path / "data", "--frames-per-row", "2"]]) == 0
+    row = f"{ROOT}/configs/casme2.py:table3/i3d"
+    words = ["train", "--config", row, "--data", tmp_path / "data", "--out", tmp_path / "run"]
+    changes = TINY | {"train.epochs": 2, "data.kind": "all", "window.train_hop": 32}
+    changes |= {"folds.scheme": "kfold", "folds.k": 2, "folds.inner": 0.0}
+    assert cli.main([str(w) for w in words] + [f"--config.{key}={value}" for key, value in changes.items()]) == 0
+    assert cli.main(["evaluate", str(tmp_path / "run"), "--data", str(tmp_path / "data")]) == 0
+    numbers = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    assert numbers["spotting"]["gt"] == len(rows)

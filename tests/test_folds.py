@@ -52,9 +52,19 @@ def test_kfold_by_video():
 
 def test_too_few_subjects_are_refused():
     _, metas, plan = planned()
+    one = [VideoMeta("s0", *meta[1:]) for meta in metas]
+    with pytest.raises(ValueError, match="at least 2 subjects, 3 with inner folds; got s0; set folds.scheme=kfold"):
+        folds.plan_loso(one, plan, 0.25)
     two = [VideoMeta(f"s{i % 2}", *meta[1:]) for i, meta in enumerate(metas)]
-    with pytest.raises(ValueError, match="at least 3 subjects; got 2"):
+    with pytest.raises(ValueError, match="set folds.inner=0"):
         folds.plan_loso(two, plan, 0.25)
+
+
+def test_without_inner_folds():
+    _, metas, plan = planned()
+    two = [VideoMeta(f"s{i % 2}", *meta[1:]) for i, meta in enumerate(metas)]
+    assert folds.plan_loso(two, plan, 0.0).name == ("s0", "s1")
+    assert folds.plan_kfold(metas, plan, 0.0, 2).name == ("fold1of2", "fold2of2")
 
 
 @pytest.mark.parametrize("count", [1, 3, 5, 8, 22])
