@@ -109,10 +109,10 @@ def _fit_group(run, config, problem, init, number, members, progress) -> TrainSt
                 f"the loss is not a finite number in epoch {finished} of fold {', '.join(bad)}; lower "
                 "train.learning_rate and start into another --out"
             )
+        lines.write(finished, chosen.name, values)  # before the checkpoint: a resumed run drops a line too many
         if finished % config.train.checkpoint_every == 0 or finished == epochs:
             state = get_state()
             checkpoint.save(directory, finished, state, {"folds": list(chosen.name)})
-        lines.write(finished, chosen.name, values)
         bar.set_postfix_str(f"loss {values['loss'].mean():.3f}, {values['windows'].sum():.0f} windows")
         bar.update()
     bar.close()
