@@ -64,7 +64,12 @@ def run(args: argparse.Namespace) -> None:
     {"folder": _folder, "features": _features}[args.source](args)
 
 
-def _progress() -> Any:
+def progress() -> Any:
+    """Progress bars: on a terminal they move, in a log they say now and then how far it is.
+
+    Returns:
+      tqdm with settings.
+    """
     from tqdm import tqdm
 
     return functools.partial(tqdm, mininterval=0.2 if sys.stderr.isatty() else 10, dynamic_ncols=True)
@@ -84,7 +89,7 @@ def _folder(args: argparse.Namespace) -> None:
     options = videos.Options(args.aligner, args.size or backbone.size, args.fps)
     done, written = videos.prepare(
         sheet.items, args.out, sheet.classes, backbone, options, args.first_frame, workers=args.workers,
-        progress=_progress(),
+        progress=progress(),
     )  # fmt: skip
     frames, gaps = sum(one.num_frames for one in done), [one for one in done if one.invalid]
     for one in gaps:
@@ -108,7 +113,7 @@ def _features(args: argparse.Namespace) -> None:
         args.annotations, args.features, _classes(args), args.first_frame, features.SUFFIXES, args.out
     )
     count, written = features.prepare(
-        sheet.items, args.out, sheet.classes, args.frames_per_row, args.fps, args.first_frame, progress=_progress()
+        sheet.items, args.out, sheet.classes, args.frames_per_row, args.fps, args.first_frame, progress=progress()
     )
     print(f"{count} videos")
     _finish(args.out, written)

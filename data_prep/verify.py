@@ -26,7 +26,7 @@ def verify(directory: str | Path) -> dict[str, Any]:
     Raises:
       UserError: no data, or all problems of the records, one per line.
     """
-    path = _find(Path(directory))
+    path = schema.find(directory)
     try:
         metadata, stream = builders.read(path)
     except Exception as error:  # whatever the reader of the file format raises
@@ -54,17 +54,6 @@ def verify(directory: str | Path) -> dict[str, Any]:
         _count(subjects.setdefault(record["subject"], _empty()), record, metadata["classes"])
     annotations.report(str(path), problems)
     return {"path": str(path), "metadata": metadata, "subjects": dict(sorted(subjects.items()))}
-
-
-def _find(directory: Path) -> Path:
-    if not directory.is_dir():
-        raise UserError(f"{directory}: no such directory; expected the --out of `fedn prepare`")
-    found = sorted(path.parent for path in directory.rglob("dataset_info.json"))
-    found = [path for path in found if not any(part.endswith(".new") for part in path.parts)]
-    if len(found) != 1:
-        what = "holds no prepared data" if not found else f"holds {len(found)} data sets, give one of them"
-        raise UserError(f"{directory}: {what}; expected the --out of `fedn prepare`")
-    return found[0]
 
 
 def _empty() -> dict[str, Any]:

@@ -3,7 +3,6 @@
 Worker processes decode and align (no JAX in them, so an accelerator is opened once); this process embeds.
 """
 
-import contextlib
 import functools
 import hashlib
 import os
@@ -21,7 +20,7 @@ from data_prep import annotations, builders
 from data_prep.annotations import VideoItem
 from data_prep.decode import DEFAULT, Decoded, Options, decode
 from data_prep.embed import Backbone
-from fedn_jax import schema
+from fedn_jax import files
 from fedn_jax.checks import UserError, one_of
 
 PIPELINE = 1  # raise when decoding, alignment or embedding change what they give for the same video
@@ -72,7 +71,7 @@ def prepare(
     _check(options)
     annotations.report("subjects", _clashes(items))
     settings = options._asdict() | {"source": name, "backbone": backbone.sha[:16], "pipeline": PIPELINE}
-    with _alone(out):
+    with files.alone(out):
         builders.check_options(out, settings)
         keys = [_key(item.path, settings) for item in items]
         table = [(item.subject, item.video, key, item.events.tolist()) for item, key in zip(items, keys, strict=True)]
@@ -101,10 +100,7 @@ def prepare(
 def _check(options: Options) -> None:
     from data_prep.align import ALIGNERS
 
-    try:
-        one_of("--aligner", options.aligner, ALIGNERS)
-    except ValueError as error:
-        raise UserError(str(error)) from None
+    one_of("--aligner", options.aligner, ALIGNERS)
     if not 32 <= options.size <= 1024 or options.size % 2:
         raise UserError(f"--size must be an even number from 32 to 1024 (pixels); got {options.size}")
     if options.fps is not None and not 0 < options.fps <= 1000:
@@ -117,24 +113,6 @@ def _clashes(items: Sequence[VideoItem]) -> list[str]:
     except UserError as error:
         return [str(error)]
     return []
-
-
-@contextlib.contextmanager
-def _alone(out: Path) -> Iterator[None]:
-    """Holds the directory's lock; the system releases it even when the process is killed."""
-    out.mkdir(parents=True, exist_ok=True)
-    try:
-        import fcntl
-    except ImportError:  # not on this system: two preparations at once are the user's to avoid
-        yield
-        return
-    with open(out / ".lock", "w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            text = f"{out}: another preparation is at work in it; wait for it or choose another --out"
-            raise UserError(text) from None
-        yield
 
 
 # ---- Paths ----------------------------------------------------------------------------------------------------------
@@ -151,11 +129,11 @@ def _key(path: Path, settings: dict[str, Any]) -> str:
 
 
 def _cache(out: Path, item: VideoItem, key: str) -> Path:
-    return out / "cache" / f"{schema.file_name(item.subject, item.video)}-{key}.npz"
+    return out / "cache" / f"{files.file_name(item.subject, item.video)}-{key}.npz"
 
 
 def _preview(out: Path, item: VideoItem) -> Path:
-    return out / "previews" / f"{schema.file_name(item.subject, item.video)}.mp4"
+    return out / "previews" / f"{files.file_name(item.subject, item.video)}.mp4"
 
 
 # ---- All videos -----------------------------------------------------------------------------------------------------

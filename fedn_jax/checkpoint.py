@@ -13,6 +13,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from fedn_jax.checks import UserError
 from fedn_jax.types import Tree
 
 KEEP = 2  # the last step, and the one before in case the last is damaged
@@ -69,7 +70,10 @@ def restore(directory: Path, template: Tree) -> tuple[int, Tree, dict] | None:
       template: a pytree of NumPy arrays of the same shapes and dtypes.
 
     Returns:
-      (step, tree, info), or None if there is no usable step.
+      (step, tree, info), or None if nothing was saved yet.
+
+    Raises:
+      UserError: there are steps, and every one is damaged.
     """
     import orbax.checkpoint as ocp
 
@@ -86,13 +90,17 @@ def restore(directory: Path, template: Tree) -> tuple[int, Tree, dict] | None:
             if digests(tree) != restored["info"].get("digests"):
                 raise ValueError("an array does not match its digest")
             return step, tree, restored["info"]
+        except (MemoryError, PermissionError):
+            raise
         except Exception as error:  # whatever a damaged file raises
-            aside = directory.parent / f"{directory.name}-damaged-{step}"
-            shutil.rmtree(aside, ignore_errors=True)
+            taken = len(list(directory.parent.glob(f"{directory.name}-damaged-*")))
+            aside = directory.parent / f"{directory.name}-damaged-{step}-{taken}"
             shutil.move(directory / str(step), aside)
             first = (str(error).splitlines() or [""])[0]
             logging.getLogger(__name__).warning(
                 "checkpoint %s is damaged (%s): moved to %s, going on from the step before",
                 directory / str(step), first[:120], aside,
             )  # fmt: skip
+    if steps:
+        raise UserError(f"{directory}: every checkpoint is damaged; remove the run's directory to start afresh")
     return None

@@ -1,7 +1,6 @@
 """The command ``fedn``: wiring, printing, exit codes. Everything heavy is imported inside the commands."""
 
 import argparse
-import functools
 import logging
 import sys
 from collections.abc import Sequence
@@ -35,13 +34,28 @@ def load_config(spec: str, overrides: Sequence[str]) -> Config:
     path, _, row = spec.partition(":")
     if not Path(path).is_file():
         raise UserError(f"--config {path}: no such file; expected a file with get_config(row), as those in configs/")
-    config = _config_module(path).get_config(row)
+    try:
+        config = _config_module(path).get_config(row)
+    except UserError:
+        raise
+    except Exception as error:  # the file is the user's program
+        reason = " ".join(str(error).split())
+        raise UserError(f"--config {spec}: {type(error).__name__}: {reason}") from error
+    _override(config, overrides)
+    return configs.validate(config)
+
+
+def _override(config: Config, overrides: Sequence[str], sections: Sequence[str] = ()) -> None:
+    """Applies "--config.section.key=value" each; ``sections`` limits what may be changed."""
+    from fedn_jax import config as configs
+
     for text in overrides:
         key, equals, value = text.removeprefix("--config.").partition("=")
         if not text.startswith("--config.") or not equals:
             raise UserError(f"unknown argument {text}; {OVERRIDES}")
+        if sections and key.partition(".")[0] not in sections:
+            raise UserError(f"{text} needs another training; here only {' and '.join(sections)} options may be changed")
         configs.override(config, key, value)
-    return config
 
 
 def _config_module(path: str) -> Any:
@@ -49,25 +63,13 @@ def _config_module(path: str) -> Any:
     from importlib import util
 
     spec = util.spec_from_file_location("config", path)
+    if spec is None:
+        raise UserError(f"--config {path}: expected a Python file, ending in .py")
     module = util.module_from_spec(spec)
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:
-        raise UserError(f"--config {path}: {type(error).__name__}: {error}; expected a Python file") from error
+    spec.loader.exec_module(module)
     if not hasattr(module, "get_config"):
         raise UserError(f"--config {path}: has no get_config(row); see configs/casme2.py")
     return module
-
-
-def progress() -> Any:
-    """Progress bars: on a terminal they move, in a log they say now and then how far it is.
-
-    Returns:
-      tqdm with settings.
-    """
-    from tqdm import tqdm
-
-    return functools.partial(tqdm, mininterval=0.2 if sys.stderr.isatty() else 10, dynamic_ncols=True)
 
 
 def _load_data(directory: Path) -> Any:
@@ -86,27 +88,31 @@ def train(args: argparse.Namespace, overrides: Sequence[str]) -> None:
     from fedn_jax import pipeline
 
     config = load_config(args.config, overrides)
-    pipeline.fit(args.out, config, _load_data(args.data), progress())
+    pipeline.fit(args.out, config, _load_data(args.data), prepare.progress())
     print(f"trained: {args.out}; next: fedn evaluate {args.out} --data {args.data}")
 
 
-def evaluate(args: argparse.Namespace) -> None:
-    """``fedn evaluate``: numbers and a page.
+def evaluate(args: argparse.Namespace, overrides: Sequence[str] = ()) -> None:
+    """``fedn evaluate``: numbers and a page, from the raw outputs that training saved.
 
     Args:
       args: run, data.
+      overrides: options of the sections predict and evaluate, other than those of the training.
     """
     from data_prep import frames
-    from fedn_jax import pipeline, report, schema
+    from fedn_jax import config as configs
+    from fedn_jax import files, pipeline, report, runs
 
     dataset = _load_data(args.data)
-    results = pipeline.evaluate(args.run, dataset, progress())
+    config = runs.load_config(args.run)
+    _override(config, overrides, ("predict", "evaluate"))
+    results = pipeline.evaluate(args.run, configs.validate(config), dataset, prepare.progress())
 
     def thumbnail(subject: str, video: str, indices: list[int]) -> Any:
-        path = args.data / "previews" / f"{schema.file_name(subject, video)}.mp4"
+        path = args.data / "previews" / f"{files.file_name(subject, video)}.mp4"
         return frames.pick(path, indices) if path.exists() else None
 
-    page = pipeline.write_report(args.run, results, dataset, thumbnail)
+    page = pipeline.write_report(args.run, results, thumbnail)
     print(report.table(results.metrics, results.metrics["baseline"]))
     print(f"\nnumbers: {args.run / 'metrics.json'}\npage:    {page}\nfound:   {args.run / 'detections.csv'}")
 
@@ -167,7 +173,7 @@ def make_parser() -> argparse.ArgumentParser:
     one.add_argument("--data", type=Path, required=True, help="directory made by `fedn prepare`")
     one.add_argument("--out", type=Path, required=True, help="directory of the run")
 
-    one = commands.add_parser("evaluate", help="numbers, tables and a page of a run")
+    one = commands.add_parser("evaluate", help="numbers, tables and a page of a run", epilog=OVERRIDES)
     one.add_argument("run", type=Path, help="directory made by `fedn train`")
     one.add_argument("--data", type=Path, required=True, help="directory made by `fedn prepare`")
     return parser
@@ -183,13 +189,11 @@ def run(argv: Sequence[str]) -> None:
       UserError: input or options that cannot be used.
     """
     args, rest = make_parser().parse_known_args(list(argv))
-    configurable = {"train": train, "demo": demo}
+    configurable = {"train": train, "demo": demo, "evaluate": evaluate}
     if args.command in configurable:
         configurable[args.command](args, rest)
     elif rest:
         raise UserError(f"unknown argument {rest[0]}; see fedn {args.command} --help")
-    elif args.command == "evaluate":
-        evaluate(args)
     else:
         prepare.run(args)
 
@@ -204,15 +208,17 @@ def main(argv: Sequence[str] | None = None) -> int:
       Exit code: 0, or 2 for input that cannot be used (said in one line).
     """
     argv = sys.argv[1:] if argv is None else list(argv)
+    debug = "--debug" in argv
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     logging.getLogger("fedn_jax").setLevel(logging.INFO)
     try:
-        run(argv)
+        run([word for word in argv if word != "--debug"])
         return 0
-    except UserError as error:
-        if "--debug" in argv:
+    except (UserError, OSError) as error:
+        if debug:
             raise
-        print(f"fedn: {error}", file=sys.stderr)
+        text = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) and error.filename else error
+        print(f"fedn: {text}", file=sys.stderr)
         return EXIT_USER
     except KeyboardInterrupt:
         print("fedn: stopped; start the same command again to go on", file=sys.stderr)

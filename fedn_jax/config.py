@@ -113,10 +113,28 @@ def validate(config: ConfigDict) -> ConfigDict:
     checks.one_of("data.kind", config.data.kind, KINDS)
     for name in ("epochs", "batch_size", "checkpoint_every"):
         checks.at_least(f"train.{name}", config.train[name], 1)
+    for name in ("width", "head_width", "head_depth", "heads", "groups"):
+        checks.at_least(f"model.{name}", config.model[name], 1)
+    checks.one_of("model.window_attention_channels", config.model.window_attention_channels, (0, 1))
+    for section, name, low, high in (
+        ("model", "prior", 0, 1), ("model", "dropout", -1e-9, 1), ("window", "inside", -1e-9, 1),
+        ("folds", "inner", -1e-9, 1), ("", "seed", -1, 2**32),
+    ):  # fmt: skip
+        value = (config[section] if section else config)[name]
+        if not low < value < high:
+            raise UserError(
+                f"{section}{'.' * bool(section)}{name} must lie between {max(low, 0)} and {high}; got {value}"
+            )
+    for pair in config.anchors.reaches:
+        if not isinstance(pair, list) or len(pair) != 2 or not pair[0] < pair[1]:
+            raise UserError(f"anchors.reaches must be a list of [low, high] with low < high; got {pair}")
     for name in ("negatives", "learning_rate", "weight_decay"):
         checks.at_least(f"train.{name}", config.train[name], 0)
     for name in ("train_hop", "test_hop"):
         checks.at_least(f"window.{name}", config.window[name], config.window.stride)
+        if config.window[name] % config.window.stride:
+            stride = config.window.stride
+            raise UserError(f"window.{name} must be a multiple of window.stride ({stride}); got {config.window[name]}")
     checks.at_least("predict.max_detections", config.predict.max_detections, 1)
     checks.at_least("predict.chunk", config.predict.chunk, 1)
     levels = len(config.anchors.reaches)
@@ -131,8 +149,6 @@ def validate(config: ConfigDict) -> ConfigDict:
                 raise UserError(
                     f"model.{divisor} must divide model.{name} ({config.model[name]}); got {config.model[divisor]}"
                 )
-    if not 0 <= config.folds.inner < 1:
-        raise UserError(f"folds.inner must lie in [0, 1); got {config.folds.inner}")
     return config
 
 
@@ -152,6 +168,8 @@ def with_row(config: ConfigDict, rows: Mapping[str, Mapping[str, Any]], row: str
     """
     if row:
         checks.one_of("row of the configuration", row, rows)
+        for key in rows[row]:
+            checks.one_of(f"option of the row {row}", key, flatten(config))
         config.update_from_flattened_dict(rows[row])
     return config
 

@@ -21,49 +21,21 @@ class Dataset(NamedTuple):
     metadata: dict[str, Any]  # schema.METADATA
 
 
-def find(directory: str | Path) -> Path:
-    """Finds the one data set below a directory.
-
-    Args:
-      directory: what ``fedn prepare`` was given as ``--out``, or any directory above its shards.
-
-    Returns:
-      The directory with ``dataset_info.json``.
-
-    Raises:
-      UserError: there is none, or more than one.
-    """
-    directory = Path(directory)
-    if not directory.is_dir():
-        raise UserError(f"{directory}: no such directory; expected the --out of `fedn prepare`")
-    # Preparation that was cut off leaves directories of these names.
-    found = [
-        path.parent
-        for path in sorted(directory.rglob("dataset_info.json"))
-        if not any(part.startswith("incomplete.") or part.endswith(".new") for part in path.parts)
-    ]
-    if not found:
-        raise UserError(f"{directory}: holds no prepared data; expected the --out of `fedn prepare`")
-    if len(found) > 1:
-        raise UserError(f"{directory}: holds {len(found)} data sets; give one of {', '.join(map(str, found))}")
-    return found[0]
-
-
 def records(directory: str | Path) -> tuple[dict[str, Any], Iterator[dict[str, Any]]]:
     """Reads shards record by record.
 
     Args:
-      directory: see :func:`find`.
+      directory: see :func:`schema.find`.
 
     Returns:
       The metadata, and an iterator over records (fields as in ``schema.FIELDS``), which raises UserError at damage.
 
     Raises:
-      UserError: see :func:`find`; or data of another schema.
+      UserError: see :func:`schema.find`; or data of another schema.
     """
     import tensorflow_datasets as tfds
 
-    path = find(directory)
+    path = schema.find(directory)
     try:
         builder = tfds.builder_from_directory(str(path))
         metadata = dict(builder.info.metadata or {})
@@ -111,7 +83,7 @@ def load(directory: str | Path) -> Dataset:
     """Loads a whole data set.
 
     Args:
-      directory: see :func:`find`.
+      directory: see :func:`schema.find`.
 
     Returns:
       The data set; the order of videos does not depend on the order in the shards.

@@ -19,7 +19,7 @@ from fedn_jax.train import Fold
 from fedn_jax.types import Array, Folds, Hyper, Store, TrainState, Tree, VideoMeta, Windows
 
 INNER = "/inner"  # ending of the name of an inner fold
-STATE_COPIES = 2.5  # memory of a fold in units of its state: old and new state, gradients, what a step needs
+STATE_COPIES = 2.5  # memory of a fold in units of its state: old and new state, gradients; activations come on top
 
 
 def _fold(name: str, test: set[int], train: set[int], windows: Windows) -> tuple:
@@ -154,7 +154,7 @@ def memory_of(devices: Sequence[jax.Device], limit_gb: float) -> float:
 
     Args:
       devices: the devices that will run.
-      limit_gb: the user's limit; 0 asks the device, and takes 4 GB where it does not tell (a CPU).
+      limit_gb: the user's limit; 0 asks the device; where it does not tell (a CPU), all devices share 4 GB.
 
     Returns:
       Bytes.
@@ -162,7 +162,7 @@ def memory_of(devices: Sequence[jax.Device], limit_gb: float) -> float:
     if limit_gb > 0:
         return limit_gb * 1e9
     stats = [device.memory_stats() or {} for device in devices]
-    return min(0.8 * one["bytes_limit"] if "bytes_limit" in one else 4e9 for one in stats)
+    return min(0.8 * one["bytes_limit"] if "bytes_limit" in one else 4e9 / len(devices) for one in stats)
 
 
 def group(num_folds: int, state_bytes: int, memory: float, num_devices: int) -> list[range]:

@@ -120,20 +120,6 @@ def diou(a: Array, b: Array) -> Array:
     return iou(a, b) - _ratio(distance, hull(a, b)) ** 2
 
 
-def from_inclusive(onset: Array, offset: Array, first_frame: int) -> np.ndarray:
-    """Inclusive frame numbers of a file -> intervals.
-
-    Args:
-      onset: [N] int, number of the first frame of each expression.
-      offset: [N] int, number of the last frame.
-      first_frame: number that the file gives to the video's first frame.
-
-    Returns:
-      [N, 2] float32, frames from 0, half-open.
-    """
-    return np.stack([np.asarray(onset) - first_frame, np.asarray(offset) - first_frame + 1], -1).astype(np.float32)
-
-
 def inclusive(interval: Array, first_frame: int = 0) -> np.ndarray:
     """Intervals -> inclusive frame numbers, rounded to the nearest frame; at least one frame each.
 

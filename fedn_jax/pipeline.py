@@ -1,5 +1,6 @@
 """From shards to numbers: what the commands ``train``, ``evaluate`` and ``report`` do, on a run's directory."""
 
+import json
 import logging
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,7 @@ from fedn_jax import (
     checkpoint,
     data,
     evaluation,
+    files,
     folds,
     matching,
     metrics,
@@ -20,7 +22,6 @@ from fedn_jax import (
     problems,
     report,
     runs,
-    schema,
     train,
 )
 from fedn_jax import config as configs
@@ -42,6 +43,11 @@ def fit(run: Path, config: Config, dataset: data.Dataset, progress: Callable[...
       dataset: loaded shards.
       progress: tqdm, or something with its interface.
     """
+    with files.alone(run):
+        _fit(run, config, dataset, progress)
+
+
+def _fit(run: Path, config: Config, dataset: data.Dataset, progress: Callable[..., Any]) -> None:
     problem = problems.make(config, dataset)
     init, state_bytes = _initialiser(problem, config)
     devices = jax.local_devices()
@@ -131,7 +137,7 @@ def raw_path(run: Path, fold: str, meta: VideoMeta) -> Path:
     Returns:
       A path below ``run``.
     """
-    return run / "raw" / schema.file_name(fold) / f"{schema.file_name(meta.subject, meta.video)}.npz"
+    return run / "raw" / files.file_name(fold) / f"{files.file_name(meta.subject, meta.video)}.npz"
 
 
 def _predict_group(run, config, problem, state, members, progress) -> None:
@@ -158,16 +164,18 @@ def _predict_group(run, config, problem, state, members, progress) -> None:
 class Results(NamedTuple):
     """What an evaluation found."""
 
+    problem: problems.Problem
     metrics: dict[str, Any]  # content of metrics.json
     detections: list[Detections]  # V, survivors of NMS
     thresholds: np.ndarray  # [V] float
 
 
-def evaluate(run: Path, dataset: data.Dataset, progress: Callable[..., Any]) -> Results:
+def evaluate(run: Path, config: Config, dataset: data.Dataset, progress: Callable[..., Any]) -> Results:
     """Decodes the raw outputs, picks each fold's threshold on its inner fold, and scores the test videos.
 
     Args:
       run: directory of a finished run.
+      config: that of the run; options of the sections predict and evaluate may differ.
       dataset: the shards that it was trained on.
       progress: tqdm, or something with its interface.
 
@@ -177,7 +185,7 @@ def evaluate(run: Path, dataset: data.Dataset, progress: Callable[..., Any]) -> 
     Raises:
       UserError: the run is not finished, or was trained on other data.
     """
-    config, recorded = runs.load_config(run), runs.read_json(run / "run.json")
+    recorded = runs.read_json(run / "run.json")
     if recorded["data"] != dataset.metadata["signature"]:
         raise UserError(f"{run} was trained on other data than these; expected the --data directory of that training")
     problem = problems.make(config, dataset)
@@ -206,9 +214,10 @@ def evaluate(run: Path, dataset: data.Dataset, progress: Callable[..., Any]) -> 
         for video, detections in zip(plan[name], detect(name), strict=True):
             found[video], thresholds[video] = detections, threshold
     result = _score(problem, found, thresholds, iou)
-    result["baseline"] = _baseline(problem, dataset, plan, outer, iou)
+    moves = dataset.motion.any()  # clip features come without pictures, hence without motion
+    result["baseline"] = _baseline(problem, dataset, plan, outer, iou) if moves else None
     result["thresholds"] = {name: float(thresholds[plan[name][0]]) for name in outer}
-    result["config"], result["versions"] = runs.read_json(run / "config.json"), recorded["versions"]
+    result["config"], result["versions"] = json.loads(config.to_json()), recorded["versions"]
     result["data"] = {key: value for key, value in dataset.metadata.items() if key != "signature"} | {
         "signature": recorded["data"]
     }
@@ -216,7 +225,7 @@ def evaluate(run: Path, dataset: data.Dataset, progress: Callable[..., Any]) -> 
     kept = [one._replace(valid=one.valid & (one.score >= limit)) for one, limit in zip(found, thresholds, strict=True)]
     predict.write_csv(run / "detections.csv", problem.metas, kept, problem.classes)
     runs.write_json(run / "metrics.json", result)
-    return Results(result, found, thresholds)
+    return Results(problem, result, found, thresholds)
 
 
 def _score(problem: problems.Problem, found: list[Detections], thresholds: np.ndarray, iou: float) -> dict[str, Any]:
@@ -237,7 +246,7 @@ def _baseline(
     found, thresholds = baseline.run(
         [dataset.motion[row] for row in rows],
         [dataset.store.valid[row] for row in rows],
-        [meta.fps for meta in problem.metas],
+        [meta.fps / problem.geometry.frames_per_row for meta in problem.metas],
         problem.events,
         trains,
         tests,
@@ -251,20 +260,18 @@ def _baseline(
 # ---- Report ---------------------------------------------------------------------------------------------------------
 
 
-def write_report(run: Path, results: Results, dataset: data.Dataset, thumbnail: Callable[..., Any]) -> Path:
+def write_report(run: Path, results: Results, thumbnail: Callable[..., Any]) -> Path:
     """Writes ``report.html``.
 
     Args:
       run: directory of the run.
       results: of ``evaluate``.
-      dataset: the shards.
       thumbnail: (subject, video, frame indices) -> list of [H, W, 3] uint8 pictures, or None without pictures.
 
     Returns:
       Path of the page.
     """
-    config = runs.load_config(run)
-    problem = problems.make(config, dataset)
+    problem = results.problem
     videos = [
         report.Video(meta, events, detections, threshold)
         for meta, events, detections, threshold in zip(

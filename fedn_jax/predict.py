@@ -12,7 +12,7 @@ from fedn_jax import intervals, nms, windows
 from fedn_jax.types import Array, Detections, Store, Task, Tree, VideoMeta
 
 CSV_COLUMNS = ("subject", "video", "onset", "offset", "score", "emotion")
-RAW = ("raw", "free", "logits", "starts")  # what is saved of a video's windows
+RAW = ("raw", "free", "logits", "positions", "starts")  # what is saved of a video's windows
 
 
 def make_predictor(
@@ -31,14 +31,14 @@ def make_predictor(
 
     Returns:
       predict(variables, store, meta) -> {"raw" [W, L, A - 1, 2], "free" [W, L, 2], "logits" [W, L, A, channels]:
-      float32 network outputs; "starts" [W] int32: first frames of the windows}.
+      float32 network outputs; "positions" [W, L] bool; "starts" [W] int32: first frames of the windows}.
     """
 
     @jax.jit
     def features(variables: Tree, store: Store, row: Array, num_rows: Array, starts: Array, segments: Array):
         gather = jax.vmap(windows.gather, in_axes=(None, None, None, 0, None, None))
         got = gather(store, row, num_rows, starts, segments, geometry)
-        return task.features(variables, got.inputs, got.valid)
+        return task.features(variables, got.inputs, got.valid), got.inside
 
     @jax.jit
     def detect(variables: Tree, features: Array, inside: Array):
@@ -54,20 +54,19 @@ def make_predictor(
         starts = windows.starts(segments, geometry, hop_frames)
         place = (np.int32(meta.row), np.int32(meta.num_rows))
 
-        def features_at(tiles: np.ndarray) -> np.ndarray:
+        def features_at(tiles: np.ndarray) -> list[np.ndarray]:  # [tiles, S, d], [tiles, S]
             parts = [features(variables, store, *place, tile, np.int32(segments)) for tile in chunks(tiles)]
-            return np.concatenate([np.asarray(part) for part in parts])[: len(tiles)]  # [tiles, S, d]
+            return [np.concatenate(column)[: len(tiles)] for column in zip(*jax.device_get(parts), strict=True)]
 
-        index = starts[:, None] + np.arange(geometry.segments)  # [W, S]
         if geometry.context == "video":
             tiles = np.arange(0, segments, geometry.segments, dtype=np.int32)
-            flat = features_at(tiles).reshape(len(tiles) * geometry.segments, -1)  # [segments, d]
-            by_window = flat[np.minimum(index, len(flat) - 1)]  # [W, S, d]
+            index = starts[:, None] + np.arange(geometry.segments)  # [W, S]; a short video needs one tile only
+            by_window, inside = (column.reshape(-1, *column.shape[2:])[index] for column in features_at(tiles))
         else:
-            by_window = features_at(starts)
+            by_window, inside = features_at(starts)
         parts = []
         for chosen in chunks(np.arange(len(starts))):
-            parts.append(jax.device_get(detect(variables, by_window[chosen], index[chosen] < segments)))
+            parts.append(jax.device_get(detect(variables, by_window[chosen], inside[chosen])))
         raw = {name: np.concatenate([part[name] for part in parts])[: len(starts)] for name in parts[0]}
         return raw | {"starts": (starts * geometry.stride).astype(np.int32)}
 

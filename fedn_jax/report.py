@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from fedn_jax import evaluation as scoring
-from fedn_jax import matching, timeline
+from fedn_jax import files, matching, timeline
 from fedn_jax.timeline import Thumbnail, Video
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -212,7 +212,7 @@ def _curve_figure(metrics: dict[str, Any], baseline: dict[str, Any] | None) -> s
 
 def _training_figure(history: Sequence[dict[str, Any]]) -> str | None:
     """Mean over folds of what training reported, and the range of the folds."""
-    names = [name for name in (history[0] if history else {}) if name not in ("epoch", "group", "folds")][:6]
+    names = [name for name in (history[0] if history else {}) if name.endswith("loss")]
     if not names:
         return None
     figure, axes = _axes(len(names), 2.9, 2.1)
@@ -307,5 +307,5 @@ def write(
     )
     out.mkdir(parents=True, exist_ok=True)
     path = out / "report.html"
-    path.write_text(page, encoding="utf-8")
+    files.write_text(path, page)
     return path

@@ -8,6 +8,7 @@ RUN/tensorboard/     the same, as curves             RUN/candidates.csv    all t
 """
 
 import json
+import logging
 import os
 import platform
 import sys
@@ -18,23 +19,14 @@ from typing import Any
 import numpy as np
 
 from fedn_jax import config as configs
+from fedn_jax import files
 from fedn_jax.checks import UserError
 from fedn_jax.types import Config
 
+log = logging.getLogger(__name__)
+
+MAY_CHANGE = {"folds.memory_gb"}  # options that a resumed run may change
 PACKAGES = ("fedn_jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "tensorflow-datasets", "numpy")
-
-
-def write_text(path: Path, text: str) -> None:
-    """Writes a file whole or not at all.
-
-    Args:
-      path: the file.
-      text: its content.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    part.write_text(text, encoding="utf-8")
-    part.replace(path)
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -44,7 +36,7 @@ def write_json(path: Path, value: Any) -> None:
       path: the file.
       value: anything that JSON can say.
     """
-    write_text(path, json.dumps(value, indent=1, allow_nan=False) + "\n")
+    files.write_text(path, json.dumps(value, indent=1, allow_nan=False) + "\n")
 
 
 def read_json(path: Path) -> Any:
@@ -104,7 +96,7 @@ def open_run(run: Path, config: Config, facts: dict[str, Any]) -> dict[str, Any]
     if (run / "run.json").exists():
         old_settings, old = read_json(run / "config.json"), read_json(run / "run.json")
         now, then = configs.flatten(settings), configs.flatten(old_settings)
-        changed = sorted(key for key in now if now[key] != then.get(key))
+        changed = sorted(key for key in now if now[key] != then.get(key) and key not in MAY_CHANGE)
         if changed:
             key = changed[0]
             raise UserError(
@@ -117,6 +109,11 @@ def open_run(run: Path, config: Config, facts: dict[str, Any]) -> dict[str, Any]
                 f"{run} holds a run on other data ({', '.join(other)} changed); choose another --out, or remove that "
                 "directory"
             )
+        before, here = old["versions"], versions()
+        if before != here:
+            changed = [name for name in here if before.get(name) != here[name]]
+            differs = ", ".join(f"{name} {before.get(name)} -> {here[name]}" for name in changed)
+            log.warning(f"{run} was started with other versions: {differs}; results may differ in the last places")
         return old
     write_json(run / "config.json", settings)
     whole = facts | {"versions": versions(), "command": " ".join(Path(sys.argv[0]).name.split() + sys.argv[1:])}
@@ -136,8 +133,11 @@ def load_config(run: Path) -> Config:
     Raises:
       UserError: the directory holds no run.
     """
-    config = configs.default()
-    config.update(read_json(run / "config.json"))
+    config, saved = configs.default(), configs.flatten(read_json(run / "config.json"))
+    unknown = sorted(set(saved) - set(configs.flatten(config)))
+    if unknown:
+        raise UserError(f"{run}/config.json: unknown option {unknown[0]}; it was written by another version")
+    config.update_from_flattened_dict(saved)
     return config
 
 
@@ -158,7 +158,7 @@ class MetricsLog:
         self.group = group
         if self.path.exists():
             kept = [entry for entry in read_metrics(run) if entry["group"] != group or entry["epoch"] <= done]
-            write_text(self.path, "".join(json.dumps(entry) + "\n" for entry in kept))
+            files.write_text(self.path, "".join(json.dumps(entry) + "\n" for entry in kept))
         self.board = tensorboardX.SummaryWriter(str(run / "tensorboard" / f"group{group}"), purge_step=done + 1)
 
     def write(self, epoch: int, names: tuple[str, ...], metrics: dict[str, np.ndarray]) -> None:

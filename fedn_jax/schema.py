@@ -4,11 +4,12 @@ One record is one whole video; one split is one subject. Windows, folds and hops
 reach the disk.
 """
 
-import re
-import zlib
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from fedn_jax.checks import UserError
 
 VERSION = "1.0.0"  # of the record layout below; a reader refuses another major number
 KINDS = ("macro", "micro")  # expression kinds; the record stores the index
@@ -33,25 +34,32 @@ FIELDS: dict[str, tuple[tuple[int | None, ...] | None, str, str]] = {
 METADATA = ("schema", "dataset", "classes", "frames_per_row", "backbone", "aligner", "signature")
 
 
-def file_name(*parts: str) -> str:
-    """A name for files about something that strangers named: safe on every file system, different for different parts.
+def find(directory: str | Path) -> Path:
+    """Finds the one data set below a directory.
 
     Args:
-      *parts: e.g. subject and video.
+      directory: what ``fedn prepare`` was given as ``--out``, or any directory above its shards.
 
     Returns:
-      The parts, joined; with a checksum where characters had to be replaced.
+      The directory with ``dataset_info.json``.
 
-    >>> file_name("s15", "15_0101")
-    's15__15_0101'
-    >>> file_name("s15/inner")
-    's15_inner-c1f2799f'
+    Raises:
+      UserError: there is none, or more than one.
     """
-    joined = "__".join(parts)
-    safe = re.sub(r"[^A-Za-z0-9_.-]", "_", joined)
-    if safe == joined and not joined.startswith("."):
-        return safe
-    return f"{safe.lstrip('.')}-{zlib.crc32(joined.encode()):08x}"
+    directory = Path(directory)
+    if not directory.is_dir():
+        raise UserError(f"{directory}: no such directory; expected the --out of `fedn prepare`")
+    # Preparation that was cut off leaves directories of these names.
+    found = []
+    for path in sorted(directory.rglob("dataset_info.json")):
+        parts = path.relative_to(directory).parts
+        if not any(part.startswith("incomplete.") or part.endswith(".new") for part in parts):
+            found.append(path.parent)
+    if not found:
+        raise UserError(f"{directory}: holds no prepared data; expected the --out of `fedn prepare`")
+    if len(found) > 1:
+        raise UserError(f"{directory}: holds {len(found)} data sets; give one of {', '.join(map(str, found))}")
+    return found[0]
 
 
 def validate(record: dict[str, Any], num_classes: int, frames_per_row: int) -> None:

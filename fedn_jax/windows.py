@@ -43,7 +43,7 @@ class Gathered(NamedTuple):
 
     inputs: Array  # [..., rows, D]
     valid: Array  # [..., rows] bool, False where the row shows no face
-    inside: Array  # [..., S] bool, False for segments past the end of the video
+    inside: Array  # [..., S] bool, False for segments past the end of the video, or without a face
 
 
 def check(geometry: Geometry) -> Geometry:
@@ -158,6 +158,20 @@ def plan(
     return Windows(**{name: np.array(column, np.int32) for name, column in fields.items()}, events=stacked)
 
 
+def segment_rows(geometry: Geometry) -> np.ndarray:
+    """Which of a window's rows each segment holds.
+
+    Args:
+      geometry: how windows are cut.
+
+    Returns:
+      [S, F] int, indices into the window's rows; [S, 1] for clip features.
+    """
+    scale = geometry.stride // geometry.frames_per_row
+    held = geometry.segment_frames if geometry.rows > geometry.segments else 1
+    return np.arange(geometry.segments)[:, None] * scale + np.arange(held)
+
+
 def gather(store: Store, row: Array, num_rows: Array, start: Array, segments: Array, geometry: Geometry) -> Gathered:
     """The inputs of one window, cut from the store (inside jit; batch with vmap).
 
@@ -177,5 +191,7 @@ def gather(store: Store, row: Array, num_rows: Array, start: Array, segments: Ar
     if geometry.context == "window":
         offset = jnp.minimum(offset, geometry.segments * scale - 1)
     index = row + jnp.clip(start * scale + offset, 0, num_rows - 1)
-    inside = start + jnp.arange(geometry.segments) < segments
-    return Gathered(jnp.asarray(store.inputs)[index], jnp.asarray(store.valid)[index], inside)
+    valid = jnp.asarray(store.valid)[index]
+    faces = valid[segment_rows(geometry)].any(-1)
+    inside = (start + jnp.arange(geometry.segments) < segments) & faces
+    return Gathered(jnp.asarray(store.inputs)[index], valid, inside)

@@ -51,9 +51,17 @@ def test_a_damaged_step_is_noticed_and_the_one_before_is_used(tmp_path, damage, 
         step, got, _ = checkpoint.restore(tmp_path / "c", state)
     assert step == 1
     np.testing.assert_array_equal(got["w"], state["w"] + 1)
-    assert "damaged" in caplog.text and (tmp_path / "c-damaged-2").is_dir()
+    assert "damaged" in caplog.text and (tmp_path / "c-damaged-2-0").is_dir()
     checkpoint.save(tmp_path / "c", 2, {"w": state["w"]}, {})  # the way on is free
     assert checkpoint.restore(tmp_path / "c", state)[0] == 2
+
+
+def test_when_all_are_damaged_nothing_is_started_afresh(tmp_path):
+    checkpoint.save(tmp_path / "c", 1, tree(1), {})
+    truncate(biggest_file(tmp_path / "c" / "1" / "state"))
+    with pytest.raises(ValueError, match="every checkpoint is damaged"):
+        checkpoint.restore(tmp_path / "c", tree(0))
+    assert list((tmp_path / "c-damaged-1-0" / "state").iterdir())  # nothing is deleted
 
 
 def test_every_bit_counts():

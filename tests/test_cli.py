@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -25,9 +24,7 @@ def refused(capsys, *words):
 
 
 def test_help_is_quick_and_names_the_commands():
-    start = time.perf_counter()
     done = subprocess.run([sys.executable, "-m", "fedn_jax.cli", "--help"], capture_output=True, text=True, cwd=ROOT)
-    assert time.perf_counter() - start < 5  # a machine under load; what it loads is tested in test_imports
     assert done.returncode == 0
     for command in ("demo", "prepare", "verify", "train", "evaluate"):
         assert command in done.stdout
@@ -51,9 +48,38 @@ def test_mistakes_on_the_command_line(capsys, words, expected):
     assert expected in refused(capsys, *words)
 
 
+@pytest.mark.parametrize(
+    "body, spec, expected",
+    [
+        ("config.model.widht = 3", "", "widht"),
+        ("1 / 0", "", "ZeroDivisionError"),
+        ("", ":row", "option of the row row must be one of"),
+        ("config.train.epochs = 0", "", "train.epochs must be at least 1"),
+    ],
+)
+def test_mistakes_in_a_configuration_file(capsys, tmp_path, body, spec, expected):
+    path = tmp_path / "mine.py"
+    path.write_text(
+        "from fedn_jax import config as c\n\ndef get_config(row=''):\n    config = c.default()\n    "
+        + (body or "pass")
+        + "\n    return c.with_row(config, {'row': {'model.widht': 3}}, row)\n"
+    )
+    assert expected in refused(capsys, "train", "--config", f"{path}{spec}", "--data", "d", "--out", "o")
+
+
+def test_a_file_where_a_directory_should_be(capsys, tmp_path):
+    (tmp_path / "out").write_text("")
+    sheet = tmp_path / "sheet.csv"
+    np.savez(tmp_path / "x.npz", feature=np.zeros((1, 20, 4), np.float32))
+    sheet.write_text("subject,video,onset,offset,emotion\ns1,x,2,9,happy\n")
+    words = ["prepare", "features", "--features", tmp_path, "--annotations", sheet, "--frames-per-row", "2"]
+    assert str(tmp_path / "out") in refused(capsys, *words, "--out", tmp_path / "out")
+
+
 def test_debug_shows_the_traceback():
-    with pytest.raises(ValueError, match="no such directory"):
-        cli.main(["--debug", "verify", "nowhere"])
+    for words in (["--debug", "verify", "nowhere"], ["verify", "nowhere", "--debug"]):
+        with pytest.raises(ValueError, match="no such directory"):
+            cli.main(words)
 
 
 def test_overrides_are_typed():

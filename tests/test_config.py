@@ -52,7 +52,13 @@ def test_misspelt_keys_and_rows_raise():
         ("train.learning_rate", -1.0, "train.learning_rate must be at least 0"),
         ("window.segments", 40, "multiple of 32 for 4 pyramid levels"),
         ("model.groups", 7, "model.groups must divide model.width"),
-        ("folds.inner", 1.0, "folds.inner must lie in"),
+        ("folds.inner", 1.0, "folds.inner must lie between 0 and 1; got 1.0"),
+        ("model.heads", 0, "model.heads must be at least 1"),
+        ("model.prior", 0.0, "model.prior must lie between"),
+        ("seed", -1, "seed must lie between 0 and"),
+        ("window.test_hop", 3, "multiple of window.stride"),
+        ("anchors.reaches", [1, 2], "list of \\[low, high\\]"),
+        ("model.window_attention_channels", 7, "must be one of 0, 1"),
     ],
 )
 def test_values_out_of_range_are_refused(key, value, message):

@@ -88,7 +88,7 @@ def test_order_does_not_depend_on_the_order_of_writing(shards, tmp_path):
 
 
 def test_one_split_per_subject(shards):
-    info = json.loads((data.find(shards) / "dataset_info.json").read_text())
+    info = json.loads((schema.find(shards) / "dataset_info.json").read_text())
     assert sorted(split["name"] for split in info["splits"]) == ["s10", "s2", "s___1"]
 
 
@@ -112,7 +112,7 @@ def test_leftovers_of_a_stopped_preparation_are_ignored(copy):
 
 
 def test_other_schema(copy):
-    path = data.find(copy) / "metadata.json"
+    path = schema.find(copy) / "metadata.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"schema": "2.0.0"}))
     with pytest.raises(UserError, match="schema 2.0.0, this version reads 1"):
         data.load(copy)
@@ -123,7 +123,7 @@ def test_other_schema(copy):
 
 @pytest.mark.parametrize("damage", ["cut", "flip", "missing", "empty"])
 def test_damaged_shard(copy, damage):
-    shard = next(data.find(copy).glob("*s10*"))
+    shard = next(schema.find(copy).glob("*s10*"))
     content = bytearray(shard.read_bytes())
     if damage == "cut":
         shard.write_bytes(content[: len(content) // 2])

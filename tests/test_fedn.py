@@ -143,6 +143,22 @@ def test_padding_and_gaps_do_not_change_the_rest():
         assert np.isfinite(one[name]).all()
 
 
+def test_positions_past_the_end_of_a_short_video_neither_learn_nor_detect():
+    task, variables, inputs, _ = build()
+    inside = jnp.broadcast_to(jnp.arange(32) < 10, (BATCH, 32))  # of 8 and 4 positions, 3 and 2 see a valid segment
+    out = forward(task, variables, inputs, inside=inside)
+    assert out["positions"].sum(1).tolist() == [3 + 2] * BATCH
+    found = task.decode(out, jnp.zeros(BATCH), jnp.ones(BATCH, bool), jnp.float32(20))
+    seen = np.repeat(np.asarray(out["positions"]).reshape(-1), 6)
+    assert not found.valid[~seen].any() and found.valid[seen].any()
+    empty = Events(jnp.zeros((1, 2)), jnp.zeros(1), jnp.zeros(1, int), jnp.zeros(1, int), jnp.zeros(1, bool))
+    targets = jax.tree.map(lambda leaf: jnp.stack([leaf] * BATCH), task.encode(empty))
+    hyper = configs.to_hyper(tiny_config())
+    loss = lambda logits: task.loss(out | {"logits": logits}, targets, jnp.ones(BATCH), hyper)[0]
+    gradient = np.abs(jax.grad(loss)(out["logits"])).sum((2, 3))
+    assert (gradient[np.asarray(out["positions"])] > 0).all() and not gradient[~np.asarray(out["positions"])].any()
+
+
 def test_windows_do_not_influence_one_another():
     task, variables, inputs, _ = build()
     both, alone = forward(task, variables, inputs), forward(task, variables, inputs[:1])

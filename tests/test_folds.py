@@ -89,7 +89,7 @@ def test_groups_are_equal_and_fit():
 
 def test_memory_of_takes_the_users_limit():
     assert folds.memory_of(jax.devices(), 2.5) == 2.5e9
-    assert folds.memory_of(jax.devices("cpu"), 0) > 0
+    assert folds.memory_of(jax.devices("cpu"), 0) == 1e9  # four virtual devices share the host
 
 
 def train_folds(chosen, num_devices, epochs=2):

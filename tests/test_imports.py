@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 LAYERS = [  # a module may import those of lower layers only
     {"types", "checks"},
-    {"schema", "config", "intervals"},
+    {"schema", "files", "config", "intervals"},
     {"anchors", "losses", "nms", "matching", "metrics", "evaluation", "windows"},
     {"models", "models.layers", "models.resnet", "models.fedn", "models.fusion"},
     {"train", "predict", "baseline"},
@@ -22,11 +22,11 @@ LAYERS = [  # a module may import those of lower layers only
     {"cli"},
 ]
 INSIDE = [  # further order inside a layer
-    ("schema", "checks"), ("config", "schema"), ("models", "models.fedn"), ("models.fedn", "models.layers"),
+    ("config", "schema"), ("models", "models.fedn"), ("models.fedn", "models.layers"),
     ("models.fedn", "models.fusion"), ("models.fusion", "models.layers"), ("report", "timeline"),
     ("metrics", "matching"), ("evaluation", "metrics"), ("evaluation", "matching"),
 ]  # fmt: skip
-PREP_MAY_IMPORT = {"types", "schema", "checks", "intervals", "config", "models.resnet"}
+PREP_MAY_IMPORT = {"types", "schema", "files", "checks", "intervals", "config", "models.resnet"}
 OWNERS = {  # top-level package -> the only files that may import it
     "tensorflow_datasets": {"fedn_jax/data.py", "data_prep/builders.py"},
     "orbax": {"fedn_jax/checkpoint.py"},

@@ -27,9 +27,9 @@ def test_hand_made(a, b, iou, giou, diou, transform):
 
 
 def test_iou_is_the_fields_inclusive_formula():
-    a, b = (10, 19), (15, 24)  # first and last frame
+    # frames 10 to 19 and 15 to 24
     shared, union = len(set(range(10, 20)) & set(range(15, 25))), len(set(range(10, 20)) | set(range(15, 25)))
-    pair = intervals.from_inclusive(*np.array([a, b]).T, first_frame=1)
+    pair = np.array([[10, 20], [15, 25]], np.float32)
     np.testing.assert_allclose(intervals.iou(pair[0], pair[1]), shared / union)
 
 
@@ -63,9 +63,6 @@ def test_pairwise():
     np.testing.assert_allclose(got, [[1, 0.1], [0.1, 1], [0, 0]], atol=1e-6)
 
 
-def test_inclusive_round_trip_and_at_least_one_frame():
-    onset, offset = np.array([1, 7]), np.array([1, 30])
-    np.testing.assert_array_equal(
-        intervals.inclusive(intervals.from_inclusive(onset, offset, 1), 1), np.stack([onset, offset], -1)
-    )
+def test_inclusive_numbers_and_at_least_one_frame():
+    np.testing.assert_array_equal(intervals.inclusive(np.array([[0.0, 1.0], [6.0, 30.0]]), 1), [[1, 1], [7, 30]])
     np.testing.assert_array_equal(intervals.inclusive(np.array([[4.2, 4.3], [3.5, 9.4]])), [[4, 4], [4, 8]])

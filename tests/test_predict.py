@@ -49,7 +49,7 @@ def test_decode_pools_windows_and_suppresses(setting, tmp_path):
     predict.save_raw(tmp_path / "raw" / "a.npz", raw)
     raw = predict.load_raw(tmp_path / "raw" / "a.npz")
     found = predict.make_decoder(task, 0.3, 10, False, 4)(raw, 150)
-    outputs = {name: raw[name] for name in ("raw", "free", "logits")}
+    outputs = {name: raw[name] for name in ("raw", "free", "logits", "positions")}
     candidates = task.decode(outputs, raw["starts"].astype(np.float32), np.ones(len(raw["starts"]), bool), 150.0)
     expected = nms.suppress(candidates, 0.3, 10)
     np.testing.assert_allclose(found.score, expected.score, rtol=1e-6)

@@ -45,9 +45,3 @@ def test_a_missing_field_is_named():
     del bad["motion"]
     with pytest.raises(ValueError, match="no field motion"):
         schema.validate(bad, 2, 1)
-
-
-def test_file_names_differ_where_parts_differ():
-    names = [schema.file_name(*parts) for parts in (("a", "b"), ("a/b",), ("a\\b",), ("..",), ("a b",), ("é",))]
-    assert len(set(names)) == len(names)
-    assert not any("/" in name or name.startswith(".") for name in names)

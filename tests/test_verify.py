@@ -6,7 +6,7 @@ import pytest
 import test_data
 
 from data_prep import verify
-from fedn_jax import data
+from fedn_jax import schema
 from fedn_jax.checks import UserError
 
 
@@ -35,7 +35,7 @@ def test_lines(shards):
 def test_damage_is_reported_for_every_split(shards, tmp_path):
     shutil.copytree(shards, tmp_path / "copy")
     for name in ("s10", "s2"):
-        shard = next(data.find(tmp_path / "copy").glob(f"*-{name}.*"))
+        shard = next(schema.find(tmp_path / "copy").glob(f"*-{name}.*"))
         shard.write_bytes(shard.read_bytes()[:50])
     with pytest.raises(UserError) as caught:
         verify.verify(tmp_path / "copy")

@@ -64,7 +64,13 @@ def test_gather_stays_inside_its_video():
 def test_gather_of_clip_features():
     got = gathered(SMALL._replace(frames_per_row=2), 6, 3, 6)
     assert got.inputs[:, 0].tolist() == [3, 4, 5, 5]
-    assert got.inside.tolist() == [True, True, True, False]
+    assert got.inside.tolist() == [False, True, True, False]  # row 3 shows no face; the last is past the end
+
+
+def test_a_segment_without_a_face_is_not_inside():
+    store = Store(np.zeros((20, 1), np.float32), np.arange(20) >= 6)
+    got = windows.gather(store, 0, 20, 0, 10, SMALL)  # segments hold frames 0-3, 2-5, 4-7, 6-9
+    assert got.inside.tolist() == [False, False, True, True]
 
 
 def test_plan():

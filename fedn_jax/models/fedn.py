@@ -88,9 +88,7 @@ HEADS: dict[str, tuple[str, str]] = {"decoupled": ("interval", "class"), "couple
 class Fedn(nn.Module):
     """The network, in two steps: segment features, which belong to the video, and detection in windows."""
 
-    segments: int  # S
-    segment_frames: int  # F
-    stride: int  # frames between segments
+    geometry: windows.Geometry
     segment_fusion: str
     window_attention: str
     window_attention_channels: int  # 1, or 0 for one per channel
@@ -132,7 +130,7 @@ class Fedn(nn.Module):
           [B, S, D] float.
         """
         inputs = jnp.where(valid[..., None], inputs.astype(float), 0)  # a gap may hold anything
-        return self.fusion(inputs, valid, fusion.segment_index(self.segments, self.segment_frames, self.stride))
+        return self.fusion(inputs, valid, windows.segment_rows(self.geometry))
 
     def detect(self, features: Array, valid: Array, train: bool) -> dict[str, Array]:
         """Intervals and class logits of a window.
@@ -143,8 +141,8 @@ class Fedn(nn.Module):
           train: apply dropout, with the random stream "dropout".
 
         Returns:
-          Every intermediate by name; the results are ``raw`` [B, L, A - 1, 2], ``free`` [B, L, 2] and
-          ``logits`` [B, L, A, channels].
+          Every intermediate by name; the results are ``raw`` [B, L, A - 1, 2], ``free`` [B, L, 2], ``logits``
+          [B, L, A, channels] and ``positions`` [B, L] bool, those that see a valid segment.
         """
         out = {"segments": features}
         x = features * valid[..., None]
@@ -156,15 +154,17 @@ class Fedn(nn.Module):
             x, valid = block(x, valid)
             out[f"block_{number}"] = x
         x = self.drop(x, deterministic=not train)
-        free, anchored = [], []
+        free, anchored, positions = [], [], []
         for level in range(self.levels):
             if level:
                 x, valid = self.neck[level - 1](x, valid)
             out[f"level_{level}"] = x
+            positions.append(valid)
             free.append(self.free[level](x, valid))
             anchored.append(self.anchored[level](x, valid))
         free_raw, free_logits = (jnp.concatenate(parts, 1) for parts in zip(*free, strict=True))
         raw, logits = (jnp.concatenate(parts, 1) for parts in zip(*anchored, strict=True))
+        out["positions"] = jnp.concatenate(positions, 1)
         out["free"] = nn.softplus(free_raw[:, :, 0])  # open: what makes the distances non-negative
         return {**out, "raw": raw, "logits": jnp.concatenate([free_logits, logits], 2)}
 
@@ -210,9 +210,7 @@ def make_task(config: Config, geometry: windows.Geometry, num_classes: int, inpu
     strides = [geometry.stride * 2 ** (NUM_BLOCKS + level) for level in range(levels)]
     grid = anchors.make_grid(geometry.frames, strides, list(anchor.widths), [list(pair) for pair in anchor.reaches])
     network = Fedn(
-        segments=geometry.segments,
-        segment_frames=geometry.segment_frames,
-        stride=geometry.stride,
+        geometry=geometry,
         segment_fusion=model.segment_fusion,
         window_attention=model.window_attention,
         window_attention_channels=model.window_attention_channels or input_width,
@@ -246,10 +244,11 @@ def make_task(config: Config, geometry: windows.Geometry, num_classes: int, inpu
 
     def task_loss(outputs: dict, targets: Targets, weight: Array, hyper: Hyper) -> tuple[Array, dict]:
         predicted = anchors.decode(outputs["raw"], grid, outputs["free"])
+        seen = outputs["positions"][..., None]  # a short video ends before its window
         interval, label = losses.detection_loss(
             interval_cost(predicted, targets.interval),
             scoring.cost(outputs["logits"], targets.label, targets.positive),
-            targets.positive, targets.counted, weight, loss.normalize,
+            targets.positive & seen, targets.counted & seen, weight, loss.normalize,
         )  # fmt: skip
         total = hyper.alpha * interval + hyper.beta * label
         return total, {"interval_loss": interval, "class_loss": label}
@@ -259,7 +258,7 @@ def make_task(config: Config, geometry: windows.Geometry, num_classes: int, inpu
         predicted = jnp.clip(predicted + starts[:, None, None, None], 0, num_frames)
         scores = scoring.scores(outputs["logits"])  # [W, L, A, C]
         interval = predicted.reshape(-1, 2)
-        kept = jnp.broadcast_to(valid[:, None, None], scores.shape[:3]).reshape(-1)
+        kept = jnp.broadcast_to((outputs["positions"] & valid[:, None])[..., None], scores.shape[:3]).reshape(-1)
         return Detections(
             interval=interval,
             score=scores.max(-1).reshape(-1),

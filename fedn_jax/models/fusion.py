@@ -10,20 +10,6 @@ from fedn_jax.models import layers
 from fedn_jax.types import Array
 
 
-def segment_index(segments: int, frames: int, stride: int) -> np.ndarray:
-    """Which of a window's frames each segment holds.
-
-    Args:
-      segments: S.
-      frames: frames of a segment, F.
-      stride: frames between segments.
-
-    Returns:
-      [S, F] int, indices into the window's ``(S - 1) * stride + F`` frames.
-    """
-    return np.arange(segments)[:, None] * stride + np.arange(frames)
-
-
 class SegmentAttention(nn.Module):
     """Segment attention and fusion, one frame projected once.
 

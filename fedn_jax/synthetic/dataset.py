@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from fedn_jax import files
 from fedn_jax.checks import UserError, at_least
 from fedn_jax.synthetic.faces import render
 from fedn_jax.synthetic.people import ACTIONS, INDEX, identity
@@ -86,13 +87,6 @@ def _write_video(path: str, seed: int, subject: int, video: int, num_frames: int
     return path
 
 
-def _write_text(path: Path, text: str) -> None:
-    """Writes a small file in one step."""
-    partial = path.with_name(f"{path.name}.{os.getpid()}.part")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, path)
-
-
 def _rows(seed: int, subject: int, video: int, num_frames: int, fps: int) -> list[tuple[Any, ...]]:
     """Rows of ``annotations.csv`` of one video: inclusive frames that count from 1."""
     names = _stem(subject, video)
@@ -120,7 +114,7 @@ def _settle(out: Path, settings: dict[str, Any]) -> None:
                 f"{path} is of a data set with other settings ({', '.join(differ)}); choose another folder, "
                 f"or delete {out} to write it anew"
             )
-    _write_text(path, json.dumps(settings, indent=2) + "\n")
+    files.write_text(path, json.dumps(settings, indent=2) + "\n")
 
 
 def write(

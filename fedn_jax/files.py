@@ -1,0 +1,70 @@
+"""Files: safe names, writing whole or not at all, one process at a time."""
+
+import contextlib
+import re
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from fedn_jax.checks import UserError
+
+
+def file_name(*parts: str) -> str:
+    """A name for files about something that strangers named: safe on every file system, different for different parts.
+
+    Args:
+      *parts: e.g. subject and video.
+
+    Returns:
+      The parts, joined by "__"; with a checksum where that would be ambiguous or characters had to be replaced.
+
+    >>> file_name("s15", "15_0101")
+    's15__15_0101'
+    >>> file_name("s15/inner")
+    's15_inner-c1f2799f'
+    """
+    joined = "__".join(parts)
+    safe = re.sub(r"[^A-Za-z0-9_.-]", "_", joined)
+    clear = safe == joined and not joined.startswith(".") and not any("__" in f"_{part}_" for part in parts)
+    return safe if clear else f"{safe.lstrip('.')}-{zlib.crc32(chr(0).join(parts).encode()):08x}"
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a file whole or not at all.
+
+    Args:
+      path: the file; its directory is made if missing.
+      text: its content.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(path.name + ".part")
+    part.write_text(text, encoding="utf-8")
+    part.replace(path)
+
+
+@contextlib.contextmanager
+def alone(directory: Path) -> Iterator[None]:
+    """Holds a directory's lock; the system releases it even when the process is killed.
+
+    Args:
+      directory: made if missing.
+
+    Yields:
+      Nothing.
+
+    Raises:
+      UserError: another process holds it.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    try:
+        import fcntl
+    except ImportError:  # not on this system: two processes at once are the user's to avoid
+        yield
+        return
+    with open(directory / ".lock", "w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            text = f"{directory}: another process is at work in it; wait for it or choose another --out"
+            raise UserError(text) from None
+        yield
