@@ -99,10 +99,10 @@ def _envelope(rng: np.random.Generator, length: int) -> np.ndarray:
 def _durations(rng: np.random.Generator, num_frames: int, fps: float) -> list[tuple[int, str]]:
     """Lengths in frames and kinds of a video's expressions, such that they fit with gaps."""
     share = num_frames / fps / 20
-    macros = max(1, round(int(rng.integers(4, 7)) * share))
+    macros = max(1, round(int(rng.integers(3, 6)) * share))
     micros = round(int(rng.integers(1, 3)) * share)
     shortest, longest = int(MICRO_SECONDS * fps) + 2, int(4 * fps)
-    lengths = np.clip(np.exp(rng.normal(np.log(1.2), 0.6, macros)), 0.6, 3.8) * fps
+    lengths = np.clip(np.exp(rng.normal(np.log(1.0), 0.6, macros)), 0.6, 3.8) * fps
     lengths *= min(1.0, 0.5 * num_frames / lengths.sum())
     rows = [(int(np.clip(n, shortest, longest)), KINDS[0]) for n in lengths]
     most = int(MICRO_SECONDS * fps)
