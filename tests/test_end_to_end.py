@@ -99,7 +99,8 @@ def test_killed_three_times_it_ends_the_same(shards, tmp_path):
 
 def test_train_and_evaluate_write_everything(shards, tmp_path, capsys):
     run = tmp_path / "run"
-    words = ["train", "--config", DEMO, "--data", shards, "--out", run, *options(**{"train.epochs": 20, "window.train_hop": 32})]
+    words = ["train", "--config", DEMO, "--data", shards, "--out", run]
+    words += options(**{"train.epochs": 20, "window.train_hop": 32})
     assert cli.main([str(word) for word in words]) == 0
     assert cli.main(["evaluate", str(run), "--data", str(shards)]) == 0
     text = capsys.readouterr().out
