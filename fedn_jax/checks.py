@@ -5,6 +5,9 @@ from collections.abc import Iterable
 from typing import Any
 
 
+LISTED = 12  # choices that a message lists; of more, the nearest
+
+
 class UserError(ValueError):
     """Input or an option that cannot be used: the command line shows it without a traceback, with exit code 2."""
 
@@ -29,6 +32,9 @@ def one_of(name: str, got: Any, choices: Iterable[Any]) -> Any:
     near = difflib.get_close_matches(str(got), [str(choice) for choice in choices], n=1)
     hint = f"; did you mean {near[0]!r}?" if near else ""
     listed = ", ".join(str(choice) for choice in choices)
+    if len(choices) > LISTED:
+        nearest = difflib.get_close_matches(str(got), [str(choice) for choice in choices], n=5, cutoff=0.3)
+        listed = f"{len(choices)} choices, such as {', '.join(nearest or map(str, choices[:5]))}"
     raise UserError(f"{name} must be one of {listed}; got {got!r}{hint}")
 
 

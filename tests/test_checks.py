@@ -25,3 +25,13 @@ def test_at_least(value):
     checks.at_least("k", 1, 1)
     with pytest.raises(ValueError, match="k must be at least 1"):
         checks.at_least("k", value, 1)
+
+
+def test_of_many_choices_the_nearest_are_listed():
+    with pytest.raises(
+        ValueError, match="one of 20 choices, such as key7, .*; got 'key7x'; did you mean 'key7'"
+    ) as error:
+        checks.one_of("option", "key7x", [f"key{i}" for i in range(20)])
+    assert len(str(error.value)) < 120
+    with pytest.raises(ValueError, match="such as key0, key1"):
+        checks.one_of("option", "?", [f"key{i}" for i in range(20)])
