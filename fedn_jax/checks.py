@@ -4,7 +4,6 @@ import difflib
 from collections.abc import Iterable
 from typing import Any
 
-
 LISTED = 12  # choices that a message lists; of more, the nearest
 
 
