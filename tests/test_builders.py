@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from data_prep import annotations, builders, embed, frames, videos
-from fedn_jax import data
+from fedn_jax import data, files
 from fedn_jax.checks import UserError
 
 OPTIONS = videos.Options("none", 32)
@@ -199,7 +199,7 @@ def test_damaged_cache_is_done_again(copy, backbone):
 
 
 def test_two_preparations_at_once(source, prepared, backbone):
-    with videos._alone(prepared[0]), pytest.raises(UserError, match="another preparation"):
+    with files.alone(prepared[0]), pytest.raises(UserError, match="another process is at work"):
         prepare(source, prepared[0], backbone)
 
 
