@@ -56,7 +56,7 @@ def _fit(run: Path, config: Config, dataset: data.Dataset, progress: Callable[..
     )
     facts = {"data": dataset.metadata["signature"], "folds": list(problem.folds.name)}
     recorded = runs.open_run(run, config, facts)
-    if "groups" in recorded:  # a resumed run keeps its groups, whatever devices it finds
+    if "groups" in recorded and (run / "checkpoints").exists():  # what was begun keeps its groups on any devices
         groups = [range(*edges) for edges in recorded["groups"]]
     else:
         runs.write_json(run / "run.json", recorded | {"groups": [[one.start, one.stop] for one in groups]})

@@ -60,6 +60,9 @@ def test_shapes_at_the_papers_size():
     config = configs.validate(configs.default())
     task = models.make_task(config, windows.Geometry(64, 8, 2), 4, 512)
 
+    size = sum(leaf.size for leaf in jax.tree.leaves(jax.eval_shape(task.init, jax.random.key(0))))
+    assert round(size / 1e6, 1) == 23.4
+
     def whole(key, inputs):
         return forward(task, task.init(key), inputs)
 
