@@ -79,7 +79,8 @@ def align_cascade(frames: Iterator[np.ndarray], size: int) -> Iterator[Aligned]:
         waiting.extend(islice(frames, 1))
 
 
-ALIGNERS: dict[str, Aligner] = {"cascade": align_cascade, "none": align_none}
+# "openface": the pictures that OpenFace aligned are taken as they are; ``openface`` says which of them count.
+ALIGNERS: dict[str, Aligner] = {"cascade": align_cascade, "openface": align_none, "none": align_none}
 
 
 class Tracker:

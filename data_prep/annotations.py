@@ -1,4 +1,4 @@
-"""Annotation sheets to expressions: a folder of videos (or features) and one CSV file beside it.
+"""Annotations to expressions: a folder of videos (or features) and one CSV file beside it.
 
 The file speaks of inclusive frame numbers that start at ``first_frame``; everything else in the project counts from 0
 and uses half-open intervals. The conversion happens here and nowhere else. Every mistake in the file is reported, all
@@ -12,6 +12,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from data_prep import images
+from data_prep.sources import Source
 from fedn_jax import schema
 from fedn_jax.checks import UserError
 
@@ -27,8 +29,9 @@ class VideoItem(NamedTuple):
 
     subject: str
     video: str  # as the sheet writes it
-    path: Path
+    source: Source
     events: np.ndarray  # [E, 5] int32, schema.EVENT_COLUMNS, source frames from 0, half-open; kind may be BY_LENGTH
+    cut: np.ndarray  # [E] bool: what passes the video's end is cut there; elsewhere it is a mistake in the sheet
 
 
 class Sheet(NamedTuple):
@@ -53,6 +56,9 @@ def read_folder(
     first_frame: int = 1,
     suffixes: Sequence[str] = VIDEO_SUFFIXES,
     skip: Path | None = None,
+    openface: bool = False,
+    originals: Path | None = None,
+    rate: float = 30.0,
 ) -> Sheet:
     """Reads a sheet and finds the file of each of its videos.
 
@@ -65,6 +71,9 @@ def read_folder(
       first_frame: the number that the sheet gives to a video's first frame.
       suffixes: extensions of the files that belong to the data set.
       skip: a folder whose files are none of them, such as an output directory inside ``directory``.
+      openface: the videos are folders that OpenFace wrote, NAME_aligned.
+      originals: a folder with the pictures that OpenFace was given, one sub-folder NAME each.
+      rate: frames per second of folders of pictures.
 
     Returns:
       Items and classes.
@@ -80,10 +89,12 @@ def read_folder(
     names = list(classes) if classes else sorted({row.emotion for row in rows if row.event})
     if len(set(names)) != len(names) or not all(names):
         problems.append(f"classes: expected different names; got {', '.join(names)}")
-    files = _find_files(directory, suffixes, skip)
+    files = _find_files(directory, suffixes, skip, openface)
     if not files:
-        problems.append(f"{directory}: no file that ends in {' '.join(suffixes)}")
+        what = "folder that ends in _aligned" if openface else f"file that ends in {' '.join(suffixes)}"
+        problems.append(f"{directory}: no {what}")
     items = _collect(rows, files, names, directory, problems) if files else []
+    items = [one._replace(source=_source(one, directory, openface, originals, rate, problems)) for one in items]
     if rows and not names:
         problems.append("no row has an expression; expected at least one onset, offset and emotion")
     report(f"{csv_path}", problems)
@@ -109,6 +120,38 @@ def report(where: str, problems: Sequence[str]) -> None:
         lines.append(f"... and {len(problems) - _SHOWN} more")
     listed = "\n".join(f"  {line}" for line in lines)
     raise UserError(f"{where}: {len(problems)} problems; nothing is guessed, please correct:\n{listed}")
+
+
+def table(events: Sequence[Sequence[int]]) -> np.ndarray:
+    """Expressions in order.
+
+    Args:
+      events: onset, apex, offset, emotion, kind of each.
+
+    Returns:
+      [E, 5] int32, sorted.
+    """
+    return np.array(sorted(events), np.int32).reshape(-1, 5)
+
+
+def beyond(item: VideoItem, num_frames: int, first_frame: int) -> list[str]:
+    """Expressions that end after their video, where they may not be cut.
+
+    Args:
+      item: the video.
+      num_frames: frames of its source.
+      first_frame: number of the first frame.
+
+    Returns:
+      One line each.
+    """
+    last = num_frames - 1 + first_frame
+    return [
+        f"{item.source.path}: expression {onset + first_frame} to {offset - 1 + first_frame} ends after the last "
+        f"frame, {last}; correct the sheet, or --first-frame"
+        for (onset, _, offset, _, _), cut in zip(item.events.tolist(), item.cut, strict=True)
+        if offset > num_frames and not cut
+    ]
 
 
 def resolve_kinds(events: np.ndarray, fps: float) -> np.ndarray:
@@ -209,12 +252,30 @@ def _parse(line: int, fields: dict[str, str], first_frame: int, problems: list[s
     return None if found else _Row(line, fields["subject"], fields["video"], fields["emotion"], event)
 
 
-def _find_files(directory: Path, suffixes: Sequence[str], skip: Path | None) -> list[Path]:
+def _find_files(directory: Path, suffixes: Sequence[str], skip: Path | None, openface: bool) -> list[Path]:
+    """Video files, and folders of pictures; or, for other suffixes, files alone."""
     wanted = tuple(suffix.lower() for suffix in suffixes)
-    found = [path for path in directory.rglob("*") if path.name.lower().endswith(wanted) and path.is_file()]
+    everything = list(directory.rglob("*"))
+    folders = [path for path in everything if suffixes is VIDEO_SUFFIXES and images.is_folder(path)]
+    if openface:
+        found = [path for path in folders if path.name.endswith("_aligned")]
+    else:
+        found = [path for path in everything if path.name.lower().endswith(wanted) and path.is_file()] + folders
     if skip is not None:
         found = [path for path in found if not path.resolve().is_relative_to(skip.resolve())]
     return sorted(path for path in found if not path.name.startswith("."))
+
+
+def _source(
+    item: VideoItem, directory: Path, openface: bool, originals: Path | None, rate: float, problems: list[str]
+) -> Source:
+    path = item.source.path
+    given = None
+    if openface and originals is not None:
+        given = originals / path.relative_to(directory).with_name(path.name.removesuffix("_aligned"))
+        if not images.is_folder(given):
+            problems.append(f"{given}: no folder of pictures; expected those that OpenFace was given for {path.name}")
+    return Source(path, rate, openface, given)
 
 
 def _lookup(name: str, files: dict[str, list[Path]]) -> list[Path]:
@@ -226,7 +287,8 @@ def _index(directory: Path, files: list[Path]) -> dict[str, list[Path]]:
     names: dict[str, list[Path]] = {}
     for path in files:
         relative = path.relative_to(directory)
-        for name in {relative.as_posix(), relative.with_suffix("").as_posix(), path.name, path.stem}:
+        bare = relative.with_name(path.name.removesuffix("_aligned") if path.is_dir() else path.stem)
+        for name in {relative.as_posix(), bare.as_posix(), path.name, bare.name}:
             names.setdefault(name, []).append(path)
     # A full relative path is never ambiguous, even where another folder has a file of that name.
     for path in files:
@@ -266,6 +328,6 @@ def _collect(
         if path not in mentioned
     ]
     return [
-        VideoItem(subject, video, path, np.array(sorted(events), np.int32).reshape(-1, 5))
+        VideoItem(subject, video, Source(path), table(events), np.zeros(len(events), bool))
         for path, (subject, video, events) in by_path.items()
     ]

@@ -2,11 +2,20 @@
 
 import argparse
 import functools
+import json
 import sys
 from pathlib import Path
 from typing import Any
 
 from fedn_jax.checks import UserError
+
+# Data sets whose releases are read as they are, and the choices that their readers offer; the readers themselves
+# (data_prep.datasets.DATASETS, the first choice is the default) are not imported for --help.
+RELEASES = {
+    "casme2": ("CAS(ME)^2", {"labels": "annotated or self-reported", "zero-offset": "apex, apex+20, mirror or drop"}),
+    "casme3": ("CAS(ME)^3, part A", {}),
+    "samm": ("SAMM Long Videos", {"zero-onset": "first or drop"}),
+}
 
 
 def add_arguments(commands: Any) -> None:
@@ -18,23 +27,73 @@ def add_arguments(commands: Any) -> None:
     parser = commands.add_parser("prepare", help="videos or features with annotations -> shards; resumable")
     sources = parser.add_subparsers(dest="source", metavar="SOURCE", required=True)
 
+    for name, (title, _) in RELEASES.items():
+        one = sources.add_parser(name, help=f"{title}: the released folder and sheet")
+        one.add_argument("--videos", type=Path, required=True, metavar="DIR", help="the frames or videos as released")
+        _sheet(one, (name,), required=True)
+        one.add_argument(
+            "--partial", action="store_true",
+            help="go on without videos that are missing, and cut expressions at the end of their video",
+        )  # fmt: skip
+        _videos(one)
+
     one = sources.add_parser("folder", help="a folder of videos and a CSV file")
     one.add_argument("--videos", type=Path, required=True, metavar="DIR", help="folder of videos, sub-folders too")
+    one.add_argument("--rate", type=float, default=30.0, help="frames per second of folders of pictures (default: 30)")
     _common(one)
-    one.add_argument("--backbone", default="slim", help="slim, a .safetensors file, or random (default: slim)")
-    one.add_argument("--aligner", default="cascade", help="cascade, or none for aligned videos (default: cascade)")
-    one.add_argument("--size", type=int, help="side of the aligned face in pixels (default: the backbone's)")
-    one.add_argument("--fps", type=float, help="resample to this rate (default: the videos' own frames)")
-    one.add_argument("--workers", type=int, help="processes that decode and align (default: one per core)")
+    _videos(one)
 
     one = sources.add_parser("features", help="a folder of .npz clip features (I3D ...) and a CSV file")
     one.add_argument("--features", type=Path, required=True, metavar="DIR", help="folder of .npz files")
     _common(one)
+    one.add_argument("--out", type=Path, required=True, metavar="DIR", help="directory for the result")
     one.add_argument("--frames-per-row", type=int, required=True, help="frames between two clips (I3D here: 2)")
     one.add_argument("--fps", type=float, default=30.0, help="frames per second of the videos (default: 30)")
 
-    one = commands.add_parser("verify", help="check prepared data, count what is in it")
-    one.add_argument("directory", type=Path, help="the --out of `fedn prepare`")
+    one = commands.add_parser("verify", help="check prepared data or a released sheet, count what is in it")
+    one.add_argument(
+        "what", metavar="DIR|DATASET",
+        help=f"the --out of `fedn prepare`; or, with --annotations, one of {', '.join(RELEASES)}",
+    )  # fmt: skip
+    _sheet(one, tuple(RELEASES), required=False)
+    one.add_argument("--json", type=Path, metavar="OUT", help="write the counts to this file, too")
+
+
+def _sheet(parser: argparse.ArgumentParser, names: tuple[str, ...], required: bool) -> None:
+    """Arguments of a released sheet."""
+    parser.add_argument(
+        "--annotations", type=Path, required=required, metavar="FILE", help="the released sheet: .xlsx, .xls or .csv"
+    )
+    if "casme3" in names:
+        parser.add_argument(
+            "--emotions", type=Path, nargs="+", default=[], metavar="FILE",
+            help="casme3: sheets with an emotion per expression; without one, spotting only",
+        )  # fmt: skip
+    for name in names:
+        for option, choices in RELEASES[name][1].items():
+            parser.add_argument(f"--{option}", metavar="CHOICE", help=f"{name}: {choices} (default: the first)")
+
+
+def _videos(parser: argparse.ArgumentParser) -> None:
+    """Arguments of everything that begins with pictures."""
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="directory for the result")
+    parser.add_argument(
+        "--backbone", default="slim", help="slim, a .safetensors file, or random for untrained weights (default: slim)"
+    )
+    parser.add_argument(
+        "--aligner", default="cascade",
+        help="cascade; openface for a folder that OpenFace wrote; none for aligned faces (default: cascade)",
+    )  # fmt: skip
+    parser.add_argument("--originals", type=Path, metavar="DIR", help="openface: the pictures that it was given")
+    parser.add_argument("--size", type=int, help="side of the aligned face in pixels (default: the backbone's)")
+    parser.add_argument(
+        "--fps", type=float, help="resample to this rate; 0: keep all frames (default: 30 for samm, else keep)"
+    )
+    parser.add_argument("--workers", type=int, help="processes that decode and align (default: one per core)")
+    parser.add_argument("--runner", metavar="NAME", help="an Apache Beam runner instead, such as DirectRunner")
+    parser.add_argument(
+        "--beam", nargs="+", default=[], metavar="OPTION", help="options of the runner, without their leading --"
+    )
 
 
 def _common(parser: argparse.ArgumentParser) -> None:
@@ -42,7 +101,6 @@ def _common(parser: argparse.ArgumentParser) -> None:
         "--annotations", type=Path, required=True, metavar="CSV",
         help="columns subject,video,onset,offset,emotion; optional apex, kind; inclusive frame numbers",
     )  # fmt: skip
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="directory for the result")
     parser.add_argument("--classes", metavar="A,B,...", help="the emotions in order (default: those found, sorted)")
     parser.add_argument("--first-frame", type=int, default=1, help="number of a video's first frame (default: 1)")
 
@@ -57,11 +115,9 @@ def run(args: argparse.Namespace) -> None:
       UserError: input that cannot be used.
     """
     if args.command == "verify":
-        from data_prep import verify
-
-        print("\n".join(verify.lines(verify.verify(args.directory))))
-        return
-    {"folder": _folder, "features": _features}[args.source](args)
+        _verify(args)
+    else:
+        {"folder": _folder, "features": _features}.get(args.source, _release)(args)
 
 
 def progress() -> Any:
@@ -75,35 +131,108 @@ def progress() -> Any:
     return functools.partial(tqdm, mininterval=0.2 if sys.stderr.isatty() else 10, dynamic_ncols=True)
 
 
-def _classes(args: argparse.Namespace) -> list[str] | None:
-    return [name.strip() for name in args.classes.split(",")] if args.classes else None
+# ---- Verify ---------------------------------------------------------------------------------------------------------
+
+
+def _verify(args: argparse.Namespace) -> None:
+    from data_prep import verify
+    from data_prep.datasets import check
+    from fedn_jax import files
+    from fedn_jax.checks import one_of
+
+    if args.annotations is None:
+        if args.what in RELEASES and not Path(args.what).exists():
+            raise UserError(f"fedn verify {args.what} needs --annotations FILE, the released sheet")
+        summary = verify.verify(args.what)
+        text = verify.lines(summary)
+    else:
+        one_of("the data set", args.what, RELEASES)
+        summary = check.summary(args.what, args.annotations, args.emotions, _options(args, args.what))
+        text = check.lines(summary)
+    print("\n".join(text))
+    if args.json:
+        files.write_text(args.json, json.dumps(summary, indent=1, ensure_ascii=False) + "\n")
+
+
+def _options(args: argparse.Namespace, name: str) -> dict[str, str]:
+    from data_prep.datasets import check
+
+    return check.choose(name, {key: getattr(args, key.replace("-", "_")) for key in RELEASES[name][1]})
+
+
+# ---- Prepare --------------------------------------------------------------------------------------------------------
+
+
+def _release(args: argparse.Namespace) -> None:
+    """A released data set: sheet and videos as they are."""
+    from data_prep.datasets import DATASETS, check, collect
+    from data_prep.datasets.collect import count
+
+    dataset, options = DATASETS[args.source], _options(args, args.source)
+    emotions = getattr(args, "emotions", [])
+    labels, problems = check.read(args.source, args.annotations, emotions, options)
+    collection = collect.collect(
+        dataset, labels, args.videos, args.originals, args.aligner == "openface", args.partial, args.out, problems
+    )
+    notes = [note._asdict() for note in labels.notes]
+    print("\n".join([*check.published(check.compare(args.source, options, count(labels.rows))), *check.noted(notes)]))
+    print("\n".join(["", *collection.remarks]).rstrip())
+    how = {"sheet": args.annotations.name, "emotions": [path.name for path in emotions], "options": options}
+    how |= {"notes": notes, "remarks": collection.remarks}
+    fps = dataset.fps if args.fps is None else args.fps
+    _prepare(args, collection.items, labels.classes, 1, args.source, how, fps or None)
 
 
 def _folder(args: argparse.Namespace) -> None:
-    from data_prep import annotations, embed, videos
+    from data_prep import annotations
+
+    sheet = annotations.read_folder(
+        args.annotations, args.videos, _classes(args), args.first_frame, skip=args.out,
+        openface=args.aligner == "openface", originals=args.originals, rate=args.rate,
+    )  # fmt: skip
+    _prepare(args, sheet.items, sheet.classes, args.first_frame, "folder", {}, args.fps or None)
+
+
+def _prepare(
+    args: argparse.Namespace, items: list, classes: list[str], first_frame: int, name: str, labels: dict[str, Any],
+    fps: float | None,
+) -> None:  # fmt: skip
+    from data_prep import embed, videos
 
     if args.workers is not None and args.workers < 1:
         raise UserError(f"--workers must be at least 1; got {args.workers}")
-    sheet = annotations.read_folder(args.annotations, args.videos, _classes(args), args.first_frame, skip=args.out)
+    if args.originals and args.aligner != "openface":
+        raise UserError("--originals belongs to --aligner openface; give --videos alone")
+    runner = None
+    if args.runner:
+        from data_prep import beam
+
+        runner = beam.make_runner(args.runner, args.beam)
     backbone = embed.load_backbone(args.backbone)
-    options = videos.Options(args.aligner, args.size or backbone.size, args.fps)
+    options = videos.Options(args.aligner, args.size or backbone.size, fps)
     done, written = videos.prepare(
-        sheet.items, args.out, sheet.classes, backbone, options, args.first_frame, workers=args.workers,
-        progress=progress(),
-    )  # fmt: skip
-    frames, gaps = sum(one.num_frames for one in done), [one for one in done if one.invalid]
+        items, args.out, classes, backbone, options, first_frame, name, labels, args.workers, runner, progress()
+    )
+    _remarks(done, fps)
+    print(f"{'shards written' if written else 'shards are up to date, nothing to do'}: {args.out}")
+
+
+def _remarks(done: list, fps: float | None) -> None:
+    """What is odd about the videos, then how many there are."""
+    gaps = [one for one in done if one.invalid]
     for one in gaps:
         share = 100 * one.invalid / one.num_frames
         print(f"no face in {one.invalid} of {one.num_frames} frames ({share:.1f} %): {one.subject}/{one.video}")
     for one in done:
-        if one.uneven and args.fps is None:
+        for note in one.notes:
+            print(f"{one.subject}/{one.video}: {note}")
+        if one.uneven and fps is None:
             print(
                 f"uneven frame rate: {one.subject}/{one.video}; frames count as they come, --fps 30 would even it out"
             )
+    frames, lost = sum(one.num_frames for one in done), sum(one.invalid for one in gaps)
     kept = sum(one.cached for one in done)
-    lost = sum(one.invalid for one in gaps)
     print(f"{len(done)} videos, {frames} frames, {lost} without a face; {kept} from the cache")
-    _finish(args.out, written)
 
 
 def _features(args: argparse.Namespace) -> None:
@@ -116,8 +245,8 @@ def _features(args: argparse.Namespace) -> None:
         sheet.items, args.out, sheet.classes, args.frames_per_row, args.fps, args.first_frame, progress=progress()
     )
     print(f"{count} videos")
-    _finish(args.out, written)
+    print(f"{'shards written' if written else 'shards are up to date, nothing to do'}: {args.out}")
 
 
-def _finish(out: Path, written: bool) -> None:
-    print(f"{'shards written' if written else 'shards are up to date, nothing to do'}: {out}")
+def _classes(args: argparse.Namespace) -> list[str] | None:
+    return [name.strip() for name in args.classes.split(",")] if args.classes else None

@@ -4,7 +4,7 @@ import functools
 import hashlib
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -112,27 +112,26 @@ def load_backbone(name: str | Path) -> Backbone:
     return _backbone(params, tuple(widths), tuple(mean), tuple(std), int(size), f"{origin}")
 
 
-def embed(frames: Iterable[np.ndarray], backbone: Backbone, batch_size: int = 32) -> np.ndarray:
-    """Embeds the aligned faces of a video, in batches of one fixed shape.
+def embed(frames: Iterable[np.ndarray], backbone: Backbone, batch_size: int = 32) -> Iterator[np.ndarray]:
+    """Embeds the aligned faces of a video, in batches of one fixed shape and in constant memory.
 
     Args:
       frames: T images [size, size, 3] uint8 RGB, all of one size.
       backbone: the feature extractor.
       batch_size: images per step.
 
-    Returns:
-      [T, D] float16.
+    Yields:
+      [at most batch_size, D] float16, in order.
     """
-    run, batches, pending = _compiled(backbone.widths), [], None
+    run, pending = _compiled(backbone.widths), None
     mean, std = (np.asarray(value, np.float32) for value in (backbone.mean, backbone.std))
     for batch, count in _batches(frames, batch_size):
         result = run(backbone.params, batch, mean, std)  # runs while the next batch is being read
         if pending is not None:
-            batches.append(np.asarray(pending[0])[: pending[1]])
+            yield np.asarray(pending[0])[: pending[1]]
         pending = result, count
     if pending is not None:
-        batches.append(np.asarray(pending[0])[: pending[1]])
-    return np.concatenate(batches) if batches else np.zeros((0, backbone.widths[-1]), np.float16)
+        yield np.asarray(pending[0])[: pending[1]]
 
 
 def _batches(frames: Iterable[np.ndarray], batch_size: int):

@@ -106,13 +106,14 @@ def prepare(
     annotations.report("features", problems)
     settings = {"source": name, "frames_per_row": frames_per_row, "fps": fps}
     builders.check_options(out, settings)
-    table = [(item.subject, item.video, _content(item.path), item.events.tolist()) for item in items]
+    table = [(item.subject, item.video, _content(item.source.path), item.events.tolist()) for item in items]
     sign = builders.signature([settings, list(classes), first_frame, table])
     if builders.up_to_date(out, sign):
         return len(items), False
     metadata = {
         "classes": list(classes), "frames_per_row": frames_per_row, "aligner": "none (features given)",
         "backbone": f"features given, D = {next(iter(widths))}", "signature": sign,
+        "labels": {}, "preparation": {},
     }  # fmt: skip
 
     def records(subject: str) -> Iterator[dict[str, Any]]:
@@ -129,20 +130,15 @@ def _content(path: Path) -> str:
 
 def _problems(item: VideoItem, frames_per_row: int, first_frame: int, widths: dict[int, Path]) -> list[str]:
     try:
-        feature, frames = read(item.path, frames_per_row)
+        feature, frames = read(item.source.path, frames_per_row)
     except UserError as error:
         return [str(error)]
-    widths.setdefault(feature.shape[1], item.path)
-    return [
-        f"{item.path}: expression {onset + first_frame} to {offset - 1 + first_frame} ends after the last frame, "
-        f"{frames - 1 + first_frame}; correct the sheet, or --first-frame"
-        for onset, _, offset, _, _ in item.events.tolist()
-        if offset > frames
-    ]
+    widths.setdefault(feature.shape[1], item.source.path)
+    return annotations.beyond(item, frames, first_frame)
 
 
 def _record(item: VideoItem, frames_per_row: int, fps: float, first_frame: int) -> dict[str, Any]:
-    feature, frames = read(item.path, frames_per_row)
+    feature, frames = read(item.source.path, frames_per_row)
     return {
         "subject": item.subject,
         "video": item.video,
@@ -152,5 +148,6 @@ def _record(item: VideoItem, frames_per_row: int, fps: float, first_frame: int) 
         "inputs": feature,
         "valid": np.ones(len(feature), np.uint8),
         "motion": np.zeros(len(feature), np.float32),
+        "source": np.arange(frames, dtype=np.int32),
         "events": annotations.resolve_kinds(item.events, fps),
     }

@@ -20,12 +20,13 @@ class VideoInfo(NamedTuple):
     width: int  # pixels, before rotation
     height: int  # pixels, before rotation
     fps: float  # nominal frames per second
+    seconds: float = 0.0  # length; 0 where the header does not say
 
 
 class Frame(NamedTuple):
     """One decoded frame."""
 
-    image: np.ndarray  # [H, W, 3] uint8 RGB
+    image: np.ndarray | None  # [H, W, 3] uint8 RGB; None: a folder of pictures has none of this number
     index: int  # position in the file, from 0
     seconds: float  # presentation time, from 0 at the first frame
 
@@ -76,7 +77,8 @@ def probe(path: str | Path) -> VideoInfo:
     """
     container, stream = _open(Path(path))
     with container:
-        return VideoInfo(stream.width, stream.height, _nominal_fps(stream))
+        seconds = container.duration / 1e6 if container.duration and container.duration > 0 else 0.0
+        return VideoInfo(stream.width, stream.height, _nominal_fps(stream), seconds)
 
 
 def stream(path: str | Path, fps: float | None = None) -> Iterator[Frame]:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from data_prep import annotations, builders
+from data_prep.datasets import DATASETS, check
 from fedn_jax import schema
 from fedn_jax.checks import UserError
 
@@ -21,7 +22,7 @@ def verify(directory: str | Path) -> dict[str, Any]:
 
     Returns:
       {"path", "metadata", "subjects": {subject: {"videos", "frames", "rows", "invalid", "expressions":
-      {"positive/macro": n, ...}}}}.
+      {"positive/macro": n, ...}}}, "published": counts beside those of the release, of ``check.compare``}.
 
     Raises:
       UserError: no data, or all problems of the records, one per line.
@@ -53,7 +54,20 @@ def verify(directory: str | Path) -> dict[str, Any]:
         seen.add(name)
         _count(subjects.setdefault(record["subject"], _empty()), record, metadata["classes"])
     annotations.report(str(path), problems)
-    return {"path": str(path), "metadata": metadata, "subjects": dict(sorted(subjects.items()))}
+    return {
+        "path": str(path), "metadata": metadata, "subjects": dict(sorted(subjects.items())),
+        "published": _published(metadata, subjects),
+    }  # fmt: skip
+
+
+def _published(metadata: dict[str, Any], subjects: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
+    """Counts beside the published ones, for a data set that has some."""
+    if metadata["dataset"] not in DATASETS:
+        return []
+    total: Counter = Counter()
+    for one in subjects.values():
+        total.update(one["expressions"])
+    return check.compare(metadata["dataset"], metadata["labels"]["options"], check.by_kind(total))
 
 
 def _empty() -> dict[str, Any]:
@@ -66,7 +80,8 @@ def _count(total: dict[str, Any], record: dict[str, Any], classes: list[str]) ->
     total["rows"] += len(record["valid"])
     total["invalid"] += int((np.asarray(record["valid"]) == 0).sum())
     for _, _, _, emotion, kind in record["events"]:
-        total["expressions"][f"{classes[emotion]}/{schema.KINDS[kind]}"] += 1
+        name = classes[emotion] if emotion >= 0 else ""
+        total["expressions"][f"{name}/{schema.KINDS[kind]}"] += 1
 
 
 def lines(summary: dict[str, Any]) -> list[str]:
@@ -91,7 +106,9 @@ def lines(summary: dict[str, Any]) -> list[str]:
         counts = f"{one['videos']:>8}{one['frames']:>11}{one['invalid']:>10}{by_kind[0]:>9}{by_kind[1]:>9}"
         text.append(f"{name[:19]:<20}{counts}")
     text += ["", f"{'emotion':<20}{'macro':>8}{'micro':>11}"]
-    for emotion in metadata["classes"]:
+    unnamed = [""] if any(key.startswith("/") for key in total["expressions"]) else []
+    for emotion in [*metadata["classes"], *unnamed]:
         macro, micro = (total["expressions"][f"{emotion}/{kind}"] for kind in schema.KINDS)
-        text.append(f"{emotion[:19]:<20}{macro:>8}{micro:>11}")
+        text.append(f"{(emotion or check.NO_EMOTION)[:19]:<20}{macro:>8}{micro:>11}")
+    text += check.published(summary["published"]) + check.noted(metadata["labels"].get("notes", []))
     return [*text, "", "every record fits the schema"]

@@ -1,10 +1,10 @@
 """Videos to records: decode, align, embed; every finished video is kept, so a stopped preparation goes on.
 
-Worker processes decode and align (no JAX in them, so an accelerator is opened once); this process embeds.
+Worker processes decode and align (no JAX in them, so an accelerator is opened once); this process embeds. With a Beam
+runner, whole videos are made wherever it runs them (``data_prep.beam``).
 """
 
 import functools
-import hashlib
 import os
 import zipfile
 import zlib
@@ -16,15 +16,32 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from data_prep import annotations, builders
+from data_prep import annotations, builders, sources
 from data_prep.annotations import VideoItem
-from data_prep.decode import DEFAULT, Decoded, Options, decode
-from data_prep.embed import Backbone
-from fedn_jax import files
+from data_prep.decode import DEFAULT, Facts, Options, decode
+from data_prep.embed import Backbone, save_backbone
+from data_prep.sources import Source
+from fedn_jax import files, schema
 from fedn_jax.checks import UserError, one_of
 
-PIPELINE = 1  # raise when decoding, alignment or embedding change what they give for the same video
-_EDGE = 1 << 20  # bytes at the start and the end of a file that identify it, beside its size
+PIPELINE = 2  # raise when decoding, alignment or embedding change what they give for the same video
+_COLUMNS = ("inputs", "fps", "num_source", "source", "valid", "motion", "uneven", "notes")
+
+
+class Job(NamedTuple):
+    """What it takes to make one video's cache file."""
+
+    source: Source
+    options: Options
+    first_frame: int
+    cache: Path  # the file to make
+    preview: Path  # a video of the aligned faces
+    backbone: Path
+
+    @property
+    def raw(self) -> Path:
+        """File for the aligned frames, until they are embedded."""
+        return self.cache.with_suffix(".raw")
 
 
 class Summary(NamedTuple):
@@ -36,6 +53,11 @@ class Summary(NamedTuple):
     invalid: int  # frames without a face
     cached: bool  # was there already
     uneven: bool  # the file's frames do not come at a constant rate
+    notes: tuple[str, ...]  # what was odd
+
+
+# (jobs by number, workers) -> (number, None or what is wrong) of each, as they are done
+Runner = Callable[[dict[int, Job], int], Iterator[tuple[int, UserError | None]]]
 
 
 def prepare(
@@ -46,7 +68,9 @@ def prepare(
     options: Options = DEFAULT,
     first_frame: int = 1,
     name: str = "folder",
+    labels: dict[str, Any] | None = None,
     workers: int | None = None,
+    runner: Runner | None = None,
     progress: Callable[..., Any] | None = None,
 ) -> tuple[list[Summary], bool]:
     """Prepares a data set; what was done before with the same options is kept.
@@ -54,12 +78,14 @@ def prepare(
     Args:
       items: the videos.
       out: directory for cache, previews and shards.
-      classes: the emotions.
+      classes: the emotions; empty: spotting only.
       backbone: the feature extractor.
       options: see :class:`decode.Options`.
       first_frame: the number that the sheet gives to the first frame; stored for writing results.
       name: of the data set.
+      labels: how the sheet was read, stored with the shards.
       workers: processes that decode and align; None: one per core. 1 works in this process.
+      runner: makes the cache files; None: processes on this machine.
       progress: tqdm, or something with its interface; None shows nothing.
 
     Returns:
@@ -71,27 +97,35 @@ def prepare(
     _check(options)
     annotations.report("subjects", _clashes(items))
     settings = options._asdict() | {"source": name, "backbone": backbone.sha[:16], "pipeline": PIPELINE}
+    labels = labels or {}
     with files.alone(out):
         builders.check_options(out, settings)
-        keys = [_key(item.path, settings) for item in items]
-        table = [(item.subject, item.video, key, item.events.tolist()) for item, key in zip(items, keys, strict=True)]
-        sign = builders.signature([settings, list(classes), first_frame, table])
-        caches = [_cache(out, item, key) for item, key in zip(items, keys, strict=True)]
-        known = [_preview(out, item).exists() and _usable(cache) for item, cache in zip(items, caches, strict=True)]
-        problems = _fill(items, caches, known, out, backbone, options, workers, progress)
-        present = [(item, cache, was) for item, cache, was in zip(items, caches, known, strict=True) if cache.exists()]
-        summaries = [_summarise(item, cache, was) for item, cache, was in present]
-        problems += [text for item, cache, _ in present for text in _beyond(item, cache, first_frame)]
+        if not (out / schema.BACKBONE).exists():
+            save_backbone(out / schema.BACKBONE, *backbone[:5], {"description": backbone.description}, "float32")
+        keys = [builders.signature([sources.fingerprint(item.source), first_frame, settings]) for item in items]
+        columns = [(one.subject, one.video, one.events.tolist(), one.cut.tolist()) for one in items]
+        sign = builders.signature([settings, list(classes), first_frame, labels, keys, columns])
+        jobs = [_job(item, key, out, options, first_frame) for item, key in zip(items, keys, strict=True)]
+        known = [job.preview.exists() and _usable(job.cache) for job in jobs]
+        problems = _fill(jobs, known, out, runner or functools.partial(_processes, backbone), workers, progress)
+        present = [place for place, job in enumerate(jobs) if job.cache.exists()]
+        contents = {place: _load(jobs[place].cache, _COLUMNS[1:]) for place in present}
+        problems += [
+            text for i in present for text in annotations.beyond(items[i], int(contents[i]["num_source"]), first_frame)
+        ]
         annotations.report("videos", problems)
+        summaries = [_summarise(items[place], contents[place], known[place]) for place in present]
         if builders.up_to_date(out, sign):
             return summaries, False
         metadata = {
             "classes": list(classes), "frames_per_row": 1, "backbone": f"{backbone.description} ({backbone.sha[:16]})",
-            "aligner": f"{options.aligner}, {options.size} px", "signature": sign,
+            "aligner": f"{options.aligner}, {options.size} px", "signature": sign, "labels": labels,
+            "preparation": options._asdict() | {"backbone": backbone.sha},
         }  # fmt: skip
 
         def records(subject: str) -> Iterator[dict[str, Any]]:
-            return (_record(item, cache, first_frame) for item, cache, _ in present if item.subject == subject)
+            chosen = [place for place, item in enumerate(items) if item.subject == subject]
+            return (_record(items[i], _load(jobs[i].cache, _COLUMNS), first_frame) for i in chosen)
 
         builders.pack(out, name, sorted({item.subject for item in items}), records, metadata)
         return summaries, True
@@ -115,82 +149,104 @@ def _clashes(items: Sequence[VideoItem]) -> list[str]:
     return []
 
 
-# ---- Paths ----------------------------------------------------------------------------------------------------------
-
-
-def _key(path: Path, settings: dict[str, Any]) -> str:
-    """Identifies a video file together with the options."""
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        head = file.read(_EDGE)
-        file.seek(max(0, size - _EDGE))
-        edges = hashlib.sha256(head + file.read(_EDGE)).hexdigest()
-    return builders.signature([size, edges, settings])
-
-
-def _cache(out: Path, item: VideoItem, key: str) -> Path:
-    return out / "cache" / f"{files.file_name(item.subject, item.video)}-{key}.npz"
-
-
-def _preview(out: Path, item: VideoItem) -> Path:
-    return out / "previews" / f"{files.file_name(item.subject, item.video)}.mp4"
+def _job(item: VideoItem, key: str, out: Path, options: Options, first_frame: int) -> Job:
+    name = files.file_name(item.subject, item.video)
+    cache, preview = out / "cache" / f"{name}-{key}.npz", out / "previews" / f"{name}.mp4"
+    return Job(item.source, options, first_frame, cache, preview, out / schema.BACKBONE)
 
 
 # ---- All videos -----------------------------------------------------------------------------------------------------
 
 
-def _embed(decoded: Decoded, cache: Path, backbone: Backbone, size: int) -> None:
-    """Embeds the aligned frames and writes the cache file, all of it or nothing."""
+def embed_raw(job: Job, facts: Facts, backbone: Backbone) -> None:
+    """Embeds the aligned frames and writes the cache file, all of it or nothing.
+
+    Args:
+      job: its ``raw`` file is there, and is removed.
+      facts: about the frames.
+      backbone: the feature extractor.
+    """
     from data_prep.embed import embed
 
-    pictures = np.memmap(decoded.path, np.uint8, "r").reshape(-1, size, size, 3)
-    inputs = embed(pictures, backbone)
+    size = job.options.size
+    pictures = np.memmap(job.raw, np.uint8, "r").reshape(-1, size, size, 3)
+    inputs = np.concatenate(list(embed(pictures, backbone)))
     del pictures
-    decoded.path.unlink()
-    content = decoded._asdict() | {"inputs": inputs, "fps": np.float32(decoded.fps)}
-    temporary = cache.with_suffix(".tmp")
+    job.raw.unlink()
+    content = facts._asdict() | {
+        "inputs": inputs,
+        "fps": np.float32(facts.fps),
+        "notes": np.array(facts.notes, np.str_),
+    }
+    temporary = job.cache.with_suffix(".tmp")
     with temporary.open("wb") as file:
         np.savez(file, **{name: content[name] for name in _COLUMNS})
-    temporary.replace(cache)
+    temporary.replace(job.cache)
 
 
-def _fill(items, caches, known, out, backbone, options, workers, progress) -> list[str]:
-    """Computes the missing cache files; returns the problems, one line per video."""
+def _fill(
+    jobs: Sequence[Job], known: Sequence[bool], out: Path, runner: Runner, workers: int | None, progress: Any
+) -> list[str]:
+    """Makes the missing cache files; returns the problems, one line per video."""
     for folder in ("cache", "previews"):
         (out / folder).mkdir(exist_ok=True)
-        for leftover in [*(out / folder).glob("*.tmp*"), *(out / folder).glob("*.raw")]:
+        for leftover in [
+            *(out / folder).glob("*.tmp*"),
+            *(out / folder).glob("*.raw"),
+            *(out / folder).glob("*.problem"),
+        ]:
             leftover.unlink()  # of a preparation that was killed
-    todo = [i for i, was in enumerate(known) if not was]
-    jobs = {
-        i: functools.partial(decode, items[i].path, options, caches[i].with_suffix(".raw"), _preview(out, items[i]))
-        for i in todo
-    }
+    todo = {place: job for place, job in enumerate(jobs) if not known[place]}
     problems: dict[int, str] = {}
-    bar = progress(total=len(items), initial=len(items) - len(todo), desc="prepare", unit="video") if progress else None
-    done, count = _results(jobs, workers or os.cpu_count() or 1), 0
-    for i, result in done:
-        if isinstance(result, UserError):
-            problems[i] = str(result)
-            caches[i].with_suffix(".raw").unlink(missing_ok=True)
-        else:
-            _embed(result, caches[i], backbone, options.size)
-            count += len(result.valid)
-        if bar is not None:
+    bar = progress(total=len(jobs), initial=len(jobs) - len(todo), desc="prepare", unit="video") if progress else None
+    count = 0
+    for place, problem in runner(todo, workers or os.cpu_count() or 1):
+        if problem is not None:
+            problems[place] = str(problem)
+            todo[place].raw.unlink(missing_ok=True)
+        elif bar is not None:
+            count += len(_load(todo[place].cache, ["valid"])["valid"])
             bar.set_postfix_str(f"{count} frames, {count / max(bar.format_dict['elapsed'], 1e-3):.0f} frames/s")
+        if bar is not None:
             bar.update()
     if bar is not None:
         bar.close()
-    return [problems[i] for i in sorted(problems)]
+    return [problems[place] for place in sorted(problems)]
 
 
-def _results(jobs: dict[int, Callable[[], Decoded]], workers: int) -> Iterator[tuple[int, Decoded | UserError]]:
-    """Runs the jobs; at most ``workers`` + 1 results wait on the disk at a time."""
+def _processes(backbone: Backbone, jobs: dict[int, Job], workers: int) -> Iterator[tuple[int, UserError | None]]:
+    """The runner of one machine: processes decode and align, this one embeds."""
+    for place, result in _decoded(jobs, workers):
+        if isinstance(result, UserError):
+            yield place, result
+        else:
+            embed_raw(jobs[place], result, backbone)
+            yield place, None
+
+
+def decode_job(job: Job) -> Facts:
+    """Makes the ``raw`` file of a job.
+
+    Args:
+      job: the job.
+
+    Returns:
+      What is known about the frames.
+
+    Raises:
+      UserError: see :func:`decode.decode`.
+    """
+    return decode(job.source, job.options, job.first_frame, job.raw, job.preview)
+
+
+def _decoded(jobs: dict[int, Job], workers: int) -> Iterator[tuple[int, Facts | UserError]]:
+    """Decodes; at most ``workers`` + 1 results wait on the disk at a time."""
     if workers == 1 or len(jobs) < 2:
-        for i, job in jobs.items():
+        for place, job in jobs.items():
             try:
-                yield i, job()
+                yield place, decode_job(job)
             except UserError as error:
-                yield i, error
+                yield place, error
         return
     import multiprocessing
 
@@ -199,8 +255,8 @@ def _results(jobs: dict[int, Callable[[], Decoded]], workers: int) -> Iterator[t
         try:
             while waiting or running:
                 while waiting and len(running) <= workers:
-                    i, job = waiting.pop(0)
-                    running[pool.submit(job)] = i
+                    place, job = waiting.pop(0)
+                    running[pool.submit(decode_job, job)] = place
                 finished, _ = wait(running, return_when=FIRST_COMPLETED)
                 for future in finished:
                     yield running.pop(future), _outcome(future)
@@ -213,7 +269,7 @@ def _results(jobs: dict[int, Callable[[], Decoded]], workers: int) -> Iterator[t
             pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _outcome(future: Future) -> Decoded | UserError:
+def _outcome(future: Future) -> Facts | UserError:
     error = future.exception()
     if error is not None and not isinstance(error, UserError):
         raise error
@@ -223,12 +279,9 @@ def _outcome(future: Future) -> Decoded | UserError:
 # ---- Records --------------------------------------------------------------------------------------------------------
 
 
-_COLUMNS = ("inputs", "fps", "num_source", "source", "valid", "motion", "uneven")
-
-
-def _load(cache: Path) -> dict[str, np.ndarray]:
+def _load(cache: Path, columns: Sequence[str]) -> dict[str, np.ndarray]:
     with cache.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-        return {name: arrays[name] for name in _COLUMNS}
+        return {name: arrays[name] for name in columns}
 
 
 def _usable(cache: Path) -> bool:
@@ -236,41 +289,37 @@ def _usable(cache: Path) -> bool:
     if not cache.exists():
         return False
     try:
-        _load(cache)
+        _load(cache, _COLUMNS)
     except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile, zlib.error):
         cache.unlink()
         return False
     return True
 
 
-def _summarise(item: VideoItem, cache: Path, cached: bool) -> Summary:
-    content = _load(cache)
-    valid = content["valid"]
-    uneven = bool(content["uneven"])
-    return Summary(item.subject, item.video, len(valid), int((valid == 0).sum()), cached, uneven)
+def _summarise(item: VideoItem, content: dict[str, np.ndarray], cached: bool) -> Summary:
+    valid, notes = content["valid"], tuple(str(note) for note in content["notes"])
+    late = sum(bool(x) for x in item.cut & (item.events[:, 2] > int(content["num_source"])))
+    notes += (f"{late} expressions pass the last frame and are cut",) if late else ()
+    return Summary(
+        item.subject, item.video, len(valid), int((valid == 0).sum()), cached, bool(content["uneven"]), notes
+    )
 
 
-def _beyond(item: VideoItem, cache: Path, first_frame: int) -> list[str]:
-    """Expressions that end after their video."""
-    frames = int(_load(cache)["num_source"])
-    return [
-        f"{item.path}: expression {onset + first_frame} to {offset - 1 + first_frame} ends after the last frame, "
-        f"{frames - 1 + first_frame}; correct the sheet, or --first-frame"
-        for onset, _, offset, _, _ in item.events.tolist()
-        if offset > frames
-    ]
+def _nearest(source: np.ndarray, frames: np.ndarray) -> np.ndarray:
+    """Index of the entry of ``source`` (rising) that is nearest to each frame; a tie goes to the later one."""
+    after = np.clip(np.searchsorted(source, frames, "left"), 0, len(source) - 1)
+    before = np.maximum(after - 1, 0)
+    return np.where(np.abs(frames - source[before]) < np.abs(source[after] - frames), before, after)
 
 
-def _record(item: VideoItem, cache: Path, first_frame: int) -> dict[str, Any]:
-    content = _load(cache)
+def _record(item: VideoItem, content: dict[str, np.ndarray], first_frame: int) -> dict[str, Any]:
     fps, source = float(content["fps"]), content["source"]
-    events = item.events.copy()
+    events = item.events[item.events[:, 0] < int(content["num_source"])]
     if len(events):
-        # Frames of the file to frames of the record, which differ when the rate was changed.
-        events[:, 0] = np.minimum(np.searchsorted(source, events[:, 0], "left"), len(source) - 1)
-        events[:, 2] = np.maximum(np.searchsorted(source, events[:, 2] - 1, "right"), events[:, 0] + 1)
-        apex = np.clip(np.searchsorted(source, events[:, 1], "left"), events[:, 0], events[:, 2] - 1)
-        events[:, 1] = np.where(events[:, 1] < 0, -1, apex)
+        onset, apex = (_nearest(source, column) for column in (events[:, 0], events[:, 1]))
+        last = np.maximum(len(source) - 1 - _nearest(-source[::-1], 1 - events[:, 2]), onset)
+        events[:, 1] = np.where(events[:, 1] < 0, -1, np.clip(apex, onset, last))
+        events[:, 0], events[:, 2] = onset, last + 1
     return {
         "subject": item.subject,
         "video": item.video,
@@ -280,5 +329,6 @@ def _record(item: VideoItem, cache: Path, first_frame: int) -> dict[str, Any]:
         "inputs": content["inputs"],
         "valid": content["valid"],
         "motion": content["motion"],
+        "source": source,
         "events": annotations.resolve_kinds(events.astype(np.int32), fps),
     }

@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -89,7 +90,19 @@ def train(args: argparse.Namespace, overrides: Sequence[str]) -> None:
 
     config = load_config(args.config, overrides)
     pipeline.fit(args.out, config, _load_data(args.data), prepare.progress())
+    _keep_backbone(args.data, args.out)
     print(f"trained: {args.out}; next: fedn evaluate {args.out} --data {args.data}")
+
+
+def _keep_backbone(source: Path, run: Path) -> None:
+    """A run carries the weights that its inputs were made with, so that it works on new videos wherever it goes."""
+    from fedn_jax import data, schema
+
+    weights, kept = data.backbone_file(source), run / schema.BACKBONE
+    if weights is not None and not kept.exists():
+        part = kept.with_suffix(".part")
+        shutil.copyfile(weights, part)
+        part.replace(kept)
 
 
 def evaluate(args: argparse.Namespace, overrides: Sequence[str] = ()) -> None:
@@ -115,6 +128,117 @@ def evaluate(args: argparse.Namespace, overrides: Sequence[str] = ()) -> None:
     page = pipeline.write_report(args.run, results, thumbnail)
     print(report.table(results.metrics, results.metrics["baseline"]))
     print(f"\nnumbers: {args.run / 'metrics.json'}\npage:    {page}\nfound:   {args.run / 'detections.csv'}")
+
+
+def detect(args: argparse.Namespace) -> None:
+    """``fedn detect``: the expressions of new videos.
+
+    Args:
+      args: videos, run, out, fold, threshold, backbone, aligner, rate.
+
+    Raises:
+      UserError: a run that cannot be used; or, after all videos, that some could not be.
+    """
+    from fedn_jax import detect as detection
+
+    model = detection.load(args.run, args.fold)
+    threshold, origin = detection.choose_threshold(model, args.threshold)
+    detector = detection.make_detector(model, threshold)
+    options, backbone = _preparation(args, model.recorded)
+    about = {
+        "run": str(args.run), "folds": ", ".join(model.folds), "score threshold": f"{threshold:.3f}, {origin}",
+        "trained on": model.recorded["metadata"]["dataset"], "features": model.recorded["metadata"]["backbone"],
+        "faces": f"{options.aligner}, {options.size} px, {options.fps:g} frames per second",
+        "fedn_jax": model.recorded["versions"]["fedn_jax"],
+    }  # fmt: skip
+    failed = []
+    for video, name in zip(args.videos, _names(args.videos), strict=True):
+        try:
+            _detect_one(video, args.out / name, args.out / "cache", args.rate, model, detector, options, backbone,
+                        threshold, about)  # fmt: skip
+        except (UserError, OSError) as error:
+            failed.append(video)
+            print(f"fedn: {_line(error)}", file=sys.stderr, flush=True)
+    if failed:
+        raise UserError(
+            f"{len(failed)} of {len(args.videos)} videos could not be used (see above); the others are done"
+        )
+
+
+def _preparation(args: argparse.Namespace, recorded: dict[str, Any]) -> tuple[Any, Any]:
+    """(options of the preparation, backbone) that the run was trained with."""
+    from data_prep import embed
+    from data_prep.decode import Options
+    from fedn_jax import schema
+
+    made = recorded["metadata"]["preparation"]
+    if not made:
+        raise UserError(
+            f"{args.run}: was trained on features that were given; detection needs a run on prepared videos"
+        )
+    backbone = embed.load_backbone(args.backbone or args.run / schema.BACKBONE)
+    if backbone.sha != made["backbone"]:
+        raise UserError(
+            f"{args.run}: was trained on features of {recorded['metadata']['backbone']}; got other weights, "
+            f"{backbone.description} ({backbone.sha[:16]}): give that file with --backbone"
+        )
+    return Options(args.aligner or made["aligner"], made["size"], round(recorded["fps"], 3)), backbone
+
+
+def _names(videos: Sequence[Path]) -> list[str]:
+    """A name per video for its files: its own, with its folder's where two are called alike."""
+    from fedn_jax import files
+
+    stems = [video.resolve().stem for video in videos]
+    names = [
+        files.file_name(stem) if stems.count(stem) == 1 else files.file_name(video.resolve().parent.name, stem)
+        for video, stem in zip(videos, stems, strict=True)
+    ]
+    twice = [name for name in names if names.count(name) > 1]
+    if twice:
+        raise UserError(f"several videos would be written as {twice[0]}; give them in separate calls")
+    return names
+
+
+def _detect_one(video, out, cache, rate, model, detector, options, backbone, threshold, about) -> None:
+    """Detects in one video, writes all files, prints what was found."""
+    from data_prep import extract, frames, images
+    from data_prep.sources import Source
+    from fedn_jax import detect as detection
+    from fedn_jax import exports, viewer
+
+    if video.is_dir() and not images.is_folder(video):
+        raise UserError(f"{video}: holds no numbered pictures; give video files, or folders of pictures")
+    if options.aligner == "openface" and not video.is_dir():
+        raise UserError(
+            f"{video}: the run was trained on faces that OpenFace aligned; run OpenFace on the video and give its "
+            "NAME_aligned folder, or try --aligner cascade"
+        )
+    source = Source(video, rate, options.aligner == "openface")
+    got = extract.extract(source, options, backbone, cache, prepare.progress())
+    facts = got.facts
+    looked = detection.Frames(facts.source, facts.seconds, facts.valid > 0, facts.fps)
+    result = detector(got.inputs, facts.valid)
+    notes = {"this video": "; ".join(facts.notes)} if facts.notes else {}
+    found = detection.present(result, model, video, looked, 1, threshold, about | notes)
+    for suffix, write in exports.FORMATS.items():
+        write(out.with_name(f"{out.name}.{suffix}"), found)
+    pictures = frames.pick(got.faces, result.apex.tolist()) if found.expressions else []
+    page = out.with_name(f"{out.name}.html")
+    viewer.write(page, found, got.media, "video/mp4", pictures)
+    lost = int((facts.valid == 0).sum())
+    count = len(found.expressions)
+    print(f"\n{video}: {count} expression{'s' * (count != 1)} in {found.seconds:.1f} s, {len(facts.valid)} frames"
+          f"{f', {lost} of them without a face' if lost else ''}")  # fmt: skip
+    for one in found.expressions:
+        print(f"  {one.begin:>8.2f} to {one.end:>8.2f} s  {one.emotion:<14} {one.score:.2f}")
+    print(f"  {page}")
+
+
+def _line(error: Exception) -> str:
+    """An error as one line."""
+    named = isinstance(error, OSError) and error.filename
+    return f"{error.filename}: {error.strerror}" if named else str(error)
 
 
 def demo(args: argparse.Namespace, overrides: Sequence[str]) -> None:
@@ -176,6 +300,16 @@ def make_parser() -> argparse.ArgumentParser:
     one = commands.add_parser("evaluate", help="numbers, tables and a page of a run", epilog=OVERRIDES)
     one.add_argument("run", type=Path, help="directory made by `fedn train`")
     one.add_argument("--data", type=Path, required=True, help="directory made by `fedn prepare`")
+
+    one = commands.add_parser("detect", help="find the expressions in new videos")
+    one.add_argument("videos", type=Path, nargs="+", metavar="VIDEO", help="video files, or folders of pictures")
+    one.add_argument("--run", type=Path, required=True, help="directory made by `fedn train`")
+    one.add_argument("--out", type=Path, required=True, metavar="DIR", help="directory for the results")
+    one.add_argument("--fold", default="ensemble", help="one fold's network (default: ensemble, the mean of all)")
+    one.add_argument("--threshold", type=float, help="lowest score to report (default: the run's own)")
+    one.add_argument("--backbone", type=Path, metavar="FILE", help="weights of the features (default: the run's own)")
+    one.add_argument("--aligner", help="another alignment than that of the run's data")
+    one.add_argument("--rate", type=float, default=30.0, help="frames per second of folders of pictures (default: 30)")
     return parser
 
 
@@ -194,6 +328,8 @@ def run(argv: Sequence[str]) -> None:
         configurable[args.command](args, rest)
     elif rest:
         raise UserError(f"unknown argument {rest[0]}; see fedn {args.command} --help")
+    elif args.command == "detect":
+        detect(args)
     else:
         prepare.run(args)
 
@@ -217,8 +353,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (UserError, OSError) as error:
         if debug:
             raise
-        text = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) and error.filename else error
-        print(f"fedn: {text}", file=sys.stderr)
+        print(f"fedn: {_line(error)}", file=sys.stderr)
         return EXIT_USER
     except KeyboardInterrupt:
         print("fedn: stopped; start the same command again to go on", file=sys.stderr)

@@ -109,7 +109,7 @@ def load(directory: str | Path) -> Dataset:
         metas.append(
             VideoMeta(
                 record["subject"], record["video"], int(record["num_frames"]), float(record["fps"]),
-                int(record["first_frame"]), row, rows,
+                int(record["first_frame"]), row, rows, _source(record["source"]),
             )
         )  # fmt: skip
         row += rows
@@ -119,6 +119,24 @@ def load(directory: str | Path) -> Dataset:
     )
     motion = np.concatenate([record["motion"] for record in loaded])
     return Dataset(store, metas, [_events(record["events"]) for record in loaded], motion, metadata)
+
+
+def backbone_file(directory: str | Path) -> Path | None:
+    """The weights that the inputs were made with.
+
+    Args:
+      directory: see :func:`schema.find`.
+
+    Returns:
+      The file that ``fedn prepare`` left beside the shards; None for features that were given.
+    """
+    found = (parent / schema.BACKBONE for parent in schema.find(directory).parents)
+    return next((path for path in found if path.is_file()), None)
+
+
+def _source(numbers: np.ndarray) -> tuple[int, ...] | None:
+    """Frame numbers of the file; None where they are those of the record."""
+    return None if np.array_equal(numbers, np.arange(len(numbers))) else tuple(numbers.tolist())
 
 
 def _events(table: np.ndarray) -> Events:

@@ -12,6 +12,8 @@ offset does not exceed its onset is empty: its length is 0 and its IoU with anyt
     array([10, 19])
 """
 
+from collections.abc import Sequence
+
 import jax.numpy as jnp
 import numpy as np
 
@@ -120,16 +122,20 @@ def diou(a: Array, b: Array) -> Array:
     return iou(a, b) - _ratio(distance, hull(a, b)) ** 2
 
 
-def inclusive(interval: Array, first_frame: int = 0) -> np.ndarray:
+def inclusive(interval: Array, first_frame: int = 0, source: Sequence[int] | None = None) -> np.ndarray:
     """Intervals -> inclusive frame numbers, rounded to the nearest frame; at least one frame each.
 
     Args:
       interval: [..., 2] float, frames from 0, half-open.
       first_frame: number that the file gives to the video's first frame.
+      source: [T] frame of the file, from 0, that each frame came from; None: frames are those of the file.
 
     Returns:
       [..., 2] int, numbers of the first and the last frame.
     """
     edges = np.floor(np.asarray(interval, np.float64) + 0.5).astype(np.int64)
     onset = edges[..., 0]
-    return np.stack([onset, np.maximum(edges[..., 1] - 1, onset)], -1) + first_frame
+    numbers = np.stack([onset, np.maximum(edges[..., 1] - 1, onset)], -1)
+    if source is not None:
+        numbers = np.asarray(source)[np.clip(numbers, 0, len(source) - 1)]
+    return numbers + first_frame

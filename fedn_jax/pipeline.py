@@ -54,7 +54,11 @@ def _fit(run: Path, config: Config, dataset: data.Dataset, progress: Callable[..
     groups = folds.group(
         len(problem.folds.name), state_bytes, folds.memory_of(devices, config.folds.memory_gb), len(devices)
     )
-    facts = {"data": dataset.metadata["signature"], "folds": list(problem.folds.name)}
+    facts = {
+        "data": dataset.metadata["signature"], "folds": list(problem.folds.name), "classes": problem.classes,
+        "input_width": int(dataset.store.inputs.shape[1]), "metadata": dataset.metadata,
+        "fps": float(np.median([meta.fps for meta in dataset.metas])),
+    }  # fmt: skip
     recorded = runs.open_run(run, config, facts)
     if "groups" in recorded and (run / "checkpoints").exists():  # what was begun keeps its groups on any devices
         groups = [range(*edges) for edges in recorded["groups"]]

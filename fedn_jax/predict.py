@@ -73,6 +73,14 @@ def make_predictor(
     return predict
 
 
+def _padded(raw: dict[str, np.ndarray], chunk: int) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
+    """(outputs, starts [W], valid [W]) of one video, W padded to a multiple of ``chunk`` so that few sizes compile."""
+    count = len(raw["starts"])
+    padded = {name: np.pad(raw[name], [(0, -count % chunk)] + [(0, 0)] * (raw[name].ndim - 1)) for name in RAW}
+    starts = padded.pop("starts").astype(np.float32)
+    return padded, starts, np.arange(len(starts)) < count
+
+
 def make_decoder(
     task: Task, nms_iou: float, max_detections: int, per_class: bool, chunk: int
 ) -> Callable[[dict[str, np.ndarray], int], Detections]:
@@ -83,7 +91,7 @@ def make_decoder(
       nms_iou: candidates that overlap a better one by more are dropped.
       max_detections: detections per video.
       per_class: candidates drop only those of their own emotion.
-      chunk: windows are padded to a multiple of it, so that few sizes are compiled.
+      chunk: windows are padded to a multiple of it.
 
     Returns:
       decode(raw, num_frames) -> Detections [max_detections] of the video (NumPy), by falling score.
@@ -94,14 +102,21 @@ def make_decoder(
         candidates = task.decode(outputs, starts, valid, num_frames)
         return nms.suppress(candidates, nms_iou, max_detections, per_class)
 
-    def decode(raw: dict[str, np.ndarray], num_frames: int) -> Detections:
-        count = len(raw["starts"])
-        padded = {name: np.pad(raw[name], [(0, -count % chunk)] + [(0, 0)] * (raw[name].ndim - 1)) for name in RAW}
-        starts = padded.pop("starts").astype(np.float32)
-        valid = np.arange(len(starts)) < count
-        return jax.device_get(program(padded, starts, valid, jnp.float32(num_frames)))
+    return lambda raw, num_frames: jax.device_get(program(*_padded(raw, chunk), jnp.float32(num_frames)))
 
-    return decode
+
+def make_candidates(task: Task, chunk: int) -> Callable[[dict[str, np.ndarray], int], Detections]:
+    """Raw outputs of one video, or of a piece of it -> candidates, before NMS.
+
+    Args:
+      task: the model.
+      chunk: windows are padded to a multiple of it.
+
+    Returns:
+      candidates(raw, num_frames) -> Detections [N] (NumPy), one per position, interval and window.
+    """
+    program = jax.jit(task.decode)
+    return lambda raw, num_frames: jax.device_get(program(*_padded(raw, chunk), jnp.float32(num_frames)))
 
 
 def save_raw(path: Path, raw: dict[str, np.ndarray]) -> None:
@@ -145,7 +160,7 @@ def write_csv(path: Path, metas: Sequence[VideoMeta], detections: Sequence[Detec
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(CSV_COLUMNS)
         for meta, found in zip(metas, detections, strict=True):
-            edges = intervals.inclusive(found.interval, meta.first_frame)
+            edges = intervals.inclusive(found.interval, meta.first_frame, meta.source)
             for (onset, offset), score, emotion in zip(
                 edges[found.valid], found.score[found.valid], found.emotion[found.valid], strict=True
             ):

@@ -11,7 +11,8 @@ import numpy as np
 
 from fedn_jax.checks import UserError
 
-VERSION = "1.0.0"  # of the record layout below; a reader refuses another major number
+VERSION = "2.0.0"  # of the record layout below; a reader refuses another major number
+BACKBONE = "backbone.safetensors"  # beside the shards and in a run: what the inputs were made with
 KINDS = ("macro", "micro")  # expression kinds; the record stores the index
 MICRO_SECONDS = 0.5  # an expression of at most this length is a micro-expression (MEGC 2019)
 
@@ -27,11 +28,22 @@ FIELDS: dict[str, tuple[tuple[int | None, ...] | None, str, str]] = {
     "inputs": ((None, None), "float16", "[R, D] one row per frame, or per clip of a clip feature"),
     "valid": ((None,), "uint8", "[R] 1 where the row shows a face, 0 for a gap"),
     "motion": ((None,), "float32", "[R] mean absolute difference to the previous aligned face, grey levels"),
+    "source": ((None,), "int32", "[T] frame of the file, from 0, that each frame came from"),
     "events": ((None, 5), "int32", "[E, 5] onset, apex, offset (frames from 0, half-open), emotion, kind"),
 }
 
 # Entries of the metadata that a reader relies on.
-METADATA = ("schema", "dataset", "classes", "frames_per_row", "backbone", "aligner", "signature")
+METADATA = (
+    "schema",
+    "dataset",
+    "classes",
+    "frames_per_row",
+    "backbone",
+    "aligner",
+    "signature",
+    "labels",
+    "preparation",
+)
 
 
 def find(directory: str | Path) -> Path:
@@ -100,6 +112,9 @@ def validate(record: dict[str, Any], num_classes: int, frames_per_row: int) -> N
     for name in ("valid", "motion"):
         if len(record[name]) != rows:
             raise ValueError(f"{where}: {name} must have one entry per row ({rows}); got {len(record[name])}")
+    source = np.asarray(record["source"])
+    if len(source) != frames or source[0] < 0 or (np.diff(source) < 0).any():
+        raise ValueError(f"{where}: source must hold {frames} frame numbers that never fall; got {len(source)}")
     if not np.isfinite(record["inputs"]).all():
         raise ValueError(f"{where}: inputs must be finite; got NaN or infinity")
     for onset, apex, offset, emotion, kind in np.asarray(record["events"]):
@@ -108,7 +123,7 @@ def validate(record: dict[str, Any], num_classes: int, frames_per_row: int) -> N
             raise ValueError(f"{where}: {event} must lie inside [0, {frames})")
         if apex != -1 and not onset <= apex < offset:
             raise ValueError(f"{where}: {event} must hold its apex; got {apex}")
-        if not 0 <= emotion < num_classes:
-            raise ValueError(f"{where}: {event} must have an emotion below {num_classes}; got {emotion}")
+        if not -1 <= emotion < num_classes:
+            raise ValueError(f"{where}: {event} must have an emotion below {num_classes}, or -1; got {emotion}")
         if not 0 <= kind < len(KINDS):
             raise ValueError(f"{where}: {event} must have a kind below {len(KINDS)}; got {kind}")

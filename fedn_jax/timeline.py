@@ -120,7 +120,8 @@ def _items(video: Video, matched: np.ndarray, classes: Sequence[str]) -> tuple[l
         item["mark"], item["words"] = OUTCOMES[item["outcome"]]
         item["frame"] = int(np.clip(round(item["apex"]), 0, video.meta.num_frames - 1))
         item["seconds"] = f"{item['onset'] / fps:.2f} to {item['offset'] / fps:.2f} s"
-        first, last = intervals.inclusive(np.array([item["onset"], item["offset"]]), video.meta.first_frame)
+        edges = np.array([item["onset"], item["offset"]])
+        first, last = intervals.inclusive(edges, video.meta.first_frame, video.meta.source)
         item["frames"] = f"frames {first} to {last}"
     return annotated, detected
 

@@ -30,6 +30,7 @@ class VideoMeta(NamedTuple):
     first_frame: int  # number that files give to the first frame (1 in CAS(ME)^2)
     row: int  # first row of the video in Store.inputs
     num_rows: int  # rows of the video in Store.inputs: T frames, or one per clip of a clip feature
+    source: tuple[int, ...] | None = None  # T frames of the file, from 0, that the frames came from; None: 0 to T - 1
 
 
 class Events(NamedTuple):
@@ -37,7 +38,7 @@ class Events(NamedTuple):
 
     interval: Array  # [..., E, 2] float32, frames, half-open [onset, offset)
     apex: Array  # [..., E] float32, frame of the apex; -1 where it is not annotated
-    emotion: Array  # [..., E] int32, class index
+    emotion: Array  # [..., E] int32, class index; -1 where it is not annotated
     kind: Array  # [..., E] int32, index into schema.KINDS (macro, micro)
     valid: Array  # [..., E] bool, False for padding
 

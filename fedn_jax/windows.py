@@ -95,6 +95,24 @@ def starts(segments: int, geometry: Geometry, hop_frames: int) -> np.ndarray:
     return grid if grid[-1] == last else np.append(grid, np.int32(last))
 
 
+def pieces(num_frames: int, geometry: Geometry, hop_frames: int, per_piece: int) -> list[tuple[int, int]]:
+    """Cuts a long video into pieces that have, together, exactly the windows of the whole.
+
+    Args:
+      num_frames: T.
+      geometry: how windows are cut.
+      hop_frames: frames between windows.
+      per_piece: windows of a piece.
+
+    Returns:
+      (first frame, end) of each piece; neighbours overlap by what their windows share.
+    """
+    step, owned = per_piece * hop_frames, (per_piece - 1) * hop_frames + geometry.frames
+    last = geometry.stride * max(0, num_segments(num_frames, geometry) - geometry.segments)  # start of the last window
+    cut = [(start, start + owned) for start in range(0, last - step + 1, step)]
+    return [*cut, (len(cut) * step, num_frames)]
+
+
 def window_events(events: Events, start_frame: int, window_frames: int, inside: float, size: int) -> Events:
     """The expressions of one window: those with more than ``inside`` of their length in it.
 

@@ -15,6 +15,7 @@ os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.5"
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 
+from fedn_jax import cli  # noqa: E402
 from fedn_jax import config as configs  # noqa: E402
 from fedn_jax.types import Events, Store, VideoMeta  # noqa: E402
 
@@ -54,6 +55,29 @@ def toy_data(subjects=4, videos=2, frames=200, width=8, classes=2, seed=0):
             kind, valid = np.zeros(3, np.int32), np.ones(3, bool)
             events.append(Events(interval, interval.mean(-1), emotion, kind, valid))
     return Store(np.concatenate(inputs), np.ones(len(metas) * frames, bool)), metas, events
+
+
+TINY = {
+    "model.width": 16, "model.head_width": 16, "model.heads": 2, "model.groups": 4, "model.head_depth": 1,
+    "model.segment_fusion": "none", "train.epochs": 6, "train.batch_size": 8, "window.train_hop": 64,
+}  # fmt: skip
+
+
+def options(**changes):
+    """Options for the command line that make FEDN small."""
+    return [f"--config.{key}={value}" for key, value in (TINY | changes).items()]
+
+
+SMALL_DEMO = ["--subjects", "4", "--videos", "1", "--seconds", "6", "--workers", "1"]
+SMALL_DEMO += options(**{"model.segment_fusion": "attention", "train.epochs": 1})
+
+
+@pytest.fixture(scope="session")
+def small_demo(tmp_path_factory):
+    """The demo in small: drawn videos, shards, a run of one epoch, its evaluation."""
+    out = tmp_path_factory.mktemp("small") / "demo"
+    assert cli.main(["demo", "--out", str(out), *SMALL_DEMO]) == 0
+    return out
 
 
 @pytest.fixture

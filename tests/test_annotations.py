@@ -37,7 +37,7 @@ def test_inclusive_numbers_become_half_open_from_zero(folder):
     sheet = read(folder, GOOD)
     assert sheet.classes == ["happy", "sad"]
     first, second, third = sheet.items
-    assert (first.subject, first.video, first.path.name) == ("s1", "a.mp4", "a.mp4")
+    assert (first.subject, first.video, first.source.path.name) == ("s1", "a.mp4", "a.mp4")
     np.testing.assert_array_equal(first.events, [[0, 4, 10, 1, 0], [20, -1, 30, 0, annotations.BY_LENGTH]])
     np.testing.assert_array_equal(second.events, [[3, 3, 4, 1, 1]])
     assert first.events.dtype == np.int32

@@ -62,7 +62,7 @@ def test_records(prepared, backbone, source):
     assert [meta.fps for meta in loaded.metas] == pytest.approx([30] * 3)
     assert "UNTRAINED" in loaded.metadata["backbone"] and "none" in loaded.metadata["aligner"]
     crops = [media_crop(image) for image in frames.read(source / "videos" / "a.mp4")]
-    expected = embed.embed(crops, backbone)
+    expected = np.concatenate(list(embed.embed(crops, backbone)))
     rows = loaded.store.inputs[loaded.metas[1].row :][:20]
     np.testing.assert_allclose(rows, expected, rtol=2e-3, atol=1e-2)
 
@@ -93,7 +93,7 @@ def test_previews_have_the_same_frames(prepared):
 def test_nothing_to_do_the_second_time(source, prepared, backbone, monkeypatch):
     out, _ = prepared
     before = {path: path.stat().st_mtime_ns for path in out.rglob("*") if path.is_file() and path.name != ".lock"}
-    monkeypatch.setattr(videos, "decode", None)  # would raise
+    monkeypatch.setattr(videos, "decode_job", None)  # would raise
     summaries, written = prepare(source, out, backbone)
     assert not written and all(one.cached for one in summaries)
     after = {path: path.stat().st_mtime_ns for path in out.rglob("*") if path.is_file() and path.name != ".lock"}
@@ -118,7 +118,7 @@ def test_changed_annotations_are_repacked_from_the_cache(copy, backbone, monkeyp
     source, out = copy
     sheet = source / "sheet.csv"
     sheet.write_text(SHEET.replace("s1,a,3,12", "s1,a,2,12"))
-    monkeypatch.setattr(videos, "decode", None)
+    monkeypatch.setattr(videos, "decode_job", None)
     _, written = prepare(source, out, backbone)
     assert written and data.load(out).events[1].interval[0].tolist() == [1, 12]
 
@@ -182,7 +182,7 @@ def test_uneven_rate_is_noticed(source, backbone, tmp_path):
 
 def test_bad_options(source, backbone, tmp_path):
     for options, match in (
-        (videos.Options("openface"), "aligner must be one of cascade, none"),
+        (videos.Options("mtcnn"), "aligner must be one of cascade, openface, none"),
         (videos.Options("none", 33), "size"),
         (videos.Options("none", 32, -1.0), "fps"),
     ):
@@ -215,12 +215,12 @@ from pathlib import Path
 sys.path[:0] = [{root!r}, {tests!r}]
 import test_builders
 from data_prep import embed, videos
-real = videos._embed
+real = videos.embed_raw
 def slow(*args):
     real(*args)
     print("one", flush=True)
     time.sleep({pause})
-videos._embed = slow
+videos.embed_raw = slow
 if __name__ == "__main__":
     test_builders.prepare(Path({source!r}), Path({out!r}), embed.load_backbone("random"))
 """

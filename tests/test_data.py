@@ -19,6 +19,7 @@ def record(subject, video, frames=7, events=((1, 2, 4, 0, 0),), seed=0):
         "subject": subject, "video": video, "num_frames": np.int32(frames), "fps": np.float32(25),
         "first_frame": np.int32(1), "inputs": rng.normal(size=(frames, 5)).astype(np.float16),
         "valid": (np.arange(frames) != 2).astype(np.uint8), "motion": rng.random(frames).astype(np.float32),
+        "source": np.arange(frames, dtype=np.int32),
         "events": np.array(events, np.int32).reshape(-1, 5),
     }  # fmt: skip
 
@@ -34,6 +35,7 @@ RECORDS = [
 def write(out, records=RECORDS):
     metadata = {
         "classes": CLASSES, "frames_per_row": 1, "backbone": "b", "aligner": "a", "signature": "0123",
+        "labels": {}, "preparation": {},
     }  # fmt: skip
     subjects = sorted({one["subject"] for one in records})
     builders.pack(out, "toy", subjects, lambda name: (r for r in records if r["subject"] == name), metadata)
@@ -65,7 +67,7 @@ def test_everything_comes_back_exactly(shards):
     np.testing.assert_array_equal(loaded.store.valid, np.concatenate([one["valid"] for one in ordered]) == 1)
     np.testing.assert_array_equal(loaded.motion, np.concatenate([one["motion"] for one in ordered]))
     assert loaded.store.inputs.dtype == np.float16 and loaded.store.valid.dtype == bool
-    assert loaded.metas[0] == ("s10", "a", 4, 25.0, 1, 0, 4)
+    assert loaded.metas[0] == ("s10", "a", 4, 25.0, 1, 0, 4, None)
 
 
 def test_events(shards):
@@ -113,8 +115,8 @@ def test_leftovers_of_a_stopped_preparation_are_ignored(copy):
 
 def test_other_schema(copy):
     path = schema.find(copy) / "metadata.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"schema": "2.0.0"}))
-    with pytest.raises(UserError, match="schema 2.0.0, this version reads 1"):
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"schema": "3.0.0"}))
+    with pytest.raises(UserError, match="schema 3.0.0, this version reads 2"):
         data.load(copy)
     path.write_text("{}")
     with pytest.raises(UserError, match="metadata has no"):

@@ -16,14 +16,14 @@ LAYERS = [  # a module may import those of lower layers only
     {"models", "models.layers", "models.resnet", "models.fedn", "models.fusion"},
     {"train", "predict", "baseline"},
     {"folds"},
-    {"data", "checkpoint", "runs", "timeline", "synthetic", "report"},
+    {"data", "checkpoint", "runs", "timeline", "synthetic", "report", "exports", "viewer"},
     {"problems"},
-    {"pipeline"},
+    {"pipeline", "detect"},
     {"cli"},
 ]
 INSIDE = [  # further order inside a layer
     ("config", "schema"), ("models", "models.fedn"), ("models.fedn", "models.layers"),
-    ("models.fedn", "models.fusion"), ("models.fusion", "models.layers"), ("report", "timeline"),
+    ("models.fedn", "models.fusion"), ("models.fusion", "models.layers"), ("report", "timeline"), ("viewer", "exports"),
     ("metrics", "matching"), ("evaluation", "metrics"), ("evaluation", "matching"),
 ]  # fmt: skip
 PREP_MAY_IMPORT = {"types", "schema", "files", "checks", "intervals", "config", "models.resnet"}

@@ -30,11 +30,11 @@ def test_standardizing_takes_each_video_by_itself():
     valid = loaded.store.valid.copy()
     valid[rows][:20] = False
     store = loaded.store._replace(valid=valid)
-    got = problems.standardize_by_video(store, loaded.metas).inputs.astype(np.float64)[rows][20:]
+    got = problems.standardized(store, loaded.metas, "video").inputs.astype(np.float64)[rows][20:]
     np.testing.assert_allclose(got.mean(0), 0, atol=1e-3)
     np.testing.assert_allclose(np.sqrt((got**2).mean()), 1, atol=1e-3)
     other = store._replace(inputs=np.where(np.arange(len(valid))[:, None] < meta.row, 7, store.inputs))
-    again = problems.standardize_by_video(other, loaded.metas).inputs[rows][20:]
+    again = problems.standardized(other, loaded.metas, "video").inputs[rows][20:]
     np.testing.assert_array_equal(again, got)
 
 

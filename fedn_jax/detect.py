@@ -1,0 +1,269 @@
+"""Detection in a new video: the trained folds of a run on the embeddings of any number of frames.
+
+A long video goes through in pieces whose windows are those of the whole, so memory does not grow with its length.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from fedn_jax import (
+    checkpoint,
+    checks,
+    exports,
+    folds,
+    intervals,
+    models,
+    nms,
+    predict,
+    problems,
+    runs,
+    train,
+    windows,
+)
+from fedn_jax import config as configs
+from fedn_jax.checks import UserError
+from fedn_jax.types import Config, Detections, Store, Tree, VideoMeta
+
+ENSEMBLE = "ensemble"  # all folds: their network outputs are averaged
+WINDOWS = 256  # of a piece
+CURVE = 1200  # points of a confidence curve, at most
+
+
+class Model(NamedTuple):
+    """The trained networks of a run."""
+
+    config: Config
+    classes: list[str]
+    geometry: windows.Geometry
+    folds: dict[str, Tree]  # name -> variables
+    thresholds: dict[str, float]  # name -> score threshold, from the fold's inner fold; empty if there is none
+    recorded: dict[str, Any]  # content of run.json
+
+
+class Found(NamedTuple):
+    """What was found in one video."""
+
+    detections: Detections  # [N], above the threshold, by onset
+    apex: np.ndarray  # [N] int, estimated: the frame that differs most from the onset
+    curves: np.ndarray  # [C, P] float32, highest score of a candidate of each emotion that covers the point
+
+
+def load(run: Path, fold: str = ENSEMBLE) -> Model:
+    """Loads trained networks.
+
+    Args:
+      run: directory of a run.
+      fold: name of one fold, or ``ENSEMBLE`` for all of them.
+
+    Returns:
+      The model.
+
+    Raises:
+      UserError: not a finished run of ``fedn train``, or no such fold.
+    """
+    recorded, config = runs.read_json(run / "run.json"), runs.load_config(run)
+    if "groups" not in recorded or "input_width" not in recorded:
+        raise UserError(f"{run}: was trained by an older version, or training never began; train it again")
+    names = [name for name in recorded["folds"] if not name.endswith(folds.INNER)]
+    checks.one_of("--fold", fold, [ENSEMBLE, *names])
+    wanted = names if fold == ENSEMBLE else [fold]
+    window = config.window
+    geometry = windows.Geometry(
+        window.segments,
+        window.segment_frames,
+        window.stride,
+        int(recorded["metadata"]["frames_per_row"]),
+        window.context,
+    )
+    task = _task(config, geometry, recorded)
+    found: dict[str, Tree] = {}
+    for number, edges in enumerate(recorded["groups"]):
+        members = recorded["folds"][slice(*edges)]
+        if set(members) & set(wanted):
+            state = _restore(run, number, len(members), task, config)
+            for place, name in enumerate(members):
+                if name in wanted:
+                    params, extra = jax.tree.map(lambda leaf: leaf[place], (state.params, state.extra))  # noqa: B023
+                    found[name] = {"params": params, **extra}
+    scored = runs.read_json(run / "metrics.json") if (run / "metrics.json").exists() else {}
+    thresholds = {name: scored["thresholds"][name] for name in wanted} if scored and config.folds.inner else {}
+    return Model(config, recorded["classes"], geometry, found, thresholds, recorded)
+
+
+def _task(config: Config, geometry: windows.Geometry, recorded: dict[str, Any]) -> Any:
+    return models.make_task(config, geometry, len(recorded["classes"]), recorded["input_width"])
+
+
+def _restore(run: Path, number: int, members: int, task: Any, config: Config) -> train.TrainState:
+    empty = np.zeros(1, np.int32)
+    one = train.Fold(np.uint32(0), empty, empty)
+    shapes = jax.eval_shape(lambda fold, hyper: train.init_state(task, fold, hyper), one, configs.to_hyper(config))
+    template = jax.tree.map(lambda leaf: np.zeros((members, *leaf.shape), leaf.dtype), shapes)
+    done, state, _ = checkpoint.restore(run / "checkpoints" / f"group{number}", template) or (0, None, {})
+    if done < config.train.epochs:
+        raise UserError(
+            f"{run}: group {number} has {done} of {config.train.epochs} epochs; start `fedn train` again to finish it"
+        )
+    return state
+
+
+def make_detector(model: Model, threshold: float) -> Callable[[np.ndarray, np.ndarray], Found]:
+    """Detection in one video after another; compiled once.
+
+    Args:
+      model: of ``load``.
+      threshold: lowest score of a detection.
+
+    Returns:
+      detect(inputs [T, D] float16, valid [T] bool) -> Found. ``inputs`` may be a memory-mapped file.
+    """
+    config, geometry = model.config, model.geometry
+    task = _task(config, geometry, model.recorded)
+    hop, chunk = config.window.test_hop, config.predict.chunk
+    predictor = predict.make_predictor(task, geometry, hop, chunk)
+    candidates = predict.make_candidates(task, chunk)
+    statistics = problems.STANDARDIZATIONS[config.data.standardize]
+    context = geometry.rows - geometry.frames + geometry.stride  # rows that a segment may read past its piece
+    size = WINDOWS * hop + geometry.frames + context
+
+    def piece(inputs: np.ndarray, valid: np.ndarray, numbers: Any, start: int, end: int) -> Detections:
+        """Candidates of the windows of [start, end)."""
+        rows = slice(start, min(len(valid), start + size))
+        cut = np.asarray(inputs[rows])
+        cut = cut if numbers is None else problems.standardize(cut, numbers)
+        padding = size - len(cut)
+        store = jax.device_put(Store(np.pad(cut, ((0, padding), (0, 0))), np.pad(valid[rows], (0, padding))))
+        meta = VideoMeta("", "", end - start, 0.0, 0, 0, len(cut))
+        outputs = [predictor(variables, store, meta) for variables in model.folds.values()]
+        # Positions and starts are the same for all folds; what is averaged are network outputs.
+        mean = {name: np.mean([one[name] for one in outputs], 0, np.float32) for name in ("raw", "free", "logits")}
+        raw = outputs[0] | mean | {"starts": outputs[0]["starts"] + np.int32(start)}
+        return candidates(raw, len(valid))
+
+    def detect(inputs: np.ndarray, valid: np.ndarray) -> Found:
+        valid = np.asarray(valid, bool)
+        numbers = statistics(inputs, valid) if statistics else None
+        curves = np.zeros((len(model.classes), min(CURVE, len(valid))), np.float32)
+        kept = []
+        for start, end in windows.pieces(len(valid), geometry, hop, WINDOWS):
+            found = piece(inputs, valid, numbers, start, end)
+            _raise_curves(curves, found, len(valid))
+            strong = found.valid & (found.score >= np.float32(threshold))
+            kept.append(Detections(*(column[strong] for column in found)))
+        strong = Detections(*(np.concatenate(column) for column in zip(*kept, strict=True)))
+        best = _suppress(strong, config.predict.nms_iou, config.predict.per_class)
+        return Found(best, _apexes(inputs, valid, best.interval), curves)
+
+    return detect
+
+
+def _suppress(candidates: Detections, iou: float, per_class: bool) -> Detections:
+    """Exact NMS of all candidates above the threshold: weaker ones could not drop them. Sizes are powers of two."""
+    count = len(candidates.score)
+    size = 1 << max(count - 1, 31).bit_length()
+    padded = Detections(*(np.pad(x, [(0, size - count)] + [(0, 0)] * (x.ndim - 1)) for x in candidates))
+    kept = jax.device_get(nms.suppress(padded, iou, size, per_class))
+    kept = Detections(*(column[kept.valid] for column in kept))
+    order = np.lexsort((kept.interval[:, 1], kept.interval[:, 0]))
+    return Detections(*(column[order] for column in kept))
+
+
+def _raise_curves(curves: np.ndarray, found: Detections, num_frames: int) -> None:
+    """Raises each emotion's curve to the scores of the candidates that cover its points."""
+    points = curves.shape[1]
+    edges = np.ceil(found.interval.astype(np.float64) * points / num_frames - 0.5).astype(int)  # of bins' centres
+    order = np.argsort(found.score, kind="stable")  # so that the highest is written last
+    for i in order[found.valid[order]]:
+        strip = curves[found.emotion[i], max(edges[i, 0], 0) : edges[i, 1]]
+        np.maximum(strip, found.score[i], out=strip)
+
+
+def _apexes(inputs: np.ndarray, valid: np.ndarray, interval: np.ndarray) -> np.ndarray:
+    """[N] int: the frame of each interval whose embedding differs most from that of its first frame with a face."""
+    apexes = []
+    for onset, offset in np.floor(interval + 0.5).astype(int):
+        frames = np.flatnonzero(valid[onset : max(offset, onset + 1)]) + onset
+        if len(frames) == 0:
+            apexes.append((onset + offset) // 2)
+            continue
+        seen = np.asarray(inputs[frames[0] : frames[-1] + 1], np.float32)[frames - frames[0]]
+        apexes.append(int(frames[np.linalg.norm(seen - seen[0], axis=1).argmax()]))
+    return np.array(apexes, int)
+
+
+# ---- For people -----------------------------------------------------------------------------------------------------
+
+
+class Frames(NamedTuple):
+    """Where the T frames that were looked at come from."""
+
+    source: np.ndarray  # [T] int, frame of the file, from 0
+    seconds: np.ndarray  # [num_source] float, when each frame of the file is shown
+    valid: np.ndarray  # [T] bool, False without a face
+    fps: float  # of the T frames
+
+
+def choose_threshold(model: Model, given: float | None) -> tuple[float, str]:
+    """The lowest score of a detection.
+
+    Args:
+      model: of ``load``.
+      given: the user's; None: what the folds' inner folds gave.
+
+    Returns:
+      The threshold, and where it comes from, in words.
+
+    Raises:
+      UserError: not a number from 0 to 1.
+    """
+    if given is not None:
+        if not 0 <= given <= 1:
+            raise UserError(f"--threshold must be a number from 0 to 1; got {given}")
+        return given, "given on the command line"
+    if model.thresholds:
+        many = f"mean of {len(model.thresholds)} folds" if len(model.thresholds) > 1 else "of the fold"
+        return float(np.mean(list(model.thresholds.values()))), f"{many}, each chosen on its inner fold"
+    return float(model.config.evaluate.threshold), "evaluate.threshold of the configuration; not tuned"
+
+
+def present(
+    found: Found, model: Model, path: Path, frames: Frames, first_frame: int, threshold: float, about: dict[str, str]
+) -> exports.Found:
+    """What was found, in frames of the file and in seconds.
+
+    Args:
+      found: of a detector.
+      model: that it was made with.
+      path: the video.
+      frames: about its frames.
+      first_frame: number that the file gives to its first frame.
+      threshold: lowest score of a detection.
+      about: how it was made, for people.
+
+    Returns:
+      What the writers of ``exports`` and the viewer take.
+    """
+    seconds, source = np.asarray(frames.seconds, float), np.asarray(frames.source)
+    shown = np.median(np.diff(seconds)) if len(seconds) > 1 else 1 / frames.fps  # for how long the last frame is shown
+    ends = np.append(seconds[1:], seconds[-1] + shown)
+    expressions = []
+    rows = zip(*(column.tolist() for column in found.detections[:3]), found.apex.tolist(), strict=True)
+    for interval, score, emotion, peak in rows:
+        onset, offset = (intervals.inclusive(np.array(interval), 0, source)).tolist()
+        apex = int(np.clip(source[min(peak, len(source) - 1)], onset, offset))
+        expressions.append(
+            exports.Expression(
+                onset + first_frame, apex + first_frame, offset + first_frame,
+                float(seconds[onset]), float(seconds[apex]), float(ends[offset]), model.classes[emotion], float(score),
+            )
+        )  # fmt: skip
+    edges = np.flatnonzero(np.diff(np.concatenate([[1], np.asarray(frames.valid, np.int8), [1]])))
+    gaps = [(float(seconds[source[a]]), float(ends[source[b - 1]])) for a, b in edges.reshape(-1, 2)]
+    return exports.Found(
+        "", path.stem, path, len(seconds), first_frame, round(float(1 / shown), 3), float(ends[-1]), expressions, model.classes,
+        threshold, found.curves, gaps, about,
+    )  # fmt: skip
