@@ -14,14 +14,13 @@ import numpy as np
 
 from data_prep import images
 from data_prep.sources import Source
-from fedn_jax import schema
+from fedn_jax import checks, schema
 from fedn_jax.checks import UserError
 
 REQUIRED = ("subject", "video", "onset", "offset", "emotion")
 OPTIONAL = ("apex", "kind")
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv")
 BY_LENGTH = -1  # of the kind column: the sheet does not say, the length in seconds decides
-_SHOWN = 40  # problems that a message lists; the rest is counted
 
 
 class VideoItem(NamedTuple):
@@ -97,29 +96,8 @@ def read_folder(
     items = [one._replace(source=_source(one, directory, openface, originals, rate, problems)) for one in items]
     if rows and not names:
         problems.append("no row has an expression; expected at least one onset, offset and emotion")
-    report(f"{csv_path}", problems)
+    checks.report(f"{csv_path}", problems)
     return Sheet(items, names)
-
-
-def report(where: str, problems: Sequence[str]) -> None:
-    """Raises everything that is wrong, together.
-
-    Args:
-      where: what was looked at.
-      problems: one line each.
-
-    Raises:
-      UserError: if there are problems.
-    """
-    if not problems:
-        return
-    if len(problems) == 1:
-        raise UserError(f"{where}: {problems[0]}")
-    lines = list(problems[:_SHOWN])
-    if len(problems) > _SHOWN:
-        lines.append(f"... and {len(problems) - _SHOWN} more")
-    listed = "\n".join(f"  {line}" for line in lines)
-    raise UserError(f"{where}: {len(problems)} problems; nothing is guessed, please correct:\n{listed}")
 
 
 def table(events: Sequence[Sequence[int]]) -> np.ndarray:

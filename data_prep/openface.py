@@ -6,35 +6,22 @@ the order is taken in which neighbours look alike, if that is clear.
 """
 
 import csv
-import functools
 import math
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 
-from data_prep import images
+from data_prep import images, order
+from data_prep.order import Order, Thumb
+from fedn_jax import checks
 from fedn_jax.checks import UserError
 
 REQUIRED = ("frame", "confidence", "success")
-WIDTHS = (1, 3, 4)  # digits to which names of pictures are padded: 37.jpg, img037.jpg, 006_1_0037.jpg
 _NAME = re.compile(r"frame_det_(?:([0-9]+)_)?[0-9]+")  # face id, which old versions do not write, and frame
 _LISTED = 100  # problems of a file after which reading stops
-_SIDE = 16  # pixels of the thumbnails that are compared
-_PAIRS = 500  # pairs of neighbours that are looked at per set
-# Standard errors. In 15,000 comparisons of filmed and drawn faces the right order was ahead by 3 at least from 24
-# pictures on, by 18 from 300 on (just above 999, where few pairs tell %03d from %04d, by 2). Of pictures that differ by
-# noise or jitter alone, no wrong order was ahead by 4, and one in a hundred by 2.
-_CLEAR = 4.0  # to put another order in the place of OpenFace's
-_KEEP = 2.0  # to keep OpenFace's
-_STILL = 4.0  # grey levels: nothing moves where no pixel of a thumbnail changes by more
-_FLOOR = 0.02  # grey levels, the least spread: rounding
-
-_Order = tuple[int, ...]  # number of the picture at each of OpenFace's positions
-_Thumb = Callable[[int], np.ndarray | None]  # position, from 0 -> [_SIDE, _SIDE] float32; None: no face there
 
 
 class Table(NamedTuple):
@@ -43,6 +30,7 @@ class Table(NamedTuple):
     frame: np.ndarray  # [N] int32, from 1, as OpenFace counts
     confidence: np.ndarray  # [N] float64; nan where OpenFace wrote that
     success: np.ndarray  # [N] bool, a face was followed; False where the confidence is nan
+    filmed: bool  # made from a video file: OpenFace 2 gives times to its frames, and none to those of a folder
 
 
 class _Written(NamedTuple):
@@ -50,11 +38,7 @@ class _Written(NamedTuple):
     lost: frozenset[int]  # frames in which OpenFace followed no face
     count: int  # frames
     exact: bool  # a CSV file says how many; without one there may be more at the end
-
-
-class _Evidence(NamedTuple):
-    margin: float  # standard errors by which the first of two orders is smoother
-    largest: float  # grey levels, the largest change of a thumbnail's pixel between the pictures looked at
+    filmed: bool  # made from a video file, whose frames cannot be out of order
 
 
 def base_name(path: str | Path) -> str | None:
@@ -95,23 +79,24 @@ def listing(
             f"{directory}: OpenFace's frames are positions, which cannot be mapped to the numbers of the files without "
             "the originals; give the folder of the pictures that OpenFace was run on (--originals)"
         )
-    faces, lost, count, exact = _written(directory)
-    thumb = _thumbs({frame: path for frame, path in faces.items() if frame not in lost})
+    faces, lost, count, exact, filmed = _written(directory)
+    thumb = order.thumbnails({frame: path for frame, path in faces.items() if frame not in lost})
     simple = tuple(range(first_frame, first_frame + count))
     if originals is not None:
-        order = _by_names(directory, Path(originals), first_frame, count, thumb)
-        notes = () if order == simple else ("order repaired from the names of the originals",)
+        numbers = _by_names(directory, Path(originals), first_frame, count, thumb)
+        notes = () if numbers == simple else ("order repaired from the names of the originals",)
     else:
-        order, notes = _by_sight(directory, simple, thumb)
-        if order != simple and not exact and len(faces) < count:
+        numbers, note = (simple, "") if filmed else _by_sight(directory, simple, thumb)
+        notes = (note,) if note else ()
+        if numbers != simple and not exact and len(faces) < count:
             raise UserError(
                 f"{directory}: names were sorted as text and pictures are missing, so the number of frames must be "
                 f"known; put the CSV file of OpenFace beside it, or give --originals"
             )
-    files = dict(sorted((order[frame - 1], path) for frame, path in faces.items()))
-    last = max(order)
+    files = dict(sorted((numbers[frame - 1], path) for frame, path in faces.items()))
+    last = max(numbers)
     notes += () if exact else ("no CSV file beside it",)
-    invalid = frozenset(order[frame - 1] for frame in lost)
+    invalid = frozenset(numbers[frame - 1] for frame in lost)
     return images.Listing(files, last, invalid, notes + images.gaps(files, first_frame, last))
 
 
@@ -127,8 +112,6 @@ def read_csv(path: str | Path) -> Table:
     Raises:
       UserError: not such a file, several faces, or bad cells (all of them, with their lines).
     """
-    from data_prep import annotations  # lists folders itself
-
     path, problems = Path(path), []
     try:
         with path.open(newline="", encoding="utf-8-sig", errors="replace") as file:
@@ -139,13 +122,14 @@ def read_csv(path: str | Path) -> Table:
         problems.append("holds no rows; expected one per frame")
     if not problems and max(rows)[0] > 2 * len(rows) + 1000:
         problems.append(f"frame {max(rows)[0]} in a file of {len(rows)} rows; expected a row for every frame")
-    annotations.report(str(path), problems)
-    frame, confidence, success = zip(*rows, strict=True)
-    return Table(np.array(frame, np.int32), np.array(confidence, np.float64), np.array(success, bool))
+    checks.report(str(path), problems)
+    frame, confidence, success, timed = zip(*rows, strict=True)
+    table = np.array(frame, np.int32), np.array(confidence, np.float64), np.array(success, bool)
+    return Table(*table, filmed=any(timed))
 
 
-def _rows(path: Path, file: Iterator[str], problems: list[str]) -> Iterator[tuple[int, float, bool]]:
-    """Frame, confidence and success of every row; what is wrong goes to ``problems``."""
+def _rows(path: Path, file: Iterator[str], problems: list[str]) -> Iterator[tuple[int, float, bool, bool]]:
+    """Frame, confidence, success and whether it has a time, of every row; what is wrong goes to ``problems``."""
     reader = csv.reader(file)
     header = [name.strip().lower() for name in next(reader, [])]
     missing = [name for name in REQUIRED if name not in header]
@@ -155,7 +139,7 @@ def _rows(path: Path, file: Iterator[str], problems: list[str]) -> Iterator[tupl
             f"{path}: no column {', '.join(missing)}; expected {', '.join(REQUIRED)}, as FeatureExtraction writes; got "
             f"{came or 'an empty file'}"
         )
-    columns = [header.index(name) for name in (*REQUIRED, *(["face_id"] if "face_id" in header else []))]
+    columns = {name: header.index(name) for name in (*REQUIRED, "face_id", "timestamp") if name in header}
     seen: dict[int, int] = {}  # frame -> line
     faces: set[str] = set()
     for cells in reader:
@@ -166,8 +150,9 @@ def _rows(path: Path, file: Iterator[str], problems: list[str]) -> Iterator[tupl
             if any(cell.strip() for cell in cells):
                 problems.append(f"{line}: {len(cells)} cells; expected {len(header)} as in the header")
             continue
-        frame, confidence, success, *face = (cells[column].strip() for column in columns)
-        faces.update(face)
+        row = {name: cells[column].strip() for name, column in columns.items()}
+        frame, confidence, success = (row[name] for name in REQUIRED)
+        faces.update([row["face_id"]] if "face_id" in row else [])
         if len(faces) > 1:
             raise UserError(
                 f"{path}: {line} is about a second face, {' and '.join(sorted(faces))}; expected one: run OpenFace's "
@@ -185,7 +170,8 @@ def _rows(path: Path, file: Iterator[str], problems: list[str]) -> Iterator[tupl
             wrong.append(f"success must be 0 or 1; got {success[:40]!r}")
         problems += [f"{line}: {text}" for text in wrong]
         if not wrong:
-            yield int(number), sure, found == 1 and not math.isnan(sure)
+            timed = "face_id" in row and (_number(row.get("timestamp", "0")) or 0) > 0
+            yield int(number), sure, found == 1 and not math.isnan(sure), timed
 
 
 def _number(text: str) -> float | None:
@@ -220,7 +206,7 @@ def _written(directory: Path) -> _Written:
     sheet = None if base is None else directory.with_name(f"{base}.csv")
     if sheet is None or not sheet.exists():
         images.check_range(directory, faces, 1)
-        return _Written(faces, frozenset(), max(faces), exact=False)
+        return _Written(faces, frozenset(), max(faces), exact=False, filmed=False)
     table = read_csv(sheet)
     count = int(table.frame.max())
     if max(faces) > count:
@@ -228,92 +214,32 @@ def _written(directory: Path) -> _Written:
             f"{faces[max(faces)]}: {sheet.name} ends at frame {count}; expected a row for every picture: it may be cut "
             "off or of another run; run OpenFace again"
         )
-    return _Written(faces, frozenset(table.frame[~table.success].tolist()), count, exact=True)
+    return _Written(faces, frozenset(table.frame[~table.success].tolist()), count, True, table.filmed)
 
 
-def _by_names(directory: Path, originals: Path, first_frame: int, count: int, thumb: _Thumb) -> _Order:
+def _by_names(directory: Path, originals: Path, first_frame: int, count: int, thumb: Thumb) -> Order:
     """The order of the originals' names as text, unless the pictures contradict it."""
     files = images.listing(originals, first_frame).files
-    order = tuple(number for number, path in sorted(files.items(), key=lambda item: item[1].name))
-    if len(order) != count:
+    numbers = tuple(number for number, path in sorted(files.items(), key=lambda item: item[1].name))
+    if len(numbers) != count:
         raise UserError(
-            f"{directory}: OpenFace saw {count} pictures, {originals} holds {len(order)}; expected the folder that it "
-            "was run on, and its CSV file beside the aligned pictures (it stops at a picture that it cannot read)"
+            f"{directory}: OpenFace saw {count} pictures, {originals} holds {len(numbers)}; expected the folder that "
+            "it was run on, and its CSV file beside the aligned pictures (it stops at a picture that it cannot read)"
         )
-    if any(_compare(order, other, thumb).margin <= -_CLEAR for other in _orders(order)[1:]):
+    if order.contradicted(numbers, thumb):
         raise UserError(
             f"{directory}: the faces move smoothly in another order than that of the names in {originals}; expected "
             "the folder that OpenFace was run on, with the names of that time"
         )
-    return order
+    return numbers
 
 
-def _by_sight(directory: Path, simple: _Order, thumb: _Thumb) -> tuple[_Order, tuple[str, ...]]:
+def _by_sight(directory: Path, simple: Order, thumb: Thumb) -> tuple[Order, str]:
     """The order in which neighbours look alike, and what to note."""
-    orders = _orders(simple)
-    against = [_compare(simple, other, thumb) for other in orders[1:]]
-    if all(evidence.margin >= _KEEP for evidence in against):
-        return simple, ()
-    for order in orders[1:]:
-        if all(_compare(order, other, thumb).margin >= _CLEAR for other in orders if other != order):
-            return order, ("order repaired: names were sorted as text",)
-    if all(evidence.largest <= _STILL for evidence in against):
-        return simple, ("nothing moves, so the order cannot be checked, and does not matter",)
-    raise UserError(
-        f"{directory}: OpenFace may have read the pictures in the order of their names as text, and the faces move too "
-        "little or too wildly to tell; give the folder of the pictures that it was run on (--originals)"
-    )
-
-
-def _orders(first: _Order) -> list[_Order]:
-    """Orders in which pictures of these numbers may have been read, different ones, ``first`` first."""
-    numbers = sorted(first)
-    # The dot of the suffix sorts before the digits.
-    texts = [tuple(sorted(numbers, key=lambda n, width=width: f"{n:0{width}d}.")) for width in WIDTHS]
-    return list(dict.fromkeys([first, tuple(numbers), *texts]))
-
-
-def _compare(first: _Order, second: _Order, thumb: _Thumb) -> _Evidence:
-    """Which order is smoother, by the pairs that are neighbours in one of them only.
-
-    Pairs that are neighbours in both show how much neighbours differ; they give the spread.
-    """
-    one, two = _neighbours(first), _neighbours(second)
-    own = [_changes(np.setdiff1d(a, b), len(first), thumb) for a, b in ((one, two), (two, one))]
-    both = _changes(np.intersect1d(one, two), len(first), thumb)
-    if min(map(len, own)) < 2:
-        return _Evidence(0.0, math.inf)  # too many pictures are missing
-    mean = [float(changes[:, 0].mean()) for changes in own]
-    spread = np.concatenate([own[mean[0] > mean[1]][:, 0], both[:, 0]]).std() + _FLOOR
-    error = spread * math.sqrt(1 / len(own[0]) + 1 / len(own[1]))
-    return _Evidence((mean[1] - mean[0]) / error, float(np.concatenate([*own, both])[:, 1].max()))
-
-
-def _neighbours(order: _Order) -> np.ndarray:
-    """Pairs of positions whose numbers follow one another: low * N + high, int64."""
-    positions = np.argsort(order)
-    return np.minimum(positions[:-1], positions[1:]) * len(order) + np.maximum(positions[:-1], positions[1:])
-
-
-def _changes(pairs: np.ndarray, count: int, thumb: _Thumb) -> np.ndarray:
-    """Mean and largest difference, grey levels, of pairs that are evenly chosen and both there; [n, 2]."""
-    if len(pairs) > _PAIRS:
-        pairs = pairs[np.linspace(0, len(pairs) - 1, _PAIRS).astype(int)]
-    shown = [(thumb(int(pair) // count), thumb(int(pair) % count)) for pair in pairs]
-    differences = [np.abs(a - b) for a, b in shown if a is not None and b is not None]
-    return np.array([(d.mean(), d.max()) for d in differences]).reshape(-1, 2)
-
-
-def _thumbs(faces: dict[int, Path]) -> _Thumb:
-    """Reads thumbnails, each once; as few are asked for as there are pairs, so that memory stays bounded."""
-
-    @functools.cache
-    def thumb(position: int) -> np.ndarray | None:
-        path = faces.get(position + 1)
-        image = None if path is None else images.decode(path)
-        if image is None or not image.any():
-            return None
-        grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
-        return cv2.resize(grey, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA).astype(np.float32)
-
-    return thumb
+    decided = order.decide(simple, thumb)
+    if decided is None:
+        raise UserError(
+            f"{directory}: OpenFace may have read the pictures in the order of their names as text, and the faces move "
+            "too little or too wildly to tell; give the folder of the pictures that it was run on (--originals)"
+        )
+    return decided

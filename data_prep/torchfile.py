@@ -11,6 +11,7 @@ import math
 import pickletools
 import re
 import struct
+import warnings
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable
@@ -99,10 +100,11 @@ def read(data: bytes) -> Any:
       UserError: not such a file, or one that holds more than that; the text lacks the path.
       DAMAGED: any of these, if the file is damaged.
     """
-    if data.startswith(b"PK\x03\x04"):
-        return _read_zip(data)
-    if data.startswith(b"\x80"):
-        return _read_legacy(data)
+    with warnings.catch_warnings(action="ignore"):  # of Python, about odd characters in names
+        if data.startswith(b"PK\x03\x04"):
+            return _read_zip(data)
+        if data.startswith(b"\x80"):
+            return _read_legacy(data)
     if data[257:262] == b"ustar":
         raise UserError("is a tar archive; extract it, or if an early PyTorch wrote it, save it again with today's")
     raise UserError(

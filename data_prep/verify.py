@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from data_prep import annotations, builders
+from data_prep import builders
 from data_prep.datasets import DATASETS, check
-from fedn_jax import schema
+from fedn_jax import checks, schema
 from fedn_jax.checks import UserError
 
 _WIDTH = 80  # columns of the report
@@ -53,7 +53,7 @@ def verify(directory: str | Path) -> dict[str, Any]:
             problems.append(f"split {split}: video {'/'.join(name)} is there twice")
         seen.add(name)
         _count(subjects.setdefault(record["subject"], _empty()), record, metadata["classes"])
-    annotations.report(str(path), problems)
+    checks.report(str(path), problems)
     return {
         "path": str(path), "metadata": metadata, "subjects": dict(sorted(subjects.items())),
         "published": _published(metadata, subjects),

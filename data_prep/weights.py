@@ -95,8 +95,8 @@ def _state_dict(saved: Any) -> dict[str, np.ndarray]:
     tensors = {name: value.array() for name, value in inner.items() if type(value) is torchfile.Tensor}
     if not tensors or not all(type(name) is str for name in tensors):
         raise UserError(
-            f"has no weights at its top level, which holds {_shown(saved)}; expected tensors by name, or such under one "
-            f"of {', '.join(CONTAINERS)}"
+            f"has no weights at its top level, which holds {_shown(saved)}; expected tensors by name, or under one of "
+            f"{', '.join(CONTAINERS)}"
         )
     return tensors
 
@@ -119,20 +119,21 @@ def _below(prefix: str) -> Callable[[str], str | None]:
 
 def _of_children(name: str) -> str | None:
     """nn.Sequential(*resnet.children()) counts what torchvision names."""
-    match = re.fullmatch(r"features\.(\d+)\.(.+)", name)
-    return f"{_CHILDREN[match[1]]}.{match[2]}" if match and match[1] in _CHILDREN else None
+    number, _, rest = name.partition(".")
+    return f"{_CHILDREN[number]}.{rest}" if number in _CHILDREN else None
 
 
-STYLES: dict[str, Callable[[str], str | None]] = {  # -> torchvision's name; None: not part of the network
+STYLES: dict[str, Callable[[str], str | None]] = {  # name -> the one inside, None: outside; styles can be stacked
     "torchvision": lambda name: name,
     "module.": _below("module."),  # torch.nn.DataParallel
     "base.": _below("base."),
     "backbone.": _below("backbone."),
     "encoder.": _below("encoder."),
-    "features.N.": _of_children,
+    "features.": _below("features."),
+    "N.": _of_children,
 }
 _STEM = "conv1.weight"
-_DEEPEST = 3  # styles inside one another
+_DEEPEST = 4  # styles inside one another
 _NETWORK = r"(conv1|bn1|layer\d+)\."  # torchvision's names before the classifier
 _OTHERS = {  # what a name gives away -> the architecture
     r"(^|\.)layer1\.0\.conv3\.": "ResNet50 or deeper (bottleneck blocks)",
@@ -143,39 +144,37 @@ _OTHERS = {  # what a name gives away -> the architecture
 }
 
 
-def _readings(names: dict[str, str], depth: int = _DEEPEST) -> Iterator[tuple[str, dict[str, str]]]:
+def _readings(names: dict[str, str], path: tuple[str, ...] = ()) -> Iterator[tuple[str, dict[str, str]]]:
     """All ways through STYLES to a stem: (styles, torchvision's name -> name in the file)."""
     for style, rename in STYLES.items():
         inner = {new: name for old, name in names.items() if (new := rename(old)) is not None}
         if inner == names and _STEM in names:
-            yield "", {new: name for new, name in names.items() if re.match(_NETWORK, new)}
-        elif inner != names and inner and depth:
-            yield from ((style + rest, found) for rest, found in _readings(inner, depth - 1))
+            yield "".join(path) or style, {new: name for new, name in names.items() if re.match(_NETWORK, new)}
+        elif inner != names and len(path) < _DEEPEST:
+            yield from _readings(inner, (*path, style))
 
 
 def _reading(names: list[str]) -> tuple[str, dict[str, str]]:
     """The way to read the names that gives a whole ResNet18: (styles, torchvision's name -> name in the file)."""
-    readings = dict(_readings({name: name for name in names}))
     wanted = [name for unit in _units((0,) * 4) for name in unit.names()]
+    readings = dict(_readings({name: name for name in names}))
     missing = {style: [name for name in wanted if name not in found] for style, found in readings.items()}
     whole = [style for style in missing if not missing[style]]
     if len(whole) > 1:
-        raise UserError(f"holds {len(whole)} networks, named {' and '.join(map(_named, whole))}; save the one to use")
-    style = min(missing, key=lambda style: len(missing[style]), default=None)
+        raise UserError(f"holds {len(whole)} networks, with names as {' and '.join(whole)}; save the one to use alone")
+    style = min(missing, key=lambda style: len(missing[style]), default="")
     own = readings.get(style, {name: name for name in names})
     other = next((text for rule, text in _OTHERS.items() if any(re.search(rule, name) for name in own)), None)
-    if other or style is None:
+    if other or not style:
         looks = f"looks like {other}" if other else f"has no {_STEM}; its names are {_shown(names)}"
-        raise UserError(f"{looks}; expected a ResNet18 with names as in torchvision, or below {_named()}")
+        raise UserError(f"{looks}; expected a ResNet18, its weights named as in {', '.join(STYLES)}")
     if missing[style]:
-        raise UserError(
-            f"lacks {len(missing[style])} of the {len(wanted)} weights of a ResNet18: {_shown(missing[style])}; expected "
-            "a whole network"
-        )
-    extra = [own[name] for name in own.keys() - set(wanted) if not name.endswith(".num_batches_tracked")]
+        lost = _shown(missing[style])
+        raise UserError(f"lacks {len(missing[style])} of {len(wanted)} weights: {lost}; expected a whole ResNet18")
+    extra = sorted(own[name] for name in own.keys() - set(wanted) if not name.endswith(".num_batches_tracked"))
     if extra:
-        raise UserError(f"has weights inside the network that a ResNet18 does not have: {_shown(sorted(extra))}")
-    return style or "torchvision", own
+        raise UserError(f"has weights that an ordinary ResNet18 has not: {_shown(extra)}; no other can be converted")
+    return style, own
 
 
 # ---- Conversion -----------------------------------------------------------------------------------------------------
@@ -250,7 +249,9 @@ def _values(name: str, array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     """The numbers of one tensor as float32, checked."""
     shown = _shown([name])
     if array.shape != shape or 0 in shape:
-        raise UserError(f"{shown} has shape {list(array.shape)}; expected {list(shape)}, as in a ResNet18 of RGB images")
+        raise UserError(
+            f"{shown} has shape {list(array.shape)}; expected {list(shape)}: an ordinary ResNet18 on RGB"
+        )
     if array.dtype.kind != "f" and array.dtype != ml_dtypes.bfloat16:
         raise UserError(f"{shown} holds {array.dtype}; expected floats, so give the checkpoint before its quantisation")
     with np.errstate(over="ignore"):

@@ -1,9 +1,10 @@
 """Errors that say the rule, what came and what was expected."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
+SHOWN = 40  # problems that a message lists; the rest is counted
 LISTED = 12  # choices that a message lists; of more, the nearest
 
 
@@ -67,3 +68,24 @@ def at_least(name: str, got: float, lowest: float) -> None:
     """
     if not got >= lowest:
         raise UserError(f"{name} must be at least {lowest}; got {got}")
+
+
+def report(where: str, problems: Sequence[str]) -> None:
+    """Raises everything that is wrong, together.
+
+    Args:
+      where: what was looked at.
+      problems: one line each.
+
+    Raises:
+      UserError: if there are problems.
+    """
+    if not problems:
+        return
+    if len(problems) == 1:
+        raise UserError(f"{where}: {problems[0]}")
+    lines = list(problems[:SHOWN])
+    if len(problems) > SHOWN:
+        lines.append(f"... and {len(problems) - SHOWN} more")
+    listed = "\n".join(f"  {line}" for line in lines)
+    raise UserError(f"{where}: {len(problems)} problems; nothing is guessed, please correct:\n{listed}")

@@ -264,6 +264,7 @@ def present(
     edges = np.flatnonzero(np.diff(np.concatenate([[1], np.asarray(frames.valid, np.int8), [1]])))
     gaps = [(float(seconds[source[a]]), float(ends[source[b - 1]])) for a, b in edges.reshape(-1, 2)]
     return exports.Found(
-        "", path.stem, path, len(seconds), first_frame, round(float(1 / shown), 3), float(ends[-1]), expressions, model.classes,
-        threshold, found.curves, gaps, about,
+        subject="", video=path.stem, path=path, num_frames=len(seconds), first_frame=first_frame,
+        fps=round(float(1 / shown), 3), seconds=float(ends[-1]), expressions=expressions, classes=model.classes,
+        threshold=threshold, curves=found.curves, gaps=gaps, about=about,
     )  # fmt: skip

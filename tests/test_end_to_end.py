@@ -20,6 +20,7 @@ from fedn_jax import cli, runs
 ROOT = Path(__file__).resolve().parents[1]
 DEMO = str(ROOT / "configs" / "demo.py")
 
+
 @pytest.fixture(scope="session")
 def shards(tmp_path_factory):
     """Prepared clip features of four subjects."""

@@ -243,7 +243,7 @@ def test_any_name_can_be_written(tmp_path_factory, data):
     frames = st.tuples(st.integers(0, 290), st.integers(1, 60), st.integers(0, len(classes) - 1), st.floats(0, 1))
     spans = sorted((a, a + n, e, s) for a, n, e, s in data.draw(st.lists(frames, max_size=6)))
     names = {name: data.draw(TEXT) for name in ("subject", "video")}
-    media = Path("/tmp") / data.draw(TEXT.filter(lambda name: "/" not in name and "\0" not in name))
+    media = folder / data.draw(TEXT.filter(lambda name: "/" not in name and "\0" not in name))
     about = data.draw(st.dictionaries(TEXT, TEXT, max_size=3))
     result = found(media, spans, classes, about=about, **names)
     for name in exports.FORMATS:

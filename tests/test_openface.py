@@ -397,3 +397,22 @@ def test_a_filmed_face(tmp_path, width):
     faces = [face.image for face in align.align_cascade(frames.read(video_path), 112)]
     pictures = {n: face[..., ::-1] for n, face in enumerate(faces, 1)}
     check(openface.listing(write(tmp_path, pictures, by_text(pictures, width))), pictures)
+
+
+def test_frames_of_a_video_file_are_in_order(tmp_path):
+    """OpenFace 2 gives times to the frames of a film, and none to pictures: nothing has to be compared."""
+    still = [np.full((32, 32, 3), 40 + 30 * (k % 7), np.uint8) for k in range(31)]  # jumps: no order is smooth
+    directory = write(tmp_path, dict(enumerate(still)), range(1, 31))
+    sheet = write_csv(directory, 30)
+    with pytest.raises(UserError, match="--originals"):
+        openface.listing(directory)
+    lines = sheet.read_text().splitlines()
+    timed = [line.replace(",0,0,", f",0,{k / 30:.3f},", 1) for k, line in enumerate(lines[1:])]
+    sheet.write_text("\n".join([lines[0], *timed]) + "\n")
+    assert openface.read_csv(sheet).filmed
+    assert list(openface.listing(directory).files) == list(range(1, 31))
+
+
+@media.needs_real
+def test_an_old_file_does_not_say_whether_it_was_filmed():
+    assert not openface.read_csv(media.REAL / "openface" / "OpenFace_Test.csv").filmed
