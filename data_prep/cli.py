@@ -1,4 +1,4 @@
-"""The commands ``fedn prepare`` and ``fedn verify``: arguments and printing."""
+"""The commands ``fedn prepare``, ``fedn verify`` and ``fedn convert-backbone``: arguments and printing."""
 
 import argparse
 import functools
@@ -19,7 +19,7 @@ RELEASES = {
 
 
 def add_arguments(commands: Any) -> None:
-    """Adds ``prepare`` and ``verify`` to the command line.
+    """Adds ``prepare``, ``verify`` and ``convert-backbone`` to the command line.
 
     Args:
       commands: what ``ArgumentParser.add_subparsers`` returned; its ``dest`` must be "command".
@@ -57,6 +57,16 @@ def add_arguments(commands: Any) -> None:
     )  # fmt: skip
     _sheet(one, tuple(RELEASES), required=False)
     one.add_argument("--json", type=Path, metavar="OUT", help="write the counts to this file, too")
+
+    one = commands.add_parser("convert-backbone", help="a PyTorch ResNet18 -> a file for --backbone")
+    one.add_argument("checkpoint", type=Path, metavar="CKPT", help=".pth, .pt, .pth.tar or .safetensors")
+    one.add_argument("--out", type=Path, required=True, metavar="FILE", help="the new file, *.safetensors")
+    one.add_argument(
+        "--normalization", required=True,
+        help="of its inputs, as its authors say: imagenet (mean and deviation of ImageNet), half (.5 and .5) or none",
+    )  # fmt: skip
+    one.add_argument("--size", type=int, default=224, help="side of its face images in pixels (default: 224)")
+    one.add_argument("--description", metavar="TEXT", help="name and origin, shown in reports")
 
 
 def _sheet(parser: argparse.ArgumentParser, names: tuple[str, ...], required: bool) -> None:
@@ -106,7 +116,7 @@ def _common(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Runs ``prepare`` or ``verify``.
+    """Runs ``prepare``, ``verify`` or ``convert-backbone``.
 
     Args:
       args: parsed arguments.
@@ -116,6 +126,8 @@ def run(args: argparse.Namespace) -> None:
     """
     if args.command == "verify":
         _verify(args)
+    elif args.command == "convert-backbone":
+        _convert(args)
     else:
         {"folder": _folder, "features": _features}.get(args.source, _release)(args)
 
@@ -158,6 +170,23 @@ def _options(args: argparse.Namespace, name: str) -> dict[str, str]:
     from data_prep.datasets import check
 
     return check.choose(name, {key: getattr(args, key.replace("-", "_")) for key in RELEASES[name][1]})
+
+
+def _convert(args: argparse.Namespace) -> None:
+    import textwrap
+
+    from data_prep import weights
+
+    done = weights.convert_file(args.checkpoint, args.out, args.normalization, args.size, args.description)
+    print(
+        f"{len(done.used)} weights of a ResNet18 with {', '.join(map(str, done.widths))} channels; names: {done.style}"
+    )
+    if done.unexpected:
+        shown = ", ".join(done.unexpected[:12]) + (
+            f" and {len(done.unexpected) - 12} more" * (len(done.unexpected) > 12)
+        )
+        print("\n".join(textwrap.wrap(f"left out, not part of it: {shown}", 80, subsequent_indent="  ")))
+    print(f"written: {args.out}; next: fedn prepare ... --backbone {args.out}")
 
 
 # ---- Prepare --------------------------------------------------------------------------------------------------------

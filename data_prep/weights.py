@@ -249,9 +249,7 @@ def _values(name: str, array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     """The numbers of one tensor as float32, checked."""
     shown = _shown([name])
     if array.shape != shape or 0 in shape:
-        raise UserError(
-            f"{shown} has shape {list(array.shape)}; expected {list(shape)}: an ordinary ResNet18 on RGB"
-        )
+        raise UserError(f"{shown} has shape {list(array.shape)}; expected {list(shape)}: an ordinary ResNet18 on RGB")
     if array.dtype.kind != "f" and array.dtype != ml_dtypes.bfloat16:
         raise UserError(f"{shown} holds {array.dtype}; expected floats, so give the checkpoint before its quantisation")
     with np.errstate(over="ignore"):

@@ -387,6 +387,62 @@ def test_everything_that_does_not_fit_is_listed_at_once(tmp_path, capsys):
     assert loaded.events[1].interval.tolist()[-1] == [34, 40]
 
 
+def as_text(numbers, name):
+    return sorted(numbers, key=lambda number: name.format(number))
+
+
+def motion_of(loaded, meta):
+    """Mean change of the embedding from frame to frame, over that between frames half a period apart."""
+    rows = loaded.store.inputs[meta.row : meta.row + meta.num_rows].astype(float)
+    return np.linalg.norm(np.diff(rows, axis=0), axis=1).mean() / np.linalg.norm(rows[12:] - rows[:-12], axis=1).mean()
+
+
+@pytest.mark.parametrize("given", [True, False])
+def test_openface_output_of_casme2(given, tmp_path, capsys):
+    """Unpadded names were read in the order of text: repaired from the originals, or from the motion."""
+    originals, sheet = trees.casme2(tmp_path / "x", "cropped")
+    numbers = range(1, 41)
+    for folder in sorted(path for path in originals.rglob("*") if path.is_dir() and "_" in path.name):
+        place = tmp_path / "openface" / folder.parent.name
+        trees.openface(place, numbers, as_text(numbers, "img_{}.jpg"), folder.name, lost=(7, 8))
+    more = ["--aligner", "openface", *(["--originals", originals] if given else [])]
+    assert prepare("casme2", tmp_path / "openface", sheet, tmp_path / "out", *more) == 0
+    said = capsys.readouterr().out
+    assert said.count("order repaired") == 5 and "no face in 2 of 40 frames (5.0 %): s15/15_0101" in said
+    loaded = data.load(tmp_path / "out")
+    assert np.flatnonzero(~loaded.store.valid[:40]).tolist() == [6, 7]
+    assert loaded.metadata["aligner"] == "openface, 32 px"
+    assert all(motion_of(loaded, meta) < 0.6 for meta in loaded.metas)
+
+
+def test_openface_output_of_casme3_needs_the_originals(tmp_path, capsys):
+    originals, sheet, _ = trees.casme3(tmp_path / "x")
+    for folder in sorted(originals.rglob("color")):
+        numbers = sorted(int(path.stem) for path in folder.iterdir())
+        place = tmp_path / "openface" / folder.parent.parent.name / folder.parent.name
+        trees.openface(place, numbers, as_text(numbers, "{}.jpg"), "color")
+    where = ("casme3", tmp_path / "openface", sheet, tmp_path / "out")
+    assert prepare(*where, "--aligner", "openface") == 2
+    assert capsys.readouterr().err.count("cannot be mapped to the numbers of the files") == 4
+    assert prepare(*where, "--aligner", "openface", "--originals", originals) == 0
+    loaded = data.load(tmp_path / "out")
+    assert np.flatnonzero(~loaded.store.valid[:40]).tolist() == [0, 1, 2, 3, 4, 5, 6, 14, 15]
+    assert motion_of(loaded, loaded.metas[2]) < 0.6
+
+
+def test_own_folders_of_pictures_and_openface(tmp_path):
+    trees.write_pictures(tmp_path / "videos" / "anna", range(1, 31), "frame{}.png")
+    sheet = tmp_path / "sheet.csv"
+    sheet.write_text("subject,video,onset,offset,emotion\na,anna,5,20,joy\n")
+    assert prepare("folder", tmp_path / "videos", sheet, tmp_path / "out", "--rate", 25) == 0
+    meta = data.load(tmp_path / "out").metas[0]
+    assert (meta.num_frames, meta.fps) == (30, 25)
+    trees.openface(tmp_path / "of", range(1, 31), range(1, 31), "anna")
+    assert prepare("folder", tmp_path / "of", sheet, tmp_path / "out2", "--aligner", "openface") == 0
+    assert data.load(tmp_path / "out2").metas[0].num_frames == 30
+    assert prepare("folder", tmp_path / "of", sheet, tmp_path / "out3", "--originals", tmp_path / "videos") == 2
+
+
 def test_two_releases_in_one_folder(tmp_path, capsys):
     trees.casme2(tmp_path, "rawpic")
     _, sheet = trees.casme2(tmp_path, "cropped")

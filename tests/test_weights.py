@@ -207,7 +207,14 @@ def test_what_checkpoints_carry_beside_weights(file):
     parameter = writer.call("torch._utils", "_rebuild_parameter", Code(writer.encode(values)), True, None)
     pairs = writer.call("collections", "OrderedDict", [["w", parameter], ["versions", 1]])
     inner = Code(pairs + writer.encode({"_metadata": {"": {"version": 1}}}) + b"b")
-    saved_value = {"epoch": 3, "best": best, "arch": "resnet18", 5: 1.5, "optimizer": {"a": [None]}, "state_dict": inner}
+    saved_value = {
+        "epoch": 3,
+        "best": best,
+        "arch": "resnet18",
+        5: 1.5,
+        "optimizer": {"a": [None]},
+        "state_dict": inner,
+    }
     code = b"\x80\x02" + writer.encode(saved_value) + b"."
     same(weights.read(file(zip_of(code, writer.storages))), {"w": values})
 
@@ -409,7 +416,9 @@ def test_damaged_anywhere(form, file):
 def test_random_programs(file):
     """Pickle instructions in any order."""
     rng = np.random.default_rng(0)
-    codes = np.frombuffer(b"(.0NKJGX}]()tlaesuqhrjR\x85\x86\x87\x88\x89QbUcos\nsystem\ntorch\nSize\n\x93\x94\x95", np.uint8)
+    codes = np.frombuffer(
+        b"(.0NKJGX}]()tlaesuqhrjR\x85\x86\x87\x88\x89QbUcos\nsystem\ntorch\nSize\n\x93\x94\x95", np.uint8
+    )
     for _ in range(1000):
         content = legacy_of(b"\x80\x02" + rng.choice(codes, rng.integers(1, 40)).tobytes() + b".")
         with pytest.raises(UserError):

@@ -60,6 +60,22 @@ def casme2(root, layout="rawpic"):
     return root / layout, sheet
 
 
+def openface(root, numbers, order, base, lost=(), header="frame, timestamp, confidence, success"):
+    """What OpenFace writes for pictures of these numbers that it read in some order; returns the aligned folder."""
+    import cv2
+
+    faces, folder = media.face_frames(1, 24), root / f"{base}_aligned"
+    folder.mkdir(parents=True)
+    for frame, number in enumerate(order, 1):
+        image = faces[number % len(faces)][32:224, 32:224] if number not in lost else faces[0][:192, :192] * 0
+        cv2.imwrite(str(folder / f"frame_det_00_{frame:06d}.bmp"), cv2.resize(image, (112, 112))[..., ::-1])
+    rows = [
+        f"{k}, 0.0, {0.0 if number in lost else 0.98}, {int(number not in lost)}" for k, number in enumerate(order, 1)
+    ]
+    (root / f"{base}.csv").write_text("\n".join([header, *rows]) + "\n")
+    return folder
+
+
 CASME3_HEADER = ["Subject", "Filename", "Onset", "Apex", "Offset", "AU", "Expression type", "Objective class"]
 CASME3 = [
     ["spNO.1", "a", "9", "12", "20", "4", "Macro-expression", "VII"],
