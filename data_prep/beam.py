@@ -41,7 +41,7 @@ def make_runner(name: str, options: Sequence[str]) -> Runner:
     def run(jobs: dict[int, Job], workers: int) -> Iterator[tuple[int, UserError | None]]:
         if not jobs:
             return
-        own = {"runner": name}
+        own: dict[str, Any] = {"runner": name, "default_sdk_harness_log_level": "ERROR"}
         if name == "DirectRunner":
             own |= {
                 "direct_num_workers": workers,

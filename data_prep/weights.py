@@ -64,6 +64,9 @@ def read(path: str | Path) -> dict[str, np.ndarray]:
         raise UserError(f"{path}: no such file; give a checkpoint (.pth, .pt, .pth.tar or .safetensors)")
     try:
         data = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}); see to its permissions") from None
+    try:
         safe = data[8:9] == b"{" and int.from_bytes(data[:8], "little") < len(data)
         return _read_safetensors(data) if safe else _state_dict(torchfile.read(data))
     except UserError as error:
@@ -227,13 +230,13 @@ def convert(tensors: dict[str, np.ndarray]) -> Converted:
     widths = tuple((tensors[names[f"layer{stage}.0.conv1.weight"]].shape or (0,))[0] for stage in (1, 2, 3, 4))
     params, statistics, used = {}, {}, []
     for unit in _units(widths):
-        used += [names[name] for name in unit.names()]
         shapes = [unit.shape] + [unit.shape[:1]] * len(_STATISTICS)
-        kernel, scale, bias, mean, var = (
-            _values(name, tensors[name], shape) for name, shape in zip(used[-5:], shapes, strict=True)
-        )
+        wanted = {names[name]: shape for name, shape in zip(unit.names(), shapes, strict=True)}
+        kernel, scale, bias, mean, var = (_values(name, tensors[name], shape) for name, shape in wanted.items())
         if var.min() < 0:
-            raise UserError(f"{used[-1]} holds negative variances; the checkpoint is damaged, download it again")
+            shown = _shown([names[f"{unit.norm}.running_var"]])
+            raise UserError(f"{shown} holds negative variances; the checkpoint is damaged, download it again")
+        used += wanted
         kernel = kernel.transpose(2, 3, 1, 0)  # [out, in, height, width] -> [height, width, in, out]
         _put(params, unit.path, {"conv": {"kernel": kernel}, "norm": {"scale": scale, "bias": bias}})
         _put(statistics, unit.path, {"norm": {"mean": mean, "var": var}})
@@ -252,7 +255,7 @@ def _values(name: str, array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
         raise UserError(f"{shown} has shape {list(array.shape)}; expected {list(shape)}: an ordinary ResNet18 on RGB")
     if array.dtype.kind != "f" and array.dtype != ml_dtypes.bfloat16:
         raise UserError(f"{shown} holds {array.dtype}; expected floats, so give the checkpoint before its quantisation")
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):
         values = array.astype(np.float32)
     if not np.isfinite(values).all():
         raise UserError(f"{shown} holds NaN or infinity; the checkpoint is damaged or its training failed")

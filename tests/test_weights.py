@@ -266,6 +266,7 @@ def attacks(sentinel):
 
     shell, python = f"touch {sentinel}", f"open({str(sentinel)!r}, 'w').close()"
     writer = Writer()
+    system = writer.call("os", "system", shell)
     return {
         "os.system": pickle.dumps(Runs(os.system, shell), 2),
         "nested": pickle.dumps({"state_dict": {"w": Runs(os.system, shell)}}, 2),
@@ -275,11 +276,11 @@ def attacks(sentinel):
         "Popen": pickle.dumps(Runs(subprocess.Popen, ["touch", str(sentinel)]), 2),
         "INST": b"(" + writer.encode(shell) + b"ios\nsystem\n.",
         "OBJ": b"(" + name("os", "system") + writer.encode(shell) + b"o.",
-        "as a key": b"\x80\x02}" + writer.call("os", "system", shell) + b"K\x01s.",
-        "popped": b"\x80\x02" + writer.call("os", "system", shell) + b"0}.",
+        "as a key": b"\x80\x02}" + system + b"K\x01s.",
+        "popped": b"\x80\x02" + system + b"0}.",
         "dotted": b"\x80\x04" + writer.encode("torch._utils") + writer.encode("os.system") + b"\x93"
         + writer.encode((shell,)) + b"R.",
-        "as a storage": b"\x80\x02" + writer.encode(("storage", writer.call("os", "system", shell), "0", "cpu", 1)) + b"Q.",
+        "as a storage": b"\x80\x02" + writer.encode(("storage", system, "0", "cpu", 1)) + b"Q.",
     }  # fmt: skip
 
 
