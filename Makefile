@@ -1,11 +1,12 @@
 # make demo    sets everything up, then runs the whole way on built-in videos
 # make test    the same set-up plus the test extra, then the tests
+# make bench   the benchmarks that need no GPU
 
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test clean
+.PHONY: demo test bench clean
 
 $(VENV)/.made:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -30,6 +31,9 @@ test: $(VENV)/.tested
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/python -m pytest
+
+bench: $(VENV)/.tested
+	@for one in benchmarks/[a-z]*.py; do echo "== $$one"; $(BIN)/python $$one || exit 1; done
 
 clean:
 	rm -rf $(VENV) demo build *.egg-info
