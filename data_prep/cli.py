@@ -115,6 +115,20 @@ def _common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--first-frame", type=int, default=1, help="number of a video's first frame (default: 1)")
 
 
+def parse(words: list[str]) -> argparse.Namespace:
+    """Parses one of these commands, for a program that calls it.
+
+    Args:
+      words: such as ["prepare", "folder", ...].
+
+    Returns:
+      Arguments for ``run``.
+    """
+    parser = argparse.ArgumentParser(prog="fedn")
+    add_arguments(parser.add_subparsers(dest="command", required=True))
+    return parser.parse_args(words)
+
+
 def run(args: argparse.Namespace) -> None:
     """Runs ``prepare``, ``verify`` or ``convert-backbone``.
 

@@ -1,274 +1,18 @@
-"""The command ``fedn``: wiring, printing, exit codes. Everything heavy is imported inside the commands."""
+"""The command ``fedn``: arguments and exit codes."""
 
 import argparse
 import logging
-import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from data_prep import cli as prepare
+from fedn_jax import commands as work
 from fedn_jax.checks import UserError
-from fedn_jax.types import Config
+from fedn_jax.commands import OVERRIDES
 
 EXIT_USER = 2
 DEMO_CONFIG = Path(__file__).resolve().parents[1] / "configs" / "demo.py"
-OVERRIDES = "--config.KEY=VALUE changes one option, e.g. --config.train.epochs=3"
-
-
-def load_config(spec: str, overrides: Sequence[str]) -> Config:
-    """Reads a configuration file and applies overrides.
-
-    Args:
-      spec: "FILE" or "FILE:row".
-      overrides: "--config.section.key=value" each.
-
-    Returns:
-      A locked ConfigDict.
-
-    Raises:
-      UserError: no such file, row or key, or a value of the wrong type.
-    """
-    from fedn_jax import config as configs
-
-    path, _, row = spec.partition(":")
-    if not Path(path).is_file():
-        raise UserError(f"--config {path}: no such file; expected a file with get_config(row), as those in configs/")
-    try:
-        config = _config_module(path).get_config(row)
-    except UserError:
-        raise
-    except Exception as error:  # the file is the user's program
-        reason = " ".join(str(error).split())
-        raise UserError(f"--config {spec}: {type(error).__name__}: {reason}") from error
-    _override(config, overrides)
-    return configs.validate(config)
-
-
-def _override(config: Config, overrides: Sequence[str], sections: Sequence[str] = ()) -> None:
-    """Applies "--config.section.key=value" each; ``sections`` limits what may be changed."""
-    from fedn_jax import config as configs
-
-    for text in overrides:
-        key, equals, value = text.removeprefix("--config.").partition("=")
-        if not text.startswith("--config.") or not equals:
-            raise UserError(f"unknown argument {text}; {OVERRIDES}")
-        if sections and key.partition(".")[0] not in sections:
-            raise UserError(f"{text} needs another training; here only {' and '.join(sections)} options may be changed")
-        configs.override(config, key, value)
-
-
-def _config_module(path: str) -> Any:
-    """The module that a configuration file is."""
-    from importlib import util
-
-    spec = util.spec_from_file_location("config", path)
-    if spec is None:
-        raise UserError(f"--config {path}: expected a Python file, ending in .py")
-    module = util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    if not hasattr(module, "get_config"):
-        raise UserError(f"--config {path}: has no get_config(row); see configs/casme2.py")
-    return module
-
-
-def _load_data(directory: Path) -> Any:
-    from fedn_jax import data
-
-    return data.load(directory)
-
-
-def train(args: argparse.Namespace, overrides: Sequence[str]) -> None:
-    """``fedn train``: all folds at once; started again, it goes on.
-
-    Args:
-      args: config, data, out.
-      overrides: options for the configuration.
-    """
-    from fedn_jax import pipeline
-
-    config = load_config(args.config, overrides)
-    pipeline.fit(args.out, config, _load_data(args.data), prepare.progress())
-    _keep_backbone(args.data, args.out)
-    print(f"trained: {args.out}; next: fedn evaluate {args.out} --data {args.data}")
-
-
-def _keep_backbone(source: Path, run: Path) -> None:
-    """A run carries the weights that its inputs were made with, so that it works on new videos wherever it goes."""
-    from fedn_jax import data, schema
-
-    weights, kept = data.backbone_file(source), run / schema.BACKBONE
-    if weights is not None and not kept.exists():
-        part = kept.with_suffix(".part")
-        shutil.copyfile(weights, part)
-        part.replace(kept)
-
-
-def evaluate(args: argparse.Namespace, overrides: Sequence[str] = ()) -> None:
-    """``fedn evaluate``: numbers and a page, from the raw outputs that training saved.
-
-    Args:
-      args: run, data.
-      overrides: options of the sections predict and evaluate, other than those of the training.
-    """
-    from data_prep import frames
-    from fedn_jax import config as configs
-    from fedn_jax import files, pipeline, report, runs
-
-    dataset = _load_data(args.data)
-    config = runs.load_config(args.run)
-    _override(config, overrides, ("predict", "evaluate"))
-    results = pipeline.evaluate(args.run, configs.validate(config), dataset, prepare.progress())
-
-    def thumbnail(subject: str, video: str, indices: list[int]) -> Any:
-        path = args.data / "previews" / f"{files.file_name(subject, video)}.mp4"
-        return frames.pick(path, indices) if path.exists() else None
-
-    page = pipeline.write_report(args.run, results, thumbnail)
-    print(report.table(results.metrics, results.metrics["baseline"]))
-    print(f"\nnumbers: {args.run / 'metrics.json'}\npage:    {page}\nfound:   {args.run / 'detections.csv'}")
-
-
-def detect(args: argparse.Namespace) -> None:
-    """``fedn detect``: the expressions of new videos.
-
-    Args:
-      args: videos, run, out, fold, threshold, backbone, aligner, rate.
-
-    Raises:
-      UserError: a run that cannot be used; or, after all videos, that some could not be.
-    """
-    from fedn_jax import detect as detection
-
-    model = detection.load(args.run, args.fold)
-    threshold, origin = detection.choose_threshold(model, args.threshold)
-    detector = detection.make_detector(model, threshold)
-    options, backbone = _preparation(args, model.recorded)
-    about = {
-        "run": str(args.run), "folds": ", ".join(model.folds), "score threshold": f"{threshold:.3f}, {origin}",
-        "trained on": model.recorded["metadata"]["dataset"], "features": model.recorded["metadata"]["backbone"],
-        "faces": f"{options.aligner}, {options.size} px, {options.fps:g} frames per second",
-        "fedn_jax": model.recorded["versions"]["fedn_jax"],
-    }  # fmt: skip
-    failed = []
-    for video, name in zip(args.videos, _names(args.videos), strict=True):
-        try:
-            _detect_one(video, args.out / name, args.out / "cache", args.rate, model, detector, options, backbone,
-                        threshold, about)  # fmt: skip
-        except (UserError, OSError) as error:
-            failed.append(video)
-            print(f"fedn: {_line(error)}", file=sys.stderr, flush=True)
-    if failed:
-        raise UserError(
-            f"{len(failed)} of {len(args.videos)} videos could not be used (see above); the others are done"
-        )
-
-
-def _preparation(args: argparse.Namespace, recorded: dict[str, Any]) -> tuple[Any, Any]:
-    """(options of the preparation, backbone) that the run was trained with."""
-    from data_prep import embed
-    from data_prep.decode import Options
-    from fedn_jax import schema
-
-    made = recorded["metadata"]["preparation"]
-    if not made:
-        raise UserError(
-            f"{args.run}: was trained on features that were given; detection needs a run on prepared videos"
-        )
-    backbone = embed.load_backbone(args.backbone or args.run / schema.BACKBONE)
-    if backbone.sha != made["backbone"]:
-        raise UserError(
-            f"{args.run}: was trained on features of {recorded['metadata']['backbone']}; got other weights, "
-            f"{backbone.description} ({backbone.sha[:16]}): give that file with --backbone"
-        )
-    return Options(args.aligner or made["aligner"], made["size"], round(recorded["fps"], 3)), backbone
-
-
-def _names(videos: Sequence[Path]) -> list[str]:
-    """A name per video for its files: its own, with its folder's where two are called alike."""
-    from fedn_jax import files
-
-    stems = [video.resolve().stem for video in videos]
-    names = [
-        files.file_name(stem) if stems.count(stem) == 1 else files.file_name(video.resolve().parent.name, stem)
-        for video, stem in zip(videos, stems, strict=True)
-    ]
-    twice = [name for name in names if names.count(name) > 1]
-    if twice:
-        raise UserError(f"several videos would be written as {twice[0]}; give them in separate calls")
-    return names
-
-
-def _detect_one(video, out, cache, rate, model, detector, options, backbone, threshold, about) -> None:
-    """Detects in one video, writes all files, prints what was found."""
-    from data_prep import extract, frames, images
-    from data_prep.sources import Source
-    from fedn_jax import detect as detection
-    from fedn_jax import exports, viewer
-
-    if video.is_dir() and not images.is_folder(video):
-        raise UserError(f"{video}: holds no numbered pictures; give video files, or folders of pictures")
-    if options.aligner == "openface" and not video.is_dir():
-        raise UserError(
-            f"{video}: the run was trained on faces that OpenFace aligned; run OpenFace on the video and give its "
-            "NAME_aligned folder, or try --aligner cascade"
-        )
-    source = Source(video, rate, options.aligner == "openface")
-    got = extract.extract(source, options, backbone, cache, prepare.progress())
-    facts = got.facts
-    looked = detection.Frames(facts.source, facts.seconds, facts.valid > 0, facts.fps)
-    result = detector(got.inputs, facts.valid)
-    notes = {"this video": "; ".join(facts.notes)} if facts.notes else {}
-    found = detection.present(result, model, video, looked, 1, threshold, about | notes)
-    for suffix, write in exports.FORMATS.items():
-        write(out.with_name(f"{out.name}.{suffix}"), found)
-    pictures = frames.pick(got.faces, result.apex.tolist()) if found.expressions else []
-    page = out.with_name(f"{out.name}.html")
-    viewer.write(page, found, got.media, "video/mp4", pictures)
-    lost = int((facts.valid == 0).sum())
-    count = len(found.expressions)
-    print(f"\n{video}: {count} expression{'s' * (count != 1)} in {found.seconds:.1f} s, {len(facts.valid)} frames"
-          f"{f', {lost} of them without a face' if lost else ''}")  # fmt: skip
-    for one in found.expressions:
-        print(f"  {one.begin:>8.2f} to {one.end:>8.2f} s  {one.emotion:<14} {one.score:.2f}")
-    print(f"  {page}")
-
-
-def _line(error: Exception) -> str:
-    """An error as one line."""
-    named = isinstance(error, OSError) and error.filename
-    return f"{error.filename}: {error.strerror}" if named else str(error)
-
-
-def demo(args: argparse.Namespace, overrides: Sequence[str]) -> None:
-    """``fedn demo``: the whole way on built-in videos; what is done already is kept.
-
-    Args:
-      args: out, subjects, videos, seconds, seed, workers, config.
-      overrides: options for the configuration.
-    """
-    from fedn_jax import synthetic
-
-    load_config(args.config, overrides)  # a mistake in the options shows before the work begins
-    out = args.out
-
-    def say(step: int, text: str) -> None:
-        print(f"[{step}/4] {text}", flush=True)
-
-    say(1, "drawing videos of faces with known expressions")
-    synthetic.write(out / "source", args.subjects, args.videos, args.seconds, seed=args.seed, workers=args.workers)
-    say(2, "preparing: decode, align, embed, write shards")
-    source = out / "source"
-    command = ["prepare", "folder", "--videos", source / "videos", "--annotations", source / "annotations.csv"]
-    command += ["--classes", ",".join(synthetic.CLASSES), "--out", out / "data"]
-    if args.workers:
-        command += ["--workers", args.workers]
-    prepare.run(make_parser().parse_args([str(word) for word in command]))
-    say(3, "training every leave-one-subject-out fold, in one program")
-    train(argparse.Namespace(config=args.config, data=out / "data", out=out / "run"), overrides)
-    say(4, "evaluating on the subjects that each fold has not seen")
-    evaluate(argparse.Namespace(run=out / "run", data=out / "data"))
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -323,13 +67,13 @@ def run(argv: Sequence[str]) -> None:
       UserError: input or options that cannot be used.
     """
     args, rest = make_parser().parse_known_args(list(argv))
-    configurable = {"train": train, "demo": demo, "evaluate": evaluate}
+    configurable = {"train": work.train, "demo": work.demo, "evaluate": work.evaluate}
     if args.command in configurable:
         configurable[args.command](args, rest)
     elif rest:
         raise UserError(f"unknown argument {rest[0]}; see fedn {args.command} --help")
     elif args.command == "detect":
-        detect(args)
+        work.detect(args)
     else:
         prepare.run(args)
 
@@ -353,7 +97,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (UserError, OSError) as error:
         if debug:
             raise
-        print(f"fedn: {_line(error)}", file=sys.stderr)
+        print(f"fedn: {work.line(error)}", file=sys.stderr)
         return EXIT_USER
     except KeyboardInterrupt:
         print("fedn: stopped; start the same command again to go on", file=sys.stderr)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from media import write_video
 
-from fedn_jax import cli
+from fedn_jax import cli, commands
 
 ROOT = Path(__file__).resolve().parents[1]
 DEMO = str(ROOT / "configs" / "demo.py")
@@ -26,7 +26,7 @@ def refused(capsys, *words):
 def test_help_is_quick_and_names_the_commands():
     done = subprocess.run([sys.executable, "-m", "fedn_jax.cli", "--help"], capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 0
-    for command in ("demo", "prepare", "verify", "train", "evaluate"):
+    for command in ("demo", "prepare", "verify", "convert-backbone", "train", "evaluate", "detect"):
         assert command in done.stdout
 
 
@@ -83,7 +83,7 @@ def test_debug_shows_the_traceback():
 
 
 def test_overrides_are_typed():
-    config = cli.load_config(f"{DEMO}:shuffled", ["--config.train.epochs=3", "--config.loss.alpha=2"])
+    config = commands.load_config(f"{DEMO}:shuffled", ["--config.train.epochs=3", "--config.loss.alpha=2"])
     assert config.data.shuffle_labels is True and config.train.epochs == 3 and config.loss.alpha == 2.0
 
 
