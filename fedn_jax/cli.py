@@ -41,9 +41,33 @@ def make_parser() -> argparse.ArgumentParser:
     one.add_argument("--data", type=Path, required=True, help="directory made by `fedn prepare`")
     one.add_argument("--out", type=Path, required=True, help="directory of the run")
 
-    one = commands.add_parser("evaluate", help="numbers, tables and a page of a run", epilog=OVERRIDES)
-    one.add_argument("run", type=Path, help="directory made by `fedn train`")
-    one.add_argument("--data", type=Path, required=True, help="directory made by `fedn prepare`")
+    one = commands.add_parser(
+        "evaluate", help="numbers, tables and a page of a run; or numbers of any method's CSV", epilog=OVERRIDES
+    )
+    one.add_argument("run", type=Path, nargs="?", help="directory made by `fedn train`")
+    one.add_argument("--data", type=Path, help="with a run: directory made by `fedn prepare`")
+    table = "subject,video,onset,offset,emotion and, where known, score and kind; inclusive frames"
+    one.add_argument("--predictions", type=Path, metavar="CSV", help=f"without a run: {table}")
+    one.add_argument("--ground-truth", type=Path, metavar="CSV", help="the same columns")
+    one.add_argument("--json", type=Path, metavar="OUT", help="write the numbers to this file, too")
+    one.add_argument("--protocol", help="CSV: megc, per_gt, pairs, strict or strs (default: megc)")
+    one.add_argument("--iou", type=float, help="CSV: lowest IoU of a match (default: 0.5)")
+    one.add_argument("--threshold", type=float, help="CSV: lowest score that counts (default: all count)")
+    one.add_argument("--kind", help="CSV: macro, micro or all (default: all)")
+    one.add_argument("--fps", type=float, help="CSV: frames per second; tells kinds by length where no column does")
+    one.add_argument(
+        "--allow", nargs="+", default=[], metavar="WHAT", help="CSV: unknown-emotions, duplicates, unmatched-videos"
+    )
+
+    one = commands.add_parser("convert", help="predictions or ground truth between the formats of the field")
+    one.add_argument("input", type=Path, metavar="IN", help="the file")
+    one.add_argument("output", type=Path, metavar="OUT", help="the new file")
+    formats = "csv (of `fedn evaluate`), strs, megc or activitynet"
+    one.add_argument("--from", dest="source", default="csv", metavar="FORMAT", help=f"{formats} (default: csv)")
+    one.add_argument("--to", dest="target", default="csv", metavar="FORMAT", help="the same (default: csv)")
+    one.add_argument("--ground-truth", action="store_true", help="activitynet: a ground truth, not predictions")
+    one.add_argument("--fps", type=float, help="activitynet: frames per second, since it counts seconds")
+    one.add_argument("--first-frame", type=int, default=1, help="activitynet: frame of second 0 (default: 1)")
 
     one = commands.add_parser("detect", help="find the expressions in new videos")
     one.add_argument("videos", type=Path, nargs="+", metavar="VIDEO", help="video files, or folders of pictures")
@@ -72,8 +96,8 @@ def run(argv: Sequence[str]) -> None:
         configurable[args.command](args, rest)
     elif rest:
         raise UserError(f"unknown argument {rest[0]}; see fedn {args.command} --help")
-    elif args.command == "detect":
-        work.detect(args)
+    elif args.command in ("detect", "convert"):
+        {"detect": work.detect, "convert": work.convert}[args.command](args)
     else:
         prepare.run(args)
 

@@ -11,6 +11,7 @@ from data_prep import cli as prepare
 from fedn_jax.checks import UserError
 from fedn_jax.types import Config
 
+ONLY_CSV = ("predictions", "ground_truth", "protocol", "iou", "threshold", "kind", "fps", "allow")  # of evaluate
 OVERRIDES = "--config.KEY=VALUE changes one option, e.g. --config.train.epochs=3"
 
 
@@ -103,12 +104,59 @@ def _keep_backbone(source: Path, run: Path) -> None:
 
 
 def evaluate(args: argparse.Namespace, overrides: Sequence[str] = ()) -> None:
-    """``fedn evaluate``: numbers and a page, from the raw outputs that training saved.
+    """``fedn evaluate``: numbers and a page, from the raw outputs that training saved; or numbers of CSV files.
 
     Args:
-      args: run, data.
+      args: run and data, or predictions and ground_truth with protocol, iou, threshold, kind, fps, allow; json.
       overrides: options of the sections predict and evaluate, other than those of the training.
+
+    Raises:
+      UserError: neither a run nor files, or both.
     """
+    asked = [name for name in ONLY_CSV if getattr(args, name)]
+    if args.run is None:
+        if not (args.predictions and args.ground_truth) or args.data or overrides:
+            raise UserError("give a run and its --data, or --predictions CSV and --ground-truth CSV; see --help")
+        _evaluate_files(args)
+        return
+    if asked or not args.data:
+        name = f"--{asked[0].replace('_', '-')} belongs to CSV files" if asked else "a run needs --data DIR"
+        raise UserError(f"{name}; a run is evaluated with `fedn evaluate {args.run} --data DIR [--config.KEY=VALUE]`")
+    _evaluate_run(args, overrides)
+
+
+def _evaluate_files(args: argparse.Namespace) -> None:
+    from fedn_jax import pairing, runs, scoring, tabular
+
+    found, truth = tabular.read(args.predictions, "predictions"), tabular.read(args.ground_truth, "ground truth")
+    result = scoring.score(
+        pairing.join(found, truth, set(args.allow)), args.protocol or "megc", args.iou or 0.5, args.threshold,
+        args.kind or "all", args.fps,
+    )  # fmt: skip
+    print("\n".join(scoring.lines(result)))
+    if args.json:
+        runs.write_json(args.json, result)
+
+
+def convert(args: argparse.Namespace) -> None:
+    """``fedn convert``: predictions or ground truth in another format.
+
+    Args:
+      args: input, output, source, target, ground_truth, fps, first_frame.
+    """
+    from fedn_jax import checks, exchange
+
+    for name, value in (("--from", args.source), ("--to", args.target)):
+        checks.one_of(name, value, exchange.FORMATS)
+    options = exchange.Options(args.fps, first_frame=args.first_frame, truth=args.ground_truth)
+    what = "ground truth" if args.ground_truth else "predictions"
+    table = exchange.FORMATS[args.source].read(args.input, what, options)
+    for note in [*table.notes, *exchange.FORMATS[args.target].write(args.output, table, options)]:
+        print(f"note: {note}")
+    print(f"{len(table.rows)} rows of {len(table.videos)} videos: {args.output}")
+
+
+def _evaluate_run(args: argparse.Namespace, overrides: Sequence[str]) -> None:
     from data_prep import frames
     from fedn_jax import config as configs
     from fedn_jax import files, pipeline, report, runs
@@ -124,6 +172,8 @@ def evaluate(args: argparse.Namespace, overrides: Sequence[str] = ()) -> None:
 
     page = pipeline.write_report(args.run, results, thumbnail)
     print(report.table(results.metrics, results.metrics["baseline"]))
+    if args.json:
+        runs.write_json(args.json, results.metrics)
     print(f"\nnumbers: {args.run / 'metrics.json'}\npage:    {page}\nfound:   {args.run / 'detections.csv'}")
 
 
@@ -272,4 +322,4 @@ def demo(args: argparse.Namespace, overrides: Sequence[str]) -> None:
     say(3, "training every leave-one-subject-out fold, in one program")
     train(argparse.Namespace(config=args.config, data=out / "data", out=out / "run"), overrides)
     say(4, "evaluating on the subjects that each fold has not seen")
-    evaluate(argparse.Namespace(run=out / "run", data=out / "data"))
+    _evaluate_run(argparse.Namespace(run=out / "run", data=out / "data", json=None), [])

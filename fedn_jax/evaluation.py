@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from fedn_jax import protocols
 from fedn_jax.matching import above, check
 from fedn_jax.metrics import (
     Counts,
@@ -43,11 +44,22 @@ DEFINITIONS = {
     "per_class.correct": "expressions of this emotion that are spotted and recognised",
     "per_class.ap50": "average precision of this emotion at IoU 0.50 (COCO definition)",
     "per_class.map": "average precision of this emotion, mean over IoU .50:.05:.95 (COCO definition)",
+    "strs.f1_spot": "spotting F1 under the protocol strs, whatever the protocol of the other numbers",
+    "strs.f1_analysis": "harmonic mean of the precision and the recall of the emotions on the true positives of strs, "
+    "each averaged over the emotions that are annotated",
+    "strs": "spot-then-recognise score: f1_spot times f1_analysis (Liong et al. 2023)",
 }
 
 
-def _summary(counts: Counts) -> dict[str, Any]:
-    """Counts and what follows from them, as plain numbers."""
+def summary(counts: Counts) -> dict[str, Any]:
+    """Counts and what follows from them.
+
+    Args:
+      counts: [] counts.
+
+    Returns:
+      "tp", "n", "gt", "precision", "recall" and "f1", plain numbers.
+    """
     whole = {name: int(value) for name, value in counts._asdict().items()}
     return whole | {
         "precision": float(precision(counts)),
@@ -56,13 +68,125 @@ def _summary(counts: Counts) -> dict[str, Any]:
     }
 
 
-def _plain(tree: Any) -> Any:
-    """NaN -> None, which JSON can say."""
+def plain(tree: Any) -> Any:
+    """Makes numbers that do not exist something that JSON can say.
+
+    Args:
+      tree: dicts, lists and plain values.
+
+    Returns:
+      The same with None for NaN.
+    """
     if isinstance(tree, dict):
-        return {key: _plain(value) for key, value in tree.items()}
+        return {key: plain(value) for key, value in tree.items()}
     if isinstance(tree, list):
-        return [_plain(value) for value in tree]
+        return [plain(value) for value in tree]
     return None if isinstance(tree, float) and np.isnan(tree) else tree
+
+
+def tables(
+    counts: Counts,
+    confusions: Array,
+    ground_truth: Events,
+    names: Sequence[str],
+    classes: Sequence[str],
+    mean_ap: dict[str, Any] | None,
+) -> dict[str, Any]:
+    """Spotting and recognition of everything, of each subject and of each emotion.
+
+    Args:
+      counts: [G] counts of each subject.
+      confusions: [G, C, C] int, true positives of each subject; rows: annotated emotion, columns: detected emotion.
+      ground_truth: [V, E], the expressions that count.
+      names: G subjects.
+      classes: C emotions.
+      mean_ap: of ``metrics.mean_average_precision``; None: there are no scores to rank by.
+
+    Returns:
+      "spotting", "recognition", "per_subject" and "per_class", plain values.
+    """
+    matrix = confusions.sum(0)
+    emotion = np.asarray(ground_truth.emotion)[np.asarray(ground_truth.valid)]
+    per_class = []
+    for c, name in enumerate(classes):
+        found, given = int(matrix[c].sum()), int((emotion == c).sum())
+        row = {"class": name, "gt": given, "tp": found, "correct": int(matrix[c, c])}
+        row |= {"recall": found / max(given, 1), "ap50": None, "map": None}
+        if mean_ap:
+            ap = mean_ap["coco"]["per_class"][c]
+            row |= {"ap50": ap["ap"]["0.50"], "map": ap["map"]}
+        per_class.append(row)
+    return {
+        "spotting": summary(Counts(*(x.sum() for x in counts))),
+        "recognition": {
+            "accuracy": float(accuracy(matrix)),
+            "macro_f1": float(macro_f1(matrix)),
+            "confusion": matrix.tolist(),
+        },
+        "per_subject": [
+            {"subject": name, **summary(Counts(*(x[g] for x in counts))), "accuracy": float(accuracy(confusions[g]))}
+            for g, name in enumerate(names)
+        ],
+        "per_class": per_class,
+    }
+
+
+def confusion(pairs: np.ndarray, detections: Detections, ground_truth: Events, num_classes: int) -> np.ndarray:
+    """Confusion matrix of true positives.
+
+    Args:
+      pairs: [P, 3] int, of ``protocols.find``.
+      detections: [V, N].
+      ground_truth: [V, E].
+      num_classes: C; 0: emotions are not judged.
+
+    Returns:
+      [C, C] int64, rows: annotated emotion, columns: detected emotion.
+    """
+    if not num_classes:
+        return np.zeros((0, 0), np.int64)
+    return protocols.recognition(pairs, detections, ground_truth, num_classes)
+
+
+def spot_then_recognise(
+    detections: Detections, ground_truth: Events, num_classes: int, iou_threshold: float
+) -> dict[str, float | None]:
+    """The spot-then-recognise score and its two factors, under the protocol strs.
+
+    Args:
+      detections: [V, N], thresholded.
+      ground_truth: [V, E].
+      num_classes: C; 0: emotions are not judged.
+      iou_threshold: lowest IoU of a match.
+
+    Returns:
+      "f1_spot", "f1_analysis", "strs"; None for what needs emotions that are not there.
+    """
+    pairs = protocols.find("strs", detections, ground_truth, iou_threshold)
+    matrix = confusion(pairs, detections, ground_truth, num_classes)
+    emotion = np.asarray(ground_truth.emotion)[np.asarray(ground_truth.valid)]
+    annotated = np.bincount(emotion, minlength=max(num_classes, 1))[:num_classes]
+    values = protocols.strs(protocols.counts("strs", pairs, detections, ground_truth), matrix, annotated)
+    return {name: float(x) if num_classes or name == "f1_spot" else None for name, x in values.items()}
+
+
+def by_protocol(detections: Detections, ground_truth: Events, iou_threshold: float) -> dict[str, dict[str, Any]]:
+    """Spotting under every rule of counting that the field uses, to compare with papers that count otherwise.
+
+    Args:
+      detections: [V, N], thresholded.
+      ground_truth: [V, E].
+      iou_threshold: lowest IoU of a match.
+
+    Returns:
+      protocol -> what ``summary`` gives, and "definition".
+    """
+    result = {}
+    for name, rule in protocols.PROTOCOLS.items():
+        pairs = protocols.find(name, detections, ground_truth, iou_threshold)
+        counted = summary(protocols.counts(name, pairs, detections, ground_truth))
+        result[name] = counted | {"definition": rule.definition}
+    return result
 
 
 def evaluate(
@@ -86,8 +210,9 @@ def evaluate(
       iou_threshold: lowest IoU of a match.
 
     Returns:
-      "iou", "spotting", "recognition", "map", "per_subject", "per_class", "oracle" and "definition", a sentence per
-      number. Plain Python values; None for numbers that do not exist. Nothing is rounded.
+      "protocol", "iou", "spotting", "recognition", "map", "per_subject", "per_class", "strs", "protocols" (spotting
+      under every rule), "oracle" and "definition", a sentence per number. Plain Python values; None for numbers that
+      do not exist. Nothing is rounded.
     """
     check(detections, ground_truth, len(classes))
     names = list(dict.fromkeys(subjects))
@@ -96,35 +221,21 @@ def evaluate(
     kept = above(detections, thresholds)
     counts = spotting(kept, ground_truth, iou_threshold, group, len(names))
     confusions = recognition(kept, ground_truth, len(classes), iou_threshold, group, len(names))
-    pooled, confusion = Counts(*(x.sum() for x in counts)), confusions.sum(0)
     best = best_threshold(detections, ground_truth, iou_threshold)
     ideal = spotting(above(detections, best), ground_truth, iou_threshold)
     mean_ap = mean_average_precision(detections, ground_truth, len(classes))
-    emotion = np.asarray(ground_truth.emotion)[np.asarray(ground_truth.valid)]
-    per_class = []
-    for c, name in enumerate(classes):
-        found, given, ap = int(confusion[c].sum()), int((emotion == c).sum()), mean_ap["coco"]["per_class"][c]
-        row = {"class": name, "gt": given, "tp": found, "correct": int(confusion[c, c])}
-        per_class.append(row | {"recall": found / max(given, 1), "ap50": ap["ap"]["0.50"], "map": ap["map"]})
+    found = tables(counts, confusions, ground_truth, names, classes, mean_ap)
     result = {
+        "protocol": "megc",
         "iou": float(iou_threshold),
-        "spotting": _summary(pooled),
-        "recognition": {
-            "accuracy": float(accuracy(confusion)),
-            "macro_f1": float(macro_f1(confusion)),
-            "confusion": confusion.tolist(),
-        },
+        "spotting": found["spotting"],
+        "recognition": found["recognition"],
         "map": mean_ap,
-        "per_subject": [
-            {
-                "subject": name,
-                **_summary(Counts(*(x[g] for x in counts))),
-                "accuracy": float(accuracy(confusions[g])),
-            }
-            for g, name in enumerate(names)
-        ],
-        "per_class": per_class,
-        "oracle": {"threshold": best, "spotting": _summary(ideal)},
+        "per_subject": found["per_subject"],
+        "per_class": found["per_class"],
+        "strs": spot_then_recognise(kept, ground_truth, len(classes), iou_threshold),
+        "protocols": by_protocol(kept, ground_truth, iou_threshold),
+        "oracle": {"threshold": best, "spotting": summary(ideal)},
         "definition": {name: text.format(iou=iou_threshold) for name, text in DEFINITIONS.items()},
     }
-    return _plain(result)
+    return plain(result)

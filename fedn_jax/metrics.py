@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from fedn_jax import checks
-from fedn_jax.matching import check, exact, match_all, matched
+from fedn_jax.matching import check, exact, matched, takers
 from fedn_jax.types import Array, Detections, Events
 
 # .50:.05:.95 to the last bit as pycocotools computes it, since an IoU may lie exactly on a threshold.
@@ -153,7 +153,7 @@ def recognition(
     return confusion[0] if group is None else confusion
 
 
-def _coco(hit: Array, envelope: Array, num_gt: Array) -> Array:
+def _coco(envelope: Array, num_gt: Array) -> Array:
     """Mean precision at 101 recalls; 0 at recalls that are not reached (COCO detection challenge).
 
     The hits that a recall needs are counted in integers: XLA turns a division by one number into a product
@@ -165,16 +165,26 @@ def _coco(hit: Array, envelope: Array, num_gt: Array) -> Array:
     needed = -((-percent * num_gt) // 100)  # [101] smallest k with k / GT >= j / 100
     exactly = (percent * num_gt) % 100 == 0
     needed += exactly & (np.linspace(0, 1, 101) > percent / 100)
-    at = jnp.searchsorted(jnp.cumsum(hit), needed, side="left")
+    at = jnp.clip(needed - 1, 0, envelope.size)  # recall 0 is reached by the first hit, if there is one
     return jnp.append(envelope, 0)[at].mean()
 
 
-def _all_point(hit: Array, envelope: Array, num_gt: Array) -> Array:
+def _all_point(envelope: Array, num_gt: Array) -> Array:
     """Area under the precision envelope: recall grows by 1 / GT at each hit (VOC 2010, ActivityNet)."""
-    return jnp.where(hit, envelope, 0).sum() / jnp.maximum(num_gt, 1)
+    return envelope.sum() / jnp.maximum(num_gt, 1)
 
 
 AP_DEFINITIONS = {"coco": _coco, "all_point": _all_point}
+NEVER = np.iinfo(np.int32).max  # the rank of what is no hit
+
+
+def _area(rank: Array, num_gt: Array, definition: str, dtype: Any) -> Array:
+    """Average precision from the ranks of the hits among the detections, [H] int32: all that the curve depends on."""
+    area = AP_DEFINITIONS[checks.one_of("definition", definition, AP_DEFINITIONS)]
+    rank = jnp.sort(rank)
+    precision = jnp.where(rank < NEVER, jnp.arange(1, rank.size + 1).astype(dtype) / rank.astype(dtype), 0)
+    envelope = jax.lax.cummax(precision, reverse=True)
+    return jnp.where(num_gt > 0, area(envelope, num_gt), jnp.nan).astype(dtype)
 
 
 def average_precision(tp: Array, score: Array, valid: Array, num_gt: Array, definition: str = "coco") -> Array:
@@ -198,14 +208,10 @@ def average_precision(tp: Array, score: Array, valid: Array, num_gt: Array, defi
     >>> round(float(ap), 4)  # 1/4 * 1 + 1/4 * 2/3
     0.4167
     """
-    area = AP_DEFINITIONS[checks.one_of("definition", definition, AP_DEFINITIONS)]
     tp, score, valid, num_gt = (jnp.asarray(x) for x in (tp, score, valid, num_gt))
     order = jnp.argsort(-score, stable=True)
-    hit, counted = (tp & valid)[order], valid[order]
-    # What is not counted leaves the curve flat, so it needs no removal.
-    curve = jnp.cumsum(hit).astype(score.dtype) / jnp.maximum(jnp.cumsum(counted), 1).astype(score.dtype)
-    envelope = jax.lax.cummax(curve, reverse=True)
-    return jnp.where(num_gt > 0, area(hit, envelope, num_gt), jnp.nan).astype(score.dtype)
+    rank = jnp.where((tp & valid)[order], jnp.cumsum(valid[order], dtype=jnp.int32), NEVER)
+    return _area(rank, num_gt, definition, score.dtype)
 
 
 @functools.partial(jax.jit, static_argnames="num_classes")
@@ -225,27 +231,26 @@ def average_precisions(
       do not occur in the ground truth.
     """
     detections, ground_truth = jax.tree.map(jnp.asarray, (detections, ground_truth))
-    classes = jnp.arange(num_classes)
-    score = detections.score.reshape(-1)  # [V * N]
-    counted = detections.valid.reshape(-1)  # [V * N]
-    of_class = (detections.emotion.reshape(-1) == classes[:, None]) & counted  # [C, V * N]
-    valid = jnp.concatenate([counted[None], of_class])  # [1 + C, V * N]
-    truths = (ground_truth.emotion == classes[:, None, None]) & ground_truth.valid  # [C, V, E]
+    dtype, classes = detections.score.dtype, jnp.arange(num_classes)[:, None, None]
+    truths = (ground_truth.emotion == classes) & ground_truth.valid  # [C, V, E]
     num_gt = jnp.append(ground_truth.valid.sum(), truths.sum((1, 2)))  # [1 + C]
+    thresholds = jnp.asarray(iou_thresholds, dtype)
+    order, taker = takers(detections, ground_truth, thresholds, np.array([False, True]))  # [V * N], [2, I, V, E]
 
-    def at_threshold(threshold: Array) -> dict[str, Array]:
-        spotted, detected = (
-            match_all(detections, ground_truth, threshold, same).reshape(-1) >= 0 for same in (False, True)
-        )
-        tp = jnp.concatenate([spotted[None], of_class & detected])  # [1 + C, V * N]
-        return {
-            name: jax.vmap(functools.partial(average_precision, definition=name), in_axes=(0, None, 0, 0))(
-                tp, score, valid, num_gt
-            )
-            for name in AP_DEFINITIONS
-        }
+    # The rank of each detection among all and among those of each class; the last column is read by taker -1.
+    valid, emotion = detections.valid.reshape(-1)[order], detections.emotion.reshape(-1)[order]
+    counted = jnp.append(valid[None], valid & (emotion == classes[:, 0]), 0)
+    rank = jnp.pad(jnp.cumsum(counted, 1, jnp.int32), ((0, 0), (0, 1)), constant_values=NEVER)  # [1 + C, V * N + 1]
 
-    return jax.vmap(at_threshold)(jnp.asarray(iou_thresholds, score.dtype))
+    # [1 + C, I, V * E] ranks of the hits: a detection of the right emotion is one of the expression's class
+    detected = jnp.where(truths[:, None], rank[1 + ground_truth.emotion, taker[1]], NEVER)
+    rank = jnp.append(rank[0, taker[:1]], detected, 0).reshape(1 + num_classes, len(thresholds), -1)
+
+    def areas(definition: str) -> Array:
+        area = functools.partial(_area, definition=definition, dtype=dtype)
+        return jax.vmap(jax.vmap(area, (0, None)), out_axes=1)(rank, num_gt)  # [I, 1 + C]
+
+    return {definition: areas(definition) for definition in AP_DEFINITIONS}
 
 
 def _mean(values: np.ndarray) -> float:

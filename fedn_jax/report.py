@@ -4,19 +4,17 @@ The page is one HTML file that loads nothing: figures and pictures are inside. A
 somebody else wrote, so the template escapes every string.
 """
 
-import base64
-import io
 import json
 import textwrap
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from fedn_jax import evaluation as scoring
-from fedn_jax import files, matching, timeline
+from fedn_jax import figures, files, matching, timeline
 from fedn_jax.timeline import Thumbnail, Video
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -161,73 +159,7 @@ def table(metrics: dict[str, Any], baseline: dict[str, Any] | None = None) -> st
     return "\n".join(lines)
 
 
-# ---- Figures ---------------------------------------------------------------------------------------------------------
-
-
-def _svg(figure: Any) -> str:
-    """A matplotlib figure as a data URI, the same bytes for the same figure."""
-    import matplotlib
-
-    buffer = io.BytesIO()
-    with matplotlib.rc_context({"svg.hashsalt": "fedn_jax"}):
-        figure.savefig(buffer, format="svg", bbox_inches="tight", metadata={"Date": None})
-    return "data:image/svg+xml;base64," + base64.b64encode(buffer.getvalue()).decode()
-
-
-def _axes(count: int, width: float, height: float) -> tuple[Any, list[Any]]:
-    """A figure without a window, and its plain axes, at most three in a row."""
-    from matplotlib.figure import Figure
-
-    columns = min(count, 3)
-    rows = -(-count // columns)
-    figure = Figure(figsize=(width * columns, height * rows), layout="constrained")
-    axes = np.atleast_1d(figure.subplots(rows, columns, squeeze=False)).ravel()
-    for unused in axes[count:]:
-        unused.set_visible(False)
-    for axis in axes[:count]:
-        axis.spines[["top", "right"]].set_visible(False)
-        axis.tick_params(labelsize=8)
-        axis.grid(axis="y", color="#dddddd", linewidth=0.6)
-        axis.set_axisbelow(True)
-    return figure, list(axes[:count])
-
-
-def _curve_figure(metrics: dict[str, Any], baseline: dict[str, Any] | None) -> str:
-    """AP against IoU, as in Figure 2 of the FEDN paper."""
-    figure, (axis,) = _axes(1, 4.6, 3.2)
-    styles = {("run", "spotting"): ("#1f4e79", "o", "-"), ("run", "detection"): ("#b8621b", "s", "-")}
-    styles |= {("baseline", "spotting"): ("#1f4e79", "o", ":"), ("baseline", "detection"): ("#b8621b", "s", ":")}
-    for (who, what), (color, marker, line) in styles.items():
-        ap = _at(metrics if who == "run" else baseline, "map/coco/ap")
-        if ap:
-            values = [np.nan if row[what] is None else 100 * row[what] for row in ap.values()]
-            label = what if who == "run" else f"{what}, motion baseline"
-            axis.plot([float(x) for x in ap], values, line, marker=marker, color=color, markersize=3.5, label=label)
-    axis.set_xlabel("tIoU threshold", fontsize=9)
-    axis.set_ylabel("AP, 101-point (%)", fontsize=9)
-    axis.set_ylim(bottom=0)
-    axis.legend(fontsize=8, frameon=False)
-    return _svg(figure)
-
-
-def _training_figure(history: Sequence[dict[str, Any]]) -> str | None:
-    """Mean over folds of what training reported, and the range of the folds."""
-    names = [name for name in (history[0] if history else {}) if name.endswith("loss")]
-    if not names:
-        return None
-    figure, axes = _axes(len(names), 2.9, 2.1)
-    for axis, name in zip(axes, names, strict=True):
-        epochs: dict[int, list[float]] = {}
-        for entry in history:
-            epochs.setdefault(entry["epoch"], []).extend(np.atleast_1d(entry.get(name, [])).tolist())
-        steps = [epoch for epoch in sorted(epochs) if epochs[epoch]]
-        low, mean, high = ([f(epochs[step]) for step in steps] for f in (np.min, np.mean, np.max))
-        axis.fill_between(steps, low, high, color="#1f4e79", alpha=0.15, linewidth=0)
-        axis.plot(steps, mean, color="#1f4e79", marker="o" if len(steps) < 3 else None)
-        axis.set_title(name.replace("$", r"\$"), fontsize=9, loc="left")
-        axis.set_xlabel("epoch", fontsize=8)
-        axis.xaxis.get_major_locator().set_params(integer=True)
-    return _svg(figure)
+# ---- Page ------------------------------------------------------------------------------------------------------------
 
 
 def _confusion(metrics: dict[str, Any], classes: Sequence[str]) -> list[dict[str, Any]]:
@@ -242,15 +174,112 @@ def _confusion(metrics: dict[str, Any], classes: Sequence[str]) -> list[dict[str
     return rows
 
 
-# ---- Page ------------------------------------------------------------------------------------------------------------
-
-
 def _subjects(videos: Iterable[dict[str, Any]], metrics: dict[str, Any]) -> list[dict[str, Any]]:
     """Timelines by subject, in the order of the per-subject table."""
     groups = {row["subject"]: {**row, "right": _recognised(row), "videos": []} for row in metrics["per_subject"]}
     for video in videos:
         groups[video["subject"]]["videos"].append(video)
     return [row | {"id": f"subject-{place}"} for place, row in enumerate(groups.values())]
+
+
+def _facts(content: Mapping[str, Any], above: str = "") -> list[tuple[str, list[str]]]:
+    """Names and lines of text of a dict, whatever it holds; names of dicts inside are paths."""
+    rows: list[tuple[str, list[str]]] = []
+    for key, value in content.items():
+        name = f"{above}{key}"
+        if isinstance(value, Mapping):
+            rows += _facts(value, f"{name} / ")
+        elif isinstance(value, list | tuple):
+            lines = [_line(one) for one in value]
+            long = any(len(line) > 30 or isinstance(one, Mapping) for line, one in zip(lines, value, strict=True))
+            rows.append((name, lines if long else [", ".join(lines) or DASH]))
+        else:
+            rows.append((name, [_line(value)]))
+    return rows
+
+
+def _line(value: Any) -> str:
+    """A value in words; a note on a sheet as "44 x offset 0: offset = apex"."""
+    if isinstance(value, Mapping):
+        if {"what", "count", "done"} <= set(value):
+            return f"{value['count']} x {value['what']}: {value['done']}"
+        return ", ".join(f"{key} {_line(one)}" for key, one in value.items())
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_line, value))
+    return DASH if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def made(metrics: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, list[str]]]]]:
+    """How a run was made, for people.
+
+    Args:
+      metrics: content of metrics.json.
+
+    Returns:
+      (title, (name, lines) each) of every part that has something to say.
+    """
+    data = dict(metrics.get("data") or {})
+    parts = [
+        ("How the annotations were read", data.pop("labels", None)),
+        ("Preparation", data.pop("preparation", None)),
+    ]
+    parts = [("Data", data), *parts, ("Versions", metrics.get("versions"))]
+    parts.append(("Score threshold of each fold", metrics.get("thresholds")))
+    return [(title, _facts(content)) for title, content in parts if content]
+
+
+def untrained(metrics: Mapping[str, Any]) -> str:
+    """Features of random weights: their numbers are no results.
+
+    Args:
+      metrics: content of metrics.json.
+
+    Returns:
+      What the features are, or "" if the network that made them was trained.
+    """
+    backbone = str((metrics.get("data") or {}).get("backbone", ""))
+    return backbone if "UNTRAINED" in backbone else ""
+
+
+def page(template: str, **content: Any) -> str:
+    """Fills a template; every name is escaped.
+
+    Args:
+      template: file in ``TEMPLATES``.
+      **content: what the template calls by name.
+
+    Returns:
+      HTML.
+    """
+    import jinja2
+
+    loader = jinja2.FileSystemLoader(TEMPLATES)
+    environment = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    environment.filters["percent"] = percent
+    return environment.get_template(template).render(**content)
+
+
+def timelines(
+    metrics: Mapping[str, Any], videos: Sequence[Video], classes: Sequence[str], thumbnail: Thumbnail | None = None
+) -> list[dict[str, Any]]:
+    """Where everything lies on the timelines.
+
+    Args:
+      metrics: content of metrics.json; its "iou" is that of a match.
+      videos: V videos.
+      classes: C emotion names.
+      thumbnail: gives pictures of frames; see ``timeline.Thumbnail``.
+
+    Returns:
+      V times what ``timeline.layout`` gives.
+    """
+    if not videos:
+        return []
+    counted = matching.above(
+        matching.pad([video.detections for video in videos]), np.array([video.threshold for video in videos])
+    )
+    matched = matching.matched(counted, matching.pad([video.events for video in videos]), metrics.get("iou", 0.5))
+    return [timeline.layout(video, matched[i], classes, thumbnail) for i, video in enumerate(videos)]
 
 
 def write(
@@ -275,37 +304,30 @@ def write(
     Returns:
       Path of the page.
     """
-    import jinja2
-
     baseline = metrics.get("baseline")
-    timelines = []
-    if videos:
-        found = matching.pad([video.detections for video in videos])
-        counted = matching.above(found, np.array([video.threshold for video in videos]))
-        truth = matching.pad([video.events for video in videos])
-        matched = matching.matched(counted, truth, metrics.get("iou", 0.5))
-        timelines = [timeline.layout(video, matched[i], classes, thumbnail) for i, video in enumerate(videos)]
+    drawn = timelines(metrics, videos, classes, thumbnail)
     numbers = _numbers(metrics, baseline)
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters["percent"] = percent
-    page = environment.get_template("report.html.j2").render(
+    curves = figures.curves({"network": metrics} | ({"motion baseline": baseline} if baseline else {}))
+    losses = figures.training(history)
+    text = page(
+        "report.html.j2",
         metrics=metrics,
         baseline=baseline,
         numbers=numbers,
         headlines=[row for row in numbers if row["label"] in HEADLINES],
-        subjects=_subjects(timelines, metrics),
-        total=len(timelines),
+        subjects=_subjects(drawn, metrics),
+        total=len(drawn),
         classes=classes,
         confusion=_confusion(metrics, classes),
-        curve=_curve_figure(metrics, baseline),
-        training=_training_figure(history),
+        curve=figures.uri(curves),
+        training=figures.uri(losses) if losses else None,
         outcomes=timeline.OUTCOMES,
         size=timeline,
+        made=made(metrics),
+        untrained=untrained(metrics),
         config=json.dumps(metrics.get("config"), indent=2, ensure_ascii=False) if metrics.get("config") else "",
     )
     out.mkdir(parents=True, exist_ok=True)
     path = out / "report.html"
-    files.write_text(path, page)
+    files.write_text(path, text)
     return path

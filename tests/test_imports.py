@@ -12,12 +12,13 @@ ROOT = Path(__file__).resolve().parents[1]
 LAYERS = [  # a module may import those of lower layers only
     {"types", "checks"},
     {"schema", "files", "config", "intervals"},
-    {"anchors", "losses", "nms", "matching", "metrics", "evaluation", "windows"},
+    {"anchors", "losses", "nms", "matching", "metrics", "evaluation", "windows", "protocols", "segmental",
+     "statistics", "tabular", "pairing", "exchange"},
     {"models", "models.layers", "models.resnet", "models.fedn", "models.fusion"},
     {"train", "predict", "baseline"},
     {"folds"},
     {"data", "checkpoint", "runs", "timeline", "synthetic", "report", "exports", "viewer"},
-    {"problems"},
+    {"problems", "scoring"},
     {"pipeline", "detect"},
     {"commands"},
     {"cli"},
@@ -25,6 +26,8 @@ LAYERS = [  # a module may import those of lower layers only
 INSIDE = [  # further order inside a layer
     ("config", "schema"), ("models", "models.fedn"), ("models.fedn", "models.layers"),
     ("models.fedn", "models.fusion"), ("models.fusion", "models.layers"), ("report", "timeline"), ("viewer", "exports"),
+    ("protocols", "matching"), ("evaluation", "protocols"),
+    ("protocols", "metrics"), ("segmental", "metrics"), ("exchange", "tabular"), ("pairing", "tabular"),
     ("metrics", "matching"), ("evaluation", "metrics"), ("evaluation", "matching"),
 ]  # fmt: skip
 PREP_MAY_IMPORT = {"types", "schema", "files", "checks", "intervals", "config", "models.resnet"}

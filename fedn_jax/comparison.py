@@ -1,0 +1,184 @@
+"""Runs side by side: figures and tables as files, and for several runs a page.
+
+Nothing is computed again; everything comes from the files of the runs. Where two runs cannot be compared, the page says
+so in words, and leaves out the difference and the mark of the best.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from fedn_jax import comparable, figures, files, metrics, papertables, report, statistics, tableformats
+from fedn_jax.checks import UserError
+from fedn_jax.comparable import ACCURACY, F1, MAP_D, MAP_S, NAMED, Remark, Run
+from fedn_jax.metrics import Counts
+from fedn_jax.report import DASH
+
+LABELS = (  # number, label, entry of evaluation.DEFINITIONS
+    (F1, "Spotting F1", "f1"),
+    (ACCURACY, "Recognition", "accuracy"),
+    (MAP_S, "Spotting mAP", "map.spotting"),
+    (MAP_D, "Detection mAP", "map.detection"),
+)
+LEVEL = 0.95  # of confidence
+
+
+# ---- Numbers ---------------------------------------------------------------------------------------------------------
+
+
+def _value(run: Run, name: str) -> float | None:
+    found, ap = run.metrics, run.metrics["map"]["coco"]
+    if name in NAMED and not run.options.get("data.recognition", True):
+        return None
+    right = found["recognition"]["accuracy"] if found["spotting"]["tp"] else None
+    values = {F1: found["spotting"]["f1"], ACCURACY: right, MAP_S: ap["spotting"], MAP_D: ap["detection"]}
+    return values[name]
+
+
+def _per_subject(run: Run) -> dict[str, Counts]:
+    return {row["subject"]: Counts(*(row[key] for key in Counts._fields)) for row in run.metrics["per_subject"]}
+
+
+def signed(difference: float | None) -> str:
+    """A difference of two shares.
+
+    Args:
+      difference: in [-1, 1]; None: there is none.
+
+    Returns:
+      Percentage points with their sign.
+
+    >>> signed(0.0123), signed(-0.5), signed(0), signed(None)
+    ('+1.2', '−50.0', '0.0', '–')
+    """
+    if difference is None:
+        return DASH
+    text = f"{abs(100 * difference):.1f}"
+    return text if text == "0.0" else ("+" if difference > 0 else "−") + text
+
+
+def table(several: Sequence[Run], known: Sequence[Remark]) -> list[dict[str, Any]]:
+    """The headline numbers of all runs.
+
+    Args:
+      several: the runs.
+      known: of ``remarks``.
+
+    Returns:
+      A row per run: "name", "tp", "n", "gt", and "cells", one per entry of ``LABELS``: "text", "best", "difference" to
+      the first run, and for spotting F1 "interval" and "paired" of ``statistics``, where they exist.
+    """
+    spoilt = {run.name: frozenset().union(*(one.spoils for one in known if one.run == run.name)) for run in several}
+    values = {name: [_value(run, name) for run in several] for name, *_ in LABELS}
+    rows = []
+    for place, run in enumerate(several):
+        spotting = run.metrics["spotting"]
+        rows.append({"name": run.name, **{key: spotting[key] for key in Counts._fields}, "cells": []})
+        for name, *_ in LABELS:
+            here, first = values[name][place], values[name][0]
+            fair = [v for one, v in zip(several, values[name], strict=True) if name not in spoilt[one.name]]
+            fair = [value for value in fair if value is not None]
+            may = name not in spoilt[run.name] and here is not None
+            cell = {"text": report.percent(here), "best": may and len(fair) > 1 and here == max(fair)}
+            cell["difference"] = signed(here - first if place and may and first is not None else None)
+            if name == F1:
+                cell |= _chance(run, several[0] if place and may else None)
+            rows[-1]["cells"].append(cell)
+    return rows
+
+
+def _chance(run: Run, first: Run | None) -> dict[str, Any]:
+    """Interval of a run's spotting F1, and of its difference to the first; None where it cannot be judged."""
+    counts = _per_subject(run)
+    if len(counts) < 2:
+        return {"interval": None, "paired": None}
+    interval = statistics.bootstrap(counts, metrics.f1, level=LEVEL)
+    same = first is not None and set(_per_subject(first)) == set(counts)
+    return {
+        "interval": interval,
+        "paired": statistics.paired(counts, _per_subject(first), metrics.f1, level=LEVEL) if same else None,
+    }
+
+
+# ---- Files -----------------------------------------------------------------------------------------------------------
+
+
+def _figures(several: Sequence[Run]) -> dict[str, Any]:
+    """File name -> figure."""
+    named = {run.name: run.metrics for run in several}
+    single = several[0] if len(several) == 1 else None
+    if single:
+        referee = single.metrics.get("baseline")
+        named |= {"motion baseline": referee} if referee else {}
+    drawn = {"curves": figures.curves(named), "subjects": figures.subjects(named)}
+    for run in several:
+        ending = "" if single else f"-{files.file_name(run.name)}"
+        drawn |= {f"confusion{ending}": _confusion(run), f"training{ending}": figures.training(run.history)}
+    return {name: figure for name, figure in drawn.items() if figure is not None}
+
+
+def _confusion(run: Run) -> Any:
+    classes = [row["class"] for row in run.metrics["per_class"]]
+    return figures.confusion(run.metrics, classes) if len(classes) > 1 else None
+
+
+def write(out: Path, paths: Sequence[Path], timelines: Sequence[Mapping[str, Any]] = ()) -> Path:
+    """Writes figures and tables of runs as files; of several runs also ``comparison.html``.
+
+    Args:
+      out: directory; made if missing. "figures" and "tables" lie in it.
+      paths: directories of runs; the others are compared with the first.
+      timelines: of ``report.timelines``, drawn into "figures/timelines".
+
+    Returns:
+      Path of the page; of ``out`` for one run.
+
+    Raises:
+      UserError: no runs, or runs that cannot be read.
+    """
+    if not paths:
+        raise UserError("a report needs at least one run; got none")
+    several = comparable.load(paths)
+    named = {run.name: run.metrics for run in several}
+    drawn = _figures(several)
+    for name, figure in drawn.items():
+        figures.save(figure, out / "figures" / name)
+    for one in timelines:
+        figures.save(figures.video(one), out / "figures" / "timelines" / files.file_name(one["subject"], one["video"]))
+    written = papertables.tables(named)
+    for one in written:
+        tableformats.save(one, out / "tables")
+    if len(several) == 1:
+        return out
+    path = out / "comparison.html"
+    files.write_text(path, _page(several, drawn, written))
+    return path
+
+
+def _page(several: Sequence[Run], drawn: Mapping[str, Any], written: Sequence[tableformats.Table]) -> str:
+    known = comparable.remarks(several)
+    rows = table(several, known)
+    explained = [("TP", "tp"), ("N", "n"), ("GT", "gt"), *((label, key) for _, label, key in LABELS)]
+    explained += [("mAP", "map"), ("mAP", "coco")]
+    confusions = {run.name: _confusion(run) for run in several}
+    return report.page(
+        "comparison.html.j2",
+        rows=rows,
+        best=next((row for row in rows if row["cells"][0]["best"]), None),
+        numbers=[label for _, label, _ in LABELS],
+        names=[run.name for run in several],
+        subjects=len(set().union(*map(_per_subject, several))),
+        remarks=known,
+        options=comparable.differences([run.options for run in several]),
+        versions=comparable.differences([run.recorded.get("versions") or {} for run in several]),
+        curves=figures.uri(drawn["curves"]),
+        bars=figures.uri(drawn["subjects"]),
+        confusions=[(name, figures.uri(figure)) for name, figure in confusions.items() if figure],
+        per_subject=tableformats.to_html(written[-1]),
+        beside=[(one, tableformats.to_html(one)) for one in written[:-1] if papertables.has_printed(one)],
+        apart=[note for note in written[0].notes if papertables.APART in note],
+        definitions=papertables.definitions({several[0].name: several[0].metrics}, explained),
+        made=[(run.name, report.made(run.metrics)) for run in several],
+        level=round(100 * LEVEL),
+        signed=signed,
+    )

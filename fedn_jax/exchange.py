@@ -1,0 +1,268 @@
+"""Tables in the formats of other tools, both ways.
+
+csv          What ``fedn evaluate`` reads: subject,video,onset,offset,emotion and, where known, score and kind.
+strs         CSV, exactly subject,video,onset,offset,emotion, inclusive frames: genbing99/STRS-Metric on GitHub. What is
+             public of an entry to the spot-then-recognise track of MEGC 2024, hitheyuhong/MEGC2024-CODE, is so, too.
+megc         CSV, exactly vid,pred_onset,pred_offset,type; type is me or mae, frames are taken as inclusive: two public
+             entries to the spotting track of MEGC 2022, genbing99/MTSN-Spot-ME-MaE and
+             CZP-1/Facial-Expression-Spotting-Based-on-Optical-Flow-Features-MindSpore. No other form was found.
+activitynet  JSON, Evaluation/eval_detection.py of activitynet/ActivityNet: "results" are predictions, "database" is
+             ground truth. Half-open seconds. A video goes by its name or, as names of two subjects may be the same,
+             by "subject/video".
+
+Frames come back as they were written. What a format cannot say is left out, and ``write`` tells.
+"""
+
+import csv
+import io
+import json
+import math
+import sys
+from collections import Counter
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fedn_jax import files, intervals, schema, tabular
+from fedn_jax.checks import UserError
+from fedn_jax.tabular import Row, Table, shown
+
+MEGC = {"subject": "vid", "video": "vid", "onset": "pred_onset", "offset": "pred_offset", "kind": "type"}
+MEGC_TYPES = {"macro": "mae", "micro": "me"}
+HIGHEST_FPS = 1e5
+
+
+class Options(NamedTuple):
+    """What a format needs and a table lacks, or the other way round; each format uses its own."""
+
+    fps: float | Mapping[tuple[str, str], float] | None = None  # of all videos, or of each (subject, video)
+    subjects: Mapping[str, str] = {}  # video -> subject, for names without one; others are their own subjects
+    first_frame: int = 1  # number of the frame that begins at second 0
+    truth: bool = False  # activitynet: write a "database" instead of "results"
+    subset: str | None = None  # activitynet: of the database; None: all subsets, and "test" is written
+    duration: Mapping[tuple[str, str], float] = {}  # activitynet: seconds of each (subject, video), where known
+
+
+class Format(NamedTuple):
+    """A file format."""
+
+    write: Callable[[Path, Table, Options], list[str]]  # -> what was left out, one sentence each
+    read: Callable[[Path, str, Options], Table]  # (path, "predictions" or "ground truth", options)
+
+
+def _rate(options: Options, video: tuple[str, str]) -> float:
+    """Frames per second of a video; NaN if they are not known."""
+    rate = options.fps.get(video) if isinstance(options.fps, Mapping) else options.fps
+    return float(rate) if rate is not None and 0 < rate <= HIGHEST_FPS else math.nan
+
+
+def _left_out(table: Table, *names: str) -> list[str]:
+    has = {"emotions": table.classes, "scores": table.has_score, "kinds": table.has_kind}
+    gone = [name for name in names if has[name] and table.rows]
+    return [f"{' and '.join(gone)} are left out: the format has no place for them"] if gone else []
+
+
+def _silent(table: Table) -> list[str]:
+    count = len(set(table.videos) - {row.video for row in table.rows})
+    return [f"{count} videos without a row are left out: the format cannot list them"] if count else []
+
+
+def _write_csv(path: Path, header: tuple[str, ...], rows: list[tuple]) -> None:
+    text = io.StringIO()
+    # Python 3.11 does not see that a lone carriage return needs quotes.
+    strange = any("\r" in str(cell) for row in rows for cell in row)
+    quoting = csv.QUOTE_ALL if strange else csv.QUOTE_MINIMAL
+    csv.writer(text, lineterminator="\n", quoting=quoting).writerows([header, *rows])
+    files.write_text(path, text.getvalue())
+
+
+def _write_own(path: Path, table: Table, options: Options) -> list[str]:
+    """What ``fedn evaluate`` reads; every video has a row."""
+    extra = [name for name in ("score", "kind") if getattr(table, f"has_{name}")]
+    rows = [
+        (*row.video, row.onset, row.offset, row.emotion, *(getattr(row, name) for name in extra)) for row in table.rows
+    ]
+    busy = {row.video for row in table.rows}
+    rows += [(*video, *[""] * (3 + len(extra))) for video in table.videos if video not in busy]
+    _write_csv(path, (*tabular.REQUIRED, *extra), rows)
+    return []
+
+
+def _read_own(path: Path, what: str, options: Options) -> Table:
+    return tabular.read(path, what)
+
+
+def _write_strs(path: Path, table: Table, options: Options) -> list[str]:
+    """For STRS-Metric, which fails on rows without frames."""
+    _write_csv(path, tuple(tabular.REQUIRED), [(*row.video, row.onset, row.offset, row.emotion) for row in table.rows])
+    return _left_out(table, "scores", "kinds") + _silent(table)
+
+
+def _read_strs(path: Path, what: str, options: Options) -> Table:
+    """What STRS-Metric reads."""
+    return tabular.read(path, what, optional={})
+
+
+def _write_megc(path: Path, table: Table, options: Options) -> list[str]:
+    """A submission: videos by their names alone, as the challenge gives them."""
+    twice = [name for name, count in Counter(video for _, video in table.videos).items() if count > 1]
+    if twice:
+        raise UserError(f"{path}: video {shown(twice[0])} belongs to several subjects; the format has no subjects")
+    rows = []
+    for row in table.rows:
+        limit = schema.MICRO_SECONDS * _rate(options, row.video)
+        if not row.kind and math.isnan(limit):
+            raise UserError(f"{path}: video {shown(*row.video)} has rows without a kind; expected kinds, or its fps")
+        kind = row.kind or ("micro" if row.offset - row.onset + 1 <= limit else "macro")
+        rows.append((row.video[1], row.onset, row.offset, MEGC_TYPES[kind]))
+    _write_csv(path, tuple(dict.fromkeys(MEGC.values())), rows)
+    renamed = any(subject != video for subject, video in table.videos)
+    lost = ["subjects are left out: the format has no place for them"] if renamed else []
+    return lost + _left_out(table, "emotions", "scores") + _silent(table)
+
+
+def _read_megc(path: Path, what: str, options: Options) -> Table:
+    """A submission; it has no emotions."""
+    table = tabular.read(path, what, MEGC, {})
+    video = {one: (options.subjects.get(one[1], one[0]), one[1]) for one in table.videos}
+    rows = [row._replace(video=video[row.video]) for row in table.rows]
+    return table._replace(videos=list(video.values()), rows=rows)
+
+
+# ---- ActivityNet -----------------------------------------------------------------------------------------------------
+
+
+def _write_activitynet(path: Path, table: Table, options: Options) -> list[str]:
+    """Predictions, with score 1 if they have none, or ground truth."""
+    entries: dict[tuple[str, str], list[dict[str, Any]]] = {video: [] for video in table.videos}
+    for subject, video in entries:
+        if math.isnan(_rate(options, (subject, video))):
+            raise UserError(f"{path}: video {shown(subject, video)}: expected its fps, above 0 and up to {HIGHEST_FPS}")
+        if "/" in subject:
+            raise UserError(
+                f"{path}: subject {shown(subject)} has a '/', which the format needs to part it from videos"
+            )
+    for row in table.rows:
+        rate = _rate(options, row.video)
+        segment = [(row.onset - options.first_frame) / rate, (row.offset + 1 - options.first_frame) / rate]
+        entry: dict[str, Any] = {"label": row.emotion, "segment": segment}
+        entries[row.video].append(
+            entry if options.truth else entry | {"score": 1.0 if row.score is None else row.score}
+        )
+    content: dict[str, Any] = {"version": "VERSION 1.3"}
+    keys = {one: one[1] if one[0] == one[1] else "/".join(one) for one in entries}
+    missing = []
+    if options.truth:
+        database = {}
+        for video, found in entries.items():
+            known = {"duration": float(options.duration[video])} if video in options.duration else {}
+            database[keys[video]] = {"subset": options.subset or "test", **known, "annotations": found}
+        content |= {"taxonomy": [], "database": database}
+        unknown = sum(video not in options.duration for video in entries)
+        missing = [f"the duration of {unknown} videos is left out: it is not known"] if unknown else []
+    else:
+        content |= {"results": {keys[video]: found for video, found in entries.items()}, "external_data": {}}
+    files.write_text(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
+    return _left_out(table, "kinds", *(["scores"] if options.truth else [])) + missing
+
+
+def _load(path: Path, what: str) -> Any:
+    """JSON without what Python adds to it: NaN, and names that are given twice."""
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        if len(dict(pairs)) < len(pairs):
+            twice = next(name for name, count in Counter(name for name, _ in pairs).items() if count > 1)
+            raise ValueError(f"{shown(twice)} appears twice")
+        return dict(pairs)
+
+    def constant(name: str) -> None:
+        raise ValueError(f"{name} is no number")
+
+    try:
+        return json.loads(tabular.read_text(path, what), object_pairs_hook=unique, parse_constant=constant)
+    except UserError:
+        raise
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path}: not valid JSON ({error}); expected {what} as ActivityNet has them") from None
+
+
+def _read_activitynet(path: Path, what: str, options: Options) -> Table:
+    """Predictions or ground truth, whichever the file holds; the nearest frames, at least one."""
+    content = _load(path, what)
+    given = [name for name in ("results", "database") if isinstance(content, dict) and name in content]
+    if len(given) != 1 or not isinstance(content[given[0]], dict):
+        raise UserError(f'{path}: expected {what} as ActivityNet has them: an object "results", or else "database"')
+    problems, videos, rows = [], {}, []
+    for key, entries in content[given[0]].items():
+        subject, _, name = key.partition("/") if "/" in key else (options.subjects.get(key.strip(), key), "", key)
+        video, where = (subject.strip(), name.strip()), f"{given[0]} {shown(key)}"
+        if given[0] == "database":
+            if not isinstance(entries, dict) or not isinstance(entries.get("subset", ""), str):
+                problems.append(f"{where}: expected an object with subset and annotations")
+                continue
+            if options.subset not in (None, entries.get("subset")):
+                continue
+            entries = entries.get("annotations")
+        if not isinstance(entries, list):
+            problems.append(f"{where}: expected a list of segments; got {_said(entries)}")
+        elif not all(video) or not _speakable(key):
+            problems.append(f"{where}: expected the name of a video, or subject/video")
+        elif video in videos:
+            problems.append(f"{where}: names the video of {shown(videos[video])} again")
+        elif math.isnan(rate := _rate(options, video)):
+            problems.append(f"{where}: its fps are not known; expected a number above 0 and up to {HIGHEST_FPS}")
+        else:
+            videos[video] = key
+            for number, entry in enumerate(entries, 1):
+                row, found = _entry(f"{where}, entry {number}", video, entry, rate, given[0] == "results", options)
+                problems += found
+                rows += [] if found else [row]
+    return tabular.make(path, what, videos, rows, [], problems)
+
+
+def _speakable(text: Any) -> bool:
+    """Whether it is text that a file can hold; JSON has letters that are none."""
+    return isinstance(text, str) and not any(0xD800 <= ord(letter) <= 0xDFFF for letter in text)
+
+
+def _said(value: Any) -> str:
+    """A value for a message; what is nested may be of any size."""
+    return {list: "a list", dict: "an object"}.get(type(value)) or shown(str(value))
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
+
+
+def _entry(
+    where: str, video: tuple[str, str], entry: Any, rate: float, scored: bool, options: Options
+) -> tuple[Row, list[str]]:
+    """(row, problems) of one segment."""
+    entry = entry if isinstance(entry, dict) else {}
+    label, segment, score, found = entry.get("label"), entry.get("segment"), entry.get("score"), []
+    if not _speakable(label):
+        found.append(f"{where}: label must be text; got {_said(label)}")
+    if scored and not _number(score):
+        found.append(f"{where}: score must be a finite number; got {_said(score)}")
+    edges = (0, 0)
+    if not isinstance(segment, list) or len(segment) != 2 or not all(map(_number, segment)):
+        found.append(f"{where}: segment must be two numbers, in seconds; got {_said(segment)}")
+    elif segment[1] < segment[0]:
+        found.append(f"{where}: segment ends before it begins; got {segment}")
+    else:
+        ends = np.clip([edge * rate for edge in segment], -(2.0**40), 2.0**40)
+        edges = intervals.inclusive(ends, options.first_frame).tolist()
+        if max(map(abs, edges)) > tabular.LARGEST_FRAME:
+            found.append(f"{where}: segment must be within {tabular.LARGEST_FRAME} frames of 0; got {segment}")
+    label = label.strip() if isinstance(label, str) else ""
+    return Row(where, video, *edges, label, float(score) if scored and not found else None), found
+
+
+FORMATS = {
+    "csv": Format(_write_own, _read_own),
+    "strs": Format(_write_strs, _read_strs),
+    "megc": Format(_write_megc, _read_megc),
+    "activitynet": Format(_write_activitynet, _read_activitynet),
+}

@@ -1,0 +1,144 @@
+"""The numbers that the FEDN paper prints in its Tables 2 to 4, as they are printed: ``paper.json``.
+
+What looks like a misprint stays as it is and has a remark. A number is kept as its text, so that no digit is lost or
+added; ``number`` gives its value. Nothing here is a result of this software.
+"""
+
+import functools
+import json
+import math
+from collections.abc import Mapping
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from fedn_jax import checks
+
+FILE = Path(__file__).with_name("paper.json")
+TABLES = (2, 3, 4)
+NUMBERS = ("tp", "n", "f1_s", "f1_r", "map_s", "map_d")  # of a result; Table 3 prints gflops, Table 4 fn beside them
+
+
+class Row(NamedTuple):
+    """One method on one data set with one set of labels."""
+
+    table: int  # of the paper
+    dataset: str  # as ``fedn prepare`` names it
+    labels: str  # "annotated" or "self-reported"
+    method: str  # as it is printed; "SPOTTER + RECOGNISER" for a cascade
+    options: dict[str, Any] | None  # what sets a run of this software apart from FEDN; None: another method
+    printed: dict[str, str]  # number -> its text
+    remarks: dict[str, str]  # number -> what is odd about it
+    gt: int  # expressions of the data set (Table 1)
+    source: str
+
+
+@functools.cache
+def content() -> dict[str, Any]:
+    """The whole file, beside its rows: "source", "units", "datasets", "tables", "stated", "variant" and remarks.
+
+    Returns:
+      The content of ``paper.json``; not to be changed.
+    """
+    return json.loads(FILE.read_text(encoding="utf-8"))
+
+
+def rows(dataset: str | None = None, labels: str | None = None, table: int | None = None) -> list[Row]:
+    """The rows of some tables.
+
+    Args:
+      dataset: e.g. "casme2"; None: any. A data set that the paper does not use has no rows.
+      labels: "annotated" or "self-reported"; None: any.
+      table: 2, 3 or 4; None: any.
+
+    Returns:
+      Rows, in the order of the paper.
+
+    Raises:
+      UserError: the paper has no such table of results.
+    """
+    if table is not None:
+        checks.one_of("table of the paper", table, TABLES)
+    data = content()
+    return [
+        Row(**row, gt=data["datasets"][row["dataset"]]["expressions"], source=f"{data['source']}, Table {row['table']}")
+        for row in ({"remarks": {}} | row for row in data["rows"])
+        if dataset in (None, row["dataset"]) and labels in (None, row["labels"]) and table in (None, row["table"])
+    ]
+
+
+def number(row: Row, name: str) -> float | None:
+    """The value of a printed number.
+
+    Args:
+      row: the row.
+      name: of ``NUMBERS``, or "fn" or "gflops".
+
+    Returns:
+      A count, or a share in [0, 1]: "51.1" in a column of 10^-2 is 0.511. None: not printed.
+    """
+    exponent = content()["units"][checks.one_of("number of the paper", name, content()["units"])]
+    return float(Decimal(row.printed[name]).scaleb(exponent)) if name in row.printed else None
+
+
+def implied(row: Row) -> tuple[int, int, int] | None:
+    """The number of detections that TP and F1 leave possible: N = 2 TP / F1 - GT, F1 being known to one decimal.
+
+    Args:
+      row: the row.
+
+    Returns:
+      (lowest, most likely, highest) N; None without TP or F1.
+
+    >>> implied(rows("casme2", "self-reported", 2)[-1])
+    (166, 166, 166)
+    """
+    tp, f1 = number(row, "tp"), number(row, "f1_s")
+    if tp is None or f1 is None:
+        return None
+    low, best, high = (2 * tp / (f1 + half) - row.gt for half in (0.0005, 0.0, -0.0005))
+    return math.ceil(low), round(best), math.floor(high)
+
+
+def detections(row: Row) -> tuple[int | None, str]:
+    """N of a row, and where it comes from.
+
+    Args:
+      row: the row.
+
+    Returns:
+      (N, "printed" or "implied"), or (None, "").
+    """
+    if "n" in row.printed:
+        return int(row.printed["n"]), "printed"
+    possible = implied(row)
+    return (possible[1], "implied") if possible else (None, "")
+
+
+def reproduces(row: Row, options: Mapping[str, Any]) -> bool:
+    """Whether a run is the variant of FEDN that a row is about. Its sizes may differ; see ``departures``.
+
+    Args:
+      row: the row.
+      options: of the run, by dotted name; "features" is "backbone", or "given" for features of another network.
+
+    Returns:
+      True if every option that tells the paper's variants apart has the row's value.
+    """
+    if row.options is None:
+        return False
+    wanted = content()["variant"] | {key: [value] for key, value in row.options.items()}
+    return all(options.get(key) in choices for key, choices in wanted.items())
+
+
+def departures(options: Mapping[str, Any]) -> list[str]:
+    """Options whose values the paper states (section 4.2) and a run does not share.
+
+    Args:
+      options: of the run, by dotted name.
+
+    Returns:
+      "model.width 96 (paper: 512)" each.
+    """
+    stated = content()["stated"]
+    return [f"{key} {options.get(key)} (paper: {value})" for key, value in stated.items() if options.get(key) != value]
