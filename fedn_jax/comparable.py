@@ -12,6 +12,7 @@ from fedn_jax.report import DASH
 NEEDED = ("iou", "spotting", "recognition", "map", "per_subject", "per_class")  # of metrics.json
 F1, ACCURACY, MAP_S, MAP_D = NUMBERS = ("f1", "accuracy", "map_s", "map_d")  # what is compared
 ALL = frozenset(NUMBERS)
+DEFINED = ("tp", "n", "gt", "f1", "accuracy", "map", "map.spotting", "map.detection", "coco")  # of DEFINITIONS
 COUNTED, NAMED = frozenset({F1, ACCURACY}), frozenset({ACCURACY, MAP_D})  # need an IoU; need emotions
 
 
@@ -98,10 +99,14 @@ def _annotated(run: Run) -> dict[str, int]:
     return {row["subject"]: row["gt"] for row in run.metrics["per_subject"] if row["gt"]}
 
 
-def _words(run: Run) -> dict[str, str]:
-    """Its definitions, whatever its IoU."""
-    iou = str(run.metrics["iou"])
-    return {key: text.replace(f"IoU >= {iou}", "IoU") for key, text in (run.metrics.get("definition") or {}).items()}
+def _words(run: Run) -> list[str]:
+    """Its definitions of what is compared, whatever its IoU."""
+    words, iou = run.metrics.get("definition") or {}, f"IoU >= {run.metrics['iou']}"
+    return [words.get(key, "").replace(iou, "IoU") for key in DEFINED]
+
+
+def _protocol(run: Run) -> str:
+    return run.metrics.get("protocol", "megc")
 
 
 def remarks(several: Sequence[Run]) -> list[Remark]:
@@ -142,6 +147,9 @@ def _beside(run: Run, first: Run) -> list[Remark]:
     if _words(run) != _words(first):
         text = f"its numbers are defined in other words than those of {name}; evaluate both with one version"
         found.append(Remark(run.name, text, ALL))
+    if _protocol(run) != _protocol(first):
+        text = f"it counts by the protocol {_protocol(run)}, {name} by {_protocol(first)}: spotting F1 and recognition "
+        found.append(Remark(run.name, f"{text}cannot be compared, mAP can", COUNTED))
     if iou[0] != iou[1]:
         text = f"it counts a match from IoU {iou[0]:g}, {name} from {iou[1]:g}: spotting F1 and recognition cannot be "
         found.append(Remark(run.name, f"{text}compared, mAP can", COUNTED))

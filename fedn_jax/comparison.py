@@ -66,7 +66,7 @@ def table(several: Sequence[Run], known: Sequence[Remark]) -> list[dict[str, Any
 
     Returns:
       A row per run: "name", "tp", "n", "gt", and "cells", one per entry of ``LABELS``: "text", "best", "difference" to
-      the first run, and for spotting F1 "interval" and "paired" of ``statistics``, where they exist.
+      the first run, "interval", and for spotting F1 "paired", of ``statistics``; None where they do not exist.
     """
     spoilt = {run.name: frozenset().union(*(one.spoils for one in known if one.run == run.name)) for run in several}
     values = {name: [_value(run, name) for run in several] for name, *_ in LABELS}
@@ -81,23 +81,26 @@ def table(several: Sequence[Run], known: Sequence[Remark]) -> list[dict[str, Any
             may = name not in spoilt[run.name] and here is not None
             cell = {"text": report.percent(here), "best": may and len(fair) > 1 and here == max(fair)}
             cell["difference"] = signed(here - first if place and may and first is not None else None)
-            if name == F1:
-                cell |= _chance(run, several[0] if place and may else None)
+            cell["interval"] = _interval(run, name)
+            cell["paired"] = _paired(run, several[0]) if name == F1 and place and may else None
             rows[-1]["cells"].append(cell)
     return rows
 
 
-def _chance(run: Run, first: Run | None) -> dict[str, Any]:
-    """Interval of a run's spotting F1, and of its difference to the first; None where it cannot be judged."""
+def _interval(run: Run, name: str) -> list[float] | None:
+    """[low, high] of a number, of the evaluation; of the subjects' counts where an older one has none."""
+    known = run.metrics.get("confidence") or {}
+    if _value(run, name) is None or name in known:
+        return known.get(name) if _value(run, name) is not None else None
     counts = _per_subject(run)
-    if len(counts) < 2:
-        return {"interval": None, "paired": None}
-    interval = statistics.bootstrap(counts, metrics.f1, level=LEVEL)
-    same = first is not None and set(_per_subject(first)) == set(counts)
-    return {
-        "interval": interval,
-        "paired": statistics.paired(counts, _per_subject(first), metrics.f1, level=LEVEL) if same else None,
-    }
+    return list(statistics.bootstrap(counts, metrics.f1, level=LEVEL)[1:]) if name == F1 and len(counts) > 1 else None
+
+
+def _paired(run: Run, first: Run) -> statistics.Paired | None:
+    """Difference of the spotting F1, if the same subjects were scored."""
+    ours, theirs = _per_subject(run), _per_subject(first)
+    same = set(ours) == set(theirs) and len(ours) > 1
+    return statistics.paired(ours, theirs, metrics.f1, level=LEVEL) if same else None
 
 
 # ---- Files -----------------------------------------------------------------------------------------------------------
@@ -181,4 +184,5 @@ def _page(several: Sequence[Run], drawn: Mapping[str, Any], written: Sequence[ta
         made=[(run.name, report.made(run.metrics)) for run in several],
         level=round(100 * LEVEL),
         signed=signed,
+        raised=tableformats.raised,
     )

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from fedn_jax import protocols
+from fedn_jax import protocols, segmental, statistics
 from fedn_jax.matching import above, check
 from fedn_jax.metrics import (
     Counts,
@@ -21,6 +21,7 @@ from fedn_jax.metrics import (
 )
 from fedn_jax.types import Array, Detections, Events
 
+LEVEL = 0.95  # of confidence intervals
 DEFINITIONS = {
     "tp": "detections above the score threshold that match an annotated expression with IoU >= {iou}, one-to-one, "
     "taken greedily by falling score",
@@ -44,6 +45,10 @@ DEFINITIONS = {
     "per_class.correct": "expressions of this emotion that are spotted and recognised",
     "per_class.ap50": "average precision of this emotion at IoU 0.50 (COCO definition)",
     "per_class.map": "average precision of this emotion, mean over IoU .50:.05:.95 (COCO definition)",
+    "confidence": "percentile bootstrap over subjects: as many as there are, drawn with replacement 10,000 times",
+    "frame_accuracy": "share of all frames whose label, an emotion or none, is right; the highest score wins a frame",
+    "edit": "100 (1 - Levenshtein distance / longer list), mean over videos, of the emotions in their order (MS-TCN)",
+    "f1.segments": "F1 of label segments at an IoU: each looks only at its best partner of its emotion (MS-TCN)",
     "strs.f1_spot": "spotting F1 under the protocol strs, whatever the protocol of the other numbers",
     "strs.f1_analysis": "harmonic mean of the precision and the recall of the emotions on the true positives of strs, "
     "each averaged over the emotions that are annotated",
@@ -84,6 +89,54 @@ def plain(tree: Any) -> Any:
     return None if isinstance(tree, float) and np.isnan(tree) else tree
 
 
+def confidence(names: Sequence[str], counts: Counts, confusions: Array) -> dict[str, Any] | None:
+    """Confidence intervals of the headline numbers, by a bootstrap over subjects.
+
+    Args:
+      names: G subjects.
+      counts: [G] counts of each subject.
+      confusions: [G, C, C] int of each subject; C may be 0.
+
+    Returns:
+      {"level": .95, "f1": [low, high], "accuracy": [low, high] or None}; None for a single subject.
+    """
+    if len(names) < 2:
+        return None
+
+    def interval(per_subject: Any, statistic: Any) -> list[float]:
+        found = statistics.bootstrap(statistics.by_subject(list(names), per_subject), statistic, level=LEVEL)
+        return [found.low, found.high]
+
+    right = interval(confusions, accuracy) if confusions.size else None
+    return {"level": LEVEL, "f1": interval(counts, f1), "accuracy": right}
+
+
+def segmental_scores(
+    detections: Detections, ground_truth: Events, num_frames: Sequence[int], num_classes: int
+) -> dict[str, Any]:
+    """MS-TCN's measures on one label per frame; a frame without expression has a label of its own, the background.
+
+    Args:
+      detections: [V', N], thresholded.
+      ground_truth: [V', E].
+      num_frames: V lengths.
+      num_classes: C.
+
+    Returns:
+      "frame_accuracy" in [0, 1], "edit" in [0, 100], "f1" {"0.10": F1 in [0, 1], ...}.
+    """
+    found, true = [], []
+    for video, length in enumerate(num_frames):
+        one, other = (type(group)(*(np.asarray(x)[video] for x in group)) for group in (detections, ground_truth))
+        found.append(segmental.to_labels(one.interval, one.emotion, one.valid, length, num_classes, one.score))
+        true.append(segmental.to_labels(other.interval, other.emotion, other.valid, length, num_classes))
+    return {
+        "frame_accuracy": segmental.frame_accuracy(found, true),
+        "edit": segmental.edit_score(found, true, num_classes),
+        "f1": {f"{overlap:.2f}": value for overlap, value in segmental.f1_at(found, true, num_classes).items()},
+    }
+
+
 def tables(
     counts: Counts,
     confusions: Array,
@@ -103,7 +156,7 @@ def tables(
       mean_ap: of ``metrics.mean_average_precision``; None: there are no scores to rank by.
 
     Returns:
-      "spotting", "recognition", "per_subject" and "per_class", plain values.
+      "spotting", "recognition", "per_subject", "per_class" and "confidence", plain values.
     """
     matrix = confusions.sum(0)
     emotion = np.asarray(ground_truth.emotion)[np.asarray(ground_truth.valid)]
@@ -128,6 +181,7 @@ def tables(
             for g, name in enumerate(names)
         ],
         "per_class": per_class,
+        "confidence": confidence(names, counts, confusions),
     }
 
 
@@ -196,6 +250,7 @@ def evaluate(
     classes: Sequence[str],
     thresholds: Array,
     iou_threshold: float = 0.5,
+    num_frames: Sequence[int] | None = None,
 ) -> dict[str, Any]:
     """Every number of one evaluation, pooled over all folds: the content of ``metrics.json``.
 
@@ -208,11 +263,12 @@ def evaluate(
       classes: C emotion names.
       thresholds: [V] float or float, score threshold of each video: that of its fold.
       iou_threshold: lowest IoU of a match.
+      num_frames: V lengths of videos; None: no "segmental".
 
     Returns:
-      "protocol", "iou", "spotting", "recognition", "map", "per_subject", "per_class", "strs", "protocols" (spotting
-      under every rule), "oracle" and "definition", a sentence per number. Plain Python values; None for numbers that
-      do not exist. Nothing is rounded.
+      "protocol", "iou", "spotting", "recognition", "map", "per_subject", "per_class", "confidence", "segmental",
+      "strs", "protocols" (spotting under every rule), "oracle" and "definition", a sentence per number. Plain Python values;
+      None for numbers that do not exist. Nothing is rounded.
     """
     check(detections, ground_truth, len(classes))
     names = list(dict.fromkeys(subjects))
@@ -233,6 +289,8 @@ def evaluate(
         "map": mean_ap,
         "per_subject": found["per_subject"],
         "per_class": found["per_class"],
+        "confidence": found["confidence"],
+        "segmental": num_frames and segmental_scores(kept, ground_truth, num_frames, len(classes)),
         "strs": spot_then_recognise(kept, ground_truth, len(classes), iou_threshold),
         "protocols": by_protocol(kept, ground_truth, iou_threshold),
         "oracle": {"threshold": best, "spotting": summary(ideal)},

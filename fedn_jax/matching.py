@@ -93,17 +93,17 @@ def _queue(detected: Detections, truth: Events, place: Array, thresholds: Array)
     that one only, the first to reach each threshold choose, and the others need no turn. Those that are near
     several, and those of the right and the wrong emotion, are told apart.
     """
-    thresholds = jnp.sort(thresholds)
-    iou = jnp.where(truth.valid[:, None], intervals.pairwise_iou(truth.interval, detected.interval), -1)  # [E, N]
-    near = (iou >= thresholds[0]) & (iou >= 0) & detected.valid
-    several, one = near.sum(0) > 1, near.argmax(0)
-    level = jnp.searchsorted(thresholds, iou.max(0), side="right")
-    never = jnp.iinfo(jnp.int32).max
-    at = one, (truth.emotion[one] == detected.emotion).astype(jnp.int32), level
-    first = jnp.full((len(iou), 2, len(thresholds) + 1), never)
-    first = first.at[at].min(jnp.where(near.any(0) & ~several, place, never))
-    first = jax.lax.cummin(first, 2, reverse=True)
-    choose = several | (first[at] == place)
+    truths, never = len(truth.valid), jnp.iinfo(jnp.int32).max
+    near = intervals.pairwise_iou(truth.interval, detected.interval) >= thresholds.min()  # [E, N]
+    near &= truth.valid[:, None] & detected.valid
+    # One sum says how many are near, and which if it is one: E + e. Several reductions would each take as long.
+    code = jnp.where(near, truths + jnp.arange(truths)[:, None], 0).sum(0, dtype=jnp.int32)
+    single, several = (code >= truths) & (code < 2 * truths), code >= 2 * truths
+    one = jnp.where(single, code - truths, 0)
+    level = (intervals.iou(detected.interval, truth.interval[one]) >= jnp.sort(thresholds)[:, None]).sum(0)
+    group = one, (detected.emotion == truth.emotion[one]).astype(jnp.int32), level
+    first = jnp.full((truths, 2, len(thresholds) + 1), never).at[group].min(jnp.where(single, place, never))
+    choose = several | (jax.lax.cummin(first, 2, reverse=True)[group] == place)
     return jnp.sort(jnp.where(choose, place, never)), choose.sum()
 
 

@@ -8,7 +8,7 @@ of its numbers.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from fedn_jax import checks, evaluation, paper
+from fedn_jax import checks, evaluation, paper, report
 from fedn_jax import config as configs
 from fedn_jax.report import DASH
 from fedn_jax.tableformats import Cell, Column, Table
@@ -79,6 +79,10 @@ def obstacle(metrics: Mapping[str, Any]) -> str:
         return f"it looks for {chosen.get('data.kind')} expressions, the paper for macro-expressions"
     if metrics["iou"] != 0.5:
         return f"it counts a match from IoU {metrics['iou']:g}, the paper from 0.5"
+    if metrics.get("protocol", "megc") != "megc":
+        return f"it counts by the protocol {metrics['protocol']}, the paper by that of MEGC"
+    if report.untrained(metrics):
+        return "its features are those of an untrained network"
     if chosen.get("data.shuffle_labels"):
         return "it is a control that was trained on expressions moved in time"
     gt, printed = metrics["spotting"]["gt"], known[dataset]["expressions"]

@@ -236,8 +236,9 @@ def _score(problem: problems.Problem, found: list[Detections], thresholds: np.nd
     """All numbers of one set of detections."""
     subjects = [meta.subject for meta in problem.metas]
     return evaluation.evaluate(
-        matching.pad(found), matching.pad(problem.events), subjects, problem.classes, thresholds, iou
-    )
+        matching.pad(found), matching.pad(problem.events), subjects, problem.classes, thresholds,
+        iou, [meta.num_frames for meta in problem.metas],
+    )  # fmt: skip
 
 
 def _baseline(

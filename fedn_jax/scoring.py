@@ -33,7 +33,7 @@ DEFINITIONS = {  # beside those of evaluation.DEFINITIONS that hold here, too
 }
 SHARED = ("precision", "recall", "macro_f1", "confusion", "map.spotting", "map.detection", "coco", "all_point",
           "per_class.tp", "per_class.correct", "per_class.ap50", "per_class.map",
-          "strs.f1_spot", "strs.f1_analysis", "strs")  # fmt: skip
+          "strs.f1_spot", "strs.f1_analysis", "strs", "confidence")  # fmt: skip
 
 
 def score(
@@ -58,7 +58,7 @@ def score(
     Returns:
       "protocol", "definition" (a sentence per number), "iou", "kind", "threshold", "notes", "spotting", "by_kind" (None
       unless all kinds are known), "recognition", "map" (None without scores, and why in "map_missing"), "strs",
-      "per_subject" and "per_class". Plain values; None for numbers that do not exist. Nothing is rounded.
+      "per_subject", "per_class" and "confidence". Plain values; None for numbers that do not exist. Nothing is rounded.
 
     Raises:
       UserError: an unknown protocol or kind, a bound or threshold that is no use, kinds or fps that are not known.
@@ -109,6 +109,7 @@ def score(
         "strs": evaluation.spot_then_recognise(kept, true, len(classes), iou),
         "per_subject": tables["per_subject"],
         "per_class": tables["per_class"],
+        "confidence": tables["confidence"],
     }
     return evaluation.plain(result)
 
@@ -183,6 +184,9 @@ def lines(result: dict[str, Any]) -> list[str]:
     text += [f"{cell('subject', width)}  {head}", rule]
     text += [line(row["subject"], row, row["accuracy"]) for row in result["per_subject"]]
     text += [rule, line("all subjects", result["spotting"], result["recognition"]["accuracy"])]
+    if result["confidence"]:
+        parts = [f"{percent(low)} to {percent(high)}" for low, high in (result["confidence"]["f1"],)]
+        text.append(f"{cell('95 % interval of F1, over subjects', width)}  {parts[0]:>25}")
     text += [line(f"kind: {name}", row, None) for name, row in (result["by_kind"] or {}).items()]
     if result["per_class"]:
         text += ["", f"{cell('emotion', width)}  {'TP':>5} {'right':>5} {'GT':>5} {'AP.50':>7} {'mAP':>13}", rule]
@@ -200,6 +204,7 @@ def lines(result: dict[str, Any]) -> list[str]:
     text += ["", "STRS: spotting F1 {} x analysis F1 {} = {}".format(*parts)]
     text += ["", *(part for note in result["notes"] for part in _wrap(f"Note: {note}"))] if result["notes"] else []
     explained = {"Protocol": "protocol", "TP": "tp", "N": "n", "GT": "gt", "F1": "f1", "recognition": "accuracy"}
+    explained |= {"interval": "confidence"} if result["confidence"] else {}
     explained |= {"kind": "by_kind"} if result["by_kind"] else {}
     explained |= {"mAP": "map", "101-point": "coco", "all-point": "all_point"} if result["map"] else {}
     explained |= {"analysis F1": "strs.f1_analysis", "STRS": "strs"}

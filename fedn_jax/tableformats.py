@@ -168,6 +168,21 @@ def to_text(table: Table) -> str:
     return "\n".join(lines) + "\n"
 
 
+def raised(text: str) -> str:
+    """Text for a page, with powers of numbers raised.
+
+    Args:
+      text: anything.
+
+    Returns:
+      HTML; what is HTML in the text is escaped.
+
+    >>> raised("CAS(ME)^2 & 10^-3")
+    'CAS(ME)<sup>2</sup> &amp; 10<sup>-3</sup>'
+    """
+    return re.sub(r"\^(-?[0-9]+)", r"<sup>\1</sup>", markup.escape(text))
+
+
 def to_html(table: Table) -> str:
     """A table for a page.
 
@@ -180,8 +195,7 @@ def to_html(table: Table) -> str:
     places, columns = _shown(table)
 
     def element(kind: str, text: str, column: Column) -> str:
-        shown = re.sub(r"\^(-?[0-9]+)", r"<sup>\1</sup>", markup.escape(text))
-        return f'<{kind} class="n">{shown}</{kind}>' if column.number else f"<{kind}>{shown}</{kind}>"
+        return f'<{kind} class="n">{raised(text)}</{kind}>' if column.number else f"<{kind}>{raised(text)}</{kind}>"
 
     lines = ["<table>", "<thead><tr>"]
     lines += [element("th", _heading(column), column) for column in columns]

@@ -12,8 +12,21 @@ ROOT = Path(__file__).resolve().parents[1]
 LAYERS = [  # a module may import those of lower layers only
     {"types", "checks"},
     {"schema", "files", "config", "intervals"},
-    {"anchors", "losses", "nms", "matching", "metrics", "evaluation", "windows", "protocols", "segmental",
-     "statistics", "tabular", "pairing", "exchange"},
+    {
+        "anchors",
+        "losses",
+        "nms",
+        "matching",
+        "metrics",
+        "evaluation",
+        "windows",
+        "protocols",
+        "segmental",
+        "statistics",
+        "tabular",
+        "pairing",
+        "exchange",
+    },
     {"models", "models.layers", "models.resnet", "models.fedn", "models.fusion"},
     {"train", "predict", "baseline"},
     {"folds"},
@@ -26,7 +39,7 @@ LAYERS = [  # a module may import those of lower layers only
 INSIDE = [  # further order inside a layer
     ("config", "schema"), ("models", "models.fedn"), ("models.fedn", "models.layers"),
     ("models.fedn", "models.fusion"), ("models.fusion", "models.layers"), ("report", "timeline"), ("viewer", "exports"),
-    ("protocols", "matching"), ("evaluation", "protocols"),
+    ("protocols", "matching"), ("evaluation", "protocols"), ("evaluation", "segmental"), ("evaluation", "statistics"),
     ("protocols", "metrics"), ("segmental", "metrics"), ("exchange", "tabular"), ("pairing", "tabular"),
     ("metrics", "matching"), ("evaluation", "metrics"), ("evaluation", "matching"),
 ]  # fmt: skip
