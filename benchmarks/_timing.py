@@ -14,7 +14,8 @@ def machine() -> str:
     names = [line for line in _cpuinfo() if line.startswith("model name")]
     processor = names[0].partition(":")[2].strip() if names else platform.processor()
     versions = ", ".join(f"{name} {metadata.version(name)}" for name in ("jax", "numpy"))
-    return f"{time.strftime('%Y-%m-%d')}, {processor}, {os.cpu_count()} cores, Python {platform.python_version()}, {versions}"
+    versions = f"Python {platform.python_version()}, {versions}"
+    return f"{time.strftime('%Y-%m-%d')}, {processor}, {os.cpu_count()} cores, {versions}"
 
 
 def _cpuinfo() -> list[str]:

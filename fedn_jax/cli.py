@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -117,6 +118,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     logging.getLogger("fedn_jax").setLevel(logging.INFO)
     try:
         run([word for word in argv if word != "--debug"])
+        return 0
+    except BrokenPipeError:  # whoever read the output, such as head, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except (UserError, OSError) as error:
         if debug:

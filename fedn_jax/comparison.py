@@ -89,9 +89,10 @@ def table(several: Sequence[Run], known: Sequence[Remark]) -> list[dict[str, Any
 
 def _interval(run: Run, name: str) -> list[float] | None:
     """[low, high] of a number, of the evaluation; of the subjects' counts where an older one has none."""
-    known = run.metrics.get("confidence") or {}
-    if _value(run, name) is None or name in known:
-        return known.get(name) if _value(run, name) is not None else None
+    if _value(run, name) is None:
+        return None
+    if known := run.metrics.get("confidence"):
+        return known.get(name)
     counts = _per_subject(run)
     return list(statistics.bootstrap(counts, metrics.f1, level=LEVEL)[1:]) if name == F1 and len(counts) > 1 else None
 

@@ -267,8 +267,8 @@ def evaluate(
 
     Returns:
       "protocol", "iou", "spotting", "recognition", "map", "per_subject", "per_class", "confidence", "segmental",
-      "strs", "protocols" (spotting under every rule), "oracle" and "definition", a sentence per number. Plain Python values;
-      None for numbers that do not exist. Nothing is rounded.
+      "strs", "protocols" (spotting under every rule), "oracle" and "definition", a sentence per number. Plain Python
+      values; None for numbers that do not exist. Nothing is rounded.
     """
     check(detections, ground_truth, len(classes))
     names = list(dict.fromkeys(subjects))

@@ -119,14 +119,13 @@ def confusion(metrics: Mapping[str, Any], classes: Sequence[str]) -> Any:
         figure, (axis,) = drawing.axes(1, 1, side, side)
         axis.spines[:].set_visible(False)
         axis.grid(visible=False)
-        axis.imshow(share, cmap=blues, vmin=0, vmax=1, aspect="equal")
+        edges = np.arange(len(classes) + 1) - 0.5
+        axis.pcolormesh(edges, edges, share, cmap=blues, vmin=0, vmax=1, edgecolors="white", linewidth=1.5)
+        axis.set(aspect="equal", ylim=(len(classes) - 0.5, -0.5))
         places = range(len(classes))
         axis.set_xticks(places, names, rotation=40, ha="right", rotation_mode="anchor")
         axis.set_yticks(places, names)
-        axis.set_xticks(np.arange(0.5, len(classes)), minor=True)
-        axis.set_yticks(np.arange(0.5, len(classes)), minor=True)
-        axis.grid(which="minor", color="white", linewidth=1.5)
-        axis.tick_params(which="both", length=0)
+        axis.tick_params(length=0)
         for i in places:
             for j in places:
                 text = f"{counts[i, j]:.0f}\n{100 * share[i, j]:.0f} %" if counts[i, j] else "0"

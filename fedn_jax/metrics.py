@@ -231,7 +231,7 @@ def average_precisions(
       do not occur in the ground truth.
     """
     detections, ground_truth = jax.tree.map(jnp.asarray, (detections, ground_truth))
-    dtype, classes = detections.score.dtype, jnp.arange(num_classes)[:, None, None]
+    dtype, classes = detections.interval.dtype, jnp.arange(num_classes)[:, None, None]
     truths = (ground_truth.emotion == classes) & ground_truth.valid  # [C, V, E]
     num_gt = jnp.append(ground_truth.valid.sum(), truths.sum((1, 2)))  # [1 + C]
     thresholds = jnp.asarray(iou_thresholds, dtype)
@@ -284,7 +284,8 @@ def mean_average_precision(
     """
     check(detections, ground_truth, num_classes)
     with jax.enable_x64(True):
-        curves = average_precisions(exact(detections), exact(ground_truth), np.asarray(thresholds), num_classes)
+        found = exact(detections)._replace(score=detections.score)  # see ``matching.ranking``
+        curves = average_precisions(found, exact(ground_truth), np.asarray(thresholds), num_classes)
         curves = {name: np.asarray(curve) for name, curve in curves.items()}
     names = [f"{threshold:.2f}" for threshold in thresholds]
     return {

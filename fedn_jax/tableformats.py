@@ -7,7 +7,7 @@ import csv
 import html as markup
 import io
 import re
-import textwrap
+import unicodedata
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -123,6 +123,25 @@ def to_latex(table: Table) -> str:
     return "\n".join([*lines, r"\end{minipage}", r"\end{table}", ""])
 
 
+def _folded(text: str) -> list[str]:
+    """Lines of at most 80 columns, wide letters counted as two; further lines are indented."""
+    lines, size = [""], 0
+    for word in re.findall(r"\S+", text):
+        widths = [2 if unicodedata.east_asian_width(letter) in "WF" else 1 for letter in word]
+        if size and size + 1 + min(sum(widths), COLUMNS // 2) > COLUMNS:
+            lines.append(" ")
+            size = 1
+        lines[-1] += " " if size else ""
+        size += 1 if size else 0
+        for letter, width in zip(word, widths, strict=True):  # a word may be longer than a line
+            if size + width > COLUMNS:
+                lines.append("  ")
+                size = 2
+            lines[-1] += letter
+            size += width
+    return lines
+
+
 def to_text(table: Table) -> str:
     """A table for a terminal; columns that do not fit come below.
 
@@ -141,7 +160,7 @@ def to_text(table: Table) -> str:
         if 18 + sum(widths[i] + 2 for i in [*blocks[-1], place]) > COLUMNS:
             blocks.append([])
         blocks[-1].append(place)
-    lines = [*textwrap.wrap(table.title, COLUMNS), ""]
+    lines = [*_folded(table.title), ""]
     for block in blocks:
         first = min(COLUMNS - sum(widths[i] + 2 for i in block), 36)
         rule = "-" * (first + sum(widths[i] + 2 for i in block))
@@ -164,7 +183,7 @@ def to_text(table: Table) -> str:
         units.setdefault(column.unit, []).append(column.title)
     stated = [f"{', '.join(titles)} in {unit}" for unit, titles in units.items() if unit]
     for note in [f"{'; '.join(stated)}."] * bool(stated) + table.notes:
-        lines += textwrap.wrap(note, COLUMNS, subsequent_indent="  ")
+        lines += _folded(note)
     return "\n".join(lines) + "\n"
 
 

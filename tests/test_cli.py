@@ -1,5 +1,6 @@
 """What a user types, and the one line that comes back when it cannot be done."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -122,3 +123,52 @@ def test_a_missing_sheet(capsys, tmp_path):
     words = folder(tmp_path, [])
     (tmp_path / "sheet.csv").unlink()
     assert "sheet.csv" in refused(capsys, *words)
+
+
+def test_a_reader_that_has_seen_enough():
+    line = f'"{sys.executable}" -m fedn_jax.cli --help | true'
+    done = subprocess.run(line, shell=True, cwd=ROOT, capture_output=True)
+    assert b"Traceback" not in done.stderr and b"Errno" not in done.stderr
+
+
+TABLE = "subject,video,onset,offset,emotion\ns1,a,1,10,joy\ns1,b,,,\n"
+
+
+def test_evaluate_files_and_convert_them(tmp_path, capsys):
+    truth, found, out = tmp_path / "truth.csv", tmp_path / "found.csv", tmp_path / "numbers.json"
+    truth.write_text(TABLE)
+    found.write_text("subject,video,onset,offset,emotion,score\ns1,a,2,10,joy,0.9\ns1,b,5,9,joy,0.4\n")
+    words = ["evaluate", "--predictions", found, "--ground-truth", truth, "--json", out]
+    assert cli.main([str(word) for word in words]) == 0
+    text = capsys.readouterr().out
+    assert all(len(line) <= 80 for line in text.splitlines())
+    numbers = json.loads(out.read_text())
+    assert numbers["spotting"] | {"f1": 2 / 3} == numbers["spotting"] and numbers["protocol"] == "megc"
+    assert cli.main([str(word) for word in [*words, "--protocol", "strict", "--threshold", 0.5, "--iou", 0.9]]) == 0
+    assert json.loads(out.read_text())["spotting"]["tp"] == 0
+    found.write_text("subject,video,onset,offset,emotion,score\ns1,a,12,10,joy,0.9\ns2,c,5,9,anger,x\n")
+    line = refused(capsys, *words)
+    assert "2 problems" in line
+    capsys.readouterr()
+    for source, target, name in (("csv", "activitynet", "a.json"), ("activitynet", "csv", "b.csv")):
+        place = truth if source == "csv" else tmp_path / "a.json"
+        line = ["convert", place, tmp_path / name, "--from", source, "--to", target, "--fps", 30, "--ground-truth"]
+        assert cli.main([str(word) for word in line]) == 0
+    assert (tmp_path / "b.csv").read_text() == TABLE
+    assert "--to must be one of csv, strs, megc, activitynet" in refused(capsys, "convert", truth, "x", "--to", "xml")
+
+
+def test_evaluate_wants_a_run_or_files(tmp_path, capsys):
+    assert "give a run and its --data" in refused(capsys, "evaluate")
+    assert "a run needs --data" in refused(capsys, "evaluate", tmp_path)
+    line = refused(capsys, "evaluate", tmp_path, "--data", tmp_path, "--protocol", "megc")
+    assert "--protocol belongs to CSV files" in line
+
+
+def test_convert_backbone_needs_to_know_the_normalisation(tmp_path, capsys):
+    from data_prep import cli as commands
+
+    with pytest.raises(SystemExit):
+        commands.parse(["convert-backbone", "x.pth", "--out", "y.safetensors"])
+    line = refused(capsys, "convert-backbone", tmp_path / "x.pth", "--out", "y.safetensors", "--normalization", "half")
+    assert "x.pth: no such" in line

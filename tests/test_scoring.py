@@ -12,7 +12,7 @@ from fedn_jax import evaluation, matching, pairing, protocols, scoring, tabular
 from fedn_jax.checks import UserError
 
 HEADER = "subject,video,onset,offset,emotion"
-KEYS = {"confidence", 
+KEYS = {"confidence",
     "protocol", "definition", "iou", "kind", "threshold", "notes", "spotting", "by_kind", "recognition", "map",
     "map_missing", "strs", "per_subject", "per_class",
 }  # fmt: skip

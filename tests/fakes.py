@@ -1,0 +1,65 @@
+"""Content of metrics.json by hand, and runs' directories that hold it."""
+
+import copy
+import json
+
+from fedn_jax import config as configs
+from fedn_jax import evaluation
+
+SUBJECTS = {"s15": (3, 4, 5), "s16": (1, 3, 2), "s19": (0, 1, 0), "s20": (4, 5, 4)}  # TP, N, GT
+CLASSES = ["positive", "surprise", "negative", "others"]
+
+
+def _summary(tp, n, gt):
+    return {"tp": tp, "n": n, "gt": gt, "precision": tp / max(n, 1), "recall": tp / max(gt, 1),
+            "f1": 2 * tp / max(n + gt, 1)}  # fmt: skip
+
+
+def make_metrics(subjects=None, classes=CLASSES, ap=0.1, changes=None, **data):
+    """Metrics of subjects' (TP, N, GT); ``changes`` of options, further entries of "data"."""
+    subjects = SUBJECTS if subjects is None else subjects
+    total = [sum(column) for column in zip(*subjects.values(), strict=True)]
+    confusion = [[total[0] if i == j == 0 else 0 for j in range(len(classes))] for i in range(len(classes))]
+    curve = {f"{0.5 + i / 20:.2f}": {"spotting": ap * (1 - i / 10), "detection": ap / 2} for i in range(10)}
+    config = json.loads(configs.default().to_json())
+    for key, value in (changes or {}).items():
+        section, name = key.split(".")
+        config[section][name] = value
+    iou = config["evaluate"]["iou"]
+    return {
+        "iou": iou,
+        "spotting": _summary(*total),
+        "recognition": {"accuracy": 0.75, "macro_f1": 0.5, "confusion": confusion},
+        "map": {"coco": {"spotting": ap, "detection": ap / 2, "ap": curve}},
+        "per_subject": [{"subject": name, **_summary(*counts), "accuracy": 0.75} for name, counts in subjects.items()],
+        "per_class": [{"class": name, "gt": 1, "tp": 1, "correct": 1} for name in classes],
+        "definition": {key: text.format(iou=iou) for key, text in evaluation.DEFINITIONS.items()},
+        "config": config,
+        "versions": {"jax": "0.10"},
+        "data": {"dataset": "folder", "classes": list(classes), "backbone": "ResNet18", "aligner": "cascade",
+                 "signature": "a", "labels": {}, "preparation": {}} | data,
+    }  # fmt: skip
+
+
+def casme2(labels="annotated", gt=300, **more):
+    """Metrics that can stand beside the paper's CAS(ME)^2."""
+    more.setdefault("subjects", {"s15": (100, 150, gt - 100), "s16": (29, 55, 100)})
+    options = {"options": {"labels": labels, "zero-offset": "apex"}}
+    return make_metrics(dataset="casme2", labels=options, **more)
+
+
+def write_run(path, metrics, history=True):
+    """A run's directory."""
+    path.mkdir(parents=True)
+    files = {"config.json": metrics["config"], "run.json": {"versions": metrics["versions"]}, "metrics.json": metrics}
+    for name, content in files.items():
+        (path / name).write_text(json.dumps(content))
+    if history:
+        lines = [{"epoch": e, "group": 0, "folds": ["a", "b"], "loss": [2.0 / e, 3.0 / e]} for e in (1, 2, 3)]
+        (path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return path
+
+
+def changed(metrics, **changes):
+    """A copy with other entries."""
+    return copy.deepcopy(metrics) | changes
