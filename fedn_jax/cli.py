@@ -70,6 +70,11 @@ def make_parser() -> argparse.ArgumentParser:
     one.add_argument("--fps", type=float, help="activitynet: frames per second, since it counts seconds")
     one.add_argument("--first-frame", type=int, default=1, help="activitynet: frame of second 0 (default: 1)")
 
+    one = commands.add_parser("report", help="figures and tables of runs as files; several runs side by side")
+    one.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="evaluated runs; the first is compared with")
+    one.add_argument("--out", type=Path, required=True, metavar="DIR", help="directory for figures, tables and page")
+    one.add_argument("--data", type=Path, help="directory made by `fedn prepare`: adds the timelines of the first run")
+
     one = commands.add_parser("detect", help="find the expressions in new videos")
     one.add_argument("videos", type=Path, nargs="+", metavar="VIDEO", help="video files, or folders of pictures")
     one.add_argument("--run", type=Path, required=True, help="directory made by `fedn train`")
@@ -92,13 +97,14 @@ def run(argv: Sequence[str]) -> None:
       UserError: input or options that cannot be used.
     """
     args, rest = make_parser().parse_known_args(list(argv))
+    others = {"detect": work.detect, "convert": work.convert, "report": work.report}
     configurable = {"train": work.train, "demo": work.demo, "evaluate": work.evaluate}
     if args.command in configurable:
         configurable[args.command](args, rest)
     elif rest:
         raise UserError(f"unknown argument {rest[0]}; see fedn {args.command} --help")
-    elif args.command in ("detect", "convert"):
-        {"detect": work.detect, "convert": work.convert}[args.command](args)
+    elif args.command in others:
+        others[args.command](args)
     else:
         prepare.run(args)
 

@@ -92,6 +92,29 @@ def train(args: argparse.Namespace, overrides: Sequence[str]) -> None:
     print(f"trained: {args.out}; next: fedn evaluate {args.out} --data {args.data}")
 
 
+def report(args: argparse.Namespace) -> None:
+    """``fedn report``: figures and tables as files, and, of several runs, a page that compares them.
+
+    Args:
+      args: runs, out, data.
+    """
+    from fedn_jax import comparison
+
+    timelines = _timelines(args.runs[0], args.data) if args.data else ()
+    print(f"written: {comparison.write(args.out, args.runs, timelines)}")
+
+
+def _timelines(run: Path, data: Path) -> Any:
+    """Layouts of all timelines of a run, with the post-processing of its last evaluation."""
+    from fedn_jax import config as configs
+    from fedn_jax import pipeline, report, runs
+
+    config, last = runs.load_config(run), runs.read_json(run / "metrics.json")["config"]
+    config.update_from_flattened_dict(configs.flatten(last))
+    results = pipeline.evaluate(run, config, _load_data(data), prepare.progress())
+    return report.timelines(results.metrics, pipeline.videos(results), results.problem.classes, _thumbnails(data))
+
+
 def _keep_backbone(source: Path, run: Path) -> None:
     """A run carries the weights that its inputs were made with, so that it works on new videos wherever it goes."""
     from fedn_jax import data, schema
@@ -156,21 +179,27 @@ def convert(args: argparse.Namespace) -> None:
     print(f"{len(table.rows)} rows of {len(table.videos)} videos: {args.output}")
 
 
-def _evaluate_run(args: argparse.Namespace, overrides: Sequence[str]) -> None:
+def _thumbnails(data: Path) -> Any:
+    """(subject, video, frame indices) -> aligned faces, or None where there are no previews."""
     from data_prep import frames
+    from fedn_jax import files
+
+    def thumbnail(subject: str, video: str, indices: list[int]) -> Any:
+        path = data / "previews" / f"{files.file_name(subject, video)}.mp4"
+        return frames.pick(path, indices) if path.exists() else None
+
+    return thumbnail
+
+
+def _evaluate_run(args: argparse.Namespace, overrides: Sequence[str]) -> None:
     from fedn_jax import config as configs
-    from fedn_jax import files, pipeline, report, runs
+    from fedn_jax import pipeline, report, runs
 
     dataset = _load_data(args.data)
     config = runs.load_config(args.run)
     _override(config, overrides, ("predict", "evaluate"))
     results = pipeline.evaluate(args.run, configs.validate(config), dataset, prepare.progress())
-
-    def thumbnail(subject: str, video: str, indices: list[int]) -> Any:
-        path = args.data / "previews" / f"{files.file_name(subject, video)}.mp4"
-        return frames.pick(path, indices) if path.exists() else None
-
-    page = pipeline.write_report(args.run, results, thumbnail)
+    page = pipeline.write_report(args.run, results, _thumbnails(args.data))
     print(report.table(results.metrics, results.metrics["baseline"]))
     if args.json:
         runs.write_json(args.json, results.metrics)

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from fedn_jax import checks
-from fedn_jax.matching import check, exact, matched, takers
+from fedn_jax.matching import check, matched, precise, takers
 from fedn_jax.types import Array, Detections, Events
 
 # .50:.05:.95 to the last bit as pycocotools computes it, since an IoU may lie exactly on a threshold.
@@ -218,7 +218,7 @@ def average_precision(tp: Array, score: Array, valid: Array, num_gt: Array, defi
 def average_precisions(
     detections: Detections, ground_truth: Events, iou_thresholds: Array, num_classes: int
 ) -> dict[str, Array]:
-    """Average precisions for all definitions, IoU thresholds and classes in one program; in float32 or float64.
+    """Average precisions for all definitions, IoU thresholds and classes in one program, of the intervals' dtype.
 
     Args:
       detections: [V, N], all that survive NMS.
@@ -227,8 +227,8 @@ def average_precisions(
       num_classes: C.
 
     Returns:
-      definition -> [I, 1 + C] float: spotting (any emotion), then detection per class; NaN for classes that
-      do not occur in the ground truth.
+      definition -> [I, 1 + C] float, without gradient: spotting (any emotion), then detection per class; NaN for
+      classes that do not occur in the ground truth.
     """
     detections, ground_truth = jax.tree.map(jnp.asarray, (detections, ground_truth))
     dtype, classes = detections.interval.dtype, jnp.arange(num_classes)[:, None, None]
@@ -242,13 +242,12 @@ def average_precisions(
     counted = jnp.append(valid[None], valid & (emotion == classes[:, 0]), 0)
     rank = jnp.pad(jnp.cumsum(counted, 1, jnp.int32), ((0, 0), (0, 1)), constant_values=NEVER)  # [1 + C, V * N + 1]
 
-    # [1 + C, I, V * E] ranks of the hits: a detection of the right emotion is one of the expression's class
-    detected = jnp.where(truths[:, None], rank[1 + ground_truth.emotion, taker[1]], NEVER)
-    rank = jnp.append(rank[0, taker[:1]], detected, 0).reshape(1 + num_classes, len(thresholds), -1)
+    detected = jnp.where(truths[:, None], rank[1 + ground_truth.emotion, taker[1]], NEVER)  # [C, I, V, E]
+    hits = jnp.append(rank[0, taker[:1]], detected, 0).reshape(1 + num_classes, len(thresholds), -1)
 
     def areas(definition: str) -> Array:
         area = functools.partial(_area, definition=definition, dtype=dtype)
-        return jax.vmap(jax.vmap(area, (0, None)), out_axes=1)(rank, num_gt)  # [I, 1 + C]
+        return jax.vmap(jax.vmap(area, (0, None)), out_axes=1)(hits, num_gt)  # [I, 1 + C]
 
     return {definition: areas(definition) for definition in AP_DEFINITIONS}
 
@@ -284,8 +283,7 @@ def mean_average_precision(
     """
     check(detections, ground_truth, num_classes)
     with jax.enable_x64(True):
-        found = exact(detections)._replace(score=detections.score)  # see ``matching.ranking``
-        curves = average_precisions(found, exact(ground_truth), np.asarray(thresholds), num_classes)
+        curves = average_precisions(precise(detections), precise(ground_truth), np.asarray(thresholds), num_classes)
         curves = {name: np.asarray(curve) for name, curve in curves.items()}
     names = [f"{threshold:.2f}" for threshold in thresholds]
     return {

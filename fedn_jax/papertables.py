@@ -130,11 +130,11 @@ def _with_baselines(runs: Runs) -> list[list[Cell]]:
     rows, seen = [], []
     for name, metrics in runs.items():
         rows.append(_ours(name, metrics))
-        referee = metrics.get("baseline")
-        if referee and referee not in seen:
-            seen.append(referee)
-            label = "motion baseline" if len(seen) == 1 else f"motion baseline of {name}"
-            rows.append(_ours(label, {**referee, "config": metrics.get("config")}))
+        if referee := metrics.get("baseline"):
+            row = _ours("motion baseline", {**referee, "config": metrics.get("config")})
+            if row[1:] not in seen:
+                rows.append([_words(f"motion baseline of {name}"), *row[1:]] if seen else row)
+                seen.append(row[1:])
     return rows
 
 

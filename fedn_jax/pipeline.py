@@ -265,6 +265,20 @@ def _baseline(
 # ---- Report ---------------------------------------------------------------------------------------------------------
 
 
+def videos(results: Results) -> list[report.Video]:
+    """What pages show of each video.
+
+    Args:
+      results: of ``evaluate``.
+
+    Returns:
+      V videos.
+    """
+    problem = results.problem
+    rows = zip(problem.metas, problem.events, results.detections, results.thresholds, strict=True)
+    return [report.Video(*row) for row in rows]
+
+
 def write_report(run: Path, results: Results, thumbnail: Callable[..., Any]) -> Path:
     """Writes ``report.html``.
 
@@ -276,11 +290,5 @@ def write_report(run: Path, results: Results, thumbnail: Callable[..., Any]) -> 
     Returns:
       Path of the page.
     """
-    problem = results.problem
-    videos = [
-        report.Video(meta, events, detections, threshold)
-        for meta, events, detections, threshold in zip(
-            problem.metas, problem.events, results.detections, results.thresholds, strict=True
-        )
-    ]
-    return report.write(run, results.metrics, videos, problem.classes, runs.read_metrics(run), thumbnail)
+    history = runs.read_metrics(run)
+    return report.write(run, results.metrics, videos(results), results.problem.classes, history, thumbnail)

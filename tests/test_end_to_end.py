@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -158,6 +159,23 @@ def test_the_demo_in_small(small_demo, capsys):
     assert "all subjects" in again and "motion baseline" in again
     assert {path: path.stat().st_mtime_ns for path in stamps} == stamps
     assert (small_demo / "run" / "metrics.json").read_text() == before
+
+
+def test_report_of_runs(small_demo, tmp_path, capsys):
+    """Figures and tables as files, timelines, and two runs side by side; the evaluation stays as it was."""
+    run, out = small_demo / "run", tmp_path / "out"
+    shutil.copytree(run, tmp_path / "other")
+    before = (run / "metrics.json").read_text()
+    words = ["report", run, tmp_path / "other", "--out", out, "--data", small_demo / "data"]
+    assert cli.main([str(word) for word in words]) == 0
+    assert "comparison.html" in capsys.readouterr().out and (out / "comparison.html").stat().st_size > 10_000
+    for suffix in ("svg", "png", "pdf"):
+        for name in ("curves", "subjects", "confusion-run", "timelines/s01__s01_v1"):
+            assert (out / "figures" / f"{name}.{suffix}").stat().st_size > 1000
+    assert (out / "tables" / "table2.csv").exists() and (out / "tables" / "table2.tex").exists()
+    assert (run / "metrics.json").read_text() == before
+    assert cli.main(["report", str(tmp_path), "--out", str(out)]) == 2
+    assert "expected the directory of a run" in capsys.readouterr().err
 
 
 @needs_real

@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 LAYERS = [  # a module may import those of lower layers only
     {"types", "checks"},
-    {"schema", "files", "config", "intervals"},
+    {"schema", "files", "config", "intervals", "paper", "drawing"},
     {
         "anchors",
         "losses",
@@ -30,8 +30,20 @@ LAYERS = [  # a module may import those of lower layers only
     {"models", "models.layers", "models.resnet", "models.fedn", "models.fusion"},
     {"train", "predict", "baseline"},
     {"folds"},
-    {"data", "checkpoint", "runs", "timeline", "synthetic", "report", "exports", "viewer"},
-    {"problems", "scoring"},
+    {
+        "data",
+        "checkpoint",
+        "runs",
+        "timeline",
+        "synthetic",
+        "report",
+        "exports",
+        "viewer",
+        "figures",
+        "tableformats",
+        "papertables",
+    },
+    {"problems", "scoring", "comparable", "comparison"},
     {"pipeline", "detect"},
     {"commands"},
     {"cli"},
@@ -39,7 +51,9 @@ LAYERS = [  # a module may import those of lower layers only
 INSIDE = [  # further order inside a layer
     ("config", "schema"), ("models", "models.fedn"), ("models.fedn", "models.layers"),
     ("models.fedn", "models.fusion"), ("models.fusion", "models.layers"), ("report", "timeline"), ("viewer", "exports"),
-    ("protocols", "matching"), ("evaluation", "protocols"), ("evaluation", "segmental"), ("evaluation", "statistics"),
+    ("protocols", "matching"), ("evaluation", "protocols"), ("figures", "timeline"), ("report", "figures"), ("tableformats", "report"),
+    ("papertables", "report"), ("papertables", "tableformats"), ("comparison", "comparable"),
+    ("evaluation", "segmental"), ("evaluation", "statistics"),
     ("protocols", "metrics"), ("segmental", "metrics"), ("exchange", "tabular"), ("pairing", "tabular"),
     ("metrics", "matching"), ("evaluation", "metrics"), ("evaluation", "matching"),
 ]  # fmt: skip

@@ -392,6 +392,65 @@ def test_map_equals_pycocotools_and_brute_force():
     assert worst < 1e-6
 
 
+def test_thousands_of_cases_in_one_program_equal_pycocotools_and_brute_force():
+    rng = np.random.default_rng(5)
+    cases = [random_case(rng, ties=case % 2 == 0) for case in range(3000)]
+    with jax.enable_x64(True):
+        mapped = jax.vmap(lambda *case: metrics.average_precisions(*case, np.array(metrics.IOU_THRESHOLDS), C))
+        curves = mapped(*matching.exact(jax.tree.map(lambda *x: np.stack(x), *cases)))
+        curves = {name: np.asarray(curve) for name, curve in curves.items()}  # [3000, 10, 1 + C]
+    for case, (found, true) in enumerate(cases):
+        # For pycocotools spotting is one class more: everything once again, with emotion C.
+        twice = [jax.tree.map(lambda x: np.concatenate([x, x], 1), group) for group in (found, true)]
+        for group in twice:
+            group.emotion[:, group.emotion.shape[1] // 2 :] = C
+        expected = np.roll(coco_oracle(*twice, C + 1), 1, axis=1)
+        assert np.allclose(curves["coco"][case], expected, rtol=0, atol=1e-6, equal_nan=True)
+        k = case % 10
+        slow = [brute_force_all_point(found, true, metrics.IOU_THRESHOLDS[k], c) for c in (None, *range(C))]
+        assert np.allclose(curves["all_point"][case, k], slow, rtol=0, atol=1e-6, equal_nan=True)
+
+
+def test_many_near_each_other_and_thresholds_in_any_order():
+    rng = np.random.default_rng(6)
+    thresholds = np.array([0.9, 0.0, 0.5, 0.3])
+    for _ in range(20):
+        found, true = random_case(rng)
+        found = found._replace(interval=found.interval // 4, score=found.score - 0.5)  # negative scores and zeros too
+        true = true._replace(interval=true.interval // 4)
+        with jax.enable_x64(True):
+            curves = metrics.average_precisions(*matching.exact((found, true)), thresholds, C)["all_point"]
+        for threshold, curve in zip(thresholds, curves, strict=True):
+            slow = [brute_force_all_point(found, true, threshold, c) for c in (None, *range(C))]
+            assert np.allclose(curve, slow, equal_nan=True)
+
+
+@pytest.mark.parametrize("wide", [False, True])
+def test_ranking_of_floats_is_that_of_numpy(wide):
+    rng = np.random.default_rng(7)
+    smallest = 1e-40 if wide else 1e-30  # XLA takes denormal numbers for zero, but not as integers
+    score = rng.integers(-3, 4, 200).astype(np.float32) * rng.choice(np.float32([0.1, 1, -1, smallest, 1e30]), 200)
+    with jax.enable_x64(wide):
+        got = jax.jit(matching.ranking)(score)
+    assert got.dtype == jnp.int32 and np.array_equal(got, np.argsort(-score, kind="stable"))
+
+
+def test_average_precisions_inside_training_and_without_anything():
+    found, true = random_case(np.random.default_rng(8))
+
+    def loss(scale):
+        moved = found._replace(interval=found.interval * scale, score=found.score * scale)
+        curves = metrics.average_precisions(moved, true, np.array([0.5]), C)
+        return scale**2 + jnp.nansum(curves["coco"]), curves
+
+    assert jax.jit(jax.grad(loss, has_aux=True))(1.0)[0] == 2
+    for n, e in ((0, E), (N, 0), (0, 0)):
+        few = jax.tree.map(lambda x: x[:, :n], found), jax.tree.map(lambda x: x[:, :e], true)  # noqa: B023
+        spotted = metrics.average_precisions(*few, np.array([0.5]), C)["coco"][0, 0]
+        assert spotted == 0 if e else np.isnan(spotted)
+        assert matching.matched(*few).shape == (VIDEOS, n)
+
+
 def test_map_core_in_float32_and_under_jit():
     rng = np.random.default_rng(4)
     for _ in range(20):

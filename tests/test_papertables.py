@@ -102,7 +102,10 @@ def test_what_departs_from_the_paper_is_said():
 
 def test_the_baseline_is_a_row():
     runs = {name: metrics | {"baseline": fakes.make_metrics()} for name, metrics in OURS.items()}
+    runs["spot"]["baseline"] = fakes.make_metrics() | {"more": "entries"}
     assert len(cells(papertables.results(runs), "motion baseline")) == 1
+    runs["spot"]["baseline"] = fakes.make_metrics(ap=0.01)
+    assert len(cells(papertables.results(runs), "motion baseline of spot")) == 1
 
 
 def test_subjects_of_one_run():

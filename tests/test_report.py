@@ -121,6 +121,38 @@ def test_page_without_extras(problem, tmp_path):
     assert "Timelines" not in report.write(tmp_path, bare, [], CLASSES).read_text()
 
 
+def test_features_of_an_untrained_network_have_a_banner(problem, tmp_path):
+    data = {"backbone": f"UNTRAINED slim ResNet18 {EVIL}", "classes": CLASSES}
+    page = html.unescape(report.write(tmp_path, problem[0] | {"data": data}, [], CLASSES).read_text())
+    assert "Features of an untrained network" in page and 'class="banner"' in page and "<strong>Features" in page
+    assert "untrained network" not in report.write(tmp_path, problem[0], [], CLASSES).read_text()
+    assert report.untrained({"data": data}) == data["backbone"] and report.untrained({}) == ""
+
+
+LABELS = {
+    "sheet": EVIL,
+    "options": {"labels": "annotated", "zero-offset": "apex"},
+    "notes": [{"what": "offset 0", "count": 44, "done": "offset = apex"}, {"what": "b", "count": 1, "done": "c"}],
+    "remarks": ["98 videos, 3 of them without an expression", "b"],
+    "emotions": [],
+}
+
+
+def test_how_a_run_was_made_is_readable(problem, tmp_path):
+    data = {"dataset": "casme2", "classes": CLASSES[:2], "labels": LABELS, "preparation": {"fps": None, "size": 112}}
+    metrics = problem[0] | {"data": data, "thresholds": {"s1": 0.918164968}}
+    made = {title: dict(rows) for title, rows in report.made(metrics)}
+    assert made["Data"] == {"dataset": ["casme2"], "classes": ["happiness, anger"]}
+    read = made["How the annotations were read"]
+    assert read["options / zero-offset"] == ["apex"] and read["emotions"] == [report.DASH]
+    assert read["notes"] == ["44 x offset 0: offset = apex", "1 x b: c"] and len(read["remarks"]) == 2
+    assert made["Preparation"] == {"fps": [report.DASH], "size": ["112"]}
+    assert made["Score threshold of each fold"] == {"s1": ["0.9182"]}
+    page = report.write(tmp_path, metrics, [], CLASSES).read_text()
+    assert "44 x offset 0: offset = apex<br>1 x b: c" in page and "{&#39;" not in page and "<script" not in page
+    assert report.made({}) == report.made({"data": {"labels": {}, "preparation": {}}}) == []
+
+
 def test_page_when_nothing_is_found_or_annotated(problem, tmp_path):
     one = problem[1][0]
     empty = one._replace(

@@ -1,0 +1,6 @@
+"""FEDN in PyTorch, written from the paper alone: what the JAX network is checked against. Not the product.
+
+Nothing here imports the JAX implementation, and nothing of the product imports this package: only the comparison and
+its tests do. It needs torch (``pip install torch``). Everything is literal: the attention of a segment runs over the
+segment's gathered frames, loss and matching are loops over what the text names. Slow, and meant to be.
+"""
