@@ -10,8 +10,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 LAYERS = [  # a module may import those of lower layers only
-    {"types", "checks"},
-    {"schema", "files", "config", "intervals", "paper", "drawing"},
+    {"types", "checks", "reference"},
+    {"schema", "files", "config", "intervals", "paper", "drawing", "convert"},
     {
         "anchors",
         "losses",
@@ -44,26 +44,30 @@ LAYERS = [  # a module may import those of lower layers only
         "papertables",
     },
     {"problems", "scoring", "comparable", "comparison"},
-    {"pipeline", "detect"},
+    {"pipeline", "detect", "parity"},
     {"commands"},
     {"cli"},
 ]
 INSIDE = [  # further order inside a layer
     ("config", "schema"), ("models", "models.fedn"), ("models.fedn", "models.layers"),
     ("models.fedn", "models.fusion"), ("models.fusion", "models.layers"), ("report", "timeline"), ("viewer", "exports"),
-    ("protocols", "matching"), ("evaluation", "protocols"), ("figures", "timeline"), ("report", "figures"), ("tableformats", "report"),
+    ("protocols", "matching"), ("evaluation", "protocols"), ("figures", "timeline"), ("report", "figures"),
+    ("tableformats", "report"),
     ("papertables", "report"), ("papertables", "tableformats"), ("comparison", "comparable"),
     ("evaluation", "segmental"), ("evaluation", "statistics"),
     ("protocols", "metrics"), ("segmental", "metrics"), ("exchange", "tabular"), ("pairing", "tabular"),
     ("metrics", "matching"), ("evaluation", "metrics"), ("evaluation", "matching"),
 ]  # fmt: skip
+PACKAGES = ("synthetic", "reference", "parity")  # each is one place in the layers
 PREP_MAY_IMPORT = {"types", "schema", "files", "checks", "intervals", "config", "models.resnet"}
 OWNERS = {  # top-level package -> the only files that may import it
     "tensorflow_datasets": {"fedn_jax/data.py", "data_prep/builders.py"},
     "orbax": {"fedn_jax/checkpoint.py"},
     "ml_collections": {"fedn_jax/config.py", "fedn_jax/commands.py"},
     "tensorboardX": {"fedn_jax/runs.py"},
-    "torch": set(),
+    "torch": {
+        str(path.relative_to(ROOT)) for name in ("reference", "parity") for path in ROOT.glob(f"fedn_jax/{name}/*")
+    },
     "tensorflow": set(),
 }
 FILES = sorted([*ROOT.glob("fedn_jax/**/*.py"), *ROOT.glob("data_prep/**/*.py")])
@@ -92,7 +96,7 @@ def imports(path):
 
 def level(module):
     short = module.removeprefix("fedn_jax.")
-    short = "synthetic" if short.startswith("synthetic.") else short
+    short = next((name for name in PACKAGES if short.startswith(f"{name}.")), short)
     return next((index for index, layer in enumerate(LAYERS) if short in layer), None)
 
 
@@ -111,7 +115,7 @@ def test_layers(path):
         else:
             assert level(module) is not None and level(other) is not None, f"{module} or {other} is in no layer"
             pair = (module.removeprefix("fedn_jax."), other.removeprefix("fedn_jax."))
-            together = all(name.startswith("synthetic") for name in pair)
+            together = any(all(part.startswith(name) for part in pair) for name in PACKAGES)
             assert level(other) < level(module) or pair in INSIDE or together, f"{module} imports {other}"
 
 

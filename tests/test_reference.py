@@ -191,7 +191,7 @@ def test_detections_are_in_frames_of_the_video():
 
 
 def test_the_confidence_ranks_and_the_classes_choose():
-    score, emotion = detection.scores_of(torch.tensor([[5.0, 7.0, 0.0], [9.0, 9.0, 1.0]]), "confidence")
+    score, emotion = detection.scores_of(torch.tensor([[0.0, 5.0, 7.0], [1.0, 9.0, 9.0]]), "confidence")
     assert torch.allclose(score, torch.sigmoid(torch.tensor([0.0, 1.0]))) and emotion.tolist() == [1, 0]
 
 
@@ -242,11 +242,24 @@ def test_a_position_is_valid_if_half_of_its_time_is():
 def test_the_scores_of_a_window():
     frames, valid, inside = inputs_of(SMALL)
     inside[0, 5:] = False
-    scores = network()(frames, valid, inside)["window_scores"]
-    assert scores.shape == (2, 8, 1)
-    assert torch.allclose(scores.sum(dim=1), torch.tensor([[5.0], [8.0]]), atol=1e-5)
-    scores = network(SMALL._replace(window_attention="literal"))(frames, valid, inside)["window_scores"]
+    scaled = network()
+    scores = scaled(frames, valid, inside)["window_scores"]
+    assert scores.shape == (2, 8, 1) and not scores[0, 5:].any()
     assert torch.allclose(scores.sum(dim=1), torch.ones(2, 1), atol=1e-5)
+
+
+def test_scaling_undoes_a_softmax_over_equal_scores():
+    frames, valid, inside = inputs_of(SMALL)
+    inside[0, 5:] = False
+    found = {}
+    for kind in ("scaled", "literal", "none"):
+        net = network(SMALL._replace(window_attention=kind)).double()
+        net.load_state_dict(network(SMALL._replace(window_attention="none")).state_dict(), strict=False)
+        if kind != "none":
+            torch.nn.init.zeros_(net.window_scores.weight)
+        found[kind] = net(frames.double(), valid, inside)["block_0"]
+    assert torch.allclose(found["scaled"], found["none"], atol=1e-12)
+    assert not torch.allclose(found["literal"], found["none"], atol=1e-2)
 
 
 def test_an_untrained_network_is_at_its_prior():

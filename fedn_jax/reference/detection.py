@@ -8,7 +8,7 @@ from fedn_jax.reference import targets
 def scores_of(logits, scoring):
     """Score and class of every interval.
 
-    "binary": the highest class probability. "confidence": the probability of the extra, last output ranks; the class is
+    "binary": the highest class probability. "confidence": the probability of the extra, first output ranks; the class is
     the likeliest of the others.
 
     Args:
@@ -19,7 +19,7 @@ def scores_of(logits, scoring):
       [...] scores in [0, 1] and [...] classes; of equal classes the first.
     """
     if scoring == "confidence":
-        return torch.sigmoid(logits[..., -1]), logits[..., :-1].argmax(dim=-1)
+        return torch.sigmoid(logits[..., 0]), logits[..., 1:].argmax(dim=-1)
     if scoring == "binary":
         return torch.sigmoid(logits.max(dim=-1).values), logits.argmax(dim=-1)
     raise ValueError(f"scoring must be binary or confidence; got {scoring!r}")

@@ -39,7 +39,7 @@ def interval_distance(predicted, target, kind):
 def class_distance(logits, label, positive, scoring):
     """The loss of class scores, one number per interval.
 
-    "binary": binary cross-entropy, summed over the C scores. "confidence": binary cross-entropy of the last output,
+    "binary": binary cross-entropy, summed over the C scores. "confidence": binary cross-entropy of the first output,
     which says whether there is an expression, plus, for positives, softmax cross-entropy of the others.
 
     Args:
@@ -55,8 +55,8 @@ def class_distance(logits, label, positive, scoring):
         return functional.binary_cross_entropy_with_logits(logits, label, reduction="none").sum(dim=1)
     if scoring == "confidence":
         positive = positive.to(logits.dtype)
-        is_expression = functional.binary_cross_entropy_with_logits(logits[:, -1], positive, reduction="none")
-        which = functional.cross_entropy(logits[:, :-1], label.argmax(dim=1), reduction="none")
+        is_expression = functional.binary_cross_entropy_with_logits(logits[:, 0], positive, reduction="none")
+        which = functional.cross_entropy(logits[:, 1:], label.argmax(dim=1), reduction="none")
         return is_expression + which * positive
     raise ValueError(f"scoring must be binary or confidence; got {scoring!r}")
 

@@ -290,7 +290,7 @@ class Fedn(nn.Module):
         self.blocks = nn.ModuleList([Block(inputs, width, groups, stride=2), Block(width, width, groups, stride=2)])
         levels = len(settings.reaches)
         self.neck = nn.ModuleList([Block(width, width, groups, stride=2) for _ in range(levels - 1)])
-        channels = classes + 1 if settings.scoring == "confidence" else classes  # the confidence comes last
+        channels = classes + 1 if settings.scoring == "confidence" else classes  # the confidence comes first
         anchors = len(settings.anchor_widths)
         self.free = nn.ModuleList([Branch(1, channels, settings) for _ in range(levels)])
         self.anchored = nn.ModuleList([Branch(anchors, channels, settings) for _ in range(levels)])
@@ -332,10 +332,10 @@ class Fedn(nn.Module):
           segments_inside: [B, S] bool, False past the video's end.
 
         Returns:
-          dict, channels last: "segments" [B, S, D]; "window_scores" [B, S, 1 or D], what the segments are multiplied
-          by (absent for "none"); "block_0" [B, S / 2, width]; "block_1"; "level_0", "level_1", ...; "positions" [B, L]
-          bool; "free" [B, L, 2] distances in strides; "raw" [B, L, anchors, 2] centre and log-width; "logits"
-          [B, L, 1 + anchors, channels], slot 0 anchor-free.
+          dict, channels last: "segments" [B, S, D]; "window_scores" [B, S, 1 or D], sum 1 over S (absent for
+          "none"); "block_0" [B, S / 2, width]; "block_1"; "level_0", "level_1", ...; "positions" [B, L]
+          bool; "free" [B, L, 2] distances in strides; "raw" [B, L, anchors, 2] centre and log-width;"logits"
+          [B, L, 1 + anchors, channels], slot 0 anchor-free; with "confidence" scoring channel 0 is the confidence.
         """
         settings = self.settings
         rows = settings.segments
@@ -349,10 +349,10 @@ class Fedn(nn.Module):
         if settings.window_attention != "none":
             scores = self.window_scores(x.transpose(1, 2)).transpose(1, 2)  # [B, S, 1 or D]
             scores = masked_softmax(scores, valid[:, :, None], dim=1)
-            if settings.window_attention == "scaled":
-                scores = scores * valid.sum(dim=1).to(scores.dtype)[:, None, None]
             outputs["window_scores"] = scores
             x = x * scores
+            if settings.window_attention == "scaled":
+                x = x * valid.sum(dim=1).to(x.dtype)[:, None, None]
         for index, block in enumerate(self.blocks):
             x, valid = block(x, valid)
             outputs[f"block_{index}"] = x

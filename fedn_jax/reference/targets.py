@@ -3,12 +3,11 @@
 Times are frames in the window; intervals are half-open [onset, offset).
 """
 
-import math
 from typing import NamedTuple
 
 import torch
 
-LARGEST_LOG_WIDTH = math.log(1000 / 16)  # of a width in anchor widths; torchvision's bound of exp
+LARGEST_LOG_WIDTH = 4.0  # of a width in anchor widths, and its negative; any bound would do, the package takes this one
 
 
 class Position(NamedTuple):
@@ -156,6 +155,6 @@ def decode(raw, free, settings):
     offset = centre + free[..., 1] * stride
     free_interval = torch.stack([onset, offset], dim=-1)[..., None, :]  # [..., L, 1, 2]
     middle = raw[..., 0] * widths + centre[:, None]
-    width = torch.exp(raw[..., 1].clamp(max=LARGEST_LOG_WIDTH)) * widths
+    width = torch.exp(raw[..., 1].clamp(-LARGEST_LOG_WIDTH, LARGEST_LOG_WIDTH)) * widths
     anchored_interval = torch.stack([middle - width / 2, middle + width / 2], dim=-1)  # [..., L, anchors, 2]
     return torch.cat([free_interval, anchored_interval], dim=-2)
