@@ -65,7 +65,11 @@ def main() -> None:
                 f"whole, videos to shards, {workers} worker(s)",
                 count * len(paths),
                 lambda: videos.prepare(
-                    sheet.items, base / f"out{workers}-{next(outs)}", sheet.classes, slim, workers=workers  # noqa: B023
+                    sheet.items,
+                    base / f"out{workers}-{next(outs)}",
+                    sheet.classes,
+                    slim,
+                    workers=workers,  # noqa: B023
                 ),
                 limit,
             )

@@ -306,9 +306,7 @@ def batch(pair: Pair, data: Data, chosen: Sequence[int], dtype: str = "float32")
         events = every[video]
         true = torch.from_numpy(events.interval.astype(dtype)), torch.from_numpy(events.emotion)
         parts.append(training.make_batch(cut[video], [number], *true, pair.settings, pair.classes))
-    theirs = {
-        name: torch.cat([part[name] for part in parts]) for name in ("frames", "frames_valid", "segments_inside")
-    }
+    theirs = {name: torch.cat([part[name] for part in parts]) for name in ("frames", "frames_valid", "segments_inside")}
     theirs["targets"] = {k: torch.cat([part["targets"][k] for part in parts]) for k in parts[0]["targets"]}
     theirs["frames"], theirs["weight"] = theirs["frames"].to(getattr(torch, dtype)), torch.from_numpy(weight)
     arrays = (np.asarray(x) for x in got)
@@ -327,5 +325,6 @@ def check_layer(layer: str | None) -> None:
       UserError: lists the layers.
     """
     if layer is not None:
-        known = [name for changes in ({}, {"model.head": "coupled"}) for name in layers(make(configure(changes)).params)]
+        heads = ({}, {"model.head": "coupled"})
+        known = [name for changes in heads for name in layers(make(configure(changes)).params)]
         checks.one_of("layer to break", layer, dict.fromkeys(known))
