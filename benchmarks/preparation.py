@@ -5,6 +5,7 @@ Peer: decoding alone, which nothing that reads the videos can beat. Peak memory 
     python benchmarks/preparation.py
 """
 
+import functools
 import resource
 import tempfile
 import time
@@ -59,20 +60,15 @@ def main() -> None:
             rate(name, number, lambda: list(embed.embed(pictures, backbone)), limit)  # noqa: B023
         sheet = annotations.read_folder(base / "source" / "annotations.csv", base / "source" / "videos")
         slim = embed.load_backbone("slim")
+        outs = iter(range(9))
+
+        def whole(workers: int) -> None:
+            out = base / f"out{next(outs)}"
+            videos.prepare(sheet.items, out, sheet.classes, slim, workers=workers)
+
         for workers in (1, 2):
-            outs = iter(range(9))
-            rate(
-                f"whole, videos to shards, {workers} worker(s)",
-                count * len(paths),
-                lambda: videos.prepare(
-                    sheet.items,
-                    base / f"out{workers}-{next(outs)}",
-                    sheet.classes,
-                    slim,
-                    workers=workers,  # noqa: B023
-                ),
-                limit,
-            )
+            work = functools.partial(whole, workers)
+            rate(f"whole, videos to shards, {workers} worker(s)", count * len(paths), work, limit)
     print(f"peak memory of this process: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6:.2f} GB")
 
 

@@ -8,8 +8,8 @@ from fedn_jax.reference import targets
 def scores_of(logits, scoring):
     """Score and class of every interval.
 
-    "binary": the highest class probability. "confidence": the probability of the extra, first output ranks; the class is
-    the likeliest of the others.
+    "binary": the highest class probability. "confidence": the probability of the extra, first output ranks; the class
+    is the likeliest of the others.
 
     Args:
       logits: [..., channels].
