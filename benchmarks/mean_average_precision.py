@@ -23,23 +23,27 @@ FRAMES, EXPRESSIONS = 3000, 300
 CASES = ((100, 100, 10), (10, 1000, 10), (98, 3000, 7))  # videos, detections of each, classes
 
 
-def intervals(rng: np.random.Generator, count: int) -> np.ndarray:
-    """[count, 2] whole frames, 10 to 60 frames long."""
-    onset = rng.integers(0, FRAMES - 60, count)
-    return np.stack([onset, onset + rng.integers(10, 61, count)], -1).astype(np.float32)
+def intervals(rng: np.random.Generator, first: np.ndarray, last: np.ndarray) -> np.ndarray:
+    """Whole frames, one interval of 10 to 60 frames inside each of [first, last)."""
+    length = rng.integers(10, 61, len(first))
+    onset = rng.integers(first, last - length + 1)
+    return np.stack([onset, onset + length], -1).astype(np.float32)
 
 
 def draw(videos: int, each: int, classes: int) -> tuple[Detections, Events]:
-    """Random expressions; a third of the detections lies about one of them, the rest anywhere."""
+    """Expressions one after the other; a third of the detections lies about one of them, the rest anywhere."""
     rng = np.random.default_rng(0)
     found, true = [], []
     for count in np.bincount(rng.integers(0, videos, EXPRESSIONS), minlength=videos):
         emotion, unknown = rng.integers(0, classes, count).astype(np.int32), np.full(count, -1, np.int32)
-        true.append(Events(intervals(rng, count), unknown, emotion, unknown, np.ones(count, bool)))
-        interval, guess = intervals(rng, each), rng.integers(0, classes, each).astype(np.int32)
+        parts = np.linspace(0, FRAMES, count + 1).astype(int)
+        truth = Events(intervals(rng, parts[:-1], parts[1:]), unknown, emotion, unknown, np.ones(count, bool))
+        true.append(truth)
+        interval = intervals(rng, np.zeros(each, int), np.full(each, FRAMES))
+        guess = rng.integers(0, classes, each).astype(np.int32)
         source = rng.integers(0, max(count, 1), each)
         near = np.flatnonzero(rng.random(each) < (1 / 3 if count else 0))
-        interval[near] = true[-1].interval[source[near]] + rng.integers(-4, 5, (len(near), 2))
+        interval[near] = truth.interval[source[near]] + rng.integers(-4, 5, (len(near), 2))
         guess[near[::2]] = emotion[source[near[::2]]]
         found.append(Detections(interval, rng.random(each, np.float32).round(4), guess, np.ones(each, bool)))
     return matching.pad(found), matching.pad(true)

@@ -85,36 +85,49 @@ def ranking(score: Array) -> Array:
     return (jnp.sort(falling << 32 | jnp.arange(score.size)) & 0xFFFFFFFF).astype(jnp.int32)
 
 
-def _queue(detected: Detections, truth: Events, place: Array, thresholds: Array) -> tuple[Array, Array]:
-    """[N] places, rising, of the detections of one video that need a turn in the matching; and their number.
+def _alone(
+    detected: Detections, truth: Events, place: Array, thresholds: Array, same_emotion: Array
+) -> tuple[Array, Array, Array]:
+    """The part of one video's matching that needs no turns: takers [S, I, E]; a queue [N] for the rest, its length.
 
-    Near is an IoU of the lowest threshold or more. Who is near no expression never matches. Who is near one only
-    leaves it taken, at every threshold that the IoU reaches. So of those that are near the same one only, with
-    the right emotion or with a wrong one, whoever comes first at some threshold has a turn; and all that are near
-    several. On real data that is a few per expression, which is what makes the matching fast.
+    Near is an IoU of the lowest threshold or more. A detection that is near one expression only leaves it taken,
+    at every threshold that the IoU reaches. So an expression whose near detections are near it alone goes to the
+    first that reaches the threshold; without overlapping annotations these are nearly all. The others are
+    contested. For them queue, by place, those that are near several, and the first ones of those near one only.
     """
-    truths, never = len(truth.valid), jnp.iinfo(jnp.int32).max
+    truths, never = len(truth.valid), np.int32(np.iinfo(np.int32).max)
     near = intervals.pairwise_iou(truth.interval, detected.interval) >= thresholds.min()  # [E, N]
     near &= truth.valid[:, None] & detected.valid
     # One sum says how many are near, and which if it is one: E + e. Several reductions would each take as long.
     code = jnp.where(near, truths + jnp.arange(truths)[:, None], 0).sum(0, dtype=jnp.int32)
     single, several = (code >= truths) & (code < 2 * truths), code >= 2 * truths
+    contested = (near & several).any(1)
     one = jnp.where(single, code - truths, 0)
-    level = (intervals.iou(detected.interval, truth.interval[one]) >= jnp.sort(thresholds)[:, None]).sum(0)
+    level = (intervals.iou(detected.interval, truth.interval[one]) >= thresholds[:, None]).sum(0)  # reached
     group = one, (detected.emotion == truth.emotion[one]).astype(jnp.int32), level
     first = jnp.full((truths, 2, len(thresholds) + 1), never).at[group].min(jnp.where(single, place, never))
-    choose = several | (jax.lax.cummin(first, 2, reverse=True)[group] == place)
-    return jnp.sort(jnp.where(choose, place, never)), choose.sum()
+    first = jax.lax.cummin(first, 2, reverse=True)
+    by_emotion = first[:, :, (thresholds <= thresholds[:, None]).sum(1)]  # [E, 2, I]
+    taker = jnp.where(same_emotion[:, None, None], by_emotion[:, 1].T, by_emotion.min(1).T)
+    queued = several | (contested[one] & (first[group] == place))
+    queue = jnp.sort(jnp.where(queued, place, never))
+    return jnp.where(contested | (taker == never), -1, taker), queue, queued.sum()
 
 
 def _greedy(
-    detected: Detections, truth: Events, queue: Array, count: Array, threshold: Array, same_emotion: Array
+    taker: Array,
+    queue: Array,
+    count: Array,
+    detected: Detections,
+    truth: Events,
+    threshold: Array,
+    same_emotion: Array,
 ) -> Array:
-    """[E] which detection takes each expression of one video, -1 for none, if those queued [count] choose in turn.
+    """[E] which detection takes each expression of one video, -1 for none, after those queued [count] chose in turn.
 
     The state is one number per expression, so that mapping over videos, thresholds and emotions is one cheap loop.
     """
-    truths = jnp.arange(truth.valid.shape[0])
+    truths = jnp.arange(len(taker))
 
     def choose(turn, taker):
         index = queue[turn]
@@ -125,7 +138,7 @@ def _greedy(
         hit = (highest >= threshold) & (highest >= 0)
         return jnp.where(hit & (truths == found), index, taker)
 
-    return jax.lax.fori_loop(0, count, choose, jnp.full(truths.shape, -1, jnp.int32))
+    return jax.lax.fori_loop(0, count, choose, taker)
 
 
 def takers(
@@ -151,11 +164,13 @@ def takers(
     iou_thresholds = iou_thresholds.astype(jnp.result_type(detections.interval, iou_thresholds))
     ranked = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:])[order], detections)
     place = jnp.zeros_like(order).at[order].set(jnp.arange(order.size, dtype=jnp.int32)).reshape(shape)
-    queue, count = jax.vmap(_queue, (0, 0, 0, None))(detections, ground_truth, place, iou_thresholds)
-    greedy = jax.vmap(_greedy, (None, None, None, None, 0, None))  # thresholds
-    greedy = jax.vmap(greedy, (None, None, None, None, None, 0))  # any emotion, the same
-    greedy = jax.vmap(greedy, (None, 0, 0, 0, None, None), out_axes=2)  # videos
-    return order, greedy(ranked, ground_truth, queue, count, iou_thresholds, jnp.asarray(same_emotion))
+    same_emotion = jnp.asarray(same_emotion)
+    alone = jax.vmap(_alone, (0, 0, 0, None, None))
+    queues = alone(detections, ground_truth, place, iou_thresholds, same_emotion)
+    greedy = jax.vmap(_greedy, (0, None, None, None, None, 0, None))  # thresholds
+    greedy = jax.vmap(greedy, (0, None, None, None, None, None, 0))  # any emotion, the same
+    greedy = jax.vmap(greedy, (0, 0, 0, None, 0, None, None), out_axes=2)  # videos
+    return order, greedy(*queues, ranked, ground_truth, iou_thresholds, same_emotion)
 
 
 def match(

@@ -255,3 +255,18 @@ def test_self_attention_by_loops():
             joined[i, part] = (e / e.sum()) @ v[:, part]
     expected = joined @ weights["out"][0] + weights["out"][1]
     np.testing.assert_allclose(attention.apply(variables, x, valid)[0], expected, atol=1e-5)
+
+
+def test_a_head_does_not_see_masked_positions():
+    """Positions past the end of a short video change nothing: a head says the same without them."""
+    branch = fedn.Branch(8, 2, 2, 2, 3, 2, 0.02, ("interval", "class"))
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(2, 8, 8)).astype(np.float32)
+    x[:, 5:] = 0
+    valid = np.broadcast_to(np.arange(8) < 5, (2, 8))
+    params = branch.init(jax.random.key(0), x, valid)
+    params = jax.tree.map(lambda leaf: leaf + 0.3 * rng.normal(size=leaf.shape).astype(np.float32), params)
+    whole = branch.apply(params, x, valid)
+    alone = branch.apply(params, x[:, :5], valid[:, :5])
+    for masked, short in zip(whole, alone, strict=True):
+        np.testing.assert_allclose(masked[:, :5], short, atol=1e-5)

@@ -60,7 +60,8 @@ class Branch(nn.Module):
         Returns:
           (raw intervals [B, length, slots, 2], class logits [B, length, slots, channels]).
         """
-        x = x + layers.SelfAttention(self.heads, name="attention")(x, valid)
+        attended = layers.SelfAttention(self.heads, name="attention")(x, valid)
+        x = x + attended * valid[..., None]  # what is masked stays zero: the convolutions read it as padding
         towers = {}
         for tower in dict.fromkeys(self.towers):
             y = x
