@@ -75,6 +75,17 @@ def make_parser() -> argparse.ArgumentParser:
     one.add_argument("--out", type=Path, required=True, metavar="DIR", help="directory for figures, tables and page")
     one.add_argument("--data", type=Path, help="directory made by `fedn prepare`: adds the timelines of the first run")
 
+    one = commands.add_parser(
+        "compare", help="this implementation against an independent one, level by level", epilog=OVERRIDES
+    )
+    one.add_argument("--with", dest="peer", required=True, metavar="PEER", help="torch: FEDN in PyTorch")
+    one.add_argument("--out", type=Path, default=Path("comparison"), help="directory (default: comparison)")
+    one.add_argument("--quick", action="store_true", help="two variants, float32, without a fold and speeds")
+    one.add_argument("--break", dest="broken", metavar="LAYER", help="break a layer of ours, to see it found")
+    one.add_argument("--weights", type=Path, metavar="FILE", help="compare on these weights of a PyTorch FEDN")
+    one.add_argument("--rename", nargs="+", default=[], metavar="REGEX=NEW", help="rules for the names in --weights")
+    one.add_argument("--config", help="FILE[:row] that fits --weights (default: the paper's values)")
+
     one = commands.add_parser("detect", help="find the expressions in new videos")
     one.add_argument("videos", type=Path, nargs="+", metavar="VIDEO", help="video files, or folders of pictures")
     one.add_argument("--run", type=Path, required=True, help="directory made by `fedn train`")
@@ -87,11 +98,14 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def run(argv: Sequence[str]) -> None:
+def run(argv: Sequence[str]) -> int:
     """Runs one command.
 
     Args:
       argv: the arguments, without the program's name.
+
+    Returns:
+      Exit code: 0, or 1 for a comparison that failed.
 
     Raises:
       UserError: input or options that cannot be used.
@@ -99,6 +113,8 @@ def run(argv: Sequence[str]) -> None:
     args, rest = make_parser().parse_known_args(list(argv))
     others = {"detect": work.detect, "convert": work.convert, "report": work.report}
     configurable = {"train": work.train, "demo": work.demo, "evaluate": work.evaluate}
+    if args.command == "compare":
+        return 0 if work.compare(args, rest) else 1
     if args.command in configurable:
         configurable[args.command](args, rest)
     elif rest:
@@ -107,6 +123,7 @@ def run(argv: Sequence[str]) -> None:
         others[args.command](args)
     else:
         prepare.run(args)
+    return 0
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -116,15 +133,14 @@ def main(argv: Sequence[str] | None = None) -> int:
       argv: the arguments, without the program's name; None takes those of the process.
 
     Returns:
-      Exit code: 0, or 2 for input that cannot be used (said in one line).
+      Exit code: 0, 1 for a comparison that failed, or 2 for input that cannot be used (said in one line).
     """
     argv = sys.argv[1:] if argv is None else list(argv)
     debug = "--debug" in argv
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     logging.getLogger("fedn_jax").setLevel(logging.INFO)
     try:
-        run([word for word in argv if word != "--debug"])
-        return 0
+        return run([word for word in argv if word != "--debug"])
     except BrokenPipeError:  # whoever read the output, such as head, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0

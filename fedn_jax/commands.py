@@ -324,6 +324,94 @@ def line(error: Exception) -> str:
     return f"{error.filename}: {error.strerror}" if named else str(error)
 
 
+def compare(args: argparse.Namespace, overrides: Sequence[str] = ()) -> bool:
+    """``fedn compare``: our network against an independent one.
+
+    Args:
+      args: peer, out, quick, broken, weights, rename, config.
+      overrides: options for the configuration of ``weights``.
+
+    Returns:
+      Whether all differences lie within their tolerances.
+
+    Raises:
+      UserError: no such peer, PyTorch is missing, or weights that do not fit.
+    """
+    from importlib import util
+
+    from fedn_jax import checks
+
+    checks.one_of("--with", args.peer, ("torch",))
+    if util.find_spec("torch") is None:
+        raise UserError("--with torch needs PyTorch: pip install -e '.[torch]', or pip install torch")
+    if args.weights is None:
+        stray = [*overrides, *(["--config"] if args.config else []), *(["--rename"] if args.rename else [])]
+        if stray:
+            raise UserError(f"{stray[0]} belongs to --weights FILE; without it fixed cases are compared")
+        return _compare_levels(args)
+    return _compare_weights(args, overrides)
+
+
+def _compare_levels(args: argparse.Namespace) -> bool:
+    """All levels, then speeds."""
+    from fedn_jax.parity import levels, measure, report, speed
+
+    dataset = None
+    if not (args.quick or args.broken):
+        dataset = _load_data(_built_in(args.out / "built_in", subjects=4, videos=1, seconds=20.0))
+    total = levels.count(dataset is not None, args.quick)
+    bar, found = prepare.progress()(total=total, desc="compare", unit="case"), []
+    for one in levels.run(dataset, args.broken, args.quick):
+        found.append(one)
+        bar.set_postfix_str(one.level)
+        bar.update()
+    bar.close()
+    print(report.table(found))
+    speeds, notes = ([], []) if args.quick or args.broken else speed.run()
+    if speeds:
+        print(f"\n{report.speeds_table(speeds, notes)}")
+    title = "fedn_jax against fedn_jax.reference, an independent FEDN in PyTorch"
+    if args.broken:
+        title += f"; {args.broken} of fedn_jax is broken on purpose"
+    print(f"\npage:    {report.write(args.out, found, speeds, notes, title)}")
+    return measure.passed(found)
+
+
+def _compare_weights(args: argparse.Namespace, overrides: Sequence[str]) -> bool:
+    """The forward pass with somebody's weights."""
+    from data_prep import weights as files
+    from fedn_jax import config as configs
+    from fedn_jax import convert
+    from fedn_jax.parity import measure, report, weights
+
+    for rule in args.rename:
+        if "=" not in rule:
+            raise UserError(f"--rename {rule}: expected REGEX=NEW, such as '^module[.]='")
+    rules = dict(rule.rpartition("=")[::2] for rule in args.rename)
+    config = load_config(args.config, ()) if args.config else configs.default()
+    _override(config, overrides)
+    try:
+        found = list(weights.compare(convert.rename(files.read(args.weights), rules), config))
+    except UserError as error:
+        raise UserError(f"{args.weights}: {error}") from None
+    print(report.table(found))
+    print(f"\npage:    {report.write(args.out, found, [], [], f'The weights of {args.weights} in both networks')}")
+    return measure.passed(found)
+
+
+def _built_in(out: Path, subjects: int, videos: int, seconds: float, seed: int = 0, workers: int | None = None) -> Path:
+    """Draws and prepares the built-in data set, as far as it is not there; returns the directory of its shards."""
+    from fedn_jax import synthetic
+
+    source = out / "source"
+    synthetic.write(source, subjects, videos, seconds, seed=seed, workers=workers)
+    command = ["prepare", "folder", "--videos", source / "videos", "--annotations", source / "annotations.csv"]
+    command += ["--classes", ",".join(synthetic.CLASSES), "--out", out / "data"]
+    command += ["--workers", workers] if workers else []
+    prepare.run(prepare.parse([str(word) for word in command]))
+    return out / "data"
+
+
 def demo(args: argparse.Namespace, overrides: Sequence[str]) -> None:
     """``fedn demo``: the whole way on built-in videos; what is done already is kept.
 
@@ -331,24 +419,15 @@ def demo(args: argparse.Namespace, overrides: Sequence[str]) -> None:
       args: out, subjects, videos, seconds, seed, workers, config.
       overrides: options for the configuration.
     """
-    from fedn_jax import synthetic
-
     load_config(args.config, overrides)  # a mistake in the options shows before the work begins
     out = args.out
 
     def say(step: int, text: str) -> None:
-        print(f"[{step}/4] {text}", flush=True)
+        print(f"[{step}/3] {text}", flush=True)
 
-    say(1, "drawing videos of faces with known expressions")
-    synthetic.write(out / "source", args.subjects, args.videos, args.seconds, seed=args.seed, workers=args.workers)
-    say(2, "preparing: decode, align, embed, write shards")
-    source = out / "source"
-    command = ["prepare", "folder", "--videos", source / "videos", "--annotations", source / "annotations.csv"]
-    command += ["--classes", ",".join(synthetic.CLASSES), "--out", out / "data"]
-    if args.workers:
-        command += ["--workers", args.workers]
-    prepare.run(prepare.parse([str(word) for word in command]))
-    say(3, "training every leave-one-subject-out fold, in one program")
+    say(1, "drawing videos of faces with known expressions, and preparing them")
+    _built_in(out, args.subjects, args.videos, args.seconds, args.seed, args.workers)
+    say(2, "training every leave-one-subject-out fold, in one program")
     train(argparse.Namespace(config=args.config, data=out / "data", out=out / "run"), overrides)
-    say(4, "evaluating on the subjects that each fold has not seen")
+    say(3, "evaluating on the subjects that each fold has not seen")
     _evaluate_run(argparse.Namespace(run=out / "run", data=out / "data", json=None), [])

@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 LAYERS = [  # a module may import those of lower layers only
     {"types", "checks", "reference"},
-    {"schema", "files", "config", "intervals", "paper", "drawing"},
+    {"schema", "files", "config", "convert", "intervals", "paper", "drawing"},
     {
         "anchors",
         "losses",
@@ -44,7 +44,7 @@ LAYERS = [  # a module may import those of lower layers only
         "papertables",
     },
     {"problems", "scoring", "comparable", "comparison"},
-    {"pipeline", "detect"},
+    {"pipeline", "detect", "parity"},
     {"commands"},
     {"cli"},
 ]
@@ -58,14 +58,16 @@ INSIDE = [  # further order inside a layer
     ("protocols", "metrics"), ("segmental", "metrics"), ("exchange", "tabular"), ("pairing", "tabular"),
     ("metrics", "matching"), ("evaluation", "metrics"), ("evaluation", "matching"),
 ]  # fmt: skip
-PACKAGES = ("synthetic", "reference")  # each is one place in the layers
+PACKAGES = ("synthetic", "reference", "parity")  # each is one place in the layers
 PREP_MAY_IMPORT = {"types", "schema", "files", "checks", "intervals", "config", "models.resnet"}
 OWNERS = {  # top-level package -> the only files that may import it
     "tensorflow_datasets": {"fedn_jax/data.py", "data_prep/builders.py"},
     "orbax": {"fedn_jax/checkpoint.py"},
     "ml_collections": {"fedn_jax/config.py", "fedn_jax/commands.py"},
     "tensorboardX": {"fedn_jax/runs.py"},
-    "torch": {str(path.relative_to(ROOT)) for path in ROOT.glob("fedn_jax/reference/*.py")},
+    "torch": {
+        str(path.relative_to(ROOT)) for name in ("reference", "parity") for path in ROOT.glob(f"fedn_jax/{name}/*.py")
+    },
     "tensorflow": set(),
 }
 FILES = sorted([*ROOT.glob("fedn_jax/**/*.py"), *ROOT.glob("data_prep/**/*.py")])

@@ -1,0 +1,175 @@
+"""Level 9: a whole fold of the built-in data set, from the first weights to the metrics, each side on its own.
+
+Both sides get the same initial weights and are told which windows an epoch draws, in which order; everything else,
+cutting windows to suppressing detections, each does itself. The score threshold comes from the fold's inner fold.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from fedn_jax import data, evaluation, folds, matching, metrics, predict, problems, train
+from fedn_jax.parity import cases, detections, measure, training
+from fedn_jax.parity import network as networks
+from fedn_jax.parity.measure import Difference, Level
+from fedn_jax.types import Detections, Folds
+
+TOLERANCE = 5e-4  # equal to 3 decimals
+SEEDS, EPOCHS, BATCH = (0, 1, 2), 12, 8
+OPTIONS = {
+    "data.standardize": "video", "train.learning_rate": 5e-3, "train.batch_size": BATCH, "train.negatives": 1,
+    "predict.nms_iou": 0.1, "predict.max_detections": 30, "window.test_hop": 32, "window.train_hop": 32,
+    "window.segments": 64, "model.head_depth": 1, "anchors.reaches": [[0, 16], [8, 32], [16, 64]],
+}  # fmt: skip
+NUMBERS = {  # what is compared: name -> where it lies in metrics.json
+    "spotting F1": ("spotting", "f1"),
+    "recognition accuracy": ("recognition", "accuracy"),
+    "recognition macro-F1": ("recognition", "macro_f1"),
+    "spotting mAP": ("map", "coco", "spotting"),
+    "detection mAP": ("map", "coco", "detection"),
+    "oracle F1": ("oracle", "spotting", "f1"),
+}
+
+
+class Plan(NamedTuple):
+    """One fold with its inner fold, and the windows they draw from."""
+
+    pair: cases.Pair
+    problem: problems.Problem
+    folds: Folds  # the fold and its inner one
+    batches: list[np.ndarray]  # per fold: [steps, BATCH] int32, -1 pads
+
+
+def plan(dataset: data.Dataset, seed: int, dtype: str) -> Plan:
+    """Sets the fold up.
+
+    Args:
+      dataset: the videos.
+      seed: of the initial weights and of the draws.
+      dtype: float32 or float64; random numbers of the two differ, and so do the windows that they draw.
+
+    Returns:
+      The plan.
+    """
+    config = cases.configure({**OPTIONS, "seed": seed})
+    problem = problems.make(config, dataset)
+    pair = cases.make(config, len(problem.classes), problem.store.inputs.shape[1])
+    both, hyper, batches = folds.take(problem.folds, (0, 1)), training.hyper_of(pair), []
+    steps, negatives = folds.steps_per_epoch(both, BATCH, config.train.negatives), config.train.negatives
+    for k in range(2):
+        fold = train.Fold(both.key[k], both.positive[k], both.negative[k])
+        with jax.enable_x64(dtype == "float64"):
+            keys = [jax.random.fold_in(train.fold_key(hyper, fold), epoch) for epoch in range(EPOCHS)]
+            drawn = [train.draw(key, fold, len(problem.windows.start), negatives, steps * BATCH) for key in keys]
+        batches.append(np.concatenate([np.asarray(one).reshape(steps, BATCH) for one in drawn]))
+    return Plan(pair, problem, both, batches)
+
+
+def ours(setting: Plan, dtype: str) -> dict[str, float]:
+    """Trains and evaluates our side.
+
+    Args:
+      setting: of ``plan``.
+      dtype: float32 or float64.
+
+    Returns:
+      Name of a number -> its value.
+    """
+    pair, problem, post = setting.pair, setting.problem, setting.pair.config.predict
+    store = problem.store._replace(inputs=problem.store.inputs.astype(dtype))
+    with jax.enable_x64(dtype == "float64"), jax.default_matmul_precision("highest"):
+        epoch = jax.jit(
+            train.make_train_epoch(pair.task, pair.geometry, BATCH, pair.config.train.negatives,
+                                   len(setting.batches[0]) // EPOCHS),
+            compiler_options=measure.HASTY,
+        )  # fmt: skip
+        predictor = predict.make_predictor(pair.task, pair.geometry, pair.config.window.test_hop, 8)
+        trained = []
+        for k in range(2):
+            fold = train.Fold(*(column[k] for column in (setting.folds.key, *setting.folds[2:4])))
+            hyper = training.hyper_of(pair)
+            state = training.start(networks.cast(pair.params, dtype), hyper)
+            for number in range(EPOCHS):
+                state, _ = epoch(state, fold, hyper, number, store, problem.windows)
+            trained.append({"params": state.params})
+
+    def detect(k: int, video: int) -> Detections:
+        meta = problem.metas[video]
+        with jax.enable_x64(dtype == "float64"), jax.default_matmul_precision("highest"):
+            raw = predictor(trained[k], store, meta)
+        return detections.ours(pair, raw, meta.num_frames, dtype, (post.nms_iou, post.max_detections, post.per_class))
+
+    return _score(setting, detect)
+
+
+def theirs(setting: Plan, dtype: str) -> dict[str, float]:
+    """Trains and evaluates the reference (arguments and result as of ``ours``)."""
+    import torch
+
+    pair, problem, post = setting.pair, setting.problem, setting.pair.config.predict
+    videos = cases.Data(problem.store, problem.metas, problem.events, pair.geometry.frames_per_row)
+    every = cases.batch(pair, videos, range(len(problem.windows.start)), dtype).theirs
+    trained = [training.peer_steps(pair, every, batches, dtype)[0].eval() for batches in setting.batches]
+    cut = cases.peers_windows(pair, videos, pair.config.window.test_hop)
+
+    def detect(k: int, video: int) -> Detections:
+        given, meta = cut[video], problem.metas[video]
+        with torch.no_grad():
+            frames = given["frames"].to(getattr(torch, dtype))
+            outputs = trained[k](frames, given["frames_valid"], given["segments_inside"])
+        raw = {name: outputs[name].numpy() for name in ("raw", "free", "logits", "positions")}
+        raw["starts"] = given["starts"].numpy()
+        return detections.theirs(pair, raw, meta.num_frames, dtype, (post.nms_iou, post.max_detections, post.per_class))
+
+    return _score(setting, detect)
+
+
+def _score(setting: Plan, detect: Callable[[int, int], Detections]) -> dict[str, float]:
+    """Numbers of the test videos, with the threshold that is best on the inner fold's."""
+    problem, tests = setting.problem, setting.folds.test
+    held = matching.pad([detect(1, video) for video in tests[1]])
+    threshold = metrics.best_threshold(held, matching.pad([problem.events[video] for video in tests[1]]), 0.5)
+    found = matching.pad([detect(0, video) for video in tests[0]])
+    true = matching.pad([problem.events[video] for video in tests[0]])
+    subjects = [problem.metas[video].subject for video in tests[0]]
+    result = evaluation.evaluate(found, true, subjects, problem.classes, threshold)
+    numbers = {"score threshold": float(threshold)}
+    for name, path in NUMBERS.items():
+        value: Any = result
+        for key in path:
+            value = value[key]
+        numbers[name] = float("nan") if value is None else float(value)
+    return {name: -1.0 if np.isnan(value) else value for name, value in numbers.items()}  # -1: there is no such number
+
+
+def run(
+    dataset: data.Dataset, precisions: tuple[str, ...] = ("float64", "float32"), seeds: tuple[int, ...] = SEEDS
+) -> Iterator[Level]:
+    """The fold with several seeds: the difference of the two sides beside that of two seeds.
+
+    Args:
+      dataset: the videos.
+      precisions: float64 is judged; with float32 the first seed's difference in float32 is told, too.
+      seeds: of weights and draws.
+
+    Yields:
+      One line.
+    """
+    found: list[Difference] = []
+    values = []
+    for seed in seeds:
+        setting = plan(dataset, seed, "float64")
+        one, two = ours(setting, "float64"), theirs(setting, "float64")
+        values.append(two)
+        found += [measure.difference(f"{name}, seed {seed}", one[name], two[name], 1.0) for name in one]
+    told = ("spotting F1", "detection mAP")
+    spread = "; ".join(f"{name} {', '.join(f'{100 * value[name]:.1f}' for value in values)} %" for name in told)
+    spread = f"spread over seeds {', '.join(map(str, seeds))}: {spread}"
+    if "float32" in precisions:
+        setting = plan(dataset, seeds[0], "float32")
+        one, two = ours(setting, "float32"), theirs(setting, "float32")
+        apart = max(abs(one[name] - two[name]) for name in one)
+        spread += f"; in float32, seed {seeds[0]}, numbers are {apart:.1e} apart at most (not judged)"
+    yield measure.judge("9 fold", "metrics", "float64", TOLERANCE, found, spread)
