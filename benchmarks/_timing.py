@@ -4,9 +4,9 @@ import os
 import platform
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib import metadata
-from typing import Any
+from typing import Any, NamedTuple
 
 
 def machine() -> str:
@@ -35,3 +35,26 @@ def median_of(work: Callable[[], Any], repeats: int = 7) -> float:
         work()
         seconds.append(time.perf_counter() - start)
     return statistics.median(seconds)
+
+
+class Seconds(NamedTuple):
+    """What a piece of work took."""
+
+    median: float
+    best: float
+
+
+def in_turn(works: Sequence[Callable[[], Any]], rounds: int = 7) -> list[Seconds]:
+    """Seconds of several pieces of work, measured in turn, so that a busy machine is fair to all.
+
+    Each runs once before, to warm up; each must wait for its own results.
+    """
+    for work in works:
+        work()
+    seconds = [[] for _ in works]
+    for _ in range(rounds):
+        for work, mine in zip(works, seconds, strict=True):
+            start = time.perf_counter()
+            work()
+            mine.append(time.perf_counter() - start)
+    return [Seconds(statistics.median(mine), min(mine)) for mine in seconds]

@@ -111,6 +111,7 @@ def run(argv: Sequence[str]) -> int:
       UserError: input or options that cannot be used.
     """
     args, rest = make_parser().parse_known_args(list(argv))
+    work.keep_compiled(os.environ)
     others = {"detect": work.detect, "convert": work.convert, "report": work.report}
     configurable = {"train": work.train, "demo": work.demo, "evaluate": work.evaluate}
     if args.command == "compare":

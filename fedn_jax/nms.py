@@ -39,22 +39,22 @@ def nms(
     count = score.shape[0]
     checks.shape("interval", interval, (count, 2))
     checks.shape("valid", valid, (count,))
-    score = jnp.where(valid & ~jnp.isnan(score), score, -jnp.inf)
-    order = jnp.argsort(-score, stable=True)
-    ordered = interval[order]
-    groups = jnp.zeros(count, jnp.int32) if group is None else group[order]
+    left = jnp.where(valid & ~jnp.isnan(score), score, -jnp.inf)
+    place = jnp.arange(count, dtype=jnp.int32)
 
     def pick(state):
-        step, alive, picked = state
-        best = jnp.argmax(alive)  # the first that is left, hence the highest score
-        overlaps = (intervals.iou(ordered[best], ordered) > iou_threshold) & (groups == groups[best])
-        alive = alive & ~overlaps & (jnp.arange(count) != best)
-        return step + 1, alive, picked.at[step].set(best.astype(jnp.int32))
+        step, left, highest, picked = state
+        best = jnp.where(left == highest, place, count - 1).min()  # the first: cheaper than argmax, or than sorting
+        drops = intervals.iou(interval[best], interval) > iou_threshold
+        if group is not None:
+            drops &= group == group[best]
+        left = jnp.where(drops | (place == best), -jnp.inf, left)
+        return step + 1, left, left.max(), picked.at[step].set(best)
 
-    start = (0, score[order] > -jnp.inf, jnp.full(max_detections, -1, jnp.int32))
-    _, _, picked = jax.lax.while_loop(lambda state: (state[0] < max_detections) & state[1].any(), pick, start)
+    start = (0, left, left.max(), jnp.full(max_detections, -1, jnp.int32))
+    _, _, _, picked = jax.lax.while_loop(lambda state: (state[0] < max_detections) & (state[2] > -jnp.inf), pick, start)
     keep = picked >= 0
-    return jnp.where(keep, order[jnp.maximum(picked, 0)], 0).astype(jnp.int32), keep
+    return jnp.maximum(picked, 0), keep
 
 
 def suppress(candidates: Detections, iou_threshold: float, max_detections: int, per_class: bool = False) -> Detections:

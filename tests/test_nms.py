@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fedn_jax import nms
+from fedn_jax import intervals, nms
 from fedn_jax.types import Detections
 
 
@@ -41,6 +41,26 @@ def test_equals_brute_force(seed, threshold, limit):
         assert np.asarray(index)[np.asarray(keep)].tolist() == brute_force(
             interval, score, valid, threshold, limit, classes
         )
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(0, 10**6), st.sampled_from([0.01, 0.5]))
+def test_properties(seed, threshold):
+    rng = np.random.default_rng(seed)
+    onset = rng.uniform(0, 200, 64).astype(np.float32)
+    interval = np.stack([onset, onset + rng.uniform(1, 40, 64)], -1).astype(np.float32)
+    score = rng.choice([-1.0, -0.0, 0.0, 0.25, 0.75], 64).astype(np.float32)
+    index, keep = nms.nms(interval, score, np.ones(64, bool), threshold, 64)
+    kept = np.asarray(index)[np.asarray(keep)]
+    overlap = np.asarray(intervals.pairwise_iou(interval, interval)) > threshold
+    np.fill_diagonal(overlap, False)
+    assert not overlap[np.ix_(kept, kept)].any()  # survivors do not overlap
+    for lost in set(range(64)) - set(kept.tolist()):  # whoever is lost had a better rival that survived
+        assert any(overlap[lost, one] and (score[one], -one) > (score[lost], -lost) for one in kept)
+    few, some = nms.nms(interval, score, np.ones(64, bool), threshold, 5)  # a limit cuts the end, nothing else
+    assert np.asarray(few)[np.asarray(some)].tolist() == kept[:5].tolist()
+    again, survivors = nms.nms(interval[kept], score[kept], np.ones(len(kept), bool), threshold, len(kept))
+    assert survivors.all() and again.tolist() == list(range(len(kept)))  # in order, and nothing more is dropped
 
 
 def test_invalid_and_nan_never_come_back():

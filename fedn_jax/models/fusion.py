@@ -18,8 +18,9 @@ class SegmentAttention(nn.Module):
     the score-weighted sum. Overlapping segments share frames, so the projections are made once per frame. All that
     follows a softmax is linear, so the mean over queries comes before the output projection, and the weighted sum of
     frames before the reduction, which splits into a frame part and a global part. The global part of the score is
-    the same for all frames of a segment: the softmax over them removes it. ``SegmentAttentionLiteral`` is the text,
-    word for word, with the same parameters.
+    the same for all frames of a segment: the softmax over them removes it. Products of all frames of the window with
+    one another cost less than copying each segment's frames. ``SegmentAttentionLiteral`` is the text, word for word,
+    with the same parameters.
     """
 
     heads: int
@@ -42,20 +43,22 @@ class SegmentAttention(nn.Module):
         """The computation, given the parameters (see ``__call__``)."""
         width = x.shape[-1]
         seen = valid[:, index]  # [B, S, F]
+        holds = (index[..., None] == np.arange(x.shape[1])).astype(x.dtype)  # [S, F, T], which frame is whose
         query, key, value = (
-            layers.heads_of(x @ attention[name][0] + attention[name][1], self.heads)[:, index]
+            layers.heads_of(x @ attention[name][0] + attention[name][1], self.heads).swapaxes(1, 2)
             for name in ("query", "key", "value")
-        )  # [B, S, F, heads, D / heads]
-        affinity = jnp.einsum("bsqhc,bskhc->bshqk", query, key) / math.sqrt(width / self.heads)
-        weights = layers.masked_softmax(affinity, seen[:, :, None, None, :])
+        )  # [B, heads, T, D / heads]
+        affinity = jnp.einsum("bhqc,bhkc->bhqk", query, key) / math.sqrt(width / self.heads)
+        weights = layers.masked_softmax(segments_of(affinity, index), seen[:, None, :, None])  # [B, heads, S, F, F]
         share = seen / jnp.maximum(seen.sum(-1, keepdims=True), 1)  # [B, S, F], mean over the valid frames
-        pooled = jnp.einsum("bshqk,bsq->bshk", weights, share)  # [B, S, heads, F]
-        attended = jnp.einsum("bshk,bskhc->bshc", pooled, value).reshape(*seen.shape[:2], width)
+        pooled = (weights * share[:, None, :, :, None]).sum(3)  # [B, heads, S, F]
+        mixture = jnp.einsum("bhsf,sft->bhst", pooled, holds)
+        attended = jnp.einsum("bhst,bhtc->bshc", mixture, value).reshape(*seen.shape[:2], width)
         kernel, bias = attention["out"]
         summary = attended @ kernel + bias  # G: [B, S, D]
         importance = (x @ score[0][:width])[..., 0][:, index]  # [B, S, F]
         focus = layers.masked_softmax(importance, seen)
-        frame = jnp.einsum("bsf,bsfd->bsd", focus, x[:, index])
+        frame = jnp.einsum("bsf,sft->bst", focus, holds) @ x
         feature = frame @ reduce[0][:width] + summary @ reduce[0][width:] + reduce[1]
         return feature * seen.any(-1, keepdims=True)
 
@@ -80,6 +83,28 @@ class SegmentAttentionLiteral(SegmentAttention):
         focus = layers.masked_softmax((joined @ score[0] + score[1])[..., 0], seen)
         reduced = joined @ reduce[0] + reduce[1]  # [B, S, F, D]
         return (reduced * focus[..., None]).sum(2) * seen.any(-1, keepdims=True)
+
+
+def segments_of(pairs: Array, index: np.ndarray) -> Array:
+    """What concerns pairs of frames -> the pairs within each segment: blocks along the diagonal.
+
+    Slices of the flattened matrix, because their derivative is cheap and that of a gather, a scatter, is not: row i of
+    the blocks begins at element i T, and the next segment's lies ``stride`` rows and columns on.
+
+    Args:
+      pairs: [..., T, T].
+      index: [S, F] int, frames of each segment, evenly spaced from 0.
+
+    Returns:
+      [..., S, F, F].
+    """
+    (count, size), frames = index.shape, pairs.shape[-1]
+    step = (index[1, 0] if count > 1 else 1) * (frames + 1)
+    lead = pairs.shape[:-2]
+    span = count * step
+    flat = jnp.pad(pairs.reshape(*lead, -1), [(0, 0)] * len(lead) + [(0, max(0, span + size * frames - frames**2))])
+    rows = [flat[..., i * frames : i * frames + span].reshape(*lead, count, step) for i in range(size)]
+    return jnp.stack([row[..., :size] for row in rows], -2)
 
 
 def fusion_parameters(width: int) -> tuple[dict, tuple, tuple]:

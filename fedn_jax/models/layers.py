@@ -106,13 +106,17 @@ class GroupNorm(nn.Module):
           [B, length, channels] float.
         """
         channels = x.shape[-1]
-        grouped = heads_of(x, self.groups)  # [B, length, groups, channels / groups]
-        weight = valid[:, :, None, None] / jnp.maximum(valid.sum(1) * (channels // self.groups), 1)[:, None, None, None]
-        mean = (grouped * weight).sum((1, 3), keepdims=True)
-        variance = ((grouped - mean) ** 2 * weight).sum((1, 3), keepdims=True)
-        grouped = (grouped - mean) / jnp.sqrt(variance + self.epsilon)
+        share = valid[..., None] / jnp.maximum(valid.sum(1) * (channels // self.groups), 1)[:, None, None]
+
+        def pool(y: Array) -> Array:  # the mean over a group, at each of its channels
+            sums = heads_of((y * share).sum(1), self.groups).sum(-1, keepdims=True)  # [B, groups, 1]
+            return jnp.broadcast_to(sums, (*sums.shape[:2], channels // self.groups)).reshape(-1, 1, channels)
+
+        mean = pool(x)
+        variance = jnp.maximum(pool(x * x) - mean * mean, 0)
         scale = self.param("scale", nn.initializers.ones, (channels,))
-        return grouped.reshape(x.shape) * scale + self.param("bias", nn.initializers.zeros, (channels,))
+        gain = scale / jnp.sqrt(variance + self.epsilon)
+        return x * gain + (self.param("bias", nn.initializers.zeros, (channels,)) - mean * gain)
 
 
 def attention_parameters(width: int) -> dict[str, tuple[Array, Array]]:
