@@ -84,10 +84,10 @@ def train(args: argparse.Namespace, overrides: Sequence[str]) -> None:
       args: config, data, out.
       overrides: options for the configuration.
     """
-    from fedn_jax import pipeline
+    from fedn_jax import cohort
 
-    config = load_config(args.config, overrides)
-    pipeline.fit(args.out, config, _load_data(args.data), prepare.progress())
+    member = cohort.Member(args.out, load_config(args.config, overrides))
+    cohort.fit([member], _load_data(args.data), prepare.progress())
     _keep_backbone(args.data, args.out)
     print(f"trained: {args.out}; next: fedn evaluate {args.out} --data {args.data}")
 

@@ -44,7 +44,7 @@ LAYERS = [  # a module may import those of lower layers only
         "papertables",
     },
     {"problems", "scoring", "comparable", "comparison"},
-    {"pipeline", "detect"},
+    {"pipeline", "cohort", "detect"},
     {"commands"},
     {"cli"},
 ]
