@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 LAYERS = [  # a module may import those of lower layers only
     {"types", "checks", "reference"},
-    {"schema", "files", "config", "intervals", "paper", "drawing"},
+    {"schema", "files", "config", "intervals", "paper", "drawing", "orderings"},
     {
         "anchors",
         "losses",
@@ -28,7 +28,7 @@ LAYERS = [  # a module may import those of lower layers only
         "exchange",
     },
     {"models", "models.layers", "models.resnet", "models.fedn", "models.fusion"},
-    {"train", "predict", "baseline"},
+    {"train", "predict", "baseline", "cost"},
     {"folds"},
     {
         "data",
@@ -45,7 +45,9 @@ LAYERS = [  # a module may import those of lower layers only
     },
     {"problems", "scoring", "comparable", "comparison"},
     {"pipeline", "cohort", "detect"},
+    {"reproduce", "sweep", "sweepreport"},
     {"commands"},
+    {"experiments"},
     {"cli"},
 ]
 INSIDE = [  # further order inside a layer
@@ -54,6 +56,7 @@ INSIDE = [  # further order inside a layer
     ("protocols", "matching"), ("evaluation", "protocols"), ("figures", "timeline"), ("report", "figures"),
     ("tableformats", "report"),
     ("papertables", "report"), ("papertables", "tableformats"), ("comparison", "comparable"),
+    ("sweepreport", "sweep"),
     ("evaluation", "segmental"), ("evaluation", "statistics"),
     ("protocols", "metrics"), ("segmental", "metrics"), ("exchange", "tabular"), ("pairing", "tabular"),
     ("metrics", "matching"), ("evaluation", "metrics"), ("evaluation", "matching"),
@@ -65,6 +68,7 @@ OWNERS = {  # top-level package -> the only files that may import it
     "orbax": {"fedn_jax/checkpoint.py"},
     "ml_collections": {"fedn_jax/config.py", "fedn_jax/commands.py"},
     "tensorboardX": {"fedn_jax/runs.py"},
+    "optuna": {"fedn_jax/sweep.py"},
     "torch": {str(path.relative_to(ROOT)) for path in ROOT.glob("fedn_jax/reference/*.py")},
     "tensorflow": set(),
 }

@@ -1,0 +1,54 @@
+"""The commands that train many runs: ``fedn reproduce``, ``fedn sweep``. Everything heavy is imported inside them."""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from data_prep import cli as prepare
+from fedn_jax import checks, commands
+
+TABLES = {"table2": 2, "table3": 3, "table4": 4}
+
+
+def reproduce(args: argparse.Namespace, overrides: Sequence[str]) -> None:
+    """``fedn reproduce``: a table of the paper, all rows and seeds, with ours beside it.
+
+    Args:
+      args: table, config, data, out, seeds.
+      overrides: options for the configuration of every row.
+
+    Raises:
+      UserError: no such table, or a configuration without rows of it.
+    """
+    from fedn_jax import data, reproduce, tableformats
+
+    number = TABLES[checks.one_of("table", args.table, TABLES)]
+    commands.load_config(args.config, overrides)  # a mistake shows before the data are read
+    names = list(getattr(commands.config_module(args.config), "ROWS", {}))
+    dataset = data.load(args.data)
+    several = reproduce.rows(
+        number, names, lambda row: commands.load_config(f"{args.config}:{row}", overrides),
+        int(dataset.metadata["frames_per_row"]),
+    )  # fmt: skip
+    result = reproduce.run(args.out, number, several, args.seeds, dataset, _backbone(args.data), prepare.progress())
+    page = reproduce.write(args.out, result)
+    for one in (reproduce.table(result), reproduce.verdicts(result)):
+        print(tableformats.to_text(one))
+    for row in several:
+        if not row.obstacle:
+            for member in reproduce.members(args.out, row, args.seeds):
+                commands.keep_backbone(args.data, member.run)
+    print(f"page:    {page}\nnumbers: {args.out / f'table{number}.json'}")
+
+
+def _backbone(source: Path) -> Any:
+    """What one frame costs in the backbone of some data; None for features that were given."""
+    from data_prep import embed
+    from fedn_jax import cost, data
+
+    weights = data.backbone_file(source)
+    if weights is None:
+        return None
+    known = embed.load_backbone(weights)
+    return cost.backbone(known.widths, known.size)
