@@ -97,6 +97,7 @@ def make_parser() -> argparse.ArgumentParser:
     one.add_argument("--config", required=True, help="FILE[:row] with SPACE and SWEEP, e.g. configs/sweep_demo.py")
     one.add_argument("--data", type=Path, required=True, help="directory made by `fedn prepare`")
     one.add_argument("--out", type=Path, required=True, metavar="DIR", help="for storage, page and best.py")
+    one.add_argument("--fold", help="nested: only the inner fold of this outer one judges (default: all of them)")
     one.add_argument("--storage", help="URL of a database, e.g. sqlite:///FILE (default: a journal file in --out)")
 
     one = commands.add_parser("detect", help="find the expressions in new videos")

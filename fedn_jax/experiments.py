@@ -62,3 +62,33 @@ def _backbone(source: Path) -> Any:
         return None
     known = embed.load_backbone(weights)
     return cost.backbone(known.widths, known.size)
+
+
+def sweep(args: argparse.Namespace, overrides: Sequence[str]) -> None:
+    """``fedn sweep``: a search for options, judged on inner folds; started again, or twice, it goes on.
+
+    Args:
+      args: config, data, out, storage, fold.
+      overrides: options for the configuration that trials change.
+
+    Raises:
+      UserError: a configuration without a search space, or one that does not fit the study in ``args.out``.
+    """
+    use_all_cores()
+    from fedn_jax import data, space, sweep, sweepreport, tableformats
+
+    config = commands.load_config(args.config, overrides)
+    module = commands.config_module(args.config.partition(":")[0])
+    for name in ("SPACE", "SWEEP"):
+        if not hasattr(module, name):
+            raise checks.UserError(f"--config {args.config}: has no {name}; see configs/sweep_demo.py")
+    settings = module.SWEEP._replace(folds=(args.fold,)) if args.fold else module.SWEEP
+    space.check(module.SPACE, settings, config)
+    search = sweep.Search(args.out, config, module.SPACE, settings, args.config)
+    study = sweep.run(search, data.load(args.data), args.storage, prepare.progress())
+    found = sweep.summary(study, search)
+    page = sweepreport.write(args.out, found)
+    print(tableformats.to_text(sweepreport.table(found)))
+    if found["best"] is not None:
+        print(f"best:    {args.out / 'best.py'}; next: fedn train --config {args.out / 'best.py'} --data {args.data}")
+    print(f"page:    {page}")

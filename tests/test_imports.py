@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 LAYERS = [  # a module may import those of lower layers only
     {"types", "checks", "reference"},
-    {"schema", "files", "config", "intervals", "paper", "drawing", "orderings"},
+    {"schema", "files", "config", "intervals", "paper", "drawing", "orderings", "space"},
     {
         "anchors",
         "losses",
@@ -45,7 +45,7 @@ LAYERS = [  # a module may import those of lower layers only
     },
     {"problems", "scoring", "comparable", "comparison"},
     {"pipeline", "cohort", "detect"},
-    {"reproduce", "sweep", "sweepreport"},
+    {"reproduce", "trials", "sweep", "sweepreport"},
     {"commands"},
     {"experiments"},
     {"cli"},
@@ -56,7 +56,7 @@ INSIDE = [  # further order inside a layer
     ("protocols", "matching"), ("evaluation", "protocols"), ("figures", "timeline"), ("report", "figures"),
     ("tableformats", "report"),
     ("papertables", "report"), ("papertables", "tableformats"), ("comparison", "comparable"),
-    ("sweepreport", "sweep"),
+    ("space", "config"), ("sweep", "trials"),
     ("evaluation", "segmental"), ("evaluation", "statistics"),
     ("protocols", "metrics"), ("segmental", "metrics"), ("exchange", "tabular"), ("pairing", "tabular"),
     ("metrics", "matching"), ("evaluation", "metrics"), ("evaluation", "matching"),
