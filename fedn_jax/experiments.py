@@ -31,7 +31,7 @@ def reproduce(args: argparse.Namespace, overrides: Sequence[str]) -> None:
       UserError: no such table, or a configuration without rows of it.
     """
     use_all_cores()
-    from fedn_jax import data, reproduce, tableformats
+    from fedn_jax import data, reproduce, sidebyside, tableformats
 
     number = TABLES[checks.one_of("table", args.table, TABLES)]
     commands.load_config(args.config, overrides)  # a mistake shows before the data are read
@@ -42,8 +42,8 @@ def reproduce(args: argparse.Namespace, overrides: Sequence[str]) -> None:
         int(dataset.metadata["frames_per_row"]),
     )  # fmt: skip
     result = reproduce.run(args.out, number, several, args.seeds, dataset, _backbone(args.data), prepare.progress())
-    page = reproduce.write(args.out, result)
-    for one in (reproduce.table(result), reproduce.verdicts(result)):
+    page = sidebyside.write(args.out, result)
+    for one in (sidebyside.table(result), sidebyside.verdicts(result)):
         print(tableformats.to_text(one))
     for row in several:
         if not row.obstacle:

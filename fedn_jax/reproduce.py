@@ -15,30 +15,18 @@ from fedn_jax import (
     cohort,
     cost,
     data,
-    figures,
-    files,
     orderings,
     paper,
     papertables,
     pipeline,
     problems,
-    report,
     runs,
-    tableformats,
 )
 from fedn_jax import config as configs
 from fedn_jax.checks import UserError
-from fedn_jax.report import DASH
-from fedn_jax.tableformats import Cell, Column, Table
 from fedn_jax.types import Config
 
 FEDN = "fedn"  # directory of the row ""
-COLUMNS = (
-    Column("Method", number=False), Column("TP"), Column("N"), Column("F1 S", "10^-2"), Column("F1 R", "10^-2"),
-    Column("mAP S", "10^-3"), Column("mAP D", "10^-3"), Column("Weights", "10^6"), Column("FLOP", "10^9"),
-    Column("Seeds"),
-)  # fmt: skip
-SCALES = {"tp": 1, "n": 1, "f1_s": 100, "f1_r": 100, "map_s": 1000, "map_d": 1000}  # of the columns
 
 
 class Row(NamedTuple):
@@ -73,12 +61,20 @@ def rows(table: int, names: Sequence[str], load: Callable[[str], Config], frames
         config = load(name)
         clips, wants = frames_per_row > 1, config.model.segment_fusion == "none"
         obstacle = "" if clips == wants else f"needs {'clip features' if wants else 'frame embeddings'}"
-        found.append(Row(name, _method(table, name), config, obstacle))
+        found.append(Row(name, method(table, name), config, obstacle))
     return found
 
 
-def _method(table: int, name: str) -> str:
-    """A row's name in the paper; its own where the paper has none."""
+def method(table: int, name: str) -> str:
+    """A row's name in the paper; its own where the paper has none.
+
+    Args:
+      table: of the paper.
+      name: row of the configuration; "" is FEDN.
+
+    Returns:
+      E.g. "w/o seg. att.".
+    """
     wanted = configs.PAPER_ROWS.get(name, {})
     for row in paper.rows("casme2", "annotated", table):
         if row.options is not None and {k: v for k, v in row.options.items() if k != "features"} == wanted:
@@ -244,165 +240,3 @@ def run(
     }  # fmt: skip
     runs.write_json(out / f"table{table}.json", result)
     return json.loads((out / f"table{table}.json").read_text())
-
-
-# ---- Tables ----------------------------------------------------------------------------------------------------------
-
-
-def _spread(entry: Mapping[str, Any], scale: float) -> Cell:
-    if entry["mean"] is None:
-        return Cell(DASH)
-    text = f"{scale * entry['mean']:.1f}"
-    return Cell(text + (f" ± {scale * entry['std']:.1f}" if entry["std"] is not None else ""), scale * entry["mean"])
-
-
-def _printed(row: paper.Row) -> list[Cell]:
-    n, origin = paper.detections(row)
-    cells = [Cell(row.printed.get(name, DASH), row.printed.get(name, "")) for name in paper.NUMBERS]
-    cells[1] = Cell(f"~{n}", n) if origin == "implied" else cells[1]
-    flops = row.printed.get("gflops", DASH)
-    return [Cell(row.method, row.method), *cells, Cell(DASH), Cell(flops, flops.replace(DASH, "")), Cell(DASH)]
-
-
-def _ours(row: Mapping[str, Any], seeds: int) -> list[Cell]:
-    if row["obstacle"]:
-        said = Cell(f"{row['method']}: {row['obstacle']}", f"{row['method']}: {row['obstacle']}")
-        return [said, *[Cell(DASH)] * (len(COLUMNS) - 1)]
-    cells = [_spread(row["numbers"][name], scale) for name, scale in SCALES.items()]
-    price_of = row["cost"]
-    cells += [Cell(f"{price_of['parameters'] / 1e6:.2f}", price_of["parameters"] / 1e6)]
-    cells += [Cell(f"{price_of['flops'] / 1e9:.2f}", price_of["flops"] / 1e9)]
-    return [Cell(row["method"], row["method"]), *cells, Cell(str(seeds), seeds)]
-
-
-def table(result: Mapping[str, Any]) -> Table:
-    """The paper's table with ours beside it.
-
-    Args:
-      result: of ``run``.
-
-    Returns:
-      A table of two groups.
-    """
-    number = result["table"]
-    comparable = not result["obstacle"]
-    setting = tuple(result["setting"]) if comparable else ("casme2", "annotated")
-    printed = [_printed(row) for row in paper.rows(*setting, number)]
-    title = paper.content()["datasets"][setting[0]]["title"]
-    heading = f"FEDN, Table {number}, {papertables.PRINTED} ({title}, {setting[1]})"
-    groups = [(heading if comparable else f"{heading}: not comparable", printed)]
-    groups.append(("Run here", [_ours(row, len(result["seeds"])) for row in result["rows"]]))
-    notes = [] if comparable else [f"The two groups are not comparable: {result['obstacle']}."]
-    notes += [
-        "Ours: mean ± standard deviation over seeds. Seeds differ in initial weights and order of windows; the "
-        "subjects are the same, so this is not the spread that other subjects would give.",
-        *flops(result),
-        "~: N is not printed; it follows from TP and F1.",
-    ]
-    explained = papertables.EXPLAINED
-    notes += [f"{column}: {result['definition'][key]}." for column, key in explained if key in result["definition"]]
-    return Table(f"table{number}", f"Table {number} of the FEDN paper, and runs here", list(COLUMNS), groups, notes)
-
-
-def flops(result: Mapping[str, Any]) -> list[str]:
-    """What the operations of the table consist of.
-
-    Args:
-      result: of ``run``.
-
-    Returns:
-      Sentences.
-    """
-    ours = next(row["cost"] for row in result["rows"] if row["cost"])
-    frames, network = ours["frames"], ours["network"]["flops"] / 1e9
-    extractor = ours["backbone"]["flops"] / 1e9
-    made = (
-        f"FLOP of a window: {frames} frames through the backbone, {extractor:.2f} x 10^9, and the network, "
-        f"{network:.3f} x 10^9"
-        if extractor
-        else f"FLOP of a window: the network alone, {network:.3f} x 10^9, since the features were given"
-    )
-    return [
-        f"{made}; two per multiplication and addition, as XLA counts the lowered program.",
-        "The paper's 466.4 x 10^9 is nearly all backbone: 128 frames x 3.64 x 10^9 of ResNet18 at 224 px are 465.9. "
-        "XLA counts 3.37 x 10^9 for the same frame, because it leaves out products with the padding.",
-    ]
-
-
-def verdicts(result: Mapping[str, Any]) -> Table:
-    """What became of the paper's orderings.
-
-    Args:
-      result: of ``run``.
-
-    Returns:
-      A table with a row per ordering.
-    """
-    titles = orderings.NUMBERS
-    columns = [Column("Ordering", number=False), *(Column(title, number=False) for title in titles.values())]
-    columns += [Column(f"{title}, paper", "10^-2" if name == "f1_s" else "10^-3") for name, title in titles.items()]
-    printed = {
-        _method(result["table"], name): row
-        for name in ["", *configs.PAPER_ROWS]
-        for row in paper.rows("casme2", "annotated", result["table"])
-        if row.method == _method(result["table"], name)
-    }
-    lines = []
-    for one in result["orderings"]:
-        cells = [Cell(one["claim"], one["claim"])]
-        for name in titles:
-            got = one["verdicts"].get(name)
-            text = "not run" if not one["verdicts"] else DASH if got is None else got["word"]
-            if got:
-                text += f" ({_signed(SCALES[name] * got['mean'])}"
-                text += f" ± {SCALES[name] * got['error']:.1f})" if got["error"] is not None else ")"
-            cells.append(Cell(text, text))
-        for name in titles:
-            pair = [printed.get(_method(result["table"], one[side])) for side in ("better", "worse")]
-            values = [paper.number(row, name) if row else None for row in pair]
-            there = None not in values
-            cells.append(Cell(_signed(SCALES[name] * (values[0] - values[1])) if there else DASH,
-                              SCALES[name] * (values[0] - values[1]) if there else ""))  # fmt: skip
-        lines.append(cells)
-    n = len(result["seeds"])
-    rule = f"{result['rule']}. In brackets: mean difference ± its standard error."
-    if result["chance"] is not None:
-        share = f"{100 * result['chance']:.0f} %"
-        rule += f" With {n} seeds two rows that do not differ are told apart in up to {share} of cases"
-        rule += f", and {3 * len(lines)} comparisons are made here." if len(lines) > 1 else "."
-    return Table(f"table{result['table']}-orderings", "The paper's orderings", columns, [("", lines)], [rule])
-
-
-def _signed(value: float) -> str:
-    return ("+" if value > 0 else "−" if value < 0 else "") + f"{abs(value):.1f}"
-
-
-def write(out: Path, result: Mapping[str, Any]) -> Path:
-    """Writes the page and the table as files.
-
-    Args:
-      out: directory of the reproduction.
-      result: of ``run``.
-
-    Returns:
-      Path of the page.
-    """
-    written = [table(result), verdicts(result)]
-    for one in written:
-        tableformats.save(one, out, ("csv", "tex", "txt"))
-    run_here = [row for row in result["rows"] if not row["obstacle"]]
-    drawn = figures.seeds([(row["method"], row["numbers"]) for row in run_here], orderings.NUMBERS)
-    path = out / f"table{result['table']}.html"
-    text = report.page(
-        "reproduce.html.j2",
-        result=result,
-        n=len(result["seeds"]),
-        tables=[(one, tableformats.to_html(one)) for one in written],
-        drawn=figures.uri(drawn),
-        waiting=[row for row in result["rows"] if row["obstacle"]],
-        made=report.made(result),
-        raised=tableformats.raised,
-        config=json.dumps(result["config"], indent=2),
-    )
-    files.write_text(path, text)
-    return path
