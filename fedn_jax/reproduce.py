@@ -48,7 +48,7 @@ def rows(table: int, names: Sequence[str], load: Callable[[str], Config], frames
       frames_per_row: of the data; more than one: clip features.
 
     Returns:
-      FEDN and the variants, in the order of the configuration.
+      The variants in the order of the configuration, then FEDN, as the paper has them.
 
     Raises:
       UserError: the configuration has no row of the table.
@@ -57,7 +57,7 @@ def rows(table: int, names: Sequence[str], load: Callable[[str], Config], frames
     if not mine:
         raise UserError(f"the configuration has no row of table {table}; expected names such as table{table}/NAME")
     found = []
-    for name in ["", *mine]:
+    for name in [*mine, ""]:
         config = load(name)
         clips, wants = frames_per_row > 1, config.model.segment_fusion == "none"
         obstacle = "" if clips == wants else f"needs {'clip features' if wants else 'frame embeddings'}"

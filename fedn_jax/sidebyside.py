@@ -5,14 +5,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from fedn_jax import config as configs
 from fedn_jax import figures, files, orderings, paper, papertables, report, reproduce, tableformats
 from fedn_jax.report import DASH
 from fedn_jax.tableformats import Cell, Column, Table
 
 COLUMNS = (
     Column("Method", number=False), Column("TP"), Column("N"), Column("F1 S", "10^-2"), Column("F1 R", "10^-2"),
-    Column("mAP S", "10^-3"), Column("mAP D", "10^-3"), Column("Weights", "10^6"), Column("FLOP", "10^9"),
+    Column("mAP S", "10^-3"), Column("mAP D", "10^-3"), Column("Params", "10^6"), Column("FLOP", "10^9"),
     Column("Seeds"),
 )  # fmt: skip
 SCALES = {"tp": 1, "n": 1, "f1_s": 100, "f1_r": 100, "map_s": 1000, "map_d": 1000}  # of the columns
@@ -107,34 +106,25 @@ def verdicts(result: Mapping[str, Any]) -> Table:
     Returns:
       A table with a row per ordering.
     """
-    titles = orderings.NUMBERS
-    columns = [Column("Ordering", number=False), *(Column(title, number=False) for title in titles.values())]
-    columns += [Column(f"{title}, paper", "10^-2" if name == "f1_s" else "10^-3") for name, title in titles.items()]
-    printed = {
-        reproduce.method(result["table"], name): row
-        for name in ["", *configs.PAPER_ROWS]
-        for row in paper.rows("casme2", "annotated", result["table"])
-        if row.method == reproduce.method(result["table"], name)
-    }
-    lines = []
+    columns, lines = [Column("Ordering", number=False)], []
+    for name, title in orderings.NUMBERS.items():
+        unit = "10^-2" if name == "f1_s" else "10^-3"
+        columns += [Column(title, number=False), Column(f"{title} by", unit), Column("paper by", unit)]
+    printed = {row.method: row for row in paper.rows("casme2", "annotated", result["table"]) if row.options is not None}
     for one in result["orderings"]:
         cells = [Cell(one["claim"], one["claim"])]
-        for name in titles:
-            got = one["verdicts"].get(name)
-            text = "not run" if not one["verdicts"] else DASH if got is None else got["word"]
-            if got:
-                text += f" ({_signed(SCALES[name] * got['mean'])}"
-                text += f" ± {SCALES[name] * got['error']:.1f})" if got["error"] is not None else ")"
-            cells.append(Cell(text, text))
-        for name in titles:
-            pair = [printed.get(reproduce.method(result["table"], one[side])) for side in ("better", "worse")]
-            values = [paper.number(row, name) if row else None for row in pair]
-            there = None not in values
-            cells.append(Cell(_signed(SCALES[name] * (values[0] - values[1])) if there else DASH,
-                              SCALES[name] * (values[0] - values[1]) if there else ""))  # fmt: skip
+        pair = [printed.get(reproduce.method(result["table"], one[side])) for side in ("better", "worse")]
+        for name in orderings.NUMBERS:
+            got, scale = one["verdicts"].get(name), SCALES[name]
+            word = "not run" if not one["verdicts"] else got["word"] if got else DASH
+            by = f"{_signed(scale * got['mean'])} ± {scale * (got['error'] or 0):.1f}" if got else DASH
+            theirs = [paper.number(row, name) if row else None for row in pair]
+            difference = None if None in theirs else scale * (theirs[0] - theirs[1])
+            cells += [Cell(word, word), Cell(by, scale * got["mean"] if got else "")]
+            cells.append(Cell(DASH) if difference is None else Cell(_signed(difference), difference))
         lines.append(cells)
     n = len(result["seeds"])
-    rule = f"{result['rule']}. In brackets: mean difference ± its standard error."
+    rule = f"{result['rule']}. By: mean difference ± its standard error."
     if result["chance"] is not None:
         share = f"{100 * result['chance']:.0f} %"
         rule += f" With {n} seeds two rows that do not differ are told apart in up to {share} of cases"
