@@ -64,6 +64,9 @@ TINY = {
 }  # fmt: skip
 
 
+SHALLOW = {"window.segments": 16, "anchors.reaches": [[0, 64]], "model.window_attention": "none"}  # compiles quickly
+
+
 def options(**changes):
     """Options for the command line that make FEDN small."""
     return [f"--config.{key}={value}" for key, value in (TINY | changes).items()]

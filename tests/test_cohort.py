@@ -3,7 +3,7 @@
 import jax
 import numpy as np
 import pytest
-from conftest import TINY
+from conftest import SHALLOW, TINY
 
 from fedn_jax import checkpoint, cohort, data, folds, runs, train
 from fedn_jax import config as configs
@@ -25,7 +25,7 @@ def quiet(items=(), **_):
 
 def small(**changes):
     config = configs.default()
-    values = TINY | {"train.epochs": 2, "train.learning_rate": 3e-3, "folds.scheme": "kfold", "folds.k": 2} | changes
+    values = TINY | SHALLOW | {"train.epochs": 2, "train.learning_rate": 3e-3, "folds.scheme": "kfold", "folds.k": 2} | changes
     config.update_from_flattened_dict(values)
     return config
 

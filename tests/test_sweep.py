@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import optuna
 import pytest
-from conftest import TINY
+from conftest import SHALLOW, TINY
 from test_cohort import quiet
 
 from fedn_jax import cli, cohort, commands, data, space, sweep, sweepreport, tableformats, trials
@@ -33,7 +33,7 @@ def get_config(row=""):
     config.update_from_flattened_dict({options})
     return config
 """
-OPTIONS = TINY | {"train.epochs": 2, "window.train_hop": 32, "folds.scheme": "kfold", "folds.k": 2}
+OPTIONS = TINY | SHALLOW | {"train.epochs": 2, "window.train_hop": 32, "folds.scheme": "kfold", "folds.k": 2}
 
 
 def config_file(path, settings):
