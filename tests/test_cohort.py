@@ -25,7 +25,12 @@ def quiet(items=(), **_):
 
 def small(**changes):
     config = configs.default()
-    values = TINY | SHALLOW | {"train.epochs": 2, "train.learning_rate": 3e-3, "folds.scheme": "kfold", "folds.k": 2} | changes
+    values = (
+        TINY
+        | SHALLOW
+        | {"train.epochs": 2, "train.learning_rate": 3e-3, "folds.scheme": "kfold", "folds.k": 2}
+        | changes
+    )
     config.update_from_flattened_dict(values)
     return config
 
