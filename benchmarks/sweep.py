@@ -1,7 +1,7 @@
 """What does it gain to train trials as one program, against one after another?
 
-Peer: the same trials, each a program of its own with its folds mapped; compilation is counted apart, and once. Small FEDN,
-drawn inputs, one device.
+Peer: the same trials, each a program of its own with its folds mapped; compilation is counted apart. Small FEDN, drawn
+inputs, one device.
 
     python benchmarks/sweep.py
 """

@@ -8,6 +8,7 @@ Expected result: see README.md, "Tables and sweeps".
 from fedn_jax import config as fedn_config
 from fedn_jax import space
 
+ROWS = fedn_config.PAPER_ROWS
 SPACE = {
     "train.learning_rate": space.Float(3e-4, 3e-3, log=True),
     "train.weight_decay": space.Float(1e-6, 1e-3, log=True),
@@ -21,7 +22,7 @@ def get_config(row: str = ""):
     """The configuration that trials change.
 
     Args:
-      row: key of ``PAPER_ROWS``; "" for FEDN itself.
+      row: key of ``ROWS``; "" for FEDN itself.
 
     Returns:
       A locked ConfigDict.
@@ -31,4 +32,4 @@ def get_config(row: str = ""):
     config.window.train_hop = 64
     config.model.update(width=48, head_width=32, heads=4, groups=8)
     config.train.update(epochs=10, batch_size=8, learning_rate=1e-3)
-    return fedn_config.with_row(config, fedn_config.PAPER_ROWS, row)
+    return fedn_config.with_row(config, ROWS, row)
