@@ -9,17 +9,7 @@ annotated labels (Table 2).
 
 from fedn_jax import config as fedn_config
 
-ROWS = {
-    "table2/spotting_only": {"data.recognition": False},
-    "table3/i3d": {"model.segment_fusion": "none"},
-    "table3/no_segment_attention": {"model.segment_fusion": "mean"},
-    "table3/no_window_attention": {"model.window_attention": "none"},
-    "table3/no_attention": {"model.segment_fusion": "mean", "model.window_attention": "none"},
-    "table4/confidence": {"model.scoring": "confidence"},
-    "table4/coupled": {"model.head": "coupled"},
-    "table4/iou": {"loss.interval": "iou"},
-    "table4/giou": {"loss.interval": "giou"},
-}
+ROWS = fedn_config.PAPER_ROWS
 
 
 def get_config(row: str = ""):

@@ -8,7 +8,7 @@ Expected result: not run (the data set is licensed). The paper reports spotting 
 
 from fedn_jax import config as fedn_config
 
-ROWS = {"table2/spotting_only": {"data.recognition": False}}
+ROWS = fedn_config.PAPER_ROWS
 
 
 def get_config(row: str = ""):

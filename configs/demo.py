@@ -7,9 +7,7 @@ Expected result: see README.md, "What the demo shows".
 
 from fedn_jax import config as fedn_config
 
-ROWS = {
-    "shuffled": {"data.shuffle_labels": True},
-}
+ROWS = fedn_config.PAPER_ROWS | {"shuffled": {"data.shuffle_labels": True}}
 
 
 def get_config(row: str = ""):

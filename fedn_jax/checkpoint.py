@@ -7,6 +7,7 @@ of every array lies beside the arrays and is compared when they come back.
 import hashlib
 import logging
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,21 @@ def save(directory: Path, step: int, tree: Tree, info: dict) -> None:
         )
 
 
+def steps(directory: Path) -> list[int]:
+    """The steps that are there, whole or damaged.
+
+    Args:
+      directory: of the checkpoints.
+
+    Returns:
+      Their numbers, the last first.
+    """
+    if not directory.is_dir():
+        return []
+    with _manager(directory) as manager:
+        return sorted(manager.all_steps(), reverse=True)
+
+
 def restore(directory: Path, template: Tree) -> tuple[int, Tree, dict] | None:
     """Reads the last step that is whole; damaged ones are moved aside, with a warning.
 
@@ -77,11 +93,8 @@ def restore(directory: Path, template: Tree) -> tuple[int, Tree, dict] | None:
     """
     import orbax.checkpoint as ocp
 
-    if not directory.is_dir():
-        return None
-    with _manager(directory) as manager:
-        steps = sorted(manager.all_steps(), reverse=True)
-    for step in steps:
+    known = steps(directory)
+    for step in known:
         try:
             with _manager(directory) as manager:
                 args = ocp.args.Composite(state=ocp.args.StandardRestore(template), info=ocp.args.JsonRestore())
@@ -101,6 +114,35 @@ def restore(directory: Path, template: Tree) -> tuple[int, Tree, dict] | None:
                 "checkpoint %s is damaged (%s): moved to %s, going on from the step before",
                 directory / str(step), first[:120], aside,
             )  # fmt: skip
-    if steps:
+    if known:
         raise UserError(f"{directory}: every checkpoint is damaged; remove the run's directory to start afresh")
     return None
+
+
+def restore_together(directories: Sequence[Path], templates: Sequence[Tree]) -> tuple[int, list[Tree]] | None:
+    """Reads the last step that is whole in every directory; later steps of some of them are removed.
+
+    What is saved together can be cut between two directories. Each keeps the step before, so they share one.
+
+    Args:
+      directories: one or more.
+      templates: of each, as of ``restore``.
+
+    Returns:
+      (step, trees), or None if there is no step that all have.
+
+    Raises:
+      UserError: every step of a directory is damaged.
+    """
+    while True:
+        shared = set.intersection(*(set(steps(directory)) for directory in directories))
+        last = max(shared, default=0)
+        for directory in directories:
+            for step in steps(directory):
+                if step > last:
+                    shutil.rmtree(directory / str(step))
+        if not shared:
+            return None
+        found = [restore(directory, template) for directory, template in zip(directories, templates, strict=True)]
+        if all(one and one[0] == last for one in found):
+            return last, [one[1] for one in found if one]

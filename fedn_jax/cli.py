@@ -9,11 +9,12 @@ from pathlib import Path
 
 from data_prep import cli as prepare
 from fedn_jax import commands as work
+from fedn_jax import experiments
 from fedn_jax.checks import UserError
 from fedn_jax.commands import OVERRIDES
 
 EXIT_USER = 2
-DEMO_CONFIG = Path(__file__).resolve().parents[1] / "configs" / "demo.py"
+CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -33,7 +34,7 @@ def make_parser() -> argparse.ArgumentParser:
     one.add_argument("--seconds", type=float, default=20.0, help="length of a video (default: 20)")
     one.add_argument("--seed", type=int, default=0, help="of the videos (default: 0)")
     one.add_argument("--workers", type=int, default=None, help="processes (default: one per core)")
-    one.add_argument("--config", default=str(DEMO_CONFIG), help="FILE[:row] (default: configs/demo.py)")
+    one.add_argument("--config", default=str(CONFIGS / "demo.py"), help="FILE[:row] (default: configs/demo.py)")
 
     prepare.add_arguments(commands)
 
@@ -76,6 +77,30 @@ def make_parser() -> argparse.ArgumentParser:
     one.add_argument("--data", type=Path, help="directory made by `fedn prepare`: adds the timelines of the first run")
 
     one = commands.add_parser(
+        "reproduce", help="a table of the paper: all rows, several seeds, beside what is printed", epilog=OVERRIDES
+    )
+    one.add_argument("table", metavar="TABLE", help="table2, table3 or table4")
+    one.add_argument("--data", type=Path, required=True, help="directory made by `fedn prepare`")
+    one.add_argument(
+        "--out", type=Path, required=True, metavar="DIR", help="for runs, tables and page; tables share it"
+    )
+    one.add_argument(
+        "--config",
+        default=str(CONFIGS / "demo_tables.py"),
+        help="FILE whose rows are trained (default: demo_tables.py)",
+    )
+    one.add_argument("--seeds", type=int, default=3, metavar="N", help="runs of each row (default: 3)")
+
+    one = commands.add_parser(
+        "sweep", help="search for options: trials x inner folds x seeds in one program", epilog=OVERRIDES
+    )
+    one.add_argument("--config", required=True, help="FILE[:row] with SPACE and SWEEP, e.g. configs/sweep_demo.py")
+    one.add_argument("--data", type=Path, required=True, help="directory made by `fedn prepare`")
+    one.add_argument("--out", type=Path, required=True, metavar="DIR", help="for storage, page and best.py")
+    one.add_argument("--fold", help="nested: only the inner fold of this outer one judges (default: all of them)")
+    one.add_argument("--storage", help="URL of a database, e.g. sqlite:///FILE (default: a journal file in --out)")
+
+    one = commands.add_parser(
         "compare", help="this implementation against an independent one, level by level", epilog=OVERRIDES
     )
     one.add_argument("--with", dest="peer", required=True, metavar="PEER", help="torch: FEDN in PyTorch")
@@ -113,7 +138,10 @@ def run(argv: Sequence[str]) -> int:
     args, rest = make_parser().parse_known_args(list(argv))
     work.keep_compiled(os.environ)
     others = {"detect": work.detect, "convert": work.convert, "report": work.report}
-    configurable = {"train": work.train, "demo": work.demo, "evaluate": work.evaluate}
+    configurable = {
+        "train": work.train, "demo": work.demo, "evaluate": work.evaluate,
+        "reproduce": experiments.reproduce, "sweep": experiments.sweep,
+    }  # fmt: skip
     if args.command == "compare":
         return 0 if work.compare(args, rest) else 1
     if args.command in configurable:

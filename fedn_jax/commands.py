@@ -57,7 +57,7 @@ def load_config(spec: str, overrides: Sequence[str]) -> Config:
     if not Path(path).is_file():
         raise UserError(f"--config {path}: no such file; expected a file with get_config(row), as those in configs/")
     try:
-        config = _config_module(path).get_config(row)
+        config = config_module(path).get_config(row)
     except UserError:
         raise
     except Exception as error:  # the file is the user's program
@@ -80,8 +80,18 @@ def _override(config: Config, overrides: Sequence[str], sections: Sequence[str] 
         configs.override(config, key, value)
 
 
-def _config_module(path: str) -> Any:
-    """The module that a configuration file is."""
+def config_module(path: str) -> Any:
+    """The module that a configuration file is.
+
+    Args:
+      path: the file.
+
+    Returns:
+      The module; it has ``get_config``.
+
+    Raises:
+      UserError: not a Python file, or without ``get_config``.
+    """
     from importlib import util
 
     spec = util.spec_from_file_location("config", path)
@@ -107,11 +117,11 @@ def train(args: argparse.Namespace, overrides: Sequence[str]) -> None:
       args: config, data, out.
       overrides: options for the configuration.
     """
-    from fedn_jax import pipeline
+    from fedn_jax import cohort
 
-    config = load_config(args.config, overrides)
-    pipeline.fit(args.out, config, _load_data(args.data), prepare.progress())
-    _keep_backbone(args.data, args.out)
+    member = cohort.Member(args.out, load_config(args.config, overrides))
+    cohort.fit([member], _load_data(args.data), prepare.progress())
+    keep_backbone(args.data, args.out)
     print(f"trained: {args.out}; next: fedn evaluate {args.out} --data {args.data}")
 
 
@@ -138,8 +148,13 @@ def _timelines(run: Path, data: Path) -> Any:
     return report.timelines(results.metrics, pipeline.videos(results), results.problem.classes, _thumbnails(data))
 
 
-def _keep_backbone(source: Path, run: Path) -> None:
-    """A run carries the weights that its inputs were made with, so that it works on new videos wherever it goes."""
+def keep_backbone(source: Path, run: Path) -> None:
+    """A run carries the weights that its inputs were made with, so that it works on new videos wherever it goes.
+
+    Args:
+      source: directory made by `fedn prepare`.
+      run: directory of the run.
+    """
     from fedn_jax import data, schema
 
     weights, kept = data.backbone_file(source), run / schema.BACKBONE

@@ -17,6 +17,24 @@ from fedn_jax.checks import UserError
 from fedn_jax.types import Hyper
 
 KINDS = (*schema.KINDS, "all")
+HYPER = {  # field of Hyper -> option: what the runs of a cohort may differ in
+    "learning_rate": "train.learning_rate",
+    "weight_decay": "train.weight_decay",
+    "alpha": "loss.alpha",
+    "beta": "loss.beta",
+    "seed": "seed",
+}
+PAPER_ROWS: dict[str, dict[str, Any]] = {  # of Tables 2 to 4, whatever the data set; FEDN itself is the row ""
+    "table2/spotting_only": {"data.recognition": False},
+    "table3/i3d": {"model.segment_fusion": "none"},
+    "table3/no_segment_attention": {"model.segment_fusion": "mean"},
+    "table3/no_window_attention": {"model.window_attention": "none"},
+    "table3/no_attention": {"model.segment_fusion": "mean", "model.window_attention": "none"},
+    "table4/confidence": {"model.scoring": "confidence"},
+    "table4/coupled": {"model.head": "coupled"},
+    "table4/iou": {"loss.interval": "iou"},
+    "table4/giou": {"loss.interval": "giou"},
+}
 
 
 def default() -> ConfigDict:
@@ -228,10 +246,18 @@ def to_hyper(config: ConfigDict) -> Hyper:
     Returns:
       Hyper of scalars.
     """
-    return Hyper(
-        learning_rate=np.float32(config.train.learning_rate),
-        weight_decay=np.float32(config.train.weight_decay),
-        alpha=np.float32(config.loss.alpha),
-        beta=np.float32(config.loss.beta),
-        seed=np.uint32(config.seed),
-    )
+    options = flatten(config)
+    return Hyper(**{name: (np.uint32 if name == "seed" else np.float32)(options[key]) for name, key in HYPER.items()})
+
+
+def structure(config: ConfigDict) -> str:
+    """All that runs must share to be trained as one program: every option but the numbers of ``Hyper``.
+
+    Args:
+      config: a configuration.
+
+    Returns:
+      The options as text. The seed is among them where it moves the labels (``data.shuffle_labels``).
+    """
+    free = set(HYPER.values()) - ({"seed"} if config.data.shuffle_labels else set())
+    return repr(sorted((key, value) for key, value in flatten(config).items() if key not in free))

@@ -169,6 +169,31 @@ def training(history: Sequence[Mapping[str, Any]]) -> Any:
     return figure
 
 
+def seeds(rows: Sequence[tuple[str, Mapping[str, Any]]], names: Mapping[str, str]) -> Any:
+    """Every seed of every row of a table as a dot, and the mean as a line.
+
+    Args:
+      rows: (method, number -> {"values": one per seed, in [0, 1], "mean"}) each, the first at the top.
+      names: number -> title of its panel.
+
+    Returns:
+      A matplotlib figure as wide as a page.
+    """
+    with drawing.style():
+        figure, axes = drawing.axes(1, len(names), PAGE, 0.75 + 0.3 * len(rows), sharey=True)
+        for axis, (name, title) in zip(axes, names.items(), strict=True):
+            for place, (_, numbers) in enumerate(rows):
+                if numbers[name]["mean"] is None:
+                    continue
+                values = [100 * value for value in numbers[name]["values"]]
+                axis.plot(values, [place] * len(values), "o", color=COLORS[0], markersize=4, alpha=0.6)
+                axis.plot([100 * numbers[name]["mean"]] * 2, [place - 0.3, place + 0.3], color=INK, linewidth=1.2)
+            axis.set(title=title, xlabel="%", ylim=(len(rows) - 0.5, -0.5))
+            axis.set_yticks(range(len(rows)), [label(method) for method, _ in rows])
+            axis.grid(axis="x")
+    return figure
+
+
 def video(drawn: Mapping[str, Any]) -> Any:
     """The timeline of a video (Figure 6 of the paper): annotated above, detected below.
 

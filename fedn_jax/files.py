@@ -68,3 +68,23 @@ def alone(directory: Path) -> Iterator[None]:
             text = f"{directory}: another process is at work in it; wait for it or choose another --out"
             raise UserError(text) from None
         yield
+
+
+@contextlib.contextmanager
+def turn(directory: Path) -> Iterator[None]:
+    """Waits for a directory's turn: one process at a time, released by the system even when it is killed.
+
+    Args:
+      directory: must exist.
+
+    Yields:
+      Nothing.
+    """
+    try:
+        import fcntl
+    except ImportError:  # not on this system: two processes at once are the user's to avoid
+        yield
+        return
+    with open(directory / ".turn", "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield

@@ -5,6 +5,7 @@ A fold is two lists of training windows and a list of test videos. ``run`` maps 
 into its fold.
 """
 
+import functools
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
@@ -245,6 +246,21 @@ def collect(tree: Tree, slots: Slots) -> Tree:
     return jax.tree.map(lambda leaf: np.asarray(leaf).reshape(-1, *leaf.shape[2:])[: slots.num_folds], tree)
 
 
+@functools.lru_cache(maxsize=8)
+def _programs(init: Callable, epoch: Callable, devices: tuple[jax.Device, ...]) -> tuple[Callable, ...]:
+    """(copy to devices, start, go on, one epoch), mapped over slots; kept, so that equal sizes compile once."""
+    options = {"axis_name": "device", "devices": devices}
+    over_folds = jax.vmap(epoch, in_axes=(0, 0, 0, None, None, None))
+    step = jax.pmap(
+        lambda state, fold, hyper, number, data: over_folds(state, fold, hyper, number, *data),
+        in_axes=(0, 0, 0, None, 0),
+        donate_argnums=0,
+        **options,
+    )
+    share = jax.pmap(lambda _, tree: tree, in_axes=(0, None), **options)  # one copy per device, made once
+    return share, jax.pmap(jax.vmap(init), **options), jax.pmap(lambda tree: tree, **options), step
+
+
 def run(
     init: Callable[[Fold, Hyper], TrainState],
     epoch: Callable[..., tuple[TrainState, dict[str, Array]]],
@@ -275,20 +291,9 @@ def run(
     slots = make_slots(len(folds.name), devices)
     fold = place(Fold(folds.key, folds.positive, folds.negative), slots)
     hyper = place(Hyper(*(np.broadcast_to(value, (slots.num_folds,)) for value in hyper)), slots)
-    options = {"axis_name": "device", "devices": slots.devices}
-    shared = jax.pmap(lambda _, tree: tree, in_axes=(0, None), **options)  # one copy per device, made once
-    data = shared(np.arange(len(slots.devices)), (store, windows))
-    over_folds = jax.vmap(epoch, in_axes=(0, 0, 0, None, None, None))
-    step = jax.pmap(
-        lambda state, fold, hyper, number, data: over_folds(state, fold, hyper, number, *data),
-        in_axes=(0, 0, 0, None, 0),
-        donate_argnums=0,
-        **options,
-    )
-    if state is None:
-        current = jax.pmap(jax.vmap(init), **options)(fold, hyper)
-    else:
-        current = jax.pmap(lambda tree: tree, **options)(place(state, slots))
+    share, start, go_on, step = _programs(init, epoch, slots.devices)
+    data = share(np.arange(len(slots.devices)), (store, windows))
+    current = start(fold, hyper) if state is None else go_on(place(state, slots))
     for number in epochs:
         current, metrics = step(current, fold, hyper, jnp.int32(number), data)
         yield number, collect(metrics, slots), lambda: collect(current, slots)  # noqa: B023

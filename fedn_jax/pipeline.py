@@ -1,20 +1,16 @@
-"""From shards to numbers: what the commands ``train``, ``evaluate`` and ``report`` do, on a run's directory."""
+"""From shards to numbers: what the commands ``evaluate`` and ``report`` do, on a run's directory."""
 
 import json
-import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 
 from fedn_jax import (
     baseline,
-    checkpoint,
     data,
     evaluation,
-    files,
     folds,
     matching,
     metrics,
@@ -22,145 +18,9 @@ from fedn_jax import (
     problems,
     report,
     runs,
-    train,
 )
-from fedn_jax import config as configs
 from fedn_jax.checks import UserError
-from fedn_jax.types import Config, Detections, TrainState, VideoMeta
-
-log = logging.getLogger(__name__)
-
-
-# ---- Train ----------------------------------------------------------------------------------------------------------
-
-
-def fit(run: Path, config: Config, dataset: data.Dataset, progress: Callable[..., Any]) -> None:
-    """Trains all folds, or goes on where an earlier start was stopped, then predicts their test videos.
-
-    Args:
-      run: directory of the run.
-      config: the configuration.
-      dataset: loaded shards.
-      progress: tqdm, or something with its interface.
-    """
-    with files.alone(run):
-        _fit(run, config, dataset, progress)
-
-
-def _fit(run: Path, config: Config, dataset: data.Dataset, progress: Callable[..., Any]) -> None:
-    problem = problems.make(config, dataset)
-    init, state_bytes = _initialiser(problem, config)
-    devices = jax.local_devices()
-    groups = folds.group(
-        len(problem.folds.name), state_bytes, folds.memory_of(devices, config.folds.memory_gb), len(devices)
-    )
-    facts = {
-        "data": dataset.metadata["signature"], "folds": list(problem.folds.name), "classes": problem.classes,
-        "input_width": int(dataset.store.inputs.shape[1]), "metadata": dataset.metadata,
-        "fps": float(np.median([meta.fps for meta in dataset.metas])),
-    }  # fmt: skip
-    recorded = runs.open_run(run, config, facts)
-    if "groups" in recorded and (run / "checkpoints").exists():  # what was begun keeps its groups on any devices
-        groups = [range(*edges) for edges in recorded["groups"]]
-    else:
-        runs.write_json(run / "run.json", recorded | {"groups": [[one.start, one.stop] for one in groups]})
-    inner = sum(name.endswith(folds.INNER) for name in problem.folds.name)
-    positive = int(problem.windows.events.valid.any(1).sum())
-    log.info(
-        f"{len(problem.folds.name)} folds, {inner} of them inner; {len(problem.windows.start)} windows, "
-        f"{positive} with an expression; {len(devices)} x {devices[0].device_kind}\n"
-        f"a fold's state takes {state_bytes / 1e6:.1f} MB: {len(groups)} group(s) of at most "
-        f"{max(len(one) for one in groups)} folds"
-    )
-    for number, members in enumerate(groups):
-        state = _fit_group(run, config, problem, init, number, members, progress)
-        _predict_group(run, config, problem, state, members, progress)
-
-
-def _initialiser(problem: problems.Problem, config: Config) -> tuple[Callable, int]:
-    """(init of one fold, bytes of its state)."""
-
-    def init(fold: train.Fold, hyper: Any) -> TrainState:
-        return train.init_state(problem.task, fold, hyper)
-
-    empty = np.zeros(1, np.int32)
-    shapes = jax.eval_shape(init, train.Fold(np.uint32(0), empty, empty), configs.to_hyper(config))
-    return init, sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(shapes))
-
-
-def _fit_group(run, config, problem, init, number, members, progress) -> TrainState:
-    """Trains one group of folds to the end; returns its state [K, ...] on the host."""
-    chosen, hyper = folds.take(problem.folds, members), configs.to_hyper(config)
-    one = train.Fold(chosen.key[0], chosen.positive[0], chosen.negative[0])
-    template = jax.tree.map(
-        lambda leaf: np.zeros((len(members), *leaf.shape), leaf.dtype), jax.eval_shape(init, one, hyper)
-    )
-    directory = run / "checkpoints" / f"group{number}"
-    done, state, _ = checkpoint.restore(directory, template) or (0, None, {})
-    epochs = config.train.epochs
-    if done >= epochs:
-        log.info("group %d: all %d epochs are done", number, done)
-        return state
-    steps = folds.steps_per_epoch(problem.folds, config.train.batch_size, config.train.negatives)
-    epoch = train.make_train_epoch(
-        problem.task, problem.geometry, config.train.batch_size, config.train.negatives, steps
-    )
-    lines = runs.MetricsLog(run, number, done)
-    bar = progress(total=epochs, initial=done, desc=f"train {len(members)} folds", unit="epoch")
-    bar.set_postfix_str("compiling")
-    stream = folds.run(
-        init, epoch, chosen, hyper, problem.store, problem.windows, range(done, epochs), jax.local_devices(), state
-    )
-    for index, values, get_state in stream:
-        finished = index + 1
-        if not all(np.isfinite(value).all() for value in values.values()):
-            bad = [name for name, loss in zip(chosen.name, values["loss"], strict=True) if not np.isfinite(loss)]
-            raise UserError(
-                f"the loss is not a finite number in epoch {finished} of fold {', '.join(bad)}; lower "
-                "train.learning_rate and start into another --out"
-            )
-        lines.write(finished, chosen.name, values)  # before the checkpoint: a resumed run drops a line too many
-        if finished % config.train.checkpoint_every == 0 or finished == epochs:
-            state = get_state()
-            checkpoint.save(directory, finished, state, {"folds": list(chosen.name)})
-        bar.set_postfix_str(f"loss {values['loss'].mean():.3f}, {values['windows'].sum():.0f} windows")
-        bar.update()
-    bar.close()
-    lines.close()
-    return state
-
-
-def raw_path(run: Path, fold: str, meta: VideoMeta) -> Path:
-    """Where the raw outputs of a fold for a video lie.
-
-    Args:
-      run: directory of the run.
-      fold: name of the fold.
-      meta: the video.
-
-    Returns:
-      A path below ``run``.
-    """
-    return run / "raw" / files.file_name(fold) / f"{files.file_name(meta.subject, meta.video)}.npz"
-
-
-def _predict_group(run, config, problem, state, members, progress) -> None:
-    """Saves the raw outputs of the group's test videos; those that are there already are kept."""
-    chosen = folds.take(problem.folds, members)
-    todo = [
-        (place, name, problem.metas[video])
-        for place, (name, videos) in enumerate(zip(chosen.name, chosen.test, strict=True))
-        for video in videos
-        if not raw_path(run, name, problem.metas[video]).exists()
-    ]
-    if not todo:
-        return
-    predictor = predict.make_predictor(problem.task, problem.geometry, config.window.test_hop, config.predict.chunk)
-    store = jax.device_put(problem.store)
-    for place, name, meta in progress(todo, desc="predict", unit="video"):
-        params, extra = jax.tree.map(lambda leaf: leaf[place], (state.params, state.extra))  # noqa: B023
-        predict.save_raw(raw_path(run, name, meta), predictor({"params": params, **extra}, store, meta))
-
+from fedn_jax.types import Config, Detections
 
 # ---- Evaluate -------------------------------------------------------------------------------------------------------
 
@@ -200,7 +60,7 @@ def evaluate(run: Path, config: Config, dataset: data.Dataset, progress: Callabl
     plan = dict(zip(problem.folds.name, problem.folds.test, strict=True))
 
     def detect(fold: str) -> list[Detections]:
-        paths = [raw_path(run, fold, problem.metas[video]) for video in plan[fold]]
+        paths = [runs.raw_path(run, fold, problem.metas[video]) for video in plan[fold]]
         for path in paths:
             if not path.exists():
                 raise UserError(f"{path}: no such file; the run is not finished: start `fedn train` again to go on")

@@ -21,7 +21,7 @@ import numpy as np
 from fedn_jax import config as configs
 from fedn_jax import files
 from fedn_jax.checks import UserError
-from fedn_jax.types import Config
+from fedn_jax.types import Config, VideoMeta
 
 log = logging.getLogger(__name__)
 
@@ -139,6 +139,20 @@ def load_config(run: Path) -> Config:
         raise UserError(f"{run}/config.json: unknown option {unknown[0]}; it was written by another version")
     config.update_from_flattened_dict(saved)
     return config
+
+
+def raw_path(run: Path, fold: str, meta: VideoMeta) -> Path:
+    """Where the raw outputs of a fold for a video lie.
+
+    Args:
+      run: directory of the run.
+      fold: name of the fold.
+      meta: the video.
+
+    Returns:
+      A path below ``run``.
+    """
+    return run / "raw" / files.file_name(fold) / f"{files.file_name(meta.subject, meta.video)}.npz"
 
 
 class MetricsLog:

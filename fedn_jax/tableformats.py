@@ -222,7 +222,7 @@ def to_html(table: Table) -> str:
     for heading, rows in table.groups:
         lines.append("<tbody>")
         if heading:
-            lines.append(f'<tr class="group"><th colspan="{len(columns)}">{markup.escape(heading)}</th></tr>')
+            lines.append(f'<tr class="group"><th colspan="{len(columns)}">{raised(heading)}</th></tr>')
         for row in rows:
             cells = [element("td", row[place].text, column) for place, column in zip(places, columns, strict=True)]
             lines.append(f"<tr>{''.join(cells)}</tr>")

@@ -3,6 +3,7 @@
 Most of the time of these tests is compilation; a cache for the session spares what several tests compile alike.
 """
 
+import csv
 import os
 import tempfile
 
@@ -63,6 +64,9 @@ TINY = {
 }  # fmt: skip
 
 
+SHALLOW = {"window.segments": 16, "anchors.reaches": [[0, 64]], "model.window_attention": "none"}  # compiles quickly
+
+
 def options(**changes):
     """Options for the command line that make FEDN small."""
     return [f"--config.{key}={value}" for key, value in (TINY | changes).items()]
@@ -78,6 +82,26 @@ def small_demo(tmp_path_factory):
     out = tmp_path_factory.mktemp("small") / "demo"
     assert cli.main(["demo", "--out", str(out), *SMALL_DEMO]) == 0
     return out
+
+
+@pytest.fixture(scope="session")
+def shards(tmp_path_factory):
+    """Prepared clip features of four subjects."""
+    base = tmp_path_factory.mktemp("features")
+    store, metas, events = toy_data()  # 200 clips of two frames each
+    rows = []
+    (base / "npz").mkdir()
+    for meta, one in zip(metas, events, strict=True):
+        name = f"{meta.subject}_{meta.video}"
+        np.savez(base / "npz" / f"{name}.npz", feature=store.inputs[None, meta.row : meta.row + meta.num_rows])
+        for (onset, offset), emotion in zip(one.interval, one.emotion, strict=True):
+            rows.append([meta.subject, name, int(2 * onset) + 1, int(2 * offset), "ab"[emotion]])
+    with (base / "sheet.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([["subject", "video", "onset", "offset", "emotion"], *rows])
+    words = ["prepare", "features", "--features", base / "npz", "--annotations", base / "sheet.csv"]
+    words += ["--out", base / "data", "--frames-per-row", "2"]
+    assert cli.main([str(word) for word in words]) == 0
+    return base / "data"
 
 
 @pytest.fixture

@@ -12,34 +12,13 @@ import time
 from pathlib import Path
 
 import numpy as np
-import pytest
-from conftest import SMALL_DEMO, TINY, options, toy_data
+from conftest import SMALL_DEMO, TINY, options
 from media import REAL, needs_real
 
 from fedn_jax import cli, runs
 
 ROOT = Path(__file__).resolve().parents[1]
 DEMO = str(ROOT / "configs" / "demo.py")
-
-
-@pytest.fixture(scope="session")
-def shards(tmp_path_factory):
-    """Prepared clip features of four subjects."""
-    base = tmp_path_factory.mktemp("features")
-    store, metas, events = toy_data()  # 200 clips of two frames each
-    rows = []
-    (base / "npz").mkdir()
-    for meta, one in zip(metas, events, strict=True):
-        name = f"{meta.subject}_{meta.video}"
-        np.savez(base / "npz" / f"{name}.npz", feature=store.inputs[None, meta.row : meta.row + meta.num_rows])
-        for (onset, offset), emotion in zip(one.interval, one.emotion, strict=True):
-            rows.append([meta.subject, name, int(2 * onset) + 1, int(2 * offset), "ab"[emotion]])
-    with (base / "sheet.csv").open("w", newline="") as file:
-        csv.writer(file).writerows([["subject", "video", "onset", "offset", "emotion"], *rows])
-    words = ["prepare", "features", "--features", base / "npz", "--annotations", base / "sheet.csv"]
-    words += ["--out", base / "data", "--frames-per-row", "2"]
-    assert cli.main([str(word) for word in words]) == 0
-    return base / "data"
 
 
 def command(*words):

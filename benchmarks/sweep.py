@@ -1,0 +1,70 @@
+"""What does it gain to train trials as one program, against one after another?
+
+Peer: the same trials, each a program of its own with its folds mapped; compilation is counted apart. Small FEDN, drawn
+inputs, one device.
+
+    python benchmarks/sweep.py
+"""
+
+import time
+
+import _timing
+import jax
+import numpy as np
+
+from fedn_jax import cohort, data, folds
+from fedn_jax import config as configs
+from fedn_jax.types import Config, Events, Store, VideoMeta
+
+CASES = ((2, 4), (4, 8), (8, 8))  # trials, inner folds
+EPOCHS = 3
+
+
+def dataset(subjects: int, frames: int = 400, width: int = 32) -> data.Dataset:
+    """Random inputs with two expressions per video."""
+    rng = np.random.default_rng(0)
+    metas = [VideoMeta(f"s{i}", f"v{i}", frames, 30.0, 1, i * frames, frames) for i in range(subjects)]
+    interval = np.array([[50, 80], [250, 290]], np.float32)
+    one = Events(interval, interval.mean(-1), np.array([0, 1]), np.zeros(2, np.int32), np.ones(2, bool))
+    store = Store(rng.normal(size=(subjects * frames, width)).astype(np.float16), np.ones(subjects * frames, bool))
+    metadata = {"signature": "drawn", "classes": ["a", "b"], "frames_per_row": 1}
+    return data.Dataset(store, metas, [one] * subjects, np.zeros(len(store.valid), np.float32), metadata)
+
+
+def config(rate: float = 1e-3) -> Config:
+    """FEDN, narrow."""
+    found = configs.default()
+    found.model.update(width=32, head_width=32, heads=2, groups=4)
+    found.train.update(batch_size=8, epochs=EPOCHS, learning_rate=rate)
+    return found
+
+
+def seconds(trained: cohort.Trainer, several: list, inner: list[int]) -> tuple[float, float]:
+    """(first epoch, with compilation; an epoch after it) of some trials as one program."""
+    chosen, hyper = cohort.entries(trained.problem.folds, several, [(run, inner) for run in range(len(several))])
+    rest = (trained.problem.store, trained.problem.windows, range(EPOCHS), jax.local_devices()[:1])
+    stamps = [time.perf_counter()]
+    for _ in folds.run(trained.init, trained.epoch, chosen, hyper, *rest):
+        stamps.append(time.perf_counter())
+    return stamps[1] - stamps[0], (stamps[-1] - stamps[1]) / (EPOCHS - 1)
+
+
+def main() -> None:
+    """Prints the table."""
+    print(_timing.machine())
+    print(f"{'trials x folds':<16}{'one program':>13}{'one by one':>13}{'ratio':>8}{'compiling':>20}")
+    for trials, count in CASES:
+        trained = cohort.trainer(config(), dataset(count))
+        inner = [place for place, name in enumerate(trained.problem.folds.name) if name.endswith(folds.INNER)]
+        several = [config(rate) for rate in np.geomspace(3e-4, 3e-3, trials)]
+        first, together = seconds(trained, several, inner)
+        alone = [seconds(trained, [one], inner) for one in several]
+        apart = sum(epoch for _, epoch in alone)
+        compiled = f"{first - together:.0f} s and {alone[0][0] - alone[0][1]:.0f} s"
+        print(
+            f"{f'{trials} x {count}':<16}{together:>9.2f} s/ep{apart:>9.2f} s/ep{apart / together:>7.2f}x{compiled:>20}"
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,27 @@
+"""The paper's tables on the built-in data set, in small: narrow layers, half the windows, 12 epochs.
+
+    fedn reproduce table3 --data demo/data --out tables
+
+Expected result: see README.md, "Tables and sweeps".
+"""
+
+from fedn_jax import config as fedn_config
+
+ROWS = fedn_config.PAPER_ROWS
+
+
+def get_config(row: str = ""):
+    """The configuration of one row.
+
+    Args:
+      row: key of ``ROWS``; "" for FEDN itself.
+
+    Returns:
+      A locked ConfigDict.
+    """
+    config = fedn_config.default()
+    config.data.standardize = "video"
+    config.window.train_hop = 64
+    config.model.update(width=48, head_width=32, heads=4, groups=8)
+    config.train.update(epochs=12, batch_size=8, learning_rate=1e-3, checkpoint_every=4)
+    return fedn_config.with_row(config, ROWS, row)

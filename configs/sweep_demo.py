@@ -1,0 +1,35 @@
+"""A search on the built-in data set: 16 trials in batches of 8, each on 8 inner folds.
+
+    fedn sweep --config configs/sweep_demo.py --data demo/data --out sweep
+
+Expected result: see README.md, "Tables and sweeps".
+"""
+
+from fedn_jax import config as fedn_config
+from fedn_jax import space
+
+ROWS = fedn_config.PAPER_ROWS
+SPACE = {
+    "train.learning_rate": space.Float(3e-4, 3e-3, log=True),
+    "train.weight_decay": space.Float(1e-6, 1e-3, log=True),
+    "loss.alpha": space.Float(0.5, 4.0, log=True),
+    "loss.beta": space.Float(0.5, 4.0, log=True),
+}
+SWEEP = space.Settings(trials=16, batch=8, rungs=(4,))
+
+
+def get_config(row: str = ""):
+    """The configuration that trials change.
+
+    Args:
+      row: key of ``ROWS``; "" for FEDN itself.
+
+    Returns:
+      A locked ConfigDict.
+    """
+    config = fedn_config.default()
+    config.data.standardize = "video"
+    config.window.train_hop = 64
+    config.model.update(width=48, head_width=32, heads=4, groups=8)
+    config.train.update(epochs=10, batch_size=8, learning_rate=1e-3)
+    return fedn_config.with_row(config, ROWS, row)

@@ -1,0 +1,94 @@
+"""The commands that train many runs: ``fedn reproduce``, ``fedn sweep``. Everything heavy is imported inside them."""
+
+import argparse
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from data_prep import cli as prepare
+from fedn_jax import checks, commands
+
+TABLES = {"table2": 2, "table3": 3, "table4": 4}
+
+
+def use_all_cores() -> None:
+    """Makes every core of a CPU a device, so that folds are spread over them; accelerators are not touched.
+
+    It has no effect once JAX has started, and none where the user has set XLA_FLAGS.
+    """
+    os.environ.setdefault("XLA_FLAGS", f"--xla_force_host_platform_device_count={os.cpu_count()}")
+
+
+def reproduce(args: argparse.Namespace, overrides: Sequence[str]) -> None:
+    """``fedn reproduce``: a table of the paper, all rows and seeds, with ours beside it.
+
+    Args:
+      args: table, config, data, out, seeds.
+      overrides: options for the configuration of every row.
+
+    Raises:
+      UserError: no such table, or a configuration without rows of it.
+    """
+    use_all_cores()
+    from fedn_jax import data, reproduce, sidebyside, tableformats
+
+    number = TABLES[checks.one_of("table", args.table, TABLES)]
+    commands.load_config(args.config, overrides)  # a mistake shows before the data are read
+    names = list(getattr(commands.config_module(args.config), "ROWS", {}))
+    dataset = data.load(args.data)
+    several = reproduce.rows(
+        number, names, lambda row: commands.load_config(f"{args.config}:{row}", overrides),
+        int(dataset.metadata["frames_per_row"]),
+    )  # fmt: skip
+    result = reproduce.run(args.out, number, several, args.seeds, dataset, _backbone(args.data), prepare.progress())
+    page = sidebyside.write(args.out, result)
+    for one in (sidebyside.table(result), sidebyside.verdicts(result)):
+        print(tableformats.to_text(one))
+    for row in several:
+        if not row.obstacle:
+            for member in reproduce.members(args.out, row, args.seeds):
+                commands.keep_backbone(args.data, member.run)
+    print(f"page:    {page}\nnumbers: {args.out / f'table{number}.json'}")
+
+
+def _backbone(source: Path) -> Any:
+    """What one frame costs in the backbone of some data; None for features that were given."""
+    from data_prep import embed
+    from fedn_jax import cost, data
+
+    weights = data.backbone_file(source)
+    if weights is None:
+        return None
+    known = embed.load_backbone(weights)
+    return cost.backbone(known.widths, known.size)
+
+
+def sweep(args: argparse.Namespace, overrides: Sequence[str]) -> None:
+    """``fedn sweep``: a search for options, judged on inner folds; started again, or twice, it goes on.
+
+    Args:
+      args: config, data, out, storage, fold.
+      overrides: options for the configuration that trials change.
+
+    Raises:
+      UserError: a configuration without a search space, or one that does not fit the study in ``args.out``.
+    """
+    use_all_cores()
+    from fedn_jax import data, space, sweep, sweepreport, tableformats
+
+    config = commands.load_config(args.config, overrides)
+    module = commands.config_module(args.config.partition(":")[0])
+    for name in ("SPACE", "SWEEP"):
+        if not hasattr(module, name):
+            raise checks.UserError(f"--config {args.config}: has no {name}; see configs/sweep_demo.py")
+    settings = module.SWEEP._replace(folds=(args.fold,)) if args.fold else module.SWEEP
+    space.check(module.SPACE, settings, config)
+    search = sweep.Search(args.out, config, module.SPACE, settings, args.config)
+    study = sweep.run(search, data.load(args.data), args.storage, prepare.progress())
+    found = sweep.summary(study, search)
+    page = sweepreport.write(args.out, found)
+    print(tableformats.to_text(sweepreport.table(found)))
+    if found["best"] is not None:
+        print(f"best:    {args.out / 'best.py'}; next: fedn train --config {args.out / 'best.py'} --data {args.data}")
+    print(f"page:    {page}")

@@ -1,0 +1,242 @@
+"""The paper's Tables 2 to 4: every row, with several seeds, trained, evaluated and written beside what is printed.
+
+OUT/runs/fedn/seed0          runs like any other; rows that tables share are trained once
+OUT/table3.json              every number of every seed, unrounded; the same as .html, .csv, .tex and .txt
+"""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fedn_jax import (
+    cohort,
+    cost,
+    data,
+    orderings,
+    paper,
+    papertables,
+    pipeline,
+    problems,
+    runs,
+)
+from fedn_jax import config as configs
+from fedn_jax.checks import UserError
+from fedn_jax.types import Config
+
+FEDN = "fedn"  # directory of the row ""
+
+
+class Row(NamedTuple):
+    """One row of a table."""
+
+    name: str  # of the configuration; "" is FEDN
+    method: str  # as the paper prints it
+    config: Config
+    obstacle: str  # why these data cannot train it; "" if they can
+
+
+def rows(table: int, names: Sequence[str], load: Callable[[str], Config], frames_per_row: int) -> list[Row]:
+    """The rows of a table that a configuration has.
+
+    Args:
+      table: of the paper: 2, 3 or 4.
+      names: all rows of the configuration.
+      load: row -> its configuration.
+      frames_per_row: of the data; more than one: clip features.
+
+    Returns:
+      The variants in the order of the configuration, then FEDN, as the paper has them.
+
+    Raises:
+      UserError: the configuration has no row of the table.
+    """
+    mine = [name for name in names if name.startswith(f"table{table}/")]
+    if not mine:
+        raise UserError(f"the configuration has no row of table {table}; expected names such as table{table}/NAME")
+    found = []
+    for name in [*mine, ""]:
+        config = load(name)
+        clips, wants = frames_per_row > 1, config.model.segment_fusion == "none"
+        obstacle = "" if clips == wants else f"needs {'clip features' if wants else 'frame embeddings'}"
+        found.append(Row(name, method(table, name), config, obstacle))
+    return found
+
+
+def method(table: int, name: str) -> str:
+    """A row's name in the paper; its own where the paper has none.
+
+    Args:
+      table: of the paper.
+      name: row of the configuration; "" is FEDN.
+
+    Returns:
+      E.g. "w/o seg. att.".
+    """
+    wanted = configs.PAPER_ROWS.get(name, {})
+    for row in paper.rows("casme2", "annotated", table):
+        if row.options is not None and {k: v for k, v in row.options.items() if k != "features"} == wanted:
+            return row.method
+    return name or "FEDN"
+
+
+def directory(out: Path, name: str, seed: int) -> Path:
+    """Where a run lies.
+
+    Args:
+      out: directory of the reproduction.
+      name: row of the configuration.
+      seed: of the run.
+
+    Returns:
+      A path below ``out``.
+    """
+    return out / "runs" / (name or FEDN) / f"seed{seed}"
+
+
+def members(out: Path, row: Row, seeds: int) -> list[cohort.Member]:
+    """The runs of a row.
+
+    Args:
+      out: directory of the reproduction.
+      row: the row.
+      seeds: how many; the first is that of the configuration.
+
+    Returns:
+      One per seed.
+    """
+    found = []
+    for seed in range(row.config.seed, row.config.seed + seeds):
+        config = row.config.copy_and_resolve_references()
+        config.seed = seed
+        found.append(cohort.Member(directory(out, row.name, seed), config))
+    return found
+
+
+# ---- Numbers ---------------------------------------------------------------------------------------------------------
+
+
+def numbers(metrics: Mapping[str, Any]) -> dict[str, float | None]:
+    """The numbers of a run that the paper prints.
+
+    Args:
+      metrics: content of metrics.json.
+
+    Returns:
+      number of ``paper.NUMBERS`` -> count, or share in [0, 1]; None where it does not exist.
+    """
+    spotting, ap = metrics["spotting"], metrics["map"]["coco"]
+    recognises = metrics["config"]["data"]["recognition"]
+    return {
+        "tp": spotting["tp"],
+        "n": spotting["n"],
+        "f1_s": spotting["f1"],
+        "f1_r": metrics["recognition"]["accuracy"] if recognises and spotting["tp"] else None,
+        "map_s": ap["spotting"],
+        "map_d": ap["detection"] if recognises else None,
+    }
+
+
+def spread(values: Sequence[float | None]) -> dict[str, Any]:
+    """Mean and standard deviation over seeds.
+
+    Args:
+      values: one per seed.
+
+    Returns:
+      "values", "mean" and "std" (of a sample, n - 1); None where a value is missing, and "std" of one seed.
+
+    >>> spread([1.0, 3.0])["mean"], round(spread([1.0, 3.0])["std"], 3), spread([1.0])["std"]
+    (2.0, 1.414, None)
+    """
+    if any(value is None for value in values):
+        return {"values": list(values), "mean": None, "std": None}
+    std = float(np.std(values, ddof=1)) if len(values) > 1 else None
+    return {"values": list(values), "mean": float(np.mean(values)), "std": std}
+
+
+def price(row: Row, dataset: data.Dataset, backbone: cost.Cost | None) -> dict[str, Any]:
+    """Parameters and operations of one window.
+
+    Args:
+      row: the row.
+      dataset: loaded shards.
+      backbone: of one frame; None for features of another network, which are not counted.
+
+    Returns:
+      "parameters" and "flops" of network and backbone together, "network" and "backbone" (all frames) apart.
+    """
+    problem = problems.make(row.config, dataset)
+    network = cost.network(problem.task, problem.geometry, dataset.store.inputs.shape[1])
+    frames = problem.geometry.rows
+    extra = cost.Cost(backbone.parameters, frames * backbone.flops) if backbone else cost.Cost(0, 0.0)
+    total = cost.Cost(network.parameters + extra.parameters, network.flops + extra.flops)
+    return total._asdict() | {"network": network._asdict(), "backbone": extra._asdict(), "frames": frames}
+
+
+def run(
+    out: Path,
+    table: int,
+    several: Sequence[Row],
+    seeds: int,
+    dataset: data.Dataset,
+    backbone: cost.Cost | None,
+    progress: Callable[..., Any],
+) -> dict[str, Any]:
+    """Trains what is not trained yet, and evaluates all of it.
+
+    Args:
+      out: directory of the reproduction.
+      table: of the paper.
+      several: of ``rows``.
+      seeds: runs of each row.
+      dataset: loaded shards.
+      backbone: of one frame, or None.
+      progress: tqdm, or something with its interface.
+
+    Returns:
+      Content of ``table{N}.json``.
+
+    Raises:
+      UserError: fewer than one seed, no row that fits the data, or a run that cannot go on.
+    """
+    if seeds < 1:
+        raise UserError(f"--seeds must be at least 1; got {seeds}")
+    if all(row.obstacle for row in several):
+        raise UserError(f"no row of table {table} fits the data: {several[0].method} {several[0].obstacle}")
+    groups: dict[str, list[cohort.Member]] = {}
+    for row in several:
+        if not row.obstacle:
+            groups.setdefault(configs.structure(row.config), []).extend(members(out, row, seeds))
+    for group in groups.values():
+        cohort.fit(group, dataset, progress)
+    found, first = [], None
+    for row in several:
+        scored = [] if row.obstacle else [
+            pipeline.evaluate(member.run, member.config, dataset, progress).metrics
+            for member in members(out, row, seeds)
+        ]  # fmt: skip
+        first = first or (scored[0] if scored else None)
+        columns = [numbers(one) for one in scored]
+        found.append({
+            "row": row.name, "method": row.method, "obstacle": row.obstacle,
+            "numbers": {name: spread([one[name] for one in columns]) for name in paper.NUMBERS if columns},
+            "cost": None if row.obstacle else price(row, dataset, backbone),
+            "changes": configs.PAPER_ROWS.get(row.name, {}),
+        })  # fmt: skip
+    values = {one["row"]: {name: one["numbers"][name]["values"] for name in orderings.NUMBERS}
+              for one in found if one["numbers"]}  # fmt: skip
+    judged = orderings.judge_all(table, values)
+    result = {
+        "table": table,
+        "seeds": [several[0].config.seed + number for number in range(seeds)],
+        "rows": found,
+        "orderings": [one | {"verdicts": {k: v._asdict() for k, v in one["verdicts"].items()}} for one in judged],
+        "rule": orderings.RULE, "chance": orderings.chance(seeds), "obstacle": papertables.obstacle(first),
+        "setting": papertables.setting(first), "definition": first["definition"], "config": first["config"],
+        "versions": first["versions"], "data": first["data"],
+    }  # fmt: skip
+    runs.write_json(out / f"table{table}.json", result)
+    return json.loads((out / f"table{table}.json").read_text())

@@ -1,0 +1,342 @@
+"""A search for options with optuna: batches of trials, judged on inner folds, by any number of workers.
+
+OUT/journal.log     the study (or a database, --storage)     OUT/report.html     the page
+OUT/workers/        a lock per worker                        OUT/best.py         the best trial as a configuration
+
+A finished trial is never lost or repeated. A trial whose worker has died is closed as failed, and proposed again with
+the same values; what it had trained is trained again. The system releases a worker's lock however it dies.
+"""
+
+import json
+import os
+import uuid
+import warnings
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fedn_jax import cohort, data, files, runs, space, trials
+from fedn_jax import config as configs
+from fedn_jax.checks import UserError
+from fedn_jax.space import Choice, Settings
+from fedn_jax.types import Config
+
+NAME = "fedn"  # of the study in its storage
+WORKER, REPLACES, REASON, POINT = "worker", "replaces", "reason", "point"  # what a trial carries
+MAY_GROW = ("trials", "batch")  # settings that a study may go on with
+
+
+class Search(NamedTuple):
+    """What is searched, and where it is kept."""
+
+    out: Path
+    config: Config  # what trials change
+    space: Mapping[str, Any]  # option -> distribution
+    settings: Settings
+    source: str  # the configuration's file, as the user named it
+
+
+def run(search: Search, dataset: data.Dataset, storage: str | None, progress: Callable[..., Any]) -> Any:
+    """Asks for batches of trials and trains them, until the study has as many as it should.
+
+    Args:
+      search: what is searched; checked with ``space.check``.
+      dataset: loaded shards.
+      storage: URL of a database; None: a journal file in ``search.out``.
+      progress: tqdm, or something with its interface.
+
+    Returns:
+      The study.
+
+    Raises:
+      UserError: the storage holds another study, or no trial can be trained.
+    """
+    search.out.mkdir(parents=True, exist_ok=True)
+    worker = f"{os.getpid()}-{uuid.uuid4().hex[:8]}"
+    trainers: dict[str, cohort.Trainer] = {}
+    with files.alone(search.out / "workers" / worker):
+        with files.turn(search.out):
+            study = _open(search, dataset, storage)
+        while True:
+            with files.turn(search.out):
+                _revive(study, search.out)
+                batch = _ask(study, search, worker)
+            if not batch:
+                return study
+            _train(study, batch, search, dataset, trainers, progress)
+
+
+def _optuna() -> Any:
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
+    return optuna
+
+
+def _open(search: Search, dataset: data.Dataset, storage: str | None) -> Any:
+    """The study, new or as it was left."""
+    optuna = _optuna()
+    if storage:
+        try:
+            kept = optuna.storages.RDBStorage(storage)
+        except Exception as error:  # whatever the database raises
+            reason = " ".join(str(error).split())[:160]
+            raise UserError(f"--storage {storage}: cannot be used ({reason}); expected e.g. sqlite:///FILE") from error
+    else:
+        backend = optuna.storages.journal.JournalFileBackend(str(search.out / "journal.log"))
+        kept = optuna.storages.JournalStorage(backend)
+    study = optuna.create_study(storage=kept, study_name=NAME, direction="maximize", load_if_exists=True)
+    facts = _facts(search, dataset)
+    known = study.user_attrs.get("facts")
+    if known is None:
+        study.set_user_attr("facts", facts)
+        if search.settings.sampler == "grid":
+            for number, point in enumerate(space.grid(search.space)[: search.settings.trials]):
+                study.enqueue_trial(point, user_attrs={POINT: number})
+    elif known != facts:
+        changed = ", ".join(sorted(key for key in facts if known.get(key) != facts[key]))
+        raise UserError(f"{search.out} holds a sweep with another {changed}; choose another --out")
+    return study
+
+
+def _facts(search: Search, dataset: data.Dataset) -> dict[str, Any]:
+    """What a study must not change, as JSON."""
+    searched = {key: one.values if isinstance(one, Choice) else list(one) for key, one in search.space.items()}
+    settings = {key: value for key, value in search.settings._asdict().items() if key not in MAY_GROW}
+    facts = {
+        "data": dataset.metadata["signature"], "configuration": configs.flatten(json.loads(search.config.to_json())),
+        "SPACE": searched, "SWEEP": settings,
+    }  # fmt: skip
+    return json.loads(json.dumps(facts))
+
+
+# ---- Proposing -------------------------------------------------------------------------------------------------------
+
+
+def _revive(study: Any, out: Path) -> None:
+    """Closes the trials of workers that have died, and queues their values again."""
+    state = _optuna().trial.TrialState
+    everything = study.get_trials(deepcopy=False)
+    replaced = {trial.user_attrs.get(REPLACES) for trial in everything}
+    for trial in everything:
+        if trial.state != state.RUNNING or _alive(out, trial.user_attrs.get(WORKER)):
+            continue
+        if trial.number not in replaced:  # a worker may have died between the two lines below
+            study.enqueue_trial(trial.params, user_attrs={REPLACES: trial.number})
+        study.tell(trial.number, state=state.FAIL)
+
+
+def _alive(out: Path, worker: str | None) -> bool:
+    """Whether a worker holds its lock; a trial without one was cut while it was being proposed."""
+    if worker is None:
+        return False
+    try:
+        with files.alone(out / "workers" / worker):
+            return False
+    except UserError:
+        return True
+
+
+def _counted(study: Any) -> int:
+    """Trials that are done or under way; those that were closed and queued again count once."""
+    state = _optuna().trial.TrialState
+    everything = study.get_trials(deepcopy=False)
+    replaced = {trial.user_attrs.get(REPLACES) for trial in everything}
+    return sum(trial.state != state.WAITING and trial.number not in replaced for trial in everything)
+
+
+def _ask(study: Any, search: Search, worker: str) -> list[Any]:
+    """The next batch; those that were queued come first."""
+    optuna, settings = _optuna(), search.settings
+    done = _counted(study)
+    total = settings.trials
+    if settings.sampler == "grid":
+        total = min(total, len(space.grid(search.space)))
+    study.sampler = {
+        "tpe": lambda: optuna.samplers.TPESampler(seed=settings.seed + done, n_startup_trials=min(8, total // 2)),
+        "random": lambda: optuna.samplers.RandomSampler(seed=settings.seed + done),
+        "grid": lambda: optuna.samplers.RandomSampler(seed=settings.seed),  # every point is queued already
+    }[settings.sampler]()
+    batch = []
+    for _ in range(min(settings.batch, total - done)):
+        trial = study.ask(_distributions(search.space))
+        trial.set_user_attr(WORKER, worker)
+        batch.append(trial)
+    return batch
+
+
+def _distributions(searched: Mapping[str, Any]) -> dict[str, Any]:
+    kinds = _optuna().distributions
+    return {
+        key: kinds.CategoricalDistribution(one.values)
+        if isinstance(one, Choice)
+        else kinds.FloatDistribution(one.low, one.high, log=one.log)
+        for key, one in searched.items()
+    }
+
+
+# ---- Training --------------------------------------------------------------------------------------------------------
+
+
+def _train(study, batch, search, dataset, trainers, progress) -> None:
+    """Trains a batch, structure by structure, and tells the study what came out."""
+    state = _optuna().trial.TrialState
+    settings = search.settings
+    plan = trials.Plan(settings.seeds, settings.objective, settings.rungs, settings.folds)
+    groups: dict[str, dict[int, Config]] = {}
+    by_number = {trial.number: trial for trial in batch}
+    for trial in batch:
+        try:
+            config = space.apply(search.config, trial.params)
+            groups.setdefault(configs.structure(config), {})[trial.number] = config
+        except UserError as error:
+            _fail(study, trial, str(error))
+
+    def stay(epochs: int, scores: dict[int, float]) -> set[int]:
+        for number, score in scores.items():
+            if np.isfinite(score):
+                by_number[number].report(score, epochs)
+        going = survivors(study, epochs, scores)
+        for number in set(scores) - going:
+            if np.isfinite(scores[number]):
+                study.tell(number, state=state.PRUNED)
+        return going
+
+    for group in groups.values():
+        try:
+            scores = trials.run(group, plan, dataset, trainers, stay, progress)
+        except UserError as error:
+            for number in group:
+                _fail(study, by_number[number], str(error))
+            if _nothing_works(study):
+                raise
+            continue
+        for number, score in scores.items():
+            if not np.isfinite(score):
+                _fail(study, by_number[number], "the loss was not a finite number")
+            elif study.get_trials(deepcopy=False)[number].state == state.RUNNING:
+                study.tell(number, score)
+
+
+def _nothing_works(study: Any) -> bool:
+    state = _optuna().trial.TrialState
+    return not study.get_trials(deepcopy=False, states=(state.COMPLETE, state.PRUNED))
+
+
+def _fail(study: Any, trial: Any, reason: str) -> None:
+    trial.set_user_attr(REASON, reason)
+    study.tell(trial, state=_optuna().trial.TrialState.FAIL)
+
+
+def survivors(study: Any, epochs: int, scores: Mapping[int, float]) -> set[int]:
+    """The trials that go on after a rung: those that reach the median of all scores known there, once there are four.
+
+    Args:
+      study: of optuna; every trial's score at the rung is reported to it.
+      epochs: the rung.
+      scores: number -> score of the trials in question.
+
+    Returns:
+      Numbers of those that go on.
+    """
+    known = [trial.intermediate_values[epochs] for trial in study.get_trials(deepcopy=False)
+             if epochs in trial.intermediate_values]  # fmt: skip
+    limit = np.median(known) if len(known) >= 4 else -np.inf
+    return {number for number, score in scores.items() if np.isfinite(score) and score >= limit}
+
+
+# ---- Results ---------------------------------------------------------------------------------------------------------
+
+
+def summary(study: Any, search: Search) -> dict[str, Any]:
+    """What came out; written as ``sweep.json``, and the best trial as ``best.py``.
+
+    Args:
+      study: of ``run``.
+      search: what was searched.
+
+    Returns:
+      "trials" (number, state, params, score, rungs, reason each), "best" (a number or None), "importance" (option ->
+      share), and what describes the search.
+    """
+    optuna = _optuna()
+    state = optuna.trial.TrialState
+    everything = study.get_trials(deepcopy=False)
+    replaced = {trial.user_attrs.get(REPLACES) for trial in everything}
+    shown = [
+        {
+            "number": trial.number, "state": trial.state.name.lower(), "params": dict(trial.params),
+            "score": trial.value if trial.state == state.COMPLETE else None,
+            "rungs": {str(step): value for step, value in sorted(trial.intermediate_values.items())},
+            "reason": trial.user_attrs.get(REASON, ""), "replaces": trial.user_attrs.get(REPLACES),
+        }
+        for trial in everything if trial.number not in replaced and trial.state != state.WAITING
+    ]  # fmt: skip
+    complete = [one for one in shown if one["state"] == "complete"]
+    best = max(complete, key=lambda one: (one["score"], -one["number"]), default=None)
+    result = {
+        "trials": shown, "best": best and best["number"], "importance": _importance(study, complete),
+        "space": {key: repr_of(one) for key, one in search.space.items()}, "settings": search.settings._asdict(),
+        "objective": space.OBJECTIVES[search.settings.objective], "source": search.source,
+        "repeated": len(everything) - len(shown), "epochs": search.config.train.epochs, "versions": runs.versions(),
+    }  # fmt: skip
+    result = json.loads(json.dumps(result))
+    runs.write_json(search.out / "sweep.json", result)
+    if best:
+        files.write_text(search.out / "best.py", best_config(search, best))
+    return result
+
+
+def repr_of(one: Any) -> str:
+    """A distribution in words.
+
+    Args:
+      one: of ``space``.
+
+    Returns:
+      E.g. "0.0001 to 0.01, log" or "decoupled, coupled".
+    """
+    if isinstance(one, Choice):
+        return ", ".join(map(str, one.values))
+    return f"{one.low:g} to {one.high:g}{', log' if one.log else ''}"
+
+
+def _importance(study: Any, complete: list[dict]) -> dict[str, float]:
+    """Share of each option in what sets the best trials apart (PED-ANOVA, Watanabe et al. 2023)."""
+    optuna = _optuna()
+    if len(complete) < 4 or len({one["score"] for one in complete}) < 2:
+        return {}
+    evaluator = optuna.importance.PedAnovaImportanceEvaluator()
+    return dict(optuna.importance.get_param_importances(study, evaluator=evaluator))
+
+
+def best_config(search: Search, best: Mapping[str, Any]) -> str:
+    """The best trial as a configuration file that stands alone.
+
+    Args:
+      search: what was searched.
+      best: the trial, of ``summary``.
+
+    Returns:
+      Python.
+    """
+    default, base = configs.flatten(configs.default()), configs.flatten(search.config)
+    chosen = configs.flatten(space.apply(search.config, best["params"]))
+    kept = {key: value for key, value in base.items() if value != default[key]}
+    differs = {key: chosen[key] for key in best["params"]}
+    lines = [f"    {key!r}: {value!r}," for key, value in json.loads(json.dumps(kept)).items()]
+    found = [f"    {key!r}: {value!r}," for key, value in differs.items()]
+    return "\n".join([
+        f'"""The best trial of a sweep, number {best["number"]}: {best["score"]:.4f} on the inner folds.',
+        "", "That score chose the trial, so it is optimistic; the estimate is the leave-one-subject-out run:", "",
+        "    fedn train --config best.py --data DIR --out RUN", '"""', "", "from fedn_jax import config as fedn_config",
+        "", f"BASE = {{  # {Path(search.source).name}", *lines, "}", "BEST = {  # what the sweep chose", *found, "}",
+        "ROWS = fedn_config.PAPER_ROWS", "", "", 'def get_config(row: str = ""):',
+        '    """The configuration of one row.', "", "    Args:",
+        '      row: key of ``ROWS``; "" for what the sweep chose.', "", "    Returns:", "      A locked ConfigDict.",
+        '    """', "    config = fedn_config.default()", "    config.update_from_flattened_dict(BASE | BEST)",
+        "    return fedn_config.with_row(config, ROWS, row)", "",
+    ])  # fmt: skip

@@ -1,0 +1,193 @@
+"""The page of a sweep: its trials, what they say about the options, and what its best number is worth."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from fedn_jax import drawing, files, report, tableformats
+from fedn_jax.drawing import COLORS, INK, PAGE, SOFT, label
+from fedn_jax.report import DASH
+from fedn_jax.tableformats import Cell, Column, Table
+
+STATES = {"complete": COLORS[0], "pruned": COLORS[4], "fail": COLORS[6], "running": COLORS[5]}
+STATUS = (
+    "The score is measured on the subjects that the inner folds hold out, and it chose the trial: it is optimistic. "
+    "The estimate is the leave-one-subject-out run of the chosen configuration; even there every subject has taken "
+    "part in the choice, through the inner folds of the others. Nothing of that kind is left if one sweep per outer "
+    "fold is made with --fold NAME, and of each chosen configuration only that fold is counted (nested "
+    "cross-validation); it costs as many sweeps as there are subjects"
+)
+
+
+def _value(value: Any) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def table(found: Mapping[str, Any]) -> Table:
+    """Every trial, the best first.
+
+    Args:
+      found: of ``sweep.summary``.
+
+    Returns:
+      A table.
+    """
+    options = list(found["space"])
+    rungs = [str(rung) for rung in found["settings"]["rungs"]]
+    columns = [Column("Trial", number=False), Column("Score", "10^-3")]
+    columns += [Column(f"at {rung}", "10^-3") for rung in rungs]
+    columns += [Column(option.rpartition(".")[2]) for option in options] + [Column("State", number=False)]
+    order = sorted(found["trials"], key=lambda one: (-(one["score"] or -1), -max(one["rungs"].values(), default=-1)))
+    lines = []
+    for one in order:
+        score = one["score"]
+        cells = [
+            Cell(str(one["number"]), one["number"]),
+            Cell(DASH) if score is None else Cell(f"{1000 * score:.1f}", score),
+        ]
+        for rung in rungs:
+            value = one["rungs"].get(rung)
+            cells.append(Cell(DASH) if value is None else Cell(f"{1000 * value:.1f}", value))
+        cells += [Cell(_value(one["params"][option]), one["params"][option]) for option in options]
+        said = one["state"] + (f": {one['reason']}" if one["reason"] else "")
+        lines.append([*cells, Cell(said, said)])
+    notes = [f"Score: {found['objective']}; mean of {found['settings']['seeds']} seed(s).", f"{STATUS}."]
+    if rungs:
+        notes.append(
+            f"At {', '.join(rungs)} epochs a trial leaves if it is below the median of all scores known there, once "
+            f"there are four; the others train {found['epochs']} epochs."
+        )
+    return Table("trials", f"Sweep of {len(lines)} trials", columns, [("", lines)], notes)
+
+
+def history(found: Mapping[str, Any]) -> Any:
+    """Scores in the order of the trials, and the best so far.
+
+    Args:
+      found: of ``sweep.summary``.
+
+    Returns:
+      A matplotlib figure.
+    """
+    with drawing.style():
+        figure, (axis,) = drawing.axes(1, 1, PAGE, 2.2)
+        best, steps = None, []
+        for state, color in STATES.items():
+            mine = [one for one in found["trials"] if one["state"] == state and _last(one) is not None]
+            mark = "o" if state == "complete" else "x"
+            if mine:
+                axis.plot([one["number"] for one in mine], [100 * _last(one) for one in mine], mark, color=color,
+                          label=state if state != "pruned" else "left at a rung (its score there)")  # fmt: skip
+        for one in found["trials"]:
+            if one["score"] is not None:
+                best = max(best or 0.0, one["score"])
+                steps.append((one["number"], 100 * best))
+        if steps:
+            axis.step(*zip(*steps, strict=True), where="post", color=INK, linewidth=1, label="best so far")
+        axis.set(xlabel="trial", ylabel="score, %")
+        axis.xaxis.get_major_locator().set_params(integer=True)
+        drawing.legend(figure, axis, PAGE)
+    return figure
+
+
+def _last(one: Mapping[str, Any]) -> float | None:
+    """The score of a trial, or that of its last rung."""
+    rungs = sorted(one["rungs"].items(), key=lambda item: int(item[0]))
+    return one["score"] if one["score"] is not None else rungs[-1][1] if rungs else None
+
+
+def parallel(found: Mapping[str, Any]) -> Any:
+    """A line per trial through the values of its options; the darker, the better it scored.
+
+    Args:
+      found: of ``sweep.summary``.
+
+    Returns:
+      A matplotlib figure as wide as a page.
+    """
+    import matplotlib
+    import numpy as np
+
+    options = list(found["space"])
+    shown = sorted((one for one in found["trials"] if _last(one) is not None), key=_last)
+    with drawing.style():
+        figure, (axis,) = drawing.axes(1, 1, PAGE, 3.0)
+        axis.grid(visible=False)
+        axis.spines[["left", "bottom"]].set_visible(False)
+        axis.set(xlim=(-0.3, len(options) + 0.3), ylim=(-0.12, 1.08), yticks=[])
+        names = [label(option.rpartition(".")[2]) for option in options]
+        axis.set_xticks(range(len(options) + 1), [*names, "score, %"])
+        axis.tick_params(length=0)
+        heights = []
+        for place, option in enumerate([*options, None]):
+            values = [one["params"][option] if option else 100 * _last(one) for one in shown]
+            numeric = all(isinstance(value, float) for value in values)
+            logged = numeric and option and "log" in found["space"][option]
+            scale = [np.log(value) if logged else value for value in values] if numeric else [
+                sorted(set(map(str, values))).index(str(value)) for value in values
+            ]  # fmt: skip
+            low, high = min(scale, default=0), max(scale, default=1)
+            heights.append([(value - low) / (high - low) if high > low else 0.5 for value in scale])
+            axis.plot([place, place], [0, 1], color=SOFT, linewidth=0.8)
+            ends = dict(zip(heights[-1], values, strict=True))
+            for height in sorted(ends) if not numeric else {0.0, 1.0, 0.5} & set(ends):
+                axis.text(place, height + (0.03 if height > 0.01 else -0.07), _value(ends[height]), ha="center",
+                          fontsize=6.5, color=INK)  # fmt: skip
+        colors = matplotlib.colormaps["viridis_r"]
+        for number, one in enumerate(shown):
+            dashed = "-" if one["score"] is not None else ":"
+            axis.plot(range(len(options) + 1), [column[number] for column in heights], dashed,
+                      color=colors(heights[-1][number]), linewidth=1.3, alpha=0.85)  # fmt: skip
+    return figure
+
+
+def importance(found: Mapping[str, Any]) -> Any:
+    """How much each option sets the best trials apart.
+
+    Args:
+      found: of ``sweep.summary``.
+
+    Returns:
+      A matplotlib figure, or None where there are too few trials to say.
+    """
+    shares = sorted(found["importance"].items(), key=lambda item: item[1])
+    if not shares:
+        return None
+    with drawing.style():
+        figure, (axis,) = drawing.axes(1, 1, PAGE * 0.6, 0.6 + 0.28 * len(shares))
+        axis.barh([label(key) for key, _ in shares], [100 * share for _, share in shares], color=COLORS[0], height=0.6)
+        axis.set_xlabel("share, %")
+        axis.grid(axis="x")
+        axis.grid(visible=False, axis="y")
+    return figure
+
+
+def write(out: Path, found: Mapping[str, Any]) -> Path:
+    """Writes the page, and the table of trials as CSV.
+
+    Args:
+      out: directory of the sweep.
+      found: of ``sweep.summary``.
+
+    Returns:
+      Path of the page.
+    """
+    whole = table(found)
+    tableformats.save(whole, out, ("csv",))
+    shares = importance(found)
+    judged = [one for one in found["trials"] if _last(one) is not None]
+    text = report.page(
+        "sweep.html.j2",
+        found=found,
+        best=next((one for one in found["trials"] if one["number"] == found["best"]), None),
+        counts={state: sum(one["state"] == state for one in found["trials"]) for state in STATES},
+        status=STATUS,
+        history=drawing.uri(history(found)) if judged else None,
+        parallel=drawing.uri(parallel(found)) if judged else None,
+        importance=drawing.uri(shares) if shares else None,
+        content=tableformats.to_html(whole),
+        notes=whole.notes,
+        value=_value,
+    )
+    files.write_text(out / "report.html", text)
+    return out / "report.html"
