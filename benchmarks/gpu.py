@@ -187,7 +187,8 @@ def main() -> None:
     print(f"matmul {rate / 1e12:.3g} TFLOP/s, memory {bandwidth / 1e12:.3g} TB/s (measured; {H100})")
     total, running = train_all(problem, groups, budget, args)
     print(
-        f"floor, counted arithmetic at these rates: {floor:.1f} s; distance {total / floor:.1f}x, {running / floor:.1f}x without compilation"
+        f"floor, counted arithmetic at these rates: {floor:.1f} s; distance {total / floor:.1f}x, "
+        f"{running / floor:.1f}x without compilation"
     )
     stats = device.memory_stats() or {}
     if "peak_bytes_in_use" in stats:
@@ -196,8 +197,10 @@ def main() -> None:
     step = peer(problem, args)
     if step is not None:
         theirs = step * budget.steps * args.epochs * len(problem.folds.name)
-        print(f"PyTorch, literal: {step * 1e3:.1f} ms per step ({args.peer_steps} measured), {theirs:,.0f} s for all "
-              f"folds one after the other: {theirs / total:.1f}x, {theirs / running:.1f}x without compilation")  # fmt: skip
+        print(
+            f"PyTorch, literal: {step * 1e3:.1f} ms per step ({args.peer_steps} measured), {theirs:,.0f} s for all "
+            f"folds one after the other: {theirs / total:.1f}x, {theirs / running:.1f}x without compilation"
+        )
     else:
         print("PyTorch, literal: not measured, torch is missing or does not see this device")
 

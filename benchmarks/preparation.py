@@ -45,10 +45,10 @@ def full_backbone() -> embed.Backbone:
 
 # Prepares one video and prints the peak memory of the process in GB.
 ALONE = """
-import resource, sys
+import pathlib, resource, sys
 from data_prep import decode, embed
 from data_prep.sources import Source
-faces = decode.Faces(Source(sys.argv[1]), decode.Options("cascade", 112))
+faces = decode.Faces(Source(pathlib.Path(sys.argv[1])), decode.Options("cascade", 112))
 backbone = embed.load_backbone("slim")
 assert sum(len(part) for part in embed.embed(faces, backbone))
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6)
