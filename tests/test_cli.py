@@ -1,6 +1,7 @@
 """What a user types, and the one line that comes back when it cannot be done."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -172,3 +173,28 @@ def test_convert_backbone_needs_to_know_the_normalisation(tmp_path, capsys):
         commands.parse(["convert-backbone", "x.pth", "--out", "y.safetensors"])
     line = refused(capsys, "convert-backbone", tmp_path / "x.pth", "--out", "y.safetensors", "--normalization", "half")
     assert "x.pth: no such" in line
+
+
+def test_compiled_programs_are_kept_where_the_user_says(tmp_path):
+    environment = {"XDG_CACHE_HOME": str(tmp_path)}
+    commands.keep_compiled(environment)
+    assert environment[commands.CACHE] == str(tmp_path / "fedn_jax")
+    for chosen in ("", "/elsewhere"):  # JAX's own variable stays; empty turns it off
+        environment = {commands.CACHE: chosen}
+        commands.keep_compiled(environment)
+        assert environment == {commands.CACHE: chosen}
+    (tmp_path / "file").touch()
+    environment = {"XDG_CACHE_HOME": str(tmp_path / "file")}
+    commands.keep_compiled(environment)
+    assert commands.CACHE not in environment
+
+
+def test_training_goes_on_where_nothing_can_be_kept(tmp_path):
+    (tmp_path / "file").touch()
+    code = "import jax, numpy as np; print(jax.jit(lambda x: x + 1)(np.float32(1)))"
+    program = f"import os; from fedn_jax import commands; commands.keep_compiled(os.environ); {code}"
+    environment = {name: value for name, value in os.environ.items() if name != commands.CACHE}
+    environment["XDG_CACHE_HOME"] = str(tmp_path / "file")
+    done = subprocess.run([sys.executable, "-W", "error", "-c", program], capture_output=True, text=True,
+                          env=environment, cwd=ROOT)  # fmt: skip
+    assert done.stdout.strip() == "2.0", done.stderr
