@@ -9,9 +9,8 @@ from pathlib import Path
 
 from data_prep import cli as prepare
 from fedn_jax import commands as work
-from fedn_jax import experiments
 from fedn_jax.checks import UserError
-from fedn_jax.commands import OVERRIDES
+from fedn_jax.commands import OVERRIDES, comparing, detecting, experiments
 
 EXIT_USER = 2
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
@@ -137,13 +136,13 @@ def run(argv: Sequence[str]) -> int:
     """
     args, rest = make_parser().parse_known_args(list(argv))
     work.keep_compiled(os.environ)
-    others = {"detect": work.detect, "convert": work.convert, "report": work.report}
+    others = {"detect": detecting.detect, "convert": work.convert, "report": work.report}
     configurable = {
         "train": work.train, "demo": work.demo, "evaluate": work.evaluate,
         "reproduce": experiments.reproduce, "sweep": experiments.sweep,
     }  # fmt: skip
     if args.command == "compare":
-        return 0 if work.compare(args, rest) else 1
+        return 0 if comparing.compare(args, rest) else 1
     if args.command in configurable:
         configurable[args.command](args, rest)
     elif rest:

@@ -1,9 +1,11 @@
-"""What the commands of ``fedn`` do: wiring and printing. Everything heavy is imported inside them."""
+"""What the commands of ``fedn`` do: wiring and printing. Everything heavy is imported inside them.
+
+Here are those of a run, and what commands share; ``detecting``, ``comparing`` and ``experiments`` hold the others.
+"""
 
 import argparse
 import os
 import shutil
-import sys
 from collections.abc import MutableMapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -63,12 +65,21 @@ def load_config(spec: str, overrides: Sequence[str]) -> Config:
     except Exception as error:  # the file is the user's program
         reason = " ".join(str(error).split())
         raise UserError(f"--config {spec}: {type(error).__name__}: {reason}") from error
-    _override(config, overrides)
+    override(config, overrides)
     return configs.validate(config)
 
 
-def _override(config: Config, overrides: Sequence[str], sections: Sequence[str] = ()) -> None:
-    """Applies "--config.section.key=value" each; ``sections`` limits what may be changed."""
+def override(config: Config, overrides: Sequence[str], sections: Sequence[str] = ()) -> None:
+    """Applies options of the command line.
+
+    Args:
+      config: changed.
+      overrides: "--config.section.key=value" each.
+      sections: the only ones that may be changed; empty: all.
+
+    Raises:
+      UserError: another argument, no such option, or a value of the wrong type.
+    """
     from fedn_jax import config as configs
 
     for text in overrides:
@@ -235,118 +246,13 @@ def _evaluate_run(args: argparse.Namespace, overrides: Sequence[str]) -> None:
 
     dataset = _load_data(args.data)
     config = runs.load_config(args.run)
-    _override(config, overrides, ("predict", "evaluate"))
+    override(config, overrides, ("predict", "evaluate"))
     results = pipeline.evaluate(args.run, configs.validate(config), dataset, prepare.progress())
     page = pipeline.write_report(args.run, results, _thumbnails(args.data))
     print(report.table(results.metrics, results.metrics["baseline"]))
     if args.json:
         runs.write_json(args.json, results.metrics)
     print(f"\nnumbers: {args.run / 'metrics.json'}\npage:    {page}\nfound:   {args.run / 'detections.csv'}")
-
-
-def detect(args: argparse.Namespace) -> None:
-    """``fedn detect``: the expressions of new videos.
-
-    Args:
-      args: videos, run, out, fold, threshold, backbone, aligner, rate.
-
-    Raises:
-      UserError: a run that cannot be used; or, after all videos, that some could not be.
-    """
-    from fedn_jax import detect as detection
-
-    model = detection.load(args.run, args.fold)
-    threshold, origin = detection.choose_threshold(model, args.threshold)
-    detector = detection.make_detector(model, threshold)
-    options, backbone = _preparation(args, model.recorded)
-    about = {
-        "run": str(args.run), "folds": ", ".join(model.folds), "score threshold": f"{threshold:.3f}, {origin}",
-        "trained on": model.recorded["metadata"]["dataset"], "features": model.recorded["metadata"]["backbone"],
-        "faces": f"{options.aligner}, {options.size} px, {options.fps:g} frames per second",
-        "fedn_jax": model.recorded["versions"]["fedn_jax"],
-    }  # fmt: skip
-    failed = []
-    for video, name in zip(args.videos, _names(args.videos), strict=True):
-        try:
-            _detect_one(video, args.out / name, args.out / "cache", args.rate, model, detector, options, backbone,
-                        threshold, about)  # fmt: skip
-        except (UserError, OSError) as error:
-            failed.append(video)
-            print(f"fedn: {line(error)}", file=sys.stderr, flush=True)
-    if failed:
-        raise UserError(
-            f"{len(failed)} of {len(args.videos)} videos could not be used (see above); the others are done"
-        )
-
-
-def _preparation(args: argparse.Namespace, recorded: dict[str, Any]) -> tuple[Any, Any]:
-    """(options of the preparation, backbone) that the run was trained with."""
-    from data_prep import embed
-    from data_prep.decode import Options
-    from fedn_jax import schema
-
-    made = recorded["metadata"]["preparation"]
-    if not made:
-        raise UserError(
-            f"{args.run}: was trained on features that were given; detection needs a run on prepared videos"
-        )
-    backbone = embed.load_backbone(args.backbone or args.run / schema.BACKBONE)
-    if backbone.sha != made["backbone"]:
-        raise UserError(
-            f"{args.run}: was trained on features of {recorded['metadata']['backbone']}; got other weights, "
-            f"{backbone.description} ({backbone.sha[:16]}): give that file with --backbone"
-        )
-    return Options(args.aligner or made["aligner"], made["size"], round(recorded["fps"], 3)), backbone
-
-
-def _names(videos: Sequence[Path]) -> list[str]:
-    """A name per video for its files: its own, with its folder's where two are called alike."""
-    from fedn_jax import files
-
-    stems = [video.resolve().stem for video in videos]
-    names = [
-        files.file_name(stem) if stems.count(stem) == 1 else files.file_name(video.resolve().parent.name, stem)
-        for video, stem in zip(videos, stems, strict=True)
-    ]
-    twice = [name for name in names if names.count(name) > 1]
-    if twice:
-        raise UserError(f"several videos would be written as {twice[0]}; give them in separate calls")
-    return names
-
-
-def _detect_one(video, out, cache, rate, model, detector, options, backbone, threshold, about) -> None:
-    """Detects in one video, writes all files, prints what was found."""
-    from data_prep import extract, frames, images
-    from data_prep.sources import Source
-    from fedn_jax import detect as detection
-    from fedn_jax import exports, viewer
-
-    if video.is_dir() and not images.is_folder(video):
-        raise UserError(f"{video}: holds no numbered pictures; give video files, or folders of pictures")
-    if options.aligner == "openface" and not video.is_dir():
-        raise UserError(
-            f"{video}: the run was trained on faces that OpenFace aligned; run OpenFace on the video and give its "
-            "NAME_aligned folder, or try --aligner cascade"
-        )
-    source = Source(video, rate, options.aligner == "openface")
-    got = extract.extract(source, options, backbone, cache, prepare.progress())
-    facts = got.facts
-    looked = detection.Frames(facts.source, facts.seconds, facts.valid > 0, facts.fps)
-    result = detector(got.inputs, facts.valid)
-    notes = {"this video": "; ".join(facts.notes)} if facts.notes else {}
-    found = detection.present(result, model, video, looked, 1, threshold, about | notes)
-    for suffix, write in exports.FORMATS.items():
-        write(out.with_name(f"{out.name}.{suffix}"), found)
-    pictures = frames.pick(got.faces, result.apex.tolist()) if found.expressions else []
-    page = out.with_name(f"{out.name}.html")
-    viewer.write(page, found, got.media, "video/mp4", pictures)
-    lost = int((facts.valid == 0).sum())
-    count = len(found.expressions)
-    print(f"\n{video}: {count} expression{'s' * (count != 1)} in {found.seconds:.1f} s, {len(facts.valid)} frames"
-          f"{f', {lost} of them without a face' if lost else ''}")  # fmt: skip
-    for one in found.expressions:
-        print(f"  {one.begin:>8.2f} to {one.end:>8.2f} s  {one.emotion:<14} {one.score:.2f}")
-    print(f"  {page}")
 
 
 def line(error: Exception) -> str:
@@ -362,83 +268,20 @@ def line(error: Exception) -> str:
     return f"{error.filename}: {error.strerror}" if named else str(error)
 
 
-def compare(args: argparse.Namespace, overrides: Sequence[str] = ()) -> bool:
-    """``fedn compare``: our network against an independent one.
+def built_in(out: Path, subjects: int, videos: int, seconds: float, seed: int = 0, workers: int | None = None) -> Path:
+    """Draws and prepares the built-in data set, as far as it is not there.
 
     Args:
-      args: peer, out, quick, broken, weights, rename, config.
-      overrides: options for the configuration of ``weights``.
+      out: directory for the videos and the shards.
+      subjects: faces.
+      videos: of each.
+      seconds: length of a video.
+      seed: of everything.
+      workers: processes; None: one per core.
 
     Returns:
-      Whether all differences lie within their tolerances.
-
-    Raises:
-      UserError: no such peer, PyTorch is missing, or weights that do not fit.
+      The directory of the shards.
     """
-    from importlib import util
-
-    from fedn_jax import checks
-
-    checks.one_of("--with", args.peer, ("torch",))
-    if util.find_spec("torch") is None:
-        raise UserError("--with torch needs PyTorch: pip install -e '.[torch]', or pip install torch")
-    if args.weights is None:
-        stray = [*overrides, *(["--config"] if args.config else []), *(["--rename"] if args.rename else [])]
-        if stray:
-            raise UserError(f"{stray[0]} belongs to --weights FILE; without it fixed cases are compared")
-        return _compare_levels(args)
-    return _compare_weights(args, overrides)
-
-
-def _compare_levels(args: argparse.Namespace) -> bool:
-    """All levels, then speeds."""
-    from fedn_jax.parity import levels, measure, report, speed
-
-    dataset = None
-    if not (args.quick or args.broken):
-        dataset = _load_data(_built_in(args.out / "built_in", subjects=4, videos=1, seconds=20.0))
-    total = levels.count(dataset is not None, args.quick)
-    bar, found = prepare.progress()(total=total, desc="compare", unit="case"), []
-    for one in levels.run(dataset, args.broken, args.quick):
-        found.append(one)
-        bar.set_postfix_str(one.level)
-        bar.update()
-    bar.close()
-    print(report.table(found))
-    speeds, notes = ([], []) if args.quick or args.broken else speed.run()
-    if speeds:
-        print(f"\n{report.speeds_table(speeds, notes)}")
-    title = "fedn_jax against fedn_jax.reference, an independent FEDN in PyTorch"
-    if args.broken:
-        title += f"; {args.broken} of fedn_jax is broken on purpose"
-    print(f"\npage:    {report.write(args.out, found, speeds, notes, title)}")
-    return measure.passed(found)
-
-
-def _compare_weights(args: argparse.Namespace, overrides: Sequence[str]) -> bool:
-    """The forward pass with somebody's weights."""
-    from data_prep import weights as files
-    from fedn_jax import config as configs
-    from fedn_jax import convert
-    from fedn_jax.parity import measure, report, weights
-
-    for rule in args.rename:
-        if "=" not in rule:
-            raise UserError(f"--rename {rule}: expected REGEX=NEW, such as '^module[.]='")
-    rules = dict(rule.rpartition("=")[::2] for rule in args.rename)
-    config = load_config(args.config, ()) if args.config else configs.default()
-    _override(config, overrides)
-    try:
-        found = list(weights.compare(convert.rename(files.read(args.weights), rules), config))
-    except UserError as error:
-        raise UserError(f"{args.weights}: {error}") from None
-    print(report.table(found))
-    print(f"\npage:    {report.write(args.out, found, [], [], f'The weights of {args.weights} in both networks')}")
-    return measure.passed(found)
-
-
-def _built_in(out: Path, subjects: int, videos: int, seconds: float, seed: int = 0, workers: int | None = None) -> Path:
-    """Draws and prepares the built-in data set, as far as it is not there; returns the directory of its shards."""
     from fedn_jax import synthetic
 
     source = out / "source"
@@ -464,7 +307,7 @@ def demo(args: argparse.Namespace, overrides: Sequence[str]) -> None:
         print(f"[{step}/3] {text}", flush=True)
 
     say(1, "drawing videos of faces with known expressions, and preparing them")
-    _built_in(out, args.subjects, args.videos, args.seconds, args.seed, args.workers)
+    built_in(out, args.subjects, args.videos, args.seconds, args.seed, args.workers)
     say(2, "training every leave-one-subject-out fold, in one program")
     train(argparse.Namespace(config=args.config, data=out / "data", out=out / "run"), overrides)
     say(3, "evaluating on the subjects that each fold has not seen")

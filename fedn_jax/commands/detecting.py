@@ -1,0 +1,116 @@
+"""The command ``fedn detect``."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from data_prep import cli as prepare
+from fedn_jax import commands
+from fedn_jax.checks import UserError
+
+
+def detect(args: argparse.Namespace) -> None:
+    """``fedn detect``: the expressions of new videos.
+
+    Args:
+      args: videos, run, out, fold, threshold, backbone, aligner, rate.
+
+    Raises:
+      UserError: a run that cannot be used; or, after all videos, that some could not be.
+    """
+    from fedn_jax import detect as detection
+
+    model = detection.load(args.run, args.fold)
+    threshold, origin = detection.choose_threshold(model, args.threshold)
+    detector = detection.make_detector(model, threshold)
+    options, backbone = _preparation(args, model.recorded)
+    about = {
+        "run": str(args.run), "folds": ", ".join(model.folds), "score threshold": f"{threshold:.3f}, {origin}",
+        "trained on": model.recorded["metadata"]["dataset"], "features": model.recorded["metadata"]["backbone"],
+        "faces": f"{options.aligner}, {options.size} px, {options.fps:g} frames per second",
+        "fedn_jax": model.recorded["versions"]["fedn_jax"],
+    }  # fmt: skip
+    failed = []
+    for video, name in zip(args.videos, _names(args.videos), strict=True):
+        try:
+            _detect_one(video, args.out / name, args.out / "cache", args.rate, model, detector, options, backbone,
+                        threshold, about)  # fmt: skip
+        except (UserError, OSError) as error:
+            failed.append(video)
+            print(f"fedn: {commands.line(error)}", file=sys.stderr, flush=True)
+    if failed:
+        raise UserError(
+            f"{len(failed)} of {len(args.videos)} videos could not be used (see above); the others are done"
+        )
+
+
+def _preparation(args: argparse.Namespace, recorded: dict[str, Any]) -> tuple[Any, Any]:
+    """(options of the preparation, backbone) that the run was trained with."""
+    from data_prep import embed
+    from data_prep.decode import Options
+    from fedn_jax import schema
+
+    made = recorded["metadata"]["preparation"]
+    if not made:
+        raise UserError(
+            f"{args.run}: was trained on features that were given; detection needs a run on prepared videos"
+        )
+    backbone = embed.load_backbone(args.backbone or args.run / schema.BACKBONE)
+    if backbone.sha != made["backbone"]:
+        raise UserError(
+            f"{args.run}: was trained on features of {recorded['metadata']['backbone']}; got other weights, "
+            f"{backbone.description} ({backbone.sha[:16]}): give that file with --backbone"
+        )
+    return Options(args.aligner or made["aligner"], made["size"], round(recorded["fps"], 3)), backbone
+
+
+def _names(videos: Sequence[Path]) -> list[str]:
+    """A name per video for its files: its own, with its folder's where two are called alike."""
+    from fedn_jax import files
+
+    stems = [video.resolve().stem for video in videos]
+    names = [
+        files.file_name(stem) if stems.count(stem) == 1 else files.file_name(video.resolve().parent.name, stem)
+        for video, stem in zip(videos, stems, strict=True)
+    ]
+    twice = [name for name in names if names.count(name) > 1]
+    if twice:
+        raise UserError(f"several videos would be written as {twice[0]}; give them in separate calls")
+    return names
+
+
+def _detect_one(video, out, cache, rate, model, detector, options, backbone, threshold, about) -> None:
+    """Detects in one video, writes all files, prints what was found."""
+    from data_prep import extract, frames, images
+    from data_prep.sources import Source
+    from fedn_jax import detect as detection
+    from fedn_jax import exports, viewer
+
+    if video.is_dir() and not images.is_folder(video):
+        raise UserError(f"{video}: holds no numbered pictures; give video files, or folders of pictures")
+    if options.aligner == "openface" and not video.is_dir():
+        raise UserError(
+            f"{video}: the run was trained on faces that OpenFace aligned; run OpenFace on the video and give its "
+            "NAME_aligned folder, or try --aligner cascade"
+        )
+    source = Source(video, rate, options.aligner == "openface")
+    got = extract.extract(source, options, backbone, cache, prepare.progress())
+    facts = got.facts
+    looked = detection.Frames(facts.source, facts.seconds, facts.valid > 0, facts.fps)
+    result = detector(got.inputs, facts.valid)
+    notes = {"this video": "; ".join(facts.notes)} if facts.notes else {}
+    found = detection.present(result, model, video, looked, 1, threshold, about | notes)
+    for suffix, write in exports.FORMATS.items():
+        write(out.with_name(f"{out.name}.{suffix}"), found)
+    pictures = frames.pick(got.faces, result.apex.tolist()) if found.expressions else []
+    page = out.with_name(f"{out.name}.html")
+    viewer.write(page, found, got.media, "video/mp4", pictures)
+    lost = int((facts.valid == 0).sum())
+    count = len(found.expressions)
+    print(f"\n{video}: {count} expression{'s' * (count != 1)} in {found.seconds:.1f} s, {len(facts.valid)} frames"
+          f"{f', {lost} of them without a face' if lost else ''}")  # fmt: skip
+    for one in found.expressions:
+        print(f"  {one.begin:>8.2f} to {one.end:>8.2f} s  {one.emotion:<14} {one.score:.2f}")
+    print(f"  {page}")
