@@ -231,7 +231,8 @@ def make_task(config: Config, geometry: windows.Geometry, num_classes: int, inpu
 
     def init(key: Array) -> Tree:
         inputs = jnp.zeros((1, geometry.rows, input_width))
-        return network.init(key, inputs, jnp.ones(inputs.shape[:2], bool))
+        variables = network.init(key, inputs, jnp.ones(inputs.shape[:2], bool))
+        return {**variables, "params": layers.draw_kernels(key, variables["params"])}
 
     def features(variables: Tree, inputs: Array, valid: Array) -> Array:
         return network.apply(variables, inputs, valid, method="features")

@@ -3,8 +3,9 @@
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from fedn_jax.types import Array
+from fedn_jax.types import Array, Tree
 
 
 class Affine(nn.Module):
@@ -22,13 +23,32 @@ class Affine(nn.Module):
         Returns:
           (kernel [inputs, outputs], bias [outputs], or 0 without one).
         """
-        # open: PyTorch's default, uniform in +-1 / sqrt(inputs)
-        kernel = self.param(
-            "kernel", nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform"), (self.inputs, self.outputs)
-        )
+        kernel = self.param("kernel", nn.initializers.zeros, (self.inputs, self.outputs))  # see draw_kernels
         if not self.use_bias:
             return kernel, jnp.zeros((), kernel.dtype)
         return kernel, self.param("bias", nn.initializers.constant(self.bias), (self.outputs,))
+
+
+def draw_kernels(key: Array, params: Tree) -> Tree:
+    """Initial kernels (open): PyTorch's default for linear and convolutional layers, uniform in +-1 / sqrt(inputs).
+
+    All come from one draw: a draw per kernel takes a third of the time that a training takes to compile.
+
+    Args:
+      key: a PRNG key.
+      params: of a network; its kernels [inputs, outputs] are replaced.
+
+    Returns:
+      Parameters of the same structure.
+    """
+    leaves, structure = jax.tree_util.tree_flatten_with_path(params)
+    sizes = [leaf.size if path[-1].key == "kernel" else 0 for path, leaf in leaves]
+    drawn = jnp.split(jax.random.uniform(key, (sum(sizes),), minval=-1), np.cumsum(sizes)[:-1])
+    fresh = [
+        flat.reshape(leaf.shape) / np.sqrt(leaf.shape[0]) if size else leaf
+        for size, flat, (_, leaf) in zip(sizes, drawn, leaves, strict=True)
+    ]
+    return jax.tree.unflatten(structure, fresh)
 
 
 class Conv(nn.Module):
@@ -106,17 +126,13 @@ class GroupNorm(nn.Module):
           [B, length, channels] float.
         """
         channels = x.shape[-1]
-        share = valid[..., None] / jnp.maximum(valid.sum(1) * (channels // self.groups), 1)[:, None, None]
-
-        def pool(y: Array) -> Array:  # the mean over a group, at each of its channels
-            sums = heads_of((y * share).sum(1), self.groups).sum(-1, keepdims=True)  # [B, groups, 1]
-            return jnp.broadcast_to(sums, (*sums.shape[:2], channels // self.groups)).reshape(-1, 1, channels)
-
-        mean = pool(x)
-        variance = jnp.maximum(pool(x * x) - mean * mean, 0)
+        grouped = heads_of(x, self.groups)  # [B, length, groups, channels / groups]
+        weight = valid[:, :, None, None] / jnp.maximum(valid.sum(1) * (channels // self.groups), 1)[:, None, None, None]
+        mean = (grouped * weight).sum((1, 3), keepdims=True)
+        variance = ((grouped - mean) ** 2 * weight).sum((1, 3), keepdims=True)
+        grouped = (grouped - mean) / jnp.sqrt(variance + self.epsilon)
         scale = self.param("scale", nn.initializers.ones, (channels,))
-        gain = scale / jnp.sqrt(variance + self.epsilon)
-        return x * gain + (self.param("bias", nn.initializers.zeros, (channels,)) - mean * gain)
+        return grouped.reshape(x.shape) * scale + self.param("bias", nn.initializers.zeros, (channels,))
 
 
 def attention_parameters(width: int) -> dict[str, tuple[Array, Array]]:
