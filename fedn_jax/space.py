@@ -103,6 +103,8 @@ def check(space: Mapping[str, Any], settings: Settings, config: Config) -> None:
             type(value) is not kind and not (kind is float and type(value) is int) for value in values
         ):
             raise UserError(f"SPACE: {key} needs values of type {kind.__name__}; got {values}")
+        if isinstance(one, Float) and kind is not float:
+            raise UserError(f"SPACE: {key} is no float but {kind.__name__}; use space.Choice(...)")
         if isinstance(one, Float) and not (one.low < one.high and (one.low > 0 or not one.log) and one.points > 0):
             raise UserError(f"SPACE: {key} needs low < high, low > 0 if log, points > 0; got {one}")
     for name in ("trials", "batch", "seeds"):
