@@ -102,7 +102,7 @@ def test_only_inner_folds_judge():
     with pytest.raises(ValueError, match="no fold 's3'; the folds are s1, s2"):
         trials.inner_folds(names, ("s3",))
     with pytest.raises(ValueError, match="folds.inner=0 leaves none"):
-        trials.inner_folds(("s1", "s2"), ())
+        space.check({"loss.beta": Float(1, 2)}, Settings(), small(**{"folds.inner": 0.0}))
 
 
 # ---- The study -------------------------------------------------------------------------------------------------------
