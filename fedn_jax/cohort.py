@@ -58,12 +58,13 @@ class Part(NamedTuple):
         return members[self.member].run / "checkpoints" / f"group{self.number}"
 
 
-def trainer(config: Config, dataset: data.Dataset) -> Trainer:
+def trainer(config: Config, dataset: data.Dataset, ending: str = "") -> Trainer:
     """Everything that is compiled once for all runs of one structure.
 
     Args:
       config: of any of the runs.
       dataset: loaded shards.
+      ending: of the names of the folds that will be trained; the largest of them sets the steps of an epoch.
 
     Returns:
       The trainer.
@@ -76,7 +77,8 @@ def trainer(config: Config, dataset: data.Dataset) -> Trainer:
     def init(fold: train.Fold, hyper: Hyper) -> TrainState:
         return train.init_state(problem.task, fold, hyper)
 
-    steps = folds.steps_per_epoch(problem.folds, config.train.batch_size, config.train.negatives)
+    chosen = [place for place, name in enumerate(problem.folds.name) if name.endswith(ending)]
+    steps = folds.steps_per_epoch(folds.take(problem.folds, chosen), config.train.batch_size, config.train.negatives)
     epoch = train.make_train_epoch(
         problem.task, problem.geometry, config.train.batch_size, config.train.negatives, steps
     )

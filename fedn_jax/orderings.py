@@ -37,7 +37,7 @@ ORDERINGS = (
     Ordering(4, "GIoU is as good as IoU or better", "table4/giou", "table4/iou"),
     Ordering(4, "DIoU is as good as IoU or better", "", "table4/iou"),
     Ordering(4, "a decoupled head helps", "", "table4/coupled"),
-    Ordering(4, "class scores beat a confidence branch", "", "table4/confidence"),
+    Ordering(4, "classes beat a confidence branch", "", "table4/confidence"),
 )
 
 

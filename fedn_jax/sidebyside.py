@@ -121,7 +121,7 @@ def verdicts(result: Mapping[str, Any]) -> Table:
                 continue
             judged += got is not None
             word = got["word"] if got else "not run"
-            by = f"{_signed(scale * got['mean'])} ± {scale * (got['error'] or 0):.1f}" if got else DASH
+            by = f"{_signed(scale * got['mean'])} ±{scale * (got['error'] or 0):.1f}" if got else DASH
             difference = None if None in theirs else scale * (theirs[0] - theirs[1])
             cells = [Cell(one["claim"], one["claim"]), Cell(title, title), Cell(word, word)]
             cells += [Cell(by, scale * got["mean"] if got else "")]

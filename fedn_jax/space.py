@@ -103,8 +103,12 @@ def check(space: Mapping[str, Any], settings: Settings, config: Config) -> None:
             type(value) is not kind and not (kind is float and type(value) is int) for value in values
         ):
             raise UserError(f"SPACE: {key} needs values of type {kind.__name__}; got {values}")
+        if isinstance(one, Float) and kind is not float:
+            raise UserError(f"SPACE: {key} is no float but {kind.__name__}; use space.Choice(...)")
         if isinstance(one, Float) and not (one.low < one.high and (one.low > 0 or not one.log) and one.points > 0):
             raise UserError(f"SPACE: {key} needs low < high, low > 0 if log, points > 0; got {one}")
+    if config.folds.inner == 0:
+        raise UserError("a sweep is judged on inner folds, and folds.inner=0 leaves none; give a share such as 0.25")
     for name in ("trials", "batch", "seeds"):
         checks.at_least(f"SWEEP.{name}", getattr(settings, name), 1)
     checks.one_of("SWEEP.sampler", settings.sampler, SAMPLERS)

@@ -36,21 +36,19 @@ def table(found: Mapping[str, Any]) -> Table:
     rungs = [str(rung) for rung in found["settings"]["rungs"]]
     columns = [Column("Trial", number=False), Column("Score", "10^-3")]
     columns += [Column(f"at {rung}", "10^-3") for rung in rungs]
-    columns += [Column(option.rpartition(".")[2]) for option in options] + [Column("State", number=False)]
+    columns += [Column(option.rpartition(".")[2]) for option in options]
+    columns += [Column("State", number=False, detail=True), Column("Reason", number=False, detail=True)]
     order = sorted(found["trials"], key=lambda one: (-(one["score"] or -1), -max(one["rungs"].values(), default=-1)))
     lines = []
     for one in order:
         score = one["score"]
-        cells = [
-            Cell(str(one["number"]), one["number"]),
-            Cell(DASH) if score is None else Cell(f"{1000 * score:.1f}", score),
-        ]
+        said = f"{one['number']} {one['state']}" + (f": {one['reason']}" if one["reason"] else "")
+        cells = [Cell(said, one["number"]), Cell(DASH) if score is None else Cell(f"{1000 * score:.1f}", score)]
         for rung in rungs:
             value = one["rungs"].get(rung)
             cells.append(Cell(DASH) if value is None else Cell(f"{1000 * value:.1f}", value))
         cells += [Cell(_value(one["params"][option]), one["params"][option]) for option in options]
-        said = one["state"] + (f": {one['reason']}" if one["reason"] else "")
-        lines.append([*cells, Cell(said, said)])
+        lines.append([*cells, Cell(one["state"], one["state"]), Cell(one["reason"], one["reason"])])
     notes = [f"Score: {found['objective']}; mean of {found['settings']['seeds']} seed(s).", f"{STATUS}."]
     if rungs:
         notes.append(
@@ -186,7 +184,7 @@ def write(out: Path, found: Mapping[str, Any]) -> Path:
         parallel=drawing.uri(parallel(found)) if judged else None,
         importance=drawing.uri(shares) if shares else None,
         content=tableformats.to_html(whole),
-        notes=whole.notes,
+        notes=[note for note in whole.notes if STATUS not in note],  # it stands at the top
         value=_value,
     )
     files.write_text(out / "report.html", text)

@@ -41,11 +41,9 @@ def inner_folds(names: Sequence[str], wanted: Sequence[str]) -> list[int]:
       Indices.
 
     Raises:
-      UserError: there are no inner folds, or no such outer fold.
+      UserError: no such outer fold.
     """
     outer = [name.removesuffix(folds.INNER) for name in names if name.endswith(folds.INNER)]
-    if not outer:
-        raise UserError("a sweep is judged on inner folds, and folds.inner=0 leaves none; give a share such as 0.25")
     unknown = [name for name in wanted if name not in outer]
     if unknown:
         raise UserError(f"no fold {unknown[0]!r}; the folds are {', '.join(outer)}")
@@ -84,7 +82,7 @@ def run(
     config = next(iter(trials.values()))
     key = configs.structure(config)
     if key not in trainers:
-        trainers[key] = cohort.trainer(config, dataset)
+        trainers[key] = cohort.trainer(config, dataset, folds.INNER)
     trained = trainers[key]
     inner = inner_folds(trained.problem.folds.name, plan.folds)
     left, scores = _State(sorted(trials), None), {}

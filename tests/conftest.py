@@ -64,7 +64,12 @@ TINY = {
 }  # fmt: skip
 
 
-SHALLOW = {"window.segments": 16, "anchors.reaches": [[0, 64]], "model.window_attention": "none"}  # compiles quickly
+SHALLOW = {
+    "window.segments": 16,
+    "window.train_hop": 16,
+    "anchors.reaches": [[0, 64]],
+    "model.window_attention": "none",
+}  # compiles quickly
 
 
 def options(**changes):

@@ -28,7 +28,17 @@ def refused(capsys, *words):
 def test_help_is_quick_and_names_the_commands():
     done = subprocess.run([sys.executable, "-m", "fedn_jax.cli", "--help"], capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 0
-    for command in ("demo", "prepare", "verify", "convert-backbone", "train", "evaluate", "detect"):
+    for command in (
+        "demo",
+        "prepare",
+        "verify",
+        "convert-backbone",
+        "train",
+        "evaluate",
+        "detect",
+        "reproduce",
+        "sweep",
+    ):
         assert command in done.stdout
 
 

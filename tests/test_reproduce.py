@@ -86,7 +86,7 @@ def test_pages_and_tables(table, tmp_path):
 
 
 def test_reproduce_on_clip_features(shards, tmp_path, capsys, monkeypatch):
-    changes = TINY | SHALLOW | {"train.epochs": 1, "folds.scheme": "kfold", "folds.k": 2, "window.train_hop": 16}
+    changes = TINY | SHALLOW | {"train.epochs": 1, "folds.scheme": "kfold", "folds.k": 2}
     del changes["model.segment_fusion"], changes["model.window_attention"]
     words = ["reproduce", "table3", "--config", TABLES, "--data", shards, "--out", tmp_path, "--seeds", "2"]
     words = [str(word) for word in words] + [f"--config.{key}={value}" for key, value in changes.items()]

@@ -33,7 +33,7 @@ def get_config(row=""):
     config.update_from_flattened_dict({options})
     return config
 """
-OPTIONS = TINY | SHALLOW | {"train.epochs": 2, "window.train_hop": 32, "folds.scheme": "kfold", "folds.k": 2}
+OPTIONS = TINY | SHALLOW | {"train.epochs": 2, "folds.scheme": "kfold", "folds.k": 2}
 
 
 def config_file(path, settings):
@@ -64,6 +64,7 @@ def search(out, **settings):
         ({"train.learning_rate": Float(2.0, 1.0)}, {}, "low < high"),
         ({"train.learning_rate": Float(0.0, 1.0, log=True)}, {}, "low > 0 if log"),
         ({"model.head": Choice(1, 2)}, {}, "values of type str"),
+        ({"model.width": Float(16, 32)}, {}, "use space.Choice"),
         ({"data.kind": Choice("macro", "micro")}, {}, "changes what trials are judged on"),
         ({"loss.beta": Float(1, 2)}, {"sampler": "tpee"}, "did you mean 'tpe'"),
         ({"loss.beta": Float(1, 2)}, {"objective": "f1"}, "SWEEP.objective"),
@@ -101,7 +102,7 @@ def test_only_inner_folds_judge():
     with pytest.raises(ValueError, match="no fold 's3'; the folds are s1, s2"):
         trials.inner_folds(names, ("s3",))
     with pytest.raises(ValueError, match="folds.inner=0 leaves none"):
-        trials.inner_folds(("s1", "s2"), ())
+        space.check({"loss.beta": Float(1, 2)}, Settings(), small(**{"folds.inner": 0.0}))
 
 
 # ---- The study -------------------------------------------------------------------------------------------------------
@@ -206,17 +207,21 @@ def test_options_that_do_not_fit_fail_alone(tmp_path, monkeypatch):
 def test_trials_together_equal_trials_alone(shards):
     import jax
 
-    dataset = data.load(shards)
     configurations = {0: small(), 5: small(**{"train.learning_rate": 2e-3, "loss.beta": 1.0})}
-    plan = trials.Plan(1, "detection", (1,), ())
     with jax.enable_x64(True):
-        trainers: dict[str, cohort.Trainer] = {}
-        everybody = lambda _, scores: set(scores)
-        together = trials.run(configurations, plan, dataset, trainers, everybody, quiet)
-        only = trials.run(configurations, plan, dataset, trainers, lambda _, scores: {5}, quiet)  # 0 leaves at the rung
-    assert set(together) == {0, 5} and together[0] != together[5]
-    assert only[5] == pytest.approx(together[5], abs=1e-6)
-    assert len(trainers) == 1
+        trained = cohort.trainer(configurations[0], data.load(shards))
+        inner = trials.inner_folds(trained.problem.folds.name, ())
+        state = lambda *numbers: trials._train(
+            trials._State(list(numbers), None), configurations, 1, trained, inner, range(1), quiet
+        )[0]
+        together, alone = state(0, 5), state(5)
+    kept = trials._keep(together, {5}, len(inner))
+    assert kept.numbers == [5]
+    for one, two in zip(jax.tree.leaves(kept.state), jax.tree.leaves(alone.state), strict=True):
+        np.testing.assert_allclose(one, two, atol=1e-6)
+    first = trials._keep(together, {0}, len(inner)).state.params
+    moved = [np.abs(a - b).max() for a, b in zip(*map(jax.tree.leaves, (first, alone.state.params)), strict=True)]
+    assert max(moved) > 1e-4
 
 
 def test_the_whole_command_and_a_kill(shards, tmp_path, capsys):
