@@ -106,11 +106,11 @@ def speeds_table(speeds: Sequence[Speed], notes: Sequence[str]) -> str:
     Returns:
       Text of at most 80 columns.
     """
-    lines = [f"{'':<9}{'':<34}{'windows/s':>11}{'best':>9}{'MFLOP':>8}{'MB':>8}", "-" * COLUMNS]
+    lines = [f"{'':<8}{'':<40}{'windows/s':>10}{'best':>8}{'MFLOP':>7}{'MB':>6}", "-" * COLUMNS]
     for one in speeds:
         lines.append(
-            f"{one.work:<9}{one.name:<34}{_number(one.windows):>11}{_number(one.best):>9}{_number(one.mflop, 0):>8}"
-            f"{_number(one.megabytes, 0):>8}"
+            f"{one.work:<8}{one.name:<40}{_number(one.windows):>10}{_number(one.best):>8}{_number(one.mflop, 0):>7}"
+            f"{_number(one.megabytes, 0):>6}"
         )
     lines += ["", *speed.ratios(speeds)]
     for note in notes:
