@@ -18,15 +18,7 @@ NARROW = {
 WIDTH, CLASSES = 12, 3  # of the narrow inputs
 VARIANTS: dict[str, dict[str, Any]] = {  # FEDN, its Tables 2 to 4, and the options that the paper leaves open
     "fedn": {},
-    "table2/spotting_only": {"data.recognition": False},
-    "table3/i3d": {"model.segment_fusion": "none"},
-    "table3/no_segment_attention": {"model.segment_fusion": "mean"},
-    "table3/no_window_attention": {"model.window_attention": "none"},
-    "table3/no_attention": {"model.segment_fusion": "mean", "model.window_attention": "none"},
-    "table4/confidence": {"model.scoring": "confidence"},
-    "table4/coupled": {"model.head": "coupled"},
-    "table4/iou": {"loss.interval": "iou"},
-    "table4/giou": {"loss.interval": "giou"},
+    **configs.PAPER_ROWS,
     "open/literal_segments": {"model.segment_fusion": "attention_literal"},
     "open/literal_window": {"model.window_attention": "literal", "window.context": "window"},
     "open/channels": {"model.window_attention_channels": 0, "model.head_depth": 1, "loss.normalize": False},
