@@ -13,6 +13,7 @@ _cache = tempfile.TemporaryDirectory(prefix="fedn-test-cache-")  # removed at ex
 os.environ["JAX_COMPILATION_CACHE_DIR"] = _cache.name
 os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.5"
 
+import jax  # noqa: E402
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 
@@ -112,3 +113,10 @@ def shards(tmp_path_factory):
 @pytest.fixture
 def toy():
     return toy_data()
+
+
+@pytest.fixture(autouse=True, scope="module")
+def compiled_programs_are_dropped():
+    """Programs of a file are of no use to the next one, and together they take gigabytes."""
+    yield
+    jax.clear_caches()
