@@ -363,6 +363,7 @@ def run(small: bool = False, rounds: int = ROUNDS, compiled: bool = False) -> tu
         "mapped folds count the windows of all folds; PyTorch trains folds one after another, so its figure for one "
         "fold is that for several",
         "MFLOP: matrix products and convolutions per window, 2 per multiplication; other operations are not counted",
-        "MB: memory of the process during a call, beyond what lies there before and after",
+        "MB: memory of the process during a call, beyond what lies there before and after; rough, since what the "
+        "allocator has kept from earlier calls is not seen",
     ]
     return speeds, notes + ([f"no torch.compile here: {why_not}"] if why_not else [])
