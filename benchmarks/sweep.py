@@ -16,7 +16,7 @@ from fedn_jax import cohort, data, folds
 from fedn_jax import config as configs
 from fedn_jax.types import Config, Events, Store, VideoMeta
 
-CASES = ((2, 4), (4, 8), (8, 8))  # trials, inner folds
+CASES = ((2, 4), (4, 8))  # trials, inner folds
 EPOCHS = 3
 
 
