@@ -29,6 +29,7 @@ from fedn_jax.parity import (  # noqa: E402
     speed,
     targets,
     training,
+    weights,
 )
 
 SMALL = network.SMALL
@@ -179,9 +180,9 @@ def test_initial_weights_are_uniform_as_pytorchs():
     peer = torch.nn.Conv1d(64, 64, 3)
     limit = 1 / np.sqrt(3 * 64)
     kernel = np.asarray(params["blocks_0"]["Conv_0"]["taps"]["kernel"])
-    for weights in (kernel, peer.weight.detach().numpy()):
-        assert 0.98 * limit < np.abs(weights).max() <= limit
-        assert np.std(weights) == pytest.approx(limit / np.sqrt(3), rel=0.05)
+    for drawn in (kernel, peer.weight.detach().numpy()):
+        assert 0.98 * limit < np.abs(drawn).max() <= limit
+        assert np.std(drawn) == pytest.approx(limit / np.sqrt(3), rel=0.05)
 
 
 # ---- Differences and verdicts ---------------------------------------------------------------------------------------
@@ -297,6 +298,14 @@ def test_ones_own_weights(tmp_path, capsys, ending):
     assert "missing: blocks.0.conv.weight" in capsys.readouterr().err
     assert cli.main([*words, "--rename", "module"]) == 2
     assert "expected REGEX=NEW" in capsys.readouterr().err
+
+
+def test_the_configuration_says_what_shapes_do_not_tell():
+    for value in ("literal", "scaled"):
+        config = cases.configure({"model.window_attention": value})
+        state = convert.to_torch(cases.make(config).params)
+        fitted, classes, width = weights.fit(state, cases.configure({"model.window_attention": value}))
+        assert (fitted.model.window_attention, classes, width) == (value, cases.CLASSES, cases.WIDTH)
 
 
 def test_without_pytorch_it_says_what_to_install(monkeypatch, capsys):

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from fedn_jax import config as configs
 from fedn_jax import data, evaluation, folds, matching, metrics, predict, problems, train
 from fedn_jax.parity import cases, detections, measure, training
 from fedn_jax.parity import network as networks
@@ -56,7 +57,7 @@ def plan(dataset: data.Dataset, seed: int, dtype: str) -> Plan:
     config = cases.configure({**OPTIONS, "seed": seed})
     problem = problems.make(config, dataset)
     pair = cases.make(config, len(problem.classes), problem.store.inputs.shape[1])
-    both, hyper, batches = folds.take(problem.folds, (0, 1)), training.hyper_of(pair), []
+    both, hyper, batches = folds.take(problem.folds, (0, 1)), configs.to_hyper(pair.config), []
     steps, negatives = folds.steps_per_epoch(both, BATCH, config.train.negatives), config.train.negatives
     for k in range(2):
         fold = train.Fold(both.key[k], both.positive[k], both.negative[k])
@@ -89,7 +90,7 @@ def ours(setting: Plan, dtype: str) -> dict[str, float]:
         trained = []
         for k in range(2):
             fold = train.Fold(*(column[k] for column in (setting.folds.key, *setting.folds[2:4])))
-            hyper = training.hyper_of(pair)
+            hyper = configs.to_hyper(pair.config)
             state = training.start(networks.cast(pair.params, dtype), hyper)
             for number in range(EPOCHS):
                 state, _ = epoch(state, fold, hyper, number, store, problem.windows)

@@ -54,7 +54,8 @@ def named(outputs: Mapping[str, Any], inside: np.ndarray, pair: Pair) -> dict[st
       Name -> array, in the order of the computation; of every level the outputs of both branches.
     """
     got = {name: np.asarray(array) for name, array in outputs.items()}
-    counts = [len(level) for level in level_slices(pair)]
+    levels = range(len(pair.config.anchors.reaches))
+    counts = [pair.geometry.frames // (4 * pair.geometry.stride * 2**level) for level in levels]  # positions
     edges = np.cumsum([0, *counts])
     found = {"segments": got["segments"] * inside[..., None]}
     for name in ("window_scores", *(f"block_{i}" for i in range(2)), *(f"level_{i}" for i in range(len(counts)))):
@@ -68,21 +69,6 @@ def named(outputs: Mapping[str, Any], inside: np.ndarray, pair: Pair) -> dict[st
         found[f"anchored.{level} raw"] = got["raw"][:, a:b] * seen[..., None]
         found[f"anchored.{level} logits"] = got["logits"][:, a:b, 1:] * seen[..., None]
     return found
-
-
-def level_slices(pair: Pair) -> list[range]:
-    """Positions of every level.
-
-    Args:
-      pair: the networks.
-
-    Returns:
-      One range of positions per level.
-    """
-    frames, stride = pair.geometry.frames, 4 * pair.geometry.stride
-    counts = [frames // (stride * 2**level) for level in range(len(pair.config.anchors.reaches))]
-    edges = np.cumsum([0, *counts])
-    return [range(a, b) for a, b in zip(edges[:-1], edges[1:], strict=True)]
 
 
 def _forward(pair: Pair, params: Any, inputs: Array, valid: Array, inside: Array) -> dict[str, Array]:

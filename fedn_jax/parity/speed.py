@@ -20,9 +20,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from fedn_jax import config as configs
 from fedn_jax import predict as predictions
 from fedn_jax import train, windows
-from fedn_jax.parity import cases, economical, training
+from fedn_jax.parity import cases, economical
 
 BATCH, FOLDS, ROUNDS = 16, 4, 5
 FRAMES, HOP = 1200, 16  # of the whole video; frames between its windows
@@ -93,7 +94,7 @@ def ours(fusion: str, folds: int, small: bool) -> Iterator[Contender]:
       Prediction, then training; with one fold and without the literal form, also prediction of a whole video.
     """
     pair, batch, video = _setting(fusion, small)
-    task, hyper = pair.task, training.hyper_of(pair)
+    task, hyper = pair.task, configs.to_hyper(pair.config)
     targets = jax.device_get(jax.vmap(task.encode)(batch.events))
 
     def forward(params: Any, inputs: Any) -> dict[str, Any]:

@@ -67,18 +67,6 @@ def adam(steps: int = ADAM_STEPS) -> Iterator[Level]:
     yield measure.judge("6 optimiser", f"Adam, {steps:,} steps", "float64", ADAM_TOLERANCE, found)
 
 
-def hyper_of(pair: cases.Pair) -> Hyper:
-    """The numbers of a configuration, seed included.
-
-    Args:
-      pair: the networks.
-
-    Returns:
-      Hyper of scalars, float32.
-    """
-    return configs.to_hyper(pair.config)
-
-
 def start(params: Any, hyper: Hyper) -> TrainState:
     """Our state before the first step.
 
@@ -127,7 +115,7 @@ def peer_steps(pair: cases.Pair, every: dict[str, Any], batches: np.ndarray, dty
 
     from fedn_jax.reference import training
 
-    hyper = hyper_of(pair)
+    hyper = configs.to_hyper(pair.config)
     network = copy.deepcopy(pair.network).to(getattr(torch, dtype))
     optimizer = training.make_optimizer(network, float(hyper.learning_rate), float(hyper.weight_decay))
     return network, [float(training.step(network, optimizer, take(every, b), pair.settings)) for b in batches]
@@ -183,7 +171,7 @@ def our_steps(
       (the state after the last step, the loss before each step).
     """
     with jax.enable_x64(dtype == "float64"), jax.default_matmul_precision("highest"):
-        step, hyper = train.make_train_step(pair.task, pair.geometry), hyper_of(pair)
+        step, hyper = train.make_train_step(pair.task, pair.geometry), configs.to_hyper(pair.config)
         store = data.store._replace(inputs=data.store.inputs.astype(dtype))
 
         def one(state: TrainState, batch: Any) -> tuple:

@@ -38,7 +38,10 @@ def fit(state: Mapping[str, np.ndarray], config: Config) -> tuple[Config, int, i
             raise UserError(
                 f"the weights have {found[option]} {name}, the configuration {got}; set --config.anchors.{key}=[...]"
             )
-    config.update_from_flattened_dict(found["options"])
+    options = dict(found["options"])
+    if config.model.window_attention == "literal" and options["model.window_attention"] == "scaled":
+        del options["model.window_attention"]  # the two have the same weights: the configuration says which
+    config.update_from_flattened_dict(options)
     extra = config.model.scoring == "confidence"
     checks.at_least("classes of the weights", found["classes"] - extra, 1)
     return config, found["classes"] - extra, found["inputs"]
