@@ -112,21 +112,25 @@ def load_backbone(name: str | Path) -> Backbone:
     return _backbone(params, tuple(widths), tuple(mean), tuple(std), int(size), f"{origin}")
 
 
-def embed(frames: Iterable[np.ndarray], backbone: Backbone, batch_size: int = 32) -> Iterator[np.ndarray]:
+def embed(frames: Iterable[np.ndarray], backbone: Backbone, batch_size: int | None = None) -> Iterator[np.ndarray]:
     """Embeds the aligned faces of a video, in batches of one fixed shape and in constant memory.
 
     Args:
       frames: T images [size, size, 3] uint8 RGB, all of one size.
       backbone: the feature extractor.
-      batch_size: images per step.
+      batch_size: images per step; None: 4 on a CPU, whose caches then hold what is between layers, 32 elsewhere.
 
     Yields:
       [at most batch_size, D] float16, in order.
     """
+    import jax
+
     run, pending = _compiled(backbone.widths), None
+    batch_size = batch_size or (4 if jax.default_backend() == "cpu" else 32)
+    params = jax.device_put(backbone.params)
     mean, std = (np.asarray(value, np.float32) for value in (backbone.mean, backbone.std))
     for batch, count in _batches(frames, batch_size):
-        result = run(backbone.params, batch, mean, std)  # runs while the next batch is being read
+        result = run(params, batch, mean, std)  # runs while the next batch is being read
         if pending is not None:
             yield np.asarray(pending[0])[: pending[1]]
         pending = result, count
@@ -155,9 +159,9 @@ def _compiled(widths: tuple[int, ...]):
     import jax
     import jax.numpy as jnp
 
-    from fedn_jax.models.resnet import ResNet18
+    from fedn_jax.models.resnet import FULL, ResNet18
 
-    model = ResNet18(widths)
+    model = ResNet18(widths, winograd=jax.default_backend() == "cpu" and widths == FULL)
 
     def run(params, images, mean, std):
         return model.apply({"params": params}, (images.astype(jnp.float32) / 255 - mean) / std).astype(jnp.float16)

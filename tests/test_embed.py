@@ -8,7 +8,7 @@ import pytest
 
 from data_prep import embed
 from fedn_jax.checks import UserError
-from fedn_jax.models import resnet
+from fedn_jax.models import resnet, winograd
 
 
 def conv(x, kernel, bias, stride, padding):
@@ -82,6 +82,31 @@ def test_network_against_slow_convolutions(trained):
     model, variables = trained
     expected = [oracle(variables["params"], variables["batch_stats"], image) for image in IMAGES]
     np.testing.assert_allclose(jax.jit(model.apply)(variables, IMAGES), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (4, 4), (5, 8), (6, 7), (9, 3)])
+def test_fewer_multiplications_give_the_same_convolution(shape):
+    rng = np.random.default_rng(3)
+    x, kernel = rng.normal(size=(2, *shape, 5)), rng.normal(size=(3, 3, 5, 4))
+    expected = [conv(image, kernel, 0, 1, 1) for image in x]
+    with jax.enable_x64(True):
+        np.testing.assert_allclose(winograd.convolve(x, kernel), expected, rtol=1e-12, atol=1e-12)
+
+
+def test_network_with_fewer_multiplications_is_the_same_network():
+    images = np.random.default_rng(4).normal(size=(2, 64, 61, 3)).astype(np.float32)
+    plain = resnet.ResNet18((64, 8, 8, 8))
+    fewer = plain.clone(winograd=True)
+    variables = plain.init(jax.random.key(0), images)
+    counts = [jax.jit(net.apply).lower(variables, images).as_text().count("convolution(") for net in (plain, fewer)]
+    assert counts[0] - counts[1] == 4  # all of stage 1
+    np.testing.assert_allclose(fewer.apply(variables, images), plain.apply(variables, images), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (4, 4), (5, 8), (7, 6)])
+def test_max_pool_by_slices(shape):
+    x = np.random.default_rng(5).normal(size=(2, *shape, 3)).astype(np.float32)
+    np.testing.assert_array_equal(resnet.max_pool(x), [pool(image) for image in x])
 
 
 def test_folding_changes_nothing(trained):

@@ -27,7 +27,7 @@ LAYERS = [  # a module may import those of lower layers only
         "pairing",
         "exchange",
     },
-    {"models", "models.layers", "models.resnet", "models.fedn", "models.fusion"},
+    {"models", "models.layers", "models.resnet", "models.winograd", "models.fedn", "models.fusion"},
     {"train", "predict", "baseline", "cost"},
     {"folds"},
     {
@@ -51,7 +51,8 @@ LAYERS = [  # a module may import those of lower layers only
 ]
 INSIDE = [  # further order inside a layer
     ("config", "schema"), ("models", "models.fedn"), ("models.fedn", "models.layers"),
-    ("models.fedn", "models.fusion"), ("models.fusion", "models.layers"), ("report", "timeline"), ("viewer", "exports"),
+    ("models.fedn", "models.fusion"), ("models.fusion", "models.layers"), ("models.resnet", "models.winograd"),
+    ("report", "timeline"), ("viewer", "exports"),
     ("protocols", "matching"), ("evaluation", "protocols"), ("figures", "timeline"), ("report", "figures"),
     ("tableformats", "report"),
     ("papertables", "report"), ("papertables", "tableformats"), ("comparison", "comparable"),
