@@ -123,7 +123,7 @@ def make_train_step(task: Task, geometry: windowing.Geometry) -> Callable:
         params = optax.apply_updates(state.params, updates)
         new = TrainState(params, extra, opt_state, state.step + 1)
         some = weight.sum() > 0
-        new = jax.tree.map(lambda after, before: jnp.where(some, after, before), new, state)
+        new = jax.tree.map(lambda after, before: jax.lax.select(some, after, before), new, state)
         metrics = {"loss": loss, **parts} | {
             "positives": (targets.positive.sum((1, 2)) * weight).sum(),
             "missed": (targets.missed * weight).sum(),
