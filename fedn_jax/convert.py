@@ -9,10 +9,10 @@ A layer is named as in ``fedn_jax.reference`` and stored as PyTorch stores it:
     window_scores/taps                      window_scores.weight                  [out, in, 3]
     {blocks,neck}_0/Conv_0/taps             {blocks,neck}.0.conv.*                [out, in, 3]
     {blocks,neck}_0/GroupNorm_0             {blocks,neck}.0.norm.*                scale is called weight
-    level_0/branches/attention/...          {free,anchored}.0.attention.*         as above; ours stacked [2, ...]
-    level_0/branches/towers/block_0/...     {free,anchored}.0.towers.{interval,class}.0.{conv,norm}.*, or .shared.;
-                                                                                  ours stacked [2, 2 or 1, ...]
-    level_0/{free,anchored}_{interval,class}
+    {free,anchored}_0/attention/...         {free,anchored}.0.attention.*         as above
+    {free,anchored}_0/{interval,class,shared}_0/...
+                                            {free,anchored}.0.towers.{interval,class,shared}.0.{conv,norm}.*
+    {free,anchored}_0/{interval,class}_output
                                             {free,anchored}.0.{interval,class}_output.*    transposed
 """
 
@@ -59,34 +59,19 @@ MODULES = (  # (our module, PyTorch's, kind of its kernel); \1, \2, ... are what
     (r"window_scores/taps", r"window_scores.", "conv"),
     (r"(blocks|neck)_(\d+)/Conv_0/taps", r"\1.\2.conv.", "conv"),
     (r"(blocks|neck)_(\d+)/GroupNorm_0", r"\1.\2.norm.", "vector"),
-    (r"level_(\d+)/branches/attention/(?:query|key|value)", r"{branch}.\1.attention.in_proj_", "linear"),
-    (r"level_(\d+)/branches/attention/out", r"{branch}.\1.attention.out_proj.", "linear"),
-    (r"level_(\d+)/branches/towers/block_(\d+)/Conv_0/taps", r"{branch}.\1.towers.{tower}.\2.conv.", "conv"),
-    (r"level_(\d+)/branches/towers/block_(\d+)/GroupNorm_0", r"{branch}.\1.towers.{tower}.\2.norm.", "vector"),
-    (r"level_(\d+)/(free|anchored)_(interval|class)", r"\2.\1.\3_output.", "linear"),
+    (r"(free|anchored)_(\d+)/attention/(?:query|key|value)", r"\1.\2.attention.in_proj_", "linear"),
+    (r"(free|anchored)_(\d+)/attention/out", r"\1.\2.attention.out_proj.", "linear"),
+    (r"(free|anchored)_(\d+)/(\w+)_(\d+)/Conv_0/taps", r"\1.\2.towers.\3.\4.conv.", "conv"),
+    (r"(free|anchored)_(\d+)/(\w+)_(\d+)/GroupNorm_0", r"\1.\2.towers.\3.\4.norm.", "vector"),
+    (r"(free|anchored)_(\d+)/(interval|class)_output", r"\1.\2.\3_output.", "linear"),
 )
-BRANCHES = ("free", "anchored")  # what {branch} stands for, along the first axis of our parameter
-TOWERS = {1: ("shared",), 2: ("interval", "class")}  # what {tower} stands for, along the second, by its length
 
 
 class Piece(NamedTuple):
-    """One parameter of PyTorch's, in ours."""
+    """One parameter in both worlds."""
 
     ours: tuple[tuple[str, ...], ...]  # paths; three for what PyTorch stacks: query, key, value
-    place: tuple[int, ...]  # along the axes that ours stacks: (), (branch,) or (branch, tower)
     kind: str  # entry of KINDS
-
-
-def _places(template: str, shape: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
-    """PyTorch's name -> place, for one parameter of ours; empty if the stacked axes have other lengths."""
-    axes = {"branch": BRANCHES, "tower": TOWERS.get(shape[1], ()) if len(shape) > 1 else ()}
-    used = [axis for axis in axes if f"{{{axis}}}" in template]
-    if used and shape[0] != len(BRANCHES):
-        return {}
-    found = {}
-    for place in np.ndindex(*(len(axes[axis]) for axis in used)):
-        found[template.format(**{axis: axes[axis][i] for axis, i in zip(used, place, strict=True)})] = place
-    return found
 
 
 def _flat(tree: Tree, path: tuple[str, ...] = ()) -> dict[tuple[str, ...], Any]:
@@ -111,7 +96,7 @@ def names(params: Tree) -> dict[str, Piece]:
     """The map of names.
 
     Args:
-      params: of FEDN; leaves need a shape only, such as those of ``jax.eval_shape``.
+      params: of FEDN; leaves may be anything, such as the shapes of ``jax.eval_shape``.
 
     Returns:
       PyTorch's name -> where our parameter lies and how PyTorch stores it. Every parameter is in it.
@@ -119,24 +104,25 @@ def names(params: Tree) -> dict[str, Piece]:
     Raises:
       UserError: a parameter that FEDN does not have.
 
-    >>> names({"fusion": {"score": {"bias": np.zeros(1)}}})
-    {'fusion.score.bias': Piece(ours=(('fusion', 'score', 'bias'),), place=(), kind='vector')}
+    >>> names({"fusion": {"score": {"bias": 0}}})
+    {'fusion.score.bias': Piece(ours=(('fusion', 'score', 'bias'),), kind='vector')}
     """
     found: dict[str, Piece] = {}
     unknown = []
-    for path, array in _flat(params).items():
+    for path in _flat(params):
         module, leaf = "/".join(path[:-1]), path[-1]
-        matches = ((re.fullmatch(pattern, module), template, kind) for pattern, template, kind in MODULES)
-        match, template, kind = next((entry for entry in matches if entry[0]), (None, "", ""))
-        places = _places(match.expand(template) + LEAVES[leaf], array.shape) if match and leaf in LEAVES else {}
-        if not places:
+        for pattern, template, kind in MODULES:
+            match = re.fullmatch(pattern, module)
+            if match and leaf in LEAVES:
+                name = match.expand(template) + LEAVES[leaf]
+                before = found.get(name, Piece((), ""))
+                found[name] = Piece((*before.ours, path), "vector" if leaf == "bias" else kind)
+                break
+        else:
             unknown.append(f"no PyTorch name for the parameter {module}/{leaf}")
-        for name, place in places.items():
-            before = found[name].ours if name in found else ()
-            found[name] = Piece((*before, path), place, "vector" if leaf == "bias" else kind)
     checks.report("parameters", unknown)
     ordered = lambda paths: tuple(sorted(paths, key=lambda path: IN_PROJ.index(path[-2]))) if paths[1:] else paths
-    return {name: piece._replace(ours=ordered(piece.ours)) for name, piece in found.items()}
+    return {name: Piece(ordered(piece.ours), piece.kind) for name, piece in found.items()}
 
 
 def to_torch(params: Tree) -> dict[str, np.ndarray]:
@@ -151,7 +137,7 @@ def to_torch(params: Tree) -> dict[str, np.ndarray]:
     flat = _flat(params)
     state = {}
     for name, piece in names(params).items():
-        parts = [KINDS[piece.kind].to_torch(np.asarray(flat[path])[piece.place]) for path in piece.ours]
+        parts = [KINDS[piece.kind].to_torch(np.asarray(flat[path])) for path in piece.ours]
         state[name] = np.ascontiguousarray(np.concatenate(parts))
     return state
 
@@ -162,7 +148,7 @@ def _expected(params: Tree) -> dict[str, tuple[int, ...]]:
     empty = {path: np.broadcast_to(np.float32(0), leaf.shape) for path, leaf in flat.items()}
     shapes = {}
     for name, piece in names(params).items():
-        first, *rest = KINDS[piece.kind].to_torch(empty[piece.ours[0]][piece.place]).shape
+        first, *rest = KINDS[piece.kind].to_torch(empty[piece.ours[0]]).shape
         shapes[name] = (first * len(piece.ours), *rest)
     return shapes
 
@@ -183,8 +169,7 @@ def from_torch(state: Mapping[str, np.ndarray], like: Tree) -> Tree:
     shapes, pieces = _expected(like), names(like)
     arrays = {name: np.asarray(array) for name, array in state.items()}
     unexpected = [name for name in arrays if name not in shapes]
-    problems: list[str] = []
-    parts: dict[tuple[str, ...], list[np.ndarray]] = {}  # those of one parameter, in the order of its stacked axes
+    problems, flat = [], {}
     for name, shape in shapes.items():
         if name not in arrays:
             same = [other for other in unexpected if arrays[other].shape == shape]
@@ -200,11 +185,11 @@ def from_torch(state: Mapping[str, np.ndarray], like: Tree) -> Tree:
             problems.append(f"{name} must hold floats; got {array.dtype}")
         else:
             paths = pieces[name].ours
-            for path, part in zip(paths, np.split(array, len(paths)), strict=True):
-                parts.setdefault(path, []).append(KINDS[pieces[name].kind].from_torch(part))
+            parts = [KINDS[pieces[name].kind].from_torch(part) for part in np.split(array, len(paths))]
+            flat |= {path: np.ascontiguousarray(part) for path, part in zip(paths, parts, strict=True)}
     problems += [f"unexpected: {name} {list(arrays[name].shape)}" for name in unexpected]
     checks.report("weights", problems)
-    return _nested({path: np.stack(parts[path]).reshape(leaf.shape) for path, leaf in _flat(like).items()})
+    return _nested({path: flat[path] for path in _flat(like)})
 
 
 def rename(state: Mapping[str, Any], rules: Mapping[str, str]) -> dict[str, Any]:

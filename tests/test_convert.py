@@ -6,7 +6,6 @@ import pytest
 
 from fedn_jax import convert
 from fedn_jax.checks import UserError
-from fedn_jax.models import fedn
 
 torch = pytest.importorskip("torch")
 from fedn_jax.parity import cases  # noqa: E402
@@ -35,49 +34,21 @@ def test_names_by_hand():
     params = {
         "fusion": {part: {"kernel": leaf(2, 2) + 10 * k} for k, part in enumerate(("query", "key", "value"))},
         "blocks_1": {"Conv_0": {"taps": {"kernel": leaf(6, 1)}}, "GroupNorm_0": {"scale": leaf(1)}},
-        "level_3": {
-            "free_class": {"bias": leaf(4)},
-            "branches": {
-                "attention": {"out": {"bias": leaf(2, 3)}},
-                "towers": {
-                    "block_0": {"GroupNorm_0": {"bias": leaf(2, 2, 1)}},
-                    "block_1": {"GroupNorm_0": {"scale": leaf(2, 1, 5)}},
-                },
-            },
-        },
+        "free_3": {"class_output": {"bias": leaf(4)}, "shared_1": {"GroupNorm_0": {"bias": leaf(5)}}},
     }
     state = convert.to_torch(params)
     assert list(state) == [
         "fusion.attention.in_proj_weight", "blocks.1.conv.weight", "blocks.1.norm.weight", "free.3.class_output.bias",
-        "free.3.attention.out_proj.bias", "anchored.3.attention.out_proj.bias",
-        "free.3.towers.interval.0.norm.bias", "free.3.towers.class.0.norm.bias",
-        "anchored.3.towers.interval.0.norm.bias", "anchored.3.towers.class.0.norm.bias",
-        "free.3.towers.shared.1.norm.weight", "anchored.3.towers.shared.1.norm.weight",
+        "free.3.towers.shared.1.norm.bias",
     ]  # fmt: skip
     assert state["fusion.attention.in_proj_weight"].tolist() == [[0, 2], [1, 3], [10, 12], [11, 13], [20, 22], [21, 23]]
     # taps [kernel position x input, output] -> [output, input, kernel position]
     assert state["blocks.1.conv.weight"].tolist() == [[[0, 2, 4], [1, 3, 5]]]
-    # branches are the first axis, towers the second
-    assert state["anchored.3.attention.out_proj.bias"].tolist() == [3, 4, 5]
-    assert [
-        state[f"{name}.0.norm.bias"].item()
-        for name in (
-            "free.3.towers.interval",
-            "free.3.towers.class",
-            "anchored.3.towers.interval",
-            "anchored.3.towers.class",
-        )
-    ] == [0, 1, 2, 3]
-    assert state["anchored.3.towers.shared.1.norm.weight"].tolist() == [5, 6, 7, 8, 9]
 
 
 def test_the_map_covers_every_parameter_and_knows_no_other():
-    with pytest.raises(UserError, match="no PyTorch name for the parameter level_0/gate/kernel"):
-        convert.names({"level_0": {"gate": {"kernel": np.zeros((2, 2))}}})
-    with pytest.raises(UserError, match="no PyTorch name for the parameter level_0/branches/attention/out/bias"):
-        convert.names({"level_0": {"branches": {"attention": {"out": {"bias": np.zeros((3, 4))}}}}})
-    assert convert.BRANCHES == fedn.BRANCHES
-    assert convert.TOWERS == {len(towers): towers for towers in fedn.HEADS.values()}
+    with pytest.raises(UserError, match="no PyTorch name for the parameter free_0/gate/kernel"):
+        convert.names({"free_0": {"gate": {"kernel": 0}}})
 
 
 def test_everything_that_does_not_fit_is_said_at_once():
@@ -102,7 +73,7 @@ def test_a_convolution_of_kernel_one_is_a_linear_layer():
     state = convert.to_torch(params)
     state["free.0.class_output.weight"] = state["free.0.class_output.weight"][..., None]
     back = convert.from_torch(state, params)
-    assert np.array_equal(back["level_0"]["free_class"]["kernel"], params["level_0"]["free_class"]["kernel"])
+    assert np.array_equal(back["free_0"]["class_output"]["kernel"], params["free_0"]["class_output"]["kernel"])
 
 
 def test_rules_for_names():

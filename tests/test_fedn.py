@@ -179,7 +179,7 @@ def test_dropout_only_in_training():
 
 def test_the_initial_probability_is_the_prior():
     task, variables, inputs, _ = build(**{"model.prior": 0.1})
-    bias = variables["params"]["level_0"]["free_class"]["bias"]
+    bias = variables["params"]["free_0"]["class_output"]["bias"]
     np.testing.assert_allclose(jax.nn.sigmoid(bias), 0.1, rtol=1e-5)
 
 
@@ -189,11 +189,7 @@ def test_confidence_branch_is_one_more_output():
 
 def test_the_coupled_head_shares_its_tower():
     decoupled, coupled = build()[1]["params"], build(**{"model.head": "coupled"})[1]["params"]
-    kernels = [
-        params["level_0"]["branches"]["towers"]["block_0"]["Conv_0"]["taps"]["kernel"]
-        for params in (decoupled, coupled)
-    ]
-    assert [kernel.shape[:2] for kernel in kernels] == [(2, 2), (2, 1)]  # branches, towers
+    assert {"interval_0", "class_0"} <= set(decoupled["free_0"]) and "shared_0" in coupled["free_0"]
     count = lambda tree: sum(leaf.size for leaf in jax.tree.leaves(tree))
     assert count(coupled) < count(decoupled)
 
@@ -221,20 +217,8 @@ def drawn(module, *args):
     return {"params": layers.draw_kernels(jax.random.key(2), variables["params"])}
 
 
-def test_modules_side_by_side_are_the_modules():
-    several = layers.side_by_side(layers.Conv, 3)(5)
-    x = jax.random.normal(jax.random.key(0), (2, 8, 4))
-    variables = drawn(several, x)
-    got = several.apply(variables, x)
-    for i in range(3):
-        one = jax.tree.map(lambda leaf: leaf[i], variables)  # noqa: B023
-        np.testing.assert_allclose(got[i], layers.Conv(5).apply(one, x), atol=1e-6)
-    assert np.ptp(got, axis=0).min() > 0
-
-
 def test_initial_kernels_are_uniform_within_their_inputs():
-    """Also where branches and towers are stacked: the bound is 1 / sqrt(inputs), not of the stack."""
-    params = {"kernel": jnp.zeros((2, 2, 25, 400)), "bias": jnp.ones(3)}
+    params = {"kernel": jnp.zeros((25, 4000)), "bias": jnp.ones(3)}
     fresh = layers.draw_kernels(jax.random.key(0), params)
     assert abs(np.abs(fresh["kernel"]).max() - 0.2) < 1e-3 and abs(fresh["kernel"].std() - 0.2 / np.sqrt(3)) < 1e-3
     np.testing.assert_array_equal(fresh["bias"], params["bias"])
@@ -288,14 +272,14 @@ def test_self_attention_by_loops():
 
 def test_a_head_does_not_see_masked_positions():
     """Positions past the end of a short video change nothing: a head says the same without them."""
-    head = fedn.Head(8, 2, 2, 2, 3, 2, 0.02, 2)
+    branch = fedn.Branch(8, 2, 2, 2, 3, 2, 0.02, ("interval", "class"))
     rng = np.random.default_rng(0)
     x = rng.normal(size=(2, 8, 8)).astype(np.float32)
     x[:, 5:] = 0
     valid = np.broadcast_to(np.arange(8) < 5, (2, 8))
-    params = head.init(jax.random.key(0), x, valid)
+    params = branch.init(jax.random.key(0), x, valid)
     params = jax.tree.map(lambda leaf: leaf + 0.3 * rng.normal(size=leaf.shape).astype(np.float32), params)
-    whole = head.apply(params, x, valid)
-    alone = head.apply(params, x[:, :5], valid[:, :5])
-    for name, masked in whole.items():
-        np.testing.assert_allclose(masked[:, :5], alone[name], atol=1e-5)
+    whole = branch.apply(params, x, valid)
+    alone = branch.apply(params, x[:, :5], valid[:, :5])
+    for masked, short in zip(whole, alone, strict=True):
+        np.testing.assert_allclose(masked[:, :5], short, atol=1e-5)

@@ -37,100 +37,50 @@ WINDOW_ATTENTION: dict[str, Any] = {
 # ---- Head -----------------------------------------------------------------------------------------------------------
 
 
-BRANCHES = ("free", "anchored")  # anchor-free and anchor-based
-# Towers of a branch: one for each output, or one for both (FEDN section 5.2, Framework Variations; Table 4).
-HEADS: dict[str, tuple[str, ...]] = {"decoupled": ("interval", "class"), "coupled": ("shared",)}
-
-
-class Tower(nn.Module):
-    """The convolutions of a branch, d1 -> d2 -> d2."""
-
-    width: int  # d2
-    depth: int
-    groups: int
-
-    @nn.compact
-    def __call__(self, x: Array, valid: Array) -> Array:
-        """Applies the convolutions.
-
-        Args:
-          x: [B, length, d1] float.
-          valid: [B, length] bool.
-
-        Returns:
-          [B, length, d2] float.
-        """
-        for layer in range(self.depth):
-            x, _ = layers.ConvBlock(self.width, groups=self.groups, name=f"block_{layer}")(x, valid)
-        return x
-
-
 class Branch(nn.Module):
-    """One branch of a level's head up to the outputs: attention, then towers."""
-
-    width: int
-    depth: int
-    heads: int
-    groups: int
-    towers: int
-
-    @nn.compact
-    def __call__(self, x: Array, valid: Array) -> Array:
-        """Applies the branch.
-
-        Args:
-          x: [B, length, d1] float.
-          valid: [B, length] bool.
-
-        Returns:
-          [towers, B, length, d2] float.
-        """
-        attended = layers.SelfAttention(self.heads, name="attention")(x, valid)
-        x = x + attended * valid[..., None]  # what is masked stays zero: the convolutions read it as padding
-        towers = layers.side_by_side(Tower, self.towers)
-        return towers(self.width, self.depth, self.groups, name="towers")(x, valid)
-
-
-class Head(nn.Module):
-    """One level's head: the anchor-free and the anchor-based branch side by side, and two outputs of each.
-
-    Branches and towers differ in their parameters alone, so they are mapped: their products become batched ones, and
-    the program has fewer and larger kernels.
-    """
+    """One branch of a level's head, anchor-free or anchor-based: attention, convolutions, two outputs."""
 
     width: int  # d2
     depth: int  # convolutions of a tower
     heads: int
     groups: int
-    anchors: int  # anchor widths
+    slots: int  # intervals per position: 1 or the number of anchor widths
     channels: int  # class outputs per interval
     prior: float  # initial class probability
-    towers: int  # of a branch: 2, the first for intervals and the second for classes, or 1 for both
+    towers: tuple[str, str]  # which tower feeds (intervals, classes): two names, or one name twice
 
     @nn.compact
-    def __call__(self, x: Array, valid: Array) -> dict[str, Array]:
-        """Applies the head.
+    def __call__(self, x: Array, valid: Array) -> tuple[Array, Array]:
+        """Applies the branch.
 
         Args:
           x: [B, length, d1] float, one level of the pyramid.
           valid: [B, length] bool.
 
         Returns:
-          "free_interval" [B, length, 1, 2], "free_class" [B, length, 1, channels], "anchored_interval"
-          [B, length, anchors, 2] and "anchored_class" [B, length, anchors, channels], all raw.
+          (raw intervals [B, length, slots, 2], class logits [B, length, slots, channels]).
         """
-        branches = layers.side_by_side(Branch, len(BRANCHES))
-        y = branches(self.width, self.depth, self.heads, self.groups, self.towers, name="branches")(x, valid)
-        outputs = {}
-        for branch, slots, towers in zip(BRANCHES, (1, self.anchors), y, strict=True):
-            for task, tower, size, bias in (
-                ("interval", towers[0], 2, 0.0),
-                ("class", towers[-1], self.channels, -math.log(1 / self.prior - 1)),
-            ):
-                name = f"{branch}_{task}"
-                kernel, offset = layers.Affine(self.width, slots * size, bias, name=name)()
-                outputs[name] = (tower @ kernel + offset).reshape(*x.shape[:2], slots, size)
-        return outputs
+        attended = layers.SelfAttention(self.heads, name="attention")(x, valid)
+        x = x + attended * valid[..., None]  # what is masked stays zero: the convolutions read it as padding
+        towers = {}
+        for tower in dict.fromkeys(self.towers):
+            y = x
+            for layer in range(self.depth):
+                y, _ = layers.ConvBlock(self.width, groups=self.groups, name=f"{tower}_{layer}")(y, valid)
+            towers[tower] = y
+        outputs = []
+        for name, tower, size, bias in (
+            ("interval", self.towers[0], 2, 0.0),
+            ("class", self.towers[1], self.channels, -math.log(1 / self.prior - 1)),
+        ):
+            kernel, offset = layers.Affine(self.width, self.slots * size, bias, name=f"{name}_output")()
+            y = towers[tower] @ kernel + offset
+            outputs.append(y.reshape(*y.shape[:2], self.slots, size))
+        return outputs[0], outputs[1]
+
+
+# Towers that feed the interval and the class outputs (FEDN section 5.2, Framework Variations; Table 4).
+HEADS: dict[str, tuple[str, str]] = {"decoupled": ("interval", "class"), "coupled": ("shared", "shared")}
 
 
 # ---- The network ----------------------------------------------------------------------------------------------------
@@ -163,13 +113,12 @@ class Fedn(nn.Module):
         self.blocks = [layers.ConvBlock(self.width, stride=2, groups=self.groups) for _ in range(NUM_BLOCKS)]
         self.drop = nn.Dropout(self.dropout)
         self.neck = [layers.ConvBlock(self.width, stride=2, groups=self.groups) for _ in range(self.levels - 1)]
-        self.level = [
-            Head(
-                width=self.head_width, depth=self.head_depth, heads=self.heads, groups=self.groups,
-                anchors=self.anchors, channels=self.channels, prior=self.prior, towers=len(HEADS[self.head]),
-            )
-            for _ in range(self.levels)
-        ]  # fmt: skip
+        branch = dict(
+            width=self.head_width, depth=self.head_depth, heads=self.heads, groups=self.groups,
+            channels=self.channels, prior=self.prior, towers=HEADS[self.head],
+        )  # fmt: skip
+        self.free = [Branch(slots=1, **branch) for _ in range(self.levels)]
+        self.anchored = [Branch(slots=self.anchors, **branch) for _ in range(self.levels)]
 
     def features(self, inputs: Array, valid: Array) -> Array:
         """Segment features.
@@ -206,20 +155,19 @@ class Fedn(nn.Module):
             x, valid = block(x, valid)
             out[f"block_{number}"] = x
         x = self.drop(x, deterministic=not train)
-        positions, found = [], []
+        free, anchored, positions = [], [], []
         for level in range(self.levels):
             if level:
                 x, valid = self.neck[level - 1](x, valid)
             out[f"level_{level}"] = x
             positions.append(valid)
-            found.append(self.level[level](x, valid))
-        joined = {name: jnp.concatenate([head[name] for head in found], 1) for name in found[0]}
-        return out | {
-            "positions": jnp.concatenate(positions, 1),
-            "free": nn.softplus(joined["free_interval"][:, :, 0]),  # open: what makes the distances non-negative
-            "raw": joined["anchored_interval"],
-            "logits": jnp.concatenate([joined["free_class"], joined["anchored_class"]], 2),
-        }
+            free.append(self.free[level](x, valid))
+            anchored.append(self.anchored[level](x, valid))
+        free_raw, free_logits = (jnp.concatenate(parts, 1) for parts in zip(*free, strict=True))
+        raw, logits = (jnp.concatenate(parts, 1) for parts in zip(*anchored, strict=True))
+        out["positions"] = jnp.concatenate(positions, 1)
+        out["free"] = nn.softplus(free_raw[:, :, 0])  # open: what makes the distances non-negative
+        return {**out, "raw": raw, "logits": jnp.concatenate([free_logits, logits], 2)}
 
     def __call__(self, inputs: Array, valid: Array) -> dict[str, Array]:
         """Both steps, to initialise all parameters (arguments as of ``features``)."""

@@ -36,7 +36,7 @@ def draw_kernels(key: Array, params: Tree) -> Tree:
 
     Args:
       key: a PRNG key.
-      params: of a network; its kernels [..., inputs, outputs] are replaced.
+      params: of a network; its kernels [inputs, outputs] are replaced.
 
     Returns:
       Parameters of the same structure.
@@ -45,7 +45,7 @@ def draw_kernels(key: Array, params: Tree) -> Tree:
     sizes = [leaf.size if path[-1].key == "kernel" else 0 for path, leaf in leaves]
     drawn = jnp.split(jax.random.uniform(key, (sum(sizes),), minval=-1), np.cumsum(sizes)[:-1])
     fresh = [
-        flat.reshape(leaf.shape) / np.sqrt(leaf.shape[-2]) if size else leaf
+        flat.reshape(leaf.shape) / np.sqrt(leaf.shape[0]) if size else leaf
         for size, flat, (_, leaf) in zip(sizes, drawn, leaves, strict=True)
     ]
     return jax.tree.unflatten(structure, fresh)
@@ -133,20 +133,6 @@ class GroupNorm(nn.Module):
         grouped = (grouped - mean) / jnp.sqrt(variance + self.epsilon)
         scale = self.param("scale", nn.initializers.ones, (channels,))
         return grouped.reshape(x.shape) * scale + self.param("bias", nn.initializers.zeros, (channels,))
-
-
-def side_by_side(module: type[nn.Module], count: int) -> type[nn.Module]:
-    """A module that applies ``count`` copies of another to one input; parameters and results get a leading axis.
-
-    Args:
-      module: a Flax module.
-      count: copies.
-
-    Returns:
-      A module with the same fields and arguments.
-    """
-    axes = {"params": 0}
-    return nn.vmap(module, variable_axes=axes, split_rngs={"params": False}, in_axes=None, axis_size=count)
 
 
 def attention_parameters(width: int) -> dict[str, tuple[Array, Array]]:
