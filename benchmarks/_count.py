@@ -22,6 +22,7 @@ class Budget(NamedTuple):
     state_bytes: int  # of one fold: parameters and Adam's moments
     forward: float  # FLOP per window
     step: float  # FLOP per window, forward and backward
+    moved: float  # bytes per window that operations read and write, forward and backward, before any are fused
     windows: int  # per epoch, all folds
     steps: int  # per epoch, each fold
     flops: float  # per epoch, all folds
@@ -35,13 +36,11 @@ def abstract_state(problem: _standin.Problem):
 
 
 def count(problem: _standin.Problem, batch: int) -> Budget:
-    """Counts; FLOP as XLA counts them in the program before it is optimised."""
+    """Counts; FLOP and bytes as XLA counts them in the program before it is optimised."""
     state = abstract_state(problem)
     leaves = jax.tree.leaves(state)
     parameters = sum(leaf.size for leaf in jax.tree.leaves(state.params))
     rows, width = problem.geometry.rows, problem.store.inputs.shape[1]
-    inputs = jax.ShapeDtypeStruct((batch, rows, width), jnp.float32)
-    valid = jax.ShapeDtypeStruct((batch, rows), bool)
 
     def forward(params, inputs, valid):
         features = problem.task.features({"params": params}, inputs, valid)
@@ -49,16 +48,19 @@ def count(problem: _standin.Problem, batch: int) -> Budget:
         outputs, _ = problem.task.detect({"params": params}, features, inside, True, jax.random.key(0))
         return sum(outputs[name].sum() for name in ("raw", "free", "logits"))
 
-    def flops(program) -> float:
-        return jax.jit(program).lower(state.params, inputs, valid).cost_analysis()["flops"] / batch
+    def cost(program, size: int) -> dict[str, float]:
+        inputs = jax.ShapeDtypeStruct((size, rows, width), jnp.float32)
+        return jax.jit(program).lower(state.params, inputs, jax.ShapeDtypeStruct((size, rows), bool)).cost_analysis()
 
     steps = folds.steps_per_epoch(problem.folds, batch, NEGATIVES)
     positive, negative = (problem.folds.positive >= 0).sum(1), (problem.folds.negative >= 0).sum(1)
     windows = int((positive + np.minimum(negative, NEGATIVES * positive)).sum())
-    both, number = flops(jax.grad(forward)), len(problem.folds.name)
+    one, two = cost(jax.grad(forward), batch), cost(jax.grad(forward), 2 * batch)
+    both, number = one["flops"] / batch, len(problem.folds.name)
+    moved = (two["bytes accessed"] - one["bytes accessed"]) / batch  # what belongs to the parameters cancels
     return Budget(
-        parameters, sum(leaf.size * leaf.dtype.itemsize for leaf in leaves), flops(forward), both, windows, steps,
-        windows * both, number * steps * parameters * NUMBER * (ADAM + NETWORK),
+        parameters, sum(leaf.size * leaf.dtype.itemsize for leaf in leaves), cost(forward, batch)["flops"] / batch,
+        both, moved, windows, steps, windows * both, number * steps * parameters * NUMBER * (ADAM + NETWORK),
     )  # fmt: skip
 
 
@@ -66,7 +68,8 @@ def describe(budget: Budget) -> str:
     """The budget in words."""
     return (
         f"{budget.parameters / 1e6:.1f} M parameters, state of a fold {budget.state_bytes / 1e9:.3f} GB; "
-        f"per window {budget.forward / 1e9:.2f} GFLOP forward, {budget.step / 1e9:.2f} with backward;\n"
+        f"per window {budget.forward / 1e9:.2f} GFLOP forward, {budget.step / 1e9:.2f} with backward, "
+        f"which read and write {budget.moved / 1e6:.0f} MB before fusion;\n"
         f"per epoch, all folds: {budget.windows:,} windows in {budget.steps} steps, {budget.flops / 1e12:.3g} TFLOP, "
         f"{budget.traffic / 1e12:.3g} TB of parameters, gradients and moments"
     )

@@ -28,6 +28,7 @@ def test_the_stand_in_counts_what_it_says():
     assert len(problem.folds.name) == 3 and problem.store.inputs.shape == (1600, 16)
     budget = _count.count(problem, 4)
     assert budget.state_bytes > 3 * 4 * budget.parameters and budget.step > 2 * budget.forward > 0
+    assert _count.count(problem, 8).moved == pytest.approx(budget.moved, rel=1e-3)  # of a window, not of a batch
 
 
 def test_nms_in_c_keeps_the_same(tmp_path):
