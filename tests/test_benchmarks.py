@@ -24,7 +24,9 @@ def test_the_stand_in_has_the_paper_size():
 
 
 def test_the_stand_in_counts_what_it_says():
-    problem = _standin.make(_standin.Size(3, 4, 400, 10, 4, 16), _standin.paper(width=32, head_width=32, heads=4))
+    options = _standin.paper(width=32, head_width=32, head_depth=1, heads=4)
+    options.anchors.reaches = [[0, 16], [8, 64]]
+    problem = _standin.make(_standin.Size(3, 4, 400, 10, 4, 16), options)
     assert len(problem.folds.name) == 3 and problem.store.inputs.shape == (1600, 16)
     budget = _count.count(problem, 4)
     assert budget.state_bytes > 3 * 4 * budget.parameters and budget.step > 2 * budget.forward > 0
