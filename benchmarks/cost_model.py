@@ -107,8 +107,9 @@ def main() -> None:
         1 / (cost * limit) if cost else 1.0 for cost, limit in zip(fit[1:], (rate, *2 * [bandwidth]), strict=True)
     ]
     shares[:2] = np.minimum(shares[:2], 1.0)  # neither is faster than what it consists of
-    print(f"fit: c {fit[0] * 1e3:.2f} ms, F {shares[0]:.0%} of a matrix product's {rate / 1e9:.0f} GFLOP/s, "
-          f"M {shares[1]:.0%} and A {shares[2]:.0%} of {bandwidth / 1e9:.1f} GB/s")  # fmt: skip
+    cut = ["" if cost * limit >= 1 else ", cut" for cost, limit in zip(fit[1:3], (rate, bandwidth), strict=True)]
+    print(f"fit: c {fit[0] * 1e3:.2f} ms, F {shares[0]:.0%}{cut[0]} of a matrix product's {rate / 1e9:.0f} GFLOP/s, "
+          f"M {shares[1]:.0%}{cut[1]} and A {shares[2]:.0%} of {bandwidth / 1e9:.1f} GB/s")  # fmt: skip
     predict(fit, shares)
 
 

@@ -104,12 +104,6 @@ def test_network_with_fewer_multiplications_is_the_same_network():
     np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("shape", [(1, 1), (4, 4), (5, 8), (7, 6)])
-def test_max_pool_by_slices(shape):
-    x = np.random.default_rng(5).normal(size=(2, *shape, 3)).astype(np.float32)
-    np.testing.assert_array_equal(resnet.max_pool(x), [pool(image) for image in x])
-
-
 def test_folding_changes_nothing(trained):
     model, variables = trained
     folded = resnet.fold(variables)
