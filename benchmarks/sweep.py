@@ -13,8 +13,8 @@ import jax
 import numpy as np
 
 from fedn_jax import cohort, data, folds
-from fedn_jax import config as configs
-from fedn_jax.types import Config, Events, Store, VideoMeta
+from fedn_jax.core import config as configs
+from fedn_jax.core.types import Config, Events, Store, VideoMeta
 
 CASES = ((2, 4), (4, 8))  # trials, inner folds
 EPOCHS = 3

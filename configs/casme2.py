@@ -7,7 +7,7 @@ Expected result: not run (the data set is licensed). The paper reports spotting 
 annotated labels (Table 2).
 """
 
-from fedn_jax import config as fedn_config
+from fedn_jax.core import config as fedn_config
 
 ROWS = fedn_config.PAPER_ROWS
 

@@ -6,7 +6,7 @@ Expected result: not run (the data set is licensed). The paper reports spotting 
 (Table 2). A quarter of the expressions are longer than a window and cannot be found whole.
 """
 
-from fedn_jax import config as fedn_config
+from fedn_jax.core import config as fedn_config
 
 ROWS = fedn_config.PAPER_ROWS
 

@@ -5,7 +5,7 @@
 Expected result: see README.md, "What the demo shows".
 """
 
-from fedn_jax import config as fedn_config
+from fedn_jax.core import config as fedn_config
 
 ROWS = fedn_config.PAPER_ROWS | {"shuffled": {"data.shuffle_labels": True}}
 

@@ -5,7 +5,7 @@
 Expected result: not run (the data set is licensed, and FEDN does not report it).
 """
 
-from fedn_jax import config as fedn_config
+from fedn_jax.core import config as fedn_config
 
 ROWS = {"micro": {"data.kind": "micro"}, "all": {"data.kind": "all"}}
 

@@ -5,8 +5,8 @@
 Expected result: see README.md, "Tables and sweeps".
 """
 
-from fedn_jax import config as fedn_config
 from fedn_jax import space
+from fedn_jax.core import config as fedn_config
 
 ROWS = fedn_config.PAPER_ROWS
 SPACE = {

@@ -14,8 +14,8 @@ import numpy as np
 
 from data_prep import images
 from data_prep.sources import Source
-from fedn_jax import checks, schema
-from fedn_jax.checks import UserError
+from fedn_jax.core import errors, schema
+from fedn_jax.core.errors import UserError
 
 REQUIRED = ("subject", "video", "onset", "offset", "emotion")
 OPTIONAL = ("apex", "kind")
@@ -96,7 +96,7 @@ def read_folder(
     items = [one._replace(source=_source(one, directory, openface, originals, rate, problems)) for one in items]
     if rows and not names:
         problems.append("no row has an expression; expected at least one onset, offset and emotion")
-    checks.report(f"{csv_path}", problems)
+    errors.report(f"{csv_path}", problems)
     return Sheet(items, names)
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from data_prep.videos import Job, Runner
-from fedn_jax.checks import UserError
+from fedn_jax.core.errors import UserError
 
 
 def make_runner(name: str, options: Sequence[str]) -> Runner:

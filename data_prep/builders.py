@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from fedn_jax import schema
-from fedn_jax.checks import UserError
+from fedn_jax.core import schema
+from fedn_jax.core.errors import UserError
 
 FOLDER = "shards"  # below the output directory
 STATE = "prepare.json"  # below the output directory: the options that its content was made with

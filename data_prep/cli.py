@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from fedn_jax.checks import UserError
+from fedn_jax.core.errors import UserError
 
 # Data sets whose releases are read as they are, and the choices that their readers offer; the readers themselves
 # (data_prep.datasets.DATASETS, the first choice is the default) are not imported for --help.
@@ -163,8 +163,8 @@ def progress() -> Any:
 def _verify(args: argparse.Namespace) -> None:
     from data_prep import verify
     from data_prep.datasets import check
-    from fedn_jax import files
-    from fedn_jax.checks import one_of
+    from fedn_jax.core import files
+    from fedn_jax.core.errors import one_of
 
     if args.annotations is None:
         if args.what in RELEASES and not Path(args.what).exists():

@@ -12,7 +12,7 @@ import numpy as np
 from data_prep import sources
 from data_prep.frames import Frame, resample
 from data_prep.sources import Source
-from fedn_jax.checks import UserError
+from fedn_jax.core.errors import UserError
 
 
 class Options(NamedTuple):

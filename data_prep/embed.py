@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fedn_jax.checks import UserError
-from fedn_jax.types import Tree
+from fedn_jax.core.errors import UserError
+from fedn_jax.core.types import Tree
 
 NAMES = {"slim": Path(__file__).parent / "assets" / "slim_resnet18.safetensors"}
 _FORMAT = "fedn_jax.resnet18"  # entry of the file's metadata that says what it is

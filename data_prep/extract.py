@@ -13,7 +13,7 @@ from data_prep.decode import Faces, Facts, Options, media_writer, writer
 from data_prep.embed import Backbone, embed
 from data_prep.frames import Frame
 from data_prep.sources import Source
-from fedn_jax import files
+from fedn_jax.core import files
 
 EXTRACTION = 1  # raise when the content of the directories changes
 

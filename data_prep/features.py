@@ -12,8 +12,8 @@ import numpy as np
 
 from data_prep import annotations, builders
 from data_prep.annotations import VideoItem
-from fedn_jax import checks
-from fedn_jax.checks import UserError
+from fedn_jax.core import errors
+from fedn_jax.core.errors import UserError
 
 SUFFIXES = (".npz", ".npy")
 _PADDED = 16  # frames that a clip network may leave out at a video's end: a clip is whole or not computed
@@ -104,7 +104,7 @@ def prepare(
     if len(widths) > 1:
         listed = ", ".join(f"D = {width} in {path.name}" for width, path in sorted(widths.items()))
         problems.append(f"files of different widths: {listed}; expected one")
-    checks.report("features", problems)
+    errors.report("features", problems)
     settings = {"source": name, "frames_per_row": frames_per_row, "fps": fps}
     builders.check_options(out, settings)
     table = [(item.subject, item.video, _content(item.source.path), item.events.tolist()) for item in items]

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fedn_jax.checks import UserError
+from fedn_jax.core.errors import UserError
 
 _REENCODE = "re-encode it (ffmpeg -i old new.mp4) or leave it out"
 

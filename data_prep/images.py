@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 from data_prep import frames
-from fedn_jax.checks import UserError
+from fedn_jax.core.errors import UserError
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp")
 _SPARSE = 1000  # a time line that is longer and more than half empty holds a stray number

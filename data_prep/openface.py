@@ -16,8 +16,8 @@ import numpy as np
 
 from data_prep import images, order
 from data_prep.order import Order, Thumb
-from fedn_jax import checks
-from fedn_jax.checks import UserError
+from fedn_jax.core import errors
+from fedn_jax.core.errors import UserError
 
 REQUIRED = ("frame", "confidence", "success")
 _NAME = re.compile(r"frame_det_(?:([0-9]+)_)?[0-9]+")  # face id, which old versions do not write, and frame
@@ -122,7 +122,7 @@ def read_csv(path: str | Path) -> Table:
         problems.append("holds no rows; expected one per frame")
     if not problems and max(rows)[0] > 2 * len(rows) + 1000:
         problems.append(f"frame {max(rows)[0]} in a file of {len(rows)} rows; expected a row for every frame")
-    checks.report(str(path), problems)
+    errors.report(str(path), problems)
     frame, confidence, success, timed = zip(*rows, strict=True)
     table = np.array(frame, np.int32), np.array(confidence, np.float64), np.array(success, bool)
     return Table(*table, filmed=any(timed))

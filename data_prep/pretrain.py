@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fedn_jax.types import Array, Tree
+from fedn_jax.core.types import Array, Tree
 
 SIZE = 112  # side of the input, pixels
 MARGIN = 4  # pixels around it that a random shift may show

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from fedn_jax.checks import UserError
+from fedn_jax.core.errors import UserError
 
 Cell = str | float | int | bool  # what a cell may hold; "" is an empty one
 

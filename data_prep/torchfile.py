@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import ml_dtypes
 import numpy as np
 
-from fedn_jax.checks import UserError
+from fedn_jax.core.errors import UserError
 
 # What reading damaged bytes may raise here and in zipfile; whoever reads a file turns it into one line.
 DAMAGED = (ValueError, TypeError, LookupError, ArithmeticError, EOFError, OSError, RuntimeError, struct.error)

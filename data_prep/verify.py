@@ -8,8 +8,8 @@ import numpy as np
 
 from data_prep import builders
 from data_prep.datasets import DATASETS, check
-from fedn_jax import checks, schema
-from fedn_jax.checks import UserError
+from fedn_jax.core import errors, schema
+from fedn_jax.core.errors import UserError
 
 _WIDTH = 80  # columns of the report
 
@@ -53,7 +53,7 @@ def verify(directory: str | Path) -> dict[str, Any]:
             problems.append(f"split {split}: video {'/'.join(name)} is there twice")
         seen.add(name)
         _count(subjects.setdefault(record["subject"], _empty()), record, metadata["classes"])
-    checks.report(str(path), problems)
+    errors.report(str(path), problems)
     return {
         "path": str(path), "metadata": metadata, "subjects": dict(sorted(subjects.items())),
         "published": _published(metadata, subjects),

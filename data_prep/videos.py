@@ -21,8 +21,8 @@ from data_prep.annotations import VideoItem
 from data_prep.decode import DEFAULT, Facts, Options, decode
 from data_prep.embed import Backbone, save_backbone
 from data_prep.sources import Source
-from fedn_jax import checks, files, schema
-from fedn_jax.checks import UserError, one_of
+from fedn_jax.core import errors, files, schema
+from fedn_jax.core.errors import UserError, one_of
 
 PIPELINE = 2  # raise when decoding, alignment or embedding change what they give for the same video
 _COLUMNS = ("inputs", "fps", "num_source", "source", "valid", "motion", "uneven", "notes")
@@ -95,7 +95,7 @@ def prepare(
       UserError: other options than before in this directory, or videos that cannot be used (all of them, at the end).
     """
     _check(options)
-    checks.report("subjects", _clashes(items))
+    errors.report("subjects", _clashes(items))
     settings = options._asdict() | {"source": name, "backbone": backbone.sha[:16], "pipeline": PIPELINE}
     labels = labels or {}
     with files.alone(out):
@@ -113,7 +113,7 @@ def prepare(
         problems += [
             text for i in present for text in annotations.beyond(items[i], int(contents[i]["num_source"]), first_frame)
         ]
-        checks.report("videos", problems)
+        errors.report("videos", problems)
         summaries = [_summarise(items[place], contents[place], known[place]) for place in present]
         if builders.up_to_date(out, sign):
             return summaries, False

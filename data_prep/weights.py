@@ -10,9 +10,9 @@ import ml_dtypes
 import numpy as np
 
 from data_prep import embed, torchfile
-from fedn_jax import checks
-from fedn_jax.checks import UserError
-from fedn_jax.types import Tree
+from fedn_jax.core import errors
+from fedn_jax.core.errors import UserError
+from fedn_jax.core.types import Tree
 
 CONTAINERS = ("state_dict", "model_state_dict", "model", "net")  # entries of a checkpoint that may hold the weights
 
@@ -85,7 +85,7 @@ def _read_safetensors(data: bytes) -> dict[str, np.ndarray]:
         raise ValueError(error) from None
     tensors = {}
     for name, entry in entries:
-        dtype = _SAFETENSORS[checks.one_of(f"type of {_shown([name])}", entry["dtype"], _SAFETENSORS)]
+        dtype = _SAFETENSORS[errors.one_of(f"type of {_shown([name])}", entry["dtype"], _SAFETENSORS)]
         tensors[name] = np.frombuffer(entry["data"], dtype).reshape(entry["shape"])
     return tensors
 
@@ -287,8 +287,8 @@ def convert_file(
       UserError: an option that cannot be, or a checkpoint that cannot be read or is no ResNet18.
     """
     source, out = Path(source), Path(out)
-    row = NORMALIZATIONS[checks.one_of("normalization", normalization, NORMALIZATIONS)]
-    checks.at_least("size", size, 32)
+    row = NORMALIZATIONS[errors.one_of("normalization", normalization, NORMALIZATIONS)]
+    errors.at_least("size", size, 32)
     if out.suffix != ".safetensors":
         raise UserError(f"{out}: a backbone file is named *.safetensors; got {out.suffix or 'no suffix'}")
     if out.exists():

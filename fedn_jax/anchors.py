@@ -10,9 +10,10 @@ from typing import NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
-from fedn_jax import checks, intervals
-from fedn_jax.checks import UserError
-from fedn_jax.types import Array, Events, Targets
+from fedn_jax import intervals
+from fedn_jax.core import errors
+from fedn_jax.core.errors import UserError
+from fedn_jax.core.types import Array, Events, Targets
 
 MAX_LOG_WIDTH = 4.0  # widths change by at most e^4: exp stays finite whatever the network says
 
@@ -68,7 +69,7 @@ def decode(raw: Array, grid: Grid, free: Array) -> Array:
     Returns:
       [..., L, A, 2] float, frames of the window, [onset, offset); slot 0 is the anchor-free interval.
     """
-    checks.shape("raw", raw[..., 0, 0, 0:1], (*raw.shape[:-3], 1))
+    errors.shape("raw", raw[..., 0, 0, 0:1], (*raw.shape[:-3], 1))
     centre = raw[..., 0] * grid.width + grid.centre[:, None]  # [..., L, A - 1]
     half = jnp.exp(jnp.clip(raw[..., 1], -MAX_LOG_WIDTH, MAX_LOG_WIDTH)) * grid.width / 2
     anchored = jnp.stack([centre - half, centre + half], -1)  # [..., L, A - 1, 2]

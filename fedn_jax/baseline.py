@@ -11,8 +11,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fedn_jax import checks, matching, metrics
-from fedn_jax.types import Array, Detections, Events
+from fedn_jax import matching, metrics
+from fedn_jax.core import errors
+from fedn_jax.core.types import Array, Detections, Events
 
 MIN_SECONDS = 0.5  # shortest detection: macro-expressions last longer than this (MEGC 2019)
 
@@ -69,7 +70,7 @@ def detect(motion: Array, valid: Array, fps: float, setting: Setting = DEFAULT) 
     """
     from scipy.signal import find_peaks
 
-    checks.shape("valid", valid, np.shape(motion))
+    errors.shape("valid", valid, np.shape(motion))
     signal = normalise(motion, valid, round(setting.smoothing * fps))
     walled = np.pad(signal, 1, constant_values=signal.min(initial=0) - 1)  # so that a peak may lie at an end
     peaks = find_peaks(walled)[0] - 1

@@ -14,8 +14,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from fedn_jax.checks import UserError
-from fedn_jax.types import Tree
+from fedn_jax.core.errors import UserError
+from fedn_jax.core.types import Tree
 
 KEEP = 2  # the last step, and the one before in case the last is damaged
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from data_prep import cli as prepare
 from fedn_jax import commands as work
-from fedn_jax.checks import UserError
 from fedn_jax.commands import OVERRIDES, comparing, detecting, experiments
+from fedn_jax.core.errors import UserError
 
 EXIT_USER = 2
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"

@@ -14,10 +14,11 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from fedn_jax import checkpoint, data, files, folds, predict, problems, runs, train
-from fedn_jax import config as configs
-from fedn_jax.checks import UserError
-from fedn_jax.types import Array, Config, Folds, Hyper, Store, TrainState, Tree, VideoMeta
+from fedn_jax import checkpoint, data, folds, predict, problems, runs, train
+from fedn_jax.core import config as configs
+from fedn_jax.core import files
+from fedn_jax.core.errors import UserError
+from fedn_jax.core.types import Array, Config, Folds, Hyper, Store, TrainState, Tree, VideoMeta
 
 log = logging.getLogger(__name__)
 

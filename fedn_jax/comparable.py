@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from fedn_jax import config as configs
 from fedn_jax import report, runs
-from fedn_jax.checks import UserError
+from fedn_jax.core import config as configs
+from fedn_jax.core.errors import UserError
 from fedn_jax.report import DASH
 
 NEEDED = ("iou", "spotting", "recognition", "map", "per_subject", "per_class")  # of metrics.json

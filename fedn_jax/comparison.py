@@ -8,9 +8,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from fedn_jax import comparable, figures, files, metrics, papertables, report, statistics, tableformats
-from fedn_jax.checks import UserError
+from fedn_jax import comparable, figures, metrics, papertables, report, statistics, tableformats
 from fedn_jax.comparable import ACCURACY, F1, MAP_D, MAP_S, NAMED, Remark, Run
+from fedn_jax.core import files
+from fedn_jax.core.errors import UserError
 from fedn_jax.metrics import Counts
 from fedn_jax.report import DASH
 

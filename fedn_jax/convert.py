@@ -23,9 +23,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fedn_jax import checks
-from fedn_jax.checks import UserError
-from fedn_jax.types import Tree
+from fedn_jax.core import errors
+from fedn_jax.core.errors import UserError
+from fedn_jax.core.types import Tree
 
 TAPS = 3  # kernel of every convolution
 
@@ -120,7 +120,7 @@ def names(params: Tree) -> dict[str, Piece]:
                 break
         else:
             unknown.append(f"no PyTorch name for the parameter {module}/{leaf}")
-    checks.report("parameters", unknown)
+    errors.report("parameters", unknown)
     ordered = lambda paths: tuple(sorted(paths, key=lambda path: IN_PROJ.index(path[-2]))) if paths[1:] else paths
     return {name: Piece(ordered(piece.ours), piece.kind) for name, piece in found.items()}
 
@@ -188,7 +188,7 @@ def from_torch(state: Mapping[str, np.ndarray], like: Tree) -> Tree:
             parts = [KINDS[pieces[name].kind].from_torch(part) for part in np.split(array, len(paths))]
             flat |= {path: np.ascontiguousarray(part) for path, part in zip(paths, parts, strict=True)}
     problems += [f"unexpected: {name} {list(arrays[name].shape)}" for name in unexpected]
-    checks.report("weights", problems)
+    errors.report("weights", problems)
     return _nested({path: flat[path] for path in _flat(like)})
 
 
@@ -236,7 +236,7 @@ def options(state: Mapping[str, np.ndarray]) -> dict[str, Any]:
     """
     shape = {name: np.shape(array) for name, array in state.items()}
     needed = ("blocks.0.conv.weight", "free.0.class_output.weight", "anchored.0.interval_output.weight")
-    checks.report("weights", [f"missing: {name}" for name in needed if name not in shape])
+    errors.report("weights", [f"missing: {name}" for name in needed if name not in shape])
     tower = "shared" if any(".towers.shared." in name for name in shape) else "class"
     depth = [name for name in shape if re.fullmatch(rf"free\.0\.towers\.{tower}\.\d+\.conv\.weight", name)]
     levels = [name for name in shape if re.fullmatch(r"free\.\d+\.class_output\.weight", name)]

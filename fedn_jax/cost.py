@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 
 from fedn_jax import windows
+from fedn_jax.core.types import Task
 from fedn_jax.models import resnet
-from fedn_jax.types import Task
 
 
 class Cost(NamedTuple):

@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fedn_jax import schema
-from fedn_jax.checks import UserError
-from fedn_jax.types import Events, Store, VideoMeta
+from fedn_jax.core import schema
+from fedn_jax.core.errors import UserError
+from fedn_jax.core.types import Events, Store, VideoMeta
 
 
 class Dataset(NamedTuple):

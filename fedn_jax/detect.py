@@ -10,23 +10,11 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from fedn_jax import (
-    checkpoint,
-    checks,
-    exports,
-    folds,
-    intervals,
-    models,
-    nms,
-    predict,
-    problems,
-    runs,
-    train,
-    windows,
-)
-from fedn_jax import config as configs
-from fedn_jax.checks import UserError
-from fedn_jax.types import Config, Detections, Store, Tree, VideoMeta
+from fedn_jax import checkpoint, exports, folds, intervals, models, nms, predict, problems, runs, train, windows
+from fedn_jax.core import config as configs
+from fedn_jax.core import errors
+from fedn_jax.core.errors import UserError
+from fedn_jax.core.types import Config, Detections, Store, Tree, VideoMeta
 
 ENSEMBLE = "ensemble"  # all folds: their network outputs are averaged
 WINDOWS = 256  # of a piece
@@ -69,7 +57,7 @@ def load(run: Path, fold: str = ENSEMBLE) -> Model:
     if "groups" not in recorded or "input_width" not in recorded:
         raise UserError(f"{run}: was trained by an older version, or training never began; train it again")
     names = [name for name in recorded["folds"] if not name.endswith(folds.INNER)]
-    checks.one_of("--fold", fold, [ENSEMBLE, *names])
+    errors.one_of("--fold", fold, [ENSEMBLE, *names])
     wanted = names if fold == ENSEMBLE else [fold]
     window = config.window
     geometry = windows.Geometry(

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from fedn_jax import checks
+from fedn_jax.core import errors
 
 COLUMN, PAGE = 3.4, 7.0  # inches
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#222222")
@@ -117,7 +117,7 @@ def encode(figure: Any, kind: str) -> bytes:
     Raises:
       UserError: no such format.
     """
-    metadata = FORMATS[checks.one_of("format of a figure", kind, FORMATS)]
+    metadata = FORMATS[errors.one_of("format of a figure", kind, FORMATS)]
     buffer = io.BytesIO()
     with style():
         figure.savefig(buffer, format=kind, dpi=300, metadata=metadata)

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from fedn_jax import protocols, segmental, statistics
+from fedn_jax.core.types import Array, Detections, Events
 from fedn_jax.matching import above, check
 from fedn_jax.metrics import (
     Counts,
@@ -19,7 +20,6 @@ from fedn_jax.metrics import (
     recognition,
     spotting,
 )
-from fedn_jax.types import Array, Detections, Events
 
 LEVEL = 0.95  # of confidence intervals
 DEFINITIONS = {

@@ -19,8 +19,8 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from fedn_jax import checks, files
-from fedn_jax.checks import UserError
+from fedn_jax.core import errors, files
+from fedn_jax.core.errors import UserError
 
 CSV_COLUMNS = ("subject", "video", "onset", "apex", "offset", "onset_seconds", "offset_seconds", "emotion", "score")
 FORMULA = "=+-@＝＋－＠"  # a cell that begins with one of these is a formula for a spreadsheet
@@ -98,12 +98,12 @@ def checked(found: Found) -> Found:
     Raises:
       UserError: an emotion that is no class, a number that is not finite, or curves of another number of classes.
     """
-    checks.shape("curves", found.curves, (len(found.classes), None))
+    errors.shape("curves", found.curves, (len(found.classes), None))
     taken: set[str] = set()
     names = {name: _unique(plain(name).strip() or "unnamed", taken) for name in found.classes}
     assert len(names) == len(found.classes), "classes differ"
     for one in found.expressions:
-        checks.one_of("the emotion of an expression", one.emotion, names)
+        errors.one_of("the emotion of an expression", one.emotion, names)
     numbers = [found.fps, found.seconds, found.threshold, *itertools.chain(*found.gaps)]
     numbers += itertools.chain(*((*one[3:6], one.score) for one in found.expressions))
     if strange := [number for number in numbers if not np.isfinite(number)]:

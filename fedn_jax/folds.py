@@ -14,10 +14,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fedn_jax import checks
-from fedn_jax.checks import UserError
+from fedn_jax.core import errors
+from fedn_jax.core.errors import UserError
+from fedn_jax.core.types import Array, Folds, Hyper, Store, TrainState, Tree, VideoMeta, Windows
 from fedn_jax.train import Fold
-from fedn_jax.types import Array, Folds, Hyper, Store, TrainState, Tree, VideoMeta, Windows
 
 INNER = "/inner"  # ending of the name of an inner fold
 STATE_COPIES = 2.5  # memory of a fold in units of its state: old and new state, gradients; activations come on top
@@ -213,7 +213,7 @@ def make_slots(num_folds: int, devices: Sequence[jax.Device]) -> Slots:
     Returns:
       The slots.
     """
-    checks.at_least("number of folds", num_folds, 1)
+    errors.at_least("number of folds", num_folds, 1)
     used = tuple(devices)[:num_folds]
     per_device = -(-num_folds // len(used))
     used = used[: -(-num_folds // per_device)]

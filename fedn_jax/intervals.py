@@ -17,7 +17,7 @@ from collections.abc import Sequence
 import jax.numpy as jnp
 import numpy as np
 
-from fedn_jax.types import Array
+from fedn_jax.core.types import Array
 
 
 def length(interval: Array) -> Array:

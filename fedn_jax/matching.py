@@ -18,8 +18,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fedn_jax import checks, intervals
-from fedn_jax.types import Array, Detections, Events
+from fedn_jax import intervals
+from fedn_jax.core import errors
+from fedn_jax.core.types import Array, Detections, Events
 
 
 def pad(videos: Sequence[Detections] | Sequence[Events]) -> Any:
@@ -197,8 +198,8 @@ def match(
     Returns:
       [N] int32, index of the matched expression, -1 for none.
     """
-    checks.shape("det_interval", det_interval, (det_score.shape[0], 2))
-    checks.shape("gt_interval", gt_interval, (gt_valid.shape[0], 2))
+    errors.shape("det_interval", det_interval, (det_score.shape[0], 2))
+    errors.shape("gt_interval", gt_interval, (gt_valid.shape[0], 2))
     nothing, unknown = np.zeros(det_score.shape, np.int32), np.zeros(gt_valid.shape, np.int32)
     detected = Detections(det_interval, det_score, nothing, det_valid)
     truth = Events(gt_interval, unknown, unknown, unknown, gt_valid)
@@ -283,8 +284,8 @@ def check(detections: Detections, ground_truth: Events, num_classes: int) -> Non
     videos = len(detections.valid)
     for name, group in (("detections", detections), ("ground_truth", ground_truth)):
         valid = np.asarray(group.valid)
-        checks.shape(f"{name}.valid", valid, (videos, None))
-        checks.shape(f"{name}.interval", group.interval, (*valid.shape, 2))
+        errors.shape(f"{name}.valid", valid, (videos, None))
+        errors.shape(f"{name}.interval", group.interval, (*valid.shape, 2))
         emotion = np.asarray(group.emotion)[valid]
         if emotion.size and not 0 <= emotion.min() <= emotion.max() < num_classes:
             raise ValueError(f"{name}.emotion must be in 0..{num_classes - 1}; got {emotion.min()}..{emotion.max()}")

@@ -14,9 +14,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fedn_jax import checks
+from fedn_jax.core import errors
+from fedn_jax.core.types import Array, Detections, Events
 from fedn_jax.matching import check, matched, precise, takers
-from fedn_jax.types import Array, Detections, Events
 
 # .50:.05:.95 to the last bit as pycocotools computes it, since an IoU may lie exactly on a threshold.
 IOU_THRESHOLDS = tuple(np.linspace(0.5, 0.95, 10).tolist())
@@ -180,7 +180,7 @@ NEVER = np.iinfo(np.int32).max  # the rank of what is no hit
 
 def _area(rank: Array, num_gt: Array, definition: str, dtype: Any) -> Array:
     """Average precision from the ranks of the hits among the detections, [H] int32: all that the curve depends on."""
-    area = AP_DEFINITIONS[checks.one_of("definition", definition, AP_DEFINITIONS)]
+    area = AP_DEFINITIONS[errors.one_of("definition", definition, AP_DEFINITIONS)]
     rank = jnp.sort(rank)
     precision = jnp.where(rank < NEVER, jnp.arange(1, rank.size + 1).astype(dtype) / rank.astype(dtype), 0)
     envelope = jax.lax.cummax(precision, reverse=True)

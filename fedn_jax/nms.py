@@ -5,8 +5,9 @@ import functools
 import jax
 import jax.numpy as jnp
 
-from fedn_jax import checks, intervals
-from fedn_jax.types import Array, Detections
+from fedn_jax import intervals
+from fedn_jax.core import errors
+from fedn_jax.core.types import Array, Detections
 
 
 @functools.partial(jax.jit, static_argnames=("max_detections",))
@@ -37,8 +38,8 @@ def nms(
     [1, 2]
     """
     count = score.shape[0]
-    checks.shape("interval", interval, (count, 2))
-    checks.shape("valid", valid, (count,))
+    errors.shape("interval", interval, (count, 2))
+    errors.shape("valid", valid, (count,))
     left = jnp.where(valid & ~jnp.isnan(score), score, -jnp.inf)
     place = jnp.arange(count, dtype=jnp.int32)
 

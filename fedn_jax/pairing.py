@@ -8,10 +8,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fedn_jax import checks, schema
-from fedn_jax.checks import UserError
+from fedn_jax.core import errors, schema
+from fedn_jax.core.errors import UserError
+from fedn_jax.core.types import Detections, Events
 from fedn_jax.tabular import Row, Table, first_of, shown
-from fedn_jax.types import Detections, Events
 
 MOST_PAIRS = 2**27  # of a detection and an expression of one video, all videos padded to the longest: 1 GiB of IoUs
 ALLOWANCES = {
@@ -49,7 +49,7 @@ def join(predictions: Table, truth: Table, allow: Collection[str] = ()) -> Score
       UserError: everything that does not fit and is not allowed, one per line; no video at all.
     """
     for name in allow:
-        checks.one_of("allow", name, ALLOWANCES)
+        errors.one_of("allow", name, ALLOWANCES)
     if not truth.videos:
         raise UserError(f"{truth.path}: lists no video; expected the ground truth, a row per expression")
     notes = [*predictions.notes, *truth.notes]
@@ -58,7 +58,7 @@ def join(predictions: Table, truth: Table, allow: Collection[str] = ()) -> Score
         "unknown-emotions": _unknown(predictions, truth),
         "unmatched-videos": _unmatched(predictions, truth),
     }
-    checks.report(
+    errors.report(
         f"{predictions.path} against {truth.path}",
         [f"{line}; --allow {name} {ALLOWANCES[name]}" for name in found for line in found[name] if name not in allow],
     )

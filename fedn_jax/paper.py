@@ -12,7 +12,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from fedn_jax import checks
+from fedn_jax.core import errors
 
 FILE = Path(__file__).with_name("paper.json")
 TABLES = (2, 3, 4)
@@ -58,7 +58,7 @@ def rows(dataset: str | None = None, labels: str | None = None, table: int | Non
       UserError: the paper has no such table of results.
     """
     if table is not None:
-        checks.one_of("table of the paper", table, TABLES)
+        errors.one_of("table of the paper", table, TABLES)
     data = content()
     return [
         Row(**row, gt=data["datasets"][row["dataset"]]["expressions"], source=f"{data['source']}, Table {row['table']}")
@@ -77,7 +77,7 @@ def number(row: Row, name: str) -> float | None:
     Returns:
       A count, or a share in [0, 1]: "51.1" in a column of 10^-2 is 0.511. None: not printed.
     """
-    exponent = content()["units"][checks.one_of("number of the paper", name, content()["units"])]
+    exponent = content()["units"][errors.one_of("number of the paper", name, content()["units"])]
     return float(Decimal(row.printed[name]).scaleb(exponent)) if name in row.printed else None
 
 

@@ -8,8 +8,9 @@ of its numbers.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from fedn_jax import checks, evaluation, paper, report
-from fedn_jax import config as configs
+from fedn_jax import evaluation, paper, report
+from fedn_jax.core import config as configs
+from fedn_jax.core import errors
 from fedn_jax.report import DASH
 from fedn_jax.tableformats import Cell, Column, Table
 
@@ -176,7 +177,7 @@ def results(runs: Runs, table: int = 2) -> Table:
       UserError: the paper has no such table, or there are no runs.
     """
     if not runs:
-        raise checks.UserError("a table needs at least one run; got none")
+        raise errors.UserError("a table needs at least one run; got none")
     reasons = {name: obstacle(metrics) for name, metrics in runs.items()}
     chosen = next((setting(metrics) for name, metrics in runs.items() if not reasons[name]), ("", ""))
     printed = paper.rows(*chosen, table)
@@ -239,7 +240,7 @@ def subjects(runs: Runs) -> Table:
       UserError: there are no runs.
     """
     if not runs:
-        raise checks.UserError("a table needs at least one run; got none")
+        raise errors.UserError("a table needs at least one run; got none")
     single = len(runs) == 1
     columns = [Column("Subject", number=False)]
     for name in runs:

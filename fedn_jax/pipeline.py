@@ -19,8 +19,8 @@ from fedn_jax import (
     report,
     runs,
 )
-from fedn_jax.checks import UserError
-from fedn_jax.types import Config, Detections
+from fedn_jax.core.errors import UserError
+from fedn_jax.core.types import Config, Detections
 
 # ---- Evaluate -------------------------------------------------------------------------------------------------------
 

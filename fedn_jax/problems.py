@@ -6,10 +6,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fedn_jax import checks, data, folds, models, schema, windows
-from fedn_jax import config as configs
-from fedn_jax.checks import UserError
-from fedn_jax.types import Config, Events, Folds, Store, Task, VideoMeta, Windows
+from fedn_jax import data, folds, models, windows
+from fedn_jax.core import config as configs
+from fedn_jax.core import errors, schema
+from fedn_jax.core.errors import UserError
+from fedn_jax.core.types import Config, Events, Folds, Store, Task, VideoMeta, Windows
 
 _PIECE = 8192  # rows that are read at a time
 
@@ -99,7 +100,7 @@ def standardized(store: Store, metas: list[VideoMeta], name: str) -> Store:
     Raises:
       UserError: no such entry.
     """
-    statistics = STANDARDIZATIONS[checks.one_of("data.standardize", name, STANDARDIZATIONS)]
+    statistics = STANDARDIZATIONS[errors.one_of("data.standardize", name, STANDARDIZATIONS)]
     if statistics is None:
         return store
     inputs = np.array(store.inputs)
@@ -164,7 +165,7 @@ def make(config: Config, dataset: data.Dataset) -> Problem:
         learned = [shuffle(one, meta, config.seed) for one, meta in zip(events, dataset.metas, strict=True)]
     plan = windows.plan(dataset.metas, learned, geometry, config.window.train_hop, config.window.inside)
     classes = list(dataset.metadata["classes"]) if config.data.recognition else ["expression"]
-    scheme = folds.SCHEMES[checks.one_of("folds.scheme", config.folds.scheme, folds.SCHEMES)]
+    scheme = folds.SCHEMES[errors.one_of("folds.scheme", config.folds.scheme, folds.SCHEMES)]
     fold_plan = scheme(dataset.metas, plan, config.folds.inner, config.folds.k)
     task = models.make_task(config, geometry, len(classes), store.inputs.shape[1])
     return Problem(store, dataset.metas, events, classes, geometry, plan, fold_plan, task)

@@ -17,9 +17,10 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from fedn_jax import checks, intervals, matching, metrics, schema
+from fedn_jax import intervals, matching, metrics
+from fedn_jax.core import errors, schema
+from fedn_jax.core.types import Array, Detections, Events
 from fedn_jax.metrics import Counts
-from fedn_jax.types import Array, Detections, Events
 
 
 class Protocol(NamedTuple):
@@ -116,13 +117,13 @@ def find(protocol: str, detections: Detections, events: Events, iou_threshold: f
     Raises:
       UserError: an unknown protocol, shapes that do not fit, or a bound outside (0, 1].
     """
-    rule = PROTOCOLS[checks.one_of("protocol", protocol, PROTOCOLS)]
+    rule = PROTOCOLS[errors.one_of("protocol", protocol, PROTOCOLS)]
     if not 0 < iou_threshold <= 1:
-        raise checks.UserError(f"iou_threshold must be above 0 and at most 1; got {iou_threshold}")
+        raise errors.UserError(f"iou_threshold must be above 0 and at most 1; got {iou_threshold}")
     for name, group in (("detections", detections), ("events", events)):
         valid = np.asarray(group.valid)
-        checks.shape(f"{name}.valid", valid, (len(detections.valid), None))
-        checks.shape(f"{name}.interval", group.interval, (*valid.shape, 2))
+        errors.shape(f"{name}.valid", valid, (len(detections.valid), None))
+        errors.shape(f"{name}.interval", group.interval, (*valid.shape, 2))
     return rule.pairs(detections, events, float(iou_threshold))
 
 
@@ -147,7 +148,7 @@ def counts(
     Returns:
       Counts of ints, [] or [G]: true positives; predictions (for "strs" TP + FP); expressions.
     """
-    rule = PROTOCOLS[checks.one_of("protocol", protocol, PROTOCOLS)]
+    rule = PROTOCOLS[errors.one_of("protocol", protocol, PROTOCOLS)]
     valid = np.asarray(detections.valid)
     hits = np.bincount(pairs[:, 0], minlength=len(valid))
     several = hits - np.bincount(np.unique(pairs[:, :2], axis=0)[:, 0], minlength=len(valid))
@@ -201,10 +202,10 @@ def by_kind(
       UserError: as for ``find``, or kinds of detections that are no index.
     """
     det_kind, valid = np.asarray(det_kind), np.asarray(detections.valid)
-    checks.shape("det_kind", det_kind, valid.shape)
+    errors.shape("det_kind", det_kind, valid.shape)
     strange = det_kind[valid & ~np.isin(det_kind, range(len(schema.KINDS)))]
     if strange.size:
-        raise checks.UserError(f"det_kind must be in 0..{len(schema.KINDS) - 1}; got {strange[0]}")
+        raise errors.UserError(f"det_kind must be in 0..{len(schema.KINDS) - 1}; got {strange[0]}")
     true, result = np.asarray(events.valid), {}
     for index, kind in enumerate(schema.KINDS):
         chosen = (

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 
 from fedn_jax import evaluation as scoring
-from fedn_jax import figures, files, matching, timeline
+from fedn_jax import figures, matching, timeline
+from fedn_jax.core import files
 from fedn_jax.timeline import Thumbnail, Video
 
 TEMPLATES = Path(__file__).parent / "templates"

@@ -22,9 +22,9 @@ from fedn_jax import (
     problems,
     runs,
 )
-from fedn_jax import config as configs
-from fedn_jax.checks import UserError
-from fedn_jax.types import Config
+from fedn_jax.core import config as configs
+from fedn_jax.core.errors import UserError
+from fedn_jax.core.types import Config
 
 FEDN = "fedn"  # directory of the row ""
 

@@ -18,10 +18,10 @@ from typing import Any
 
 import numpy as np
 
-from fedn_jax import config as configs
-from fedn_jax import files
-from fedn_jax.checks import UserError
-from fedn_jax.types import Config, VideoMeta
+from fedn_jax.core import config as configs
+from fedn_jax.core import files
+from fedn_jax.core.errors import UserError
+from fedn_jax.core.types import Config, VideoMeta
 
 log = logging.getLogger(__name__)
 

@@ -10,12 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from fedn_jax import checks, evaluation, matching, metrics, protocols, schema
-from fedn_jax.checks import UserError
+from fedn_jax import evaluation, matching, metrics, protocols
+from fedn_jax.core import errors, schema
+from fedn_jax.core.errors import UserError
+from fedn_jax.core.types import Detections, Events
 from fedn_jax.pairing import Scored
 from fedn_jax.report import COLUMNS, cell, percent
 from fedn_jax.tabular import shown
-from fedn_jax.types import Detections, Events
 
 KINDS = ("all", *schema.KINDS)
 NO_SCORES = "average precision ranks detections by their score; the predictions have no column score"
@@ -63,7 +64,7 @@ def score(
     Raises:
       UserError: an unknown protocol or kind, a bound or threshold that is no use, kinds or fps that are not known.
     """
-    checks.one_of("kind", kind, KINDS)
+    errors.one_of("kind", kind, KINDS)
     if threshold is not None and not (scored.has_score and np.isfinite(threshold)):
         raise UserError(f"threshold must be a finite number, and needs predictions with scores; got {threshold}")
     notes, classes = list(scored.notes), scored.classes
@@ -128,7 +129,7 @@ def _padded(scored: Scored, fps: Any, notes: list[str]) -> tuple[Detections, Eve
         rates[row] = rate
         if not 0 < rate < np.inf:
             problems.append(f"video {shown(*video)}: expected frames per second above 0; got {rate or 'none'}")
-    checks.report("fps", problems)
+    errors.report("fps", problems)
     for name, kind, group in (("predictions", det_kind, found), ("ground truth", true.kind, true)):
         if (kind < 0)[group.valid].any():
             notes.append(f"the {name} name no kinds: what lasts at most {schema.MICRO_SECONDS} s counts as micro")

@@ -20,9 +20,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fedn_jax import checks, intervals
+from fedn_jax import intervals
+from fedn_jax.core import errors
+from fedn_jax.core.types import Array
 from fedn_jax.metrics import Counts, f1
-from fedn_jax.types import Array
 
 OVERLAPS = (0.1, 0.25, 0.5)  # MS-TCN's F1@{10, 25, 50}
 
@@ -59,9 +60,9 @@ def to_labels(
     interval, emotion, valid = np.asarray(interval), np.asarray(emotion), np.asarray(valid)
     score = np.zeros(len(valid)) if score is None else np.asarray(score)
     for name, array in (("emotion", emotion), ("valid", valid), ("score", score)):
-        checks.shape(name, array, (len(interval),))
+        errors.shape(name, array, (len(interval),))
     if (emotion[valid] == background).any():
-        raise checks.UserError(f"background must not be the emotion of an expression; got {background}")
+        raise errors.UserError(f"background must not be the emotion of an expression; got {background}")
     labels = np.full(num_frames, background, np.int64)
     edges = intervals.inclusive(interval).reshape(-1, 2)
     for i in np.lexsort((interval[:, 0], score)):  # by score, then onset; stable; the winner is written last
@@ -81,7 +82,7 @@ def segments(labels: Array, background: int) -> Segments:
       Segments, S of them.
     """
     labels = np.asarray(labels)
-    checks.shape("labels", labels, (None,))
+    errors.shape("labels", labels, (None,))
     change = np.flatnonzero(labels[1:] != labels[:-1]) + 1
     start, end = np.append(0, change), np.append(change, len(labels))
     keep = end > start  # a video of no frames has no segment
@@ -93,7 +94,7 @@ def _check(predicted: Sequence[Array], truth: Sequence[Array]) -> None:
     """Raises unless both are labels of the same frames."""
     got, expected = ([np.shape(labels) for labels in group] for group in (predicted, truth))
     if not expected or got != expected or any(len(shape) != 1 for shape in expected):
-        raise checks.UserError(f"labels must be [T] for the same videos, at least one; got {got}, expected {expected}")
+        raise errors.UserError(f"labels must be [T] for the same videos, at least one; got {got}, expected {expected}")
 
 
 def frame_accuracy(predicted: Sequence[Array], truth: Sequence[Array]) -> float:
@@ -182,7 +183,7 @@ def counts_at(
     """
     _check(predicted, truth)
     if wrong := [overlap for overlap in overlaps if not 0 < overlap <= 1]:
-        raise checks.UserError(f"overlaps must be above 0 and at most 1; got {wrong[0]}")
+        raise errors.UserError(f"overlaps must be above 0 and at most 1; got {wrong[0]}")
     bounds, rows = np.asarray(overlaps, np.float64), []
     for pair in zip(predicted, truth, strict=True):
         found, true = (segments(labels, background) for labels in pair)

@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from fedn_jax import figures, files, orderings, paper, papertables, report, reproduce, tableformats
+from fedn_jax import figures, orderings, paper, papertables, report, reproduce, tableformats
+from fedn_jax.core import files
 from fedn_jax.report import DASH
 from fedn_jax.tableformats import Cell, Column, Table
 

@@ -9,10 +9,10 @@ import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from fedn_jax import checks
-from fedn_jax import config as configs
-from fedn_jax.checks import UserError
-from fedn_jax.types import Config
+from fedn_jax.core import config as configs
+from fedn_jax.core import errors
+from fedn_jax.core.errors import UserError
+from fedn_jax.core.types import Config
 
 SAMPLERS = ("tpe", "random", "grid")
 OBJECTIVES = {  # what a trial is judged by, on the held-out subjects of the inner folds
@@ -92,7 +92,7 @@ def check(space: Mapping[str, Any], settings: Settings, config: Config) -> None:
     if not space:
         raise UserError("SPACE is empty; expected option -> space.Float(low, high) or space.Choice(...)")
     for key, one in space.items():
-        checks.one_of("option of SPACE", key, known)
+        errors.one_of("option of SPACE", key, known)
         if key == "seed" or key.startswith(("folds.", "data.")):
             raise UserError(f"SPACE: {key} changes what trials are judged on; search other options")
         if not isinstance(one, Float | Choice):
@@ -110,9 +110,9 @@ def check(space: Mapping[str, Any], settings: Settings, config: Config) -> None:
     if config.folds.inner == 0:
         raise UserError("a sweep is judged on inner folds, and folds.inner=0 leaves none; give a share such as 0.25")
     for name in ("trials", "batch", "seeds"):
-        checks.at_least(f"SWEEP.{name}", getattr(settings, name), 1)
-    checks.one_of("SWEEP.sampler", settings.sampler, SAMPLERS)
-    checks.one_of("SWEEP.objective", settings.objective, OBJECTIVES)
+        errors.at_least(f"SWEEP.{name}", getattr(settings, name), 1)
+    errors.one_of("SWEEP.sampler", settings.sampler, SAMPLERS)
+    errors.one_of("SWEEP.objective", settings.objective, OBJECTIVES)
     epochs = config.train.epochs
     if "train.epochs" in space and settings.rungs:
         raise UserError(

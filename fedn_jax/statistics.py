@@ -19,8 +19,8 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from fedn_jax import checks
-from fedn_jax.types import Array, Tree
+from fedn_jax.core import errors
+from fedn_jax.core.types import Array, Tree
 
 EXACT = 16  # subjects up to which every one of the 2^S swaps is tried
 SLACK = 1e-12  # relative above 1: differences this close are equal, the same fractions rounded on another way
@@ -59,28 +59,28 @@ def by_subject(subjects: list[str] | tuple[str, ...], statistics: Tree) -> dict[
       UserError: lengths that differ, or a name twice.
     """
     for array in jax.tree.leaves(statistics):
-        checks.shape("statistics", array, (len(subjects), *np.shape(array)[1:]))
+        errors.shape("statistics", array, (len(subjects), *np.shape(array)[1:]))
     if len(set(subjects)) < len(subjects):
-        raise checks.UserError(f"subjects must differ; got {', '.join(sorted(subjects))}")
+        raise errors.UserError(f"subjects must differ; got {', '.join(sorted(subjects))}")
     return {name: jax.tree.map(lambda x, s=s: x[s], statistics) for s, name in enumerate(subjects)}
 
 
 def _stack(per_subject: Mapping[str, Tree]) -> Tree:
     """Tree of arrays [S, ...], subjects in the order of their names."""
     if len(per_subject) < 2:
-        raise checks.UserError(f"chance is judged over subjects, at least 2; got {len(per_subject)}")
+        raise errors.UserError(f"chance is judged over subjects, at least 2; got {len(per_subject)}")
     trees = [jax.tree.map(np.asarray, per_subject[name]) for name in sorted(per_subject)]
     kinds = {str(jax.tree.map(lambda x: list(x.shape), tree)) for tree in trees}
     if len(kinds) > 1:
-        raise checks.UserError(f"all subjects must have the same statistics; got {', '.join(sorted(kinds))}")
+        raise errors.UserError(f"all subjects must have the same statistics; got {', '.join(sorted(kinds))}")
     return jax.tree.map(lambda *leaves: np.stack(leaves), *trees)
 
 
 def _check(samples: int, level: float) -> None:
     """Raises unless the options of resampling can be used."""
-    checks.at_least("samples", samples, 1)
+    errors.at_least("samples", samples, 1)
     if not 0 < level < 1:
-        raise checks.UserError(f"level must be between 0 and 1; got {level}")
+        raise errors.UserError(f"level must be between 0 and 1; got {level}")
 
 
 def _weigh(weights: np.ndarray, stacked: Tree) -> Tree:
@@ -91,9 +91,9 @@ def _weigh(weights: np.ndarray, stacked: Tree) -> Tree:
 def _evaluate(statistic: Statistic, sums: Tree, count: int) -> np.ndarray:
     """[R] float64."""
     values = np.asarray(statistic(sums), np.float64)
-    checks.shape("the result of statistic", values, (count,))
+    errors.shape("the result of statistic", values, (count,))
     if not np.isfinite(values).all():
-        raise checks.UserError(f"statistic must be finite on every resample; got {values[~np.isfinite(values)][0]}")
+        raise errors.UserError(f"statistic must be finite on every resample; got {values[~np.isfinite(values)][0]}")
     return values
 
 
@@ -176,12 +176,12 @@ def paired(
     _check(samples, level)
     if set(a) != set(b):
         lists = [", ".join(sorted(set(x) - set(y))) or "none" for x, y in ((a, b), (b, a))]
-        raise checks.UserError(f"both runs must have the same subjects; only in a: {lists[0]}; only in b: {lists[1]}")
+        raise errors.UserError(f"both runs must have the same subjects; only in a: {lists[0]}; only in b: {lists[1]}")
     count = len(a)
     both = [_stack(a), _stack(b)]
     kinds = [str(jax.tree.map(lambda x: list(x.shape), tree)) for tree in both]
     if kinds[0] != kinds[1]:
-        raise checks.UserError(f"both runs must have the same statistics; got {kinds[0]} and {kinds[1]}")
+        raise errors.UserError(f"both runs must have the same statistics; got {kinds[0]} and {kinds[1]}")
 
     def differences(first: np.ndarray, second: np.ndarray) -> np.ndarray:
         """Weights of the two runs [M, S] in what is compared, and the other way round in what it is compared with."""

@@ -16,11 +16,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fedn_jax import cohort, data, files, runs, space, trials
-from fedn_jax import config as configs
-from fedn_jax.checks import UserError
+from fedn_jax import cohort, data, runs, space, trials
+from fedn_jax.core import config as configs
+from fedn_jax.core import files
+from fedn_jax.core.errors import UserError
+from fedn_jax.core.types import Config
 from fedn_jax.space import Choice, Settings
-from fedn_jax.types import Config
 
 NAME = "fedn"  # of the study in its storage
 WORKER, REPLACES, REASON, POINT = "worker", "replaces", "reason", "point"  # what a trial carries

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from fedn_jax import drawing, files, report, tableformats
+from fedn_jax import drawing, report, tableformats
+from fedn_jax.core import files
 from fedn_jax.drawing import COLORS, INK, PAGE, SOFT, label
 from fedn_jax.report import DASH
 from fedn_jax.tableformats import Cell, Column, Table

@@ -12,7 +12,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from fedn_jax import checks, files, report
+from fedn_jax import report
+from fedn_jax.core import errors, files
 from fedn_jax.report import COLUMNS
 
 FORMULA = "=+-@＝＋－＠"  # a cell that begins with one of these is a formula for a spreadsheet
@@ -247,7 +248,7 @@ def save(table: Table, directory: Path, formats: Sequence[str] = ("csv", "tex"))
     Raises:
       UserError: no such format.
     """
-    contents = {kind: FORMATS[checks.one_of("format of a table", kind, FORMATS)](table) for kind in formats}
+    contents = {kind: FORMATS[errors.one_of("format of a table", kind, FORMATS)](table) for kind in formats}
     for kind, content in contents.items():
         files.write_text(directory / f"{table.name}.{kind}", content)
     return [directory / f"{table.name}.{kind}" for kind in contents]

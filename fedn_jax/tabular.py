@@ -15,8 +15,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from fedn_jax import checks
-from fedn_jax.checks import UserError
+from fedn_jax.core import errors
+from fedn_jax.core.errors import UserError
 
 REQUIRED = {name: name for name in ("subject", "video", "onset", "offset", "emotion")}  # ours -> the file's
 OPTIONAL = {name: name for name in ("score", "kind")}
@@ -232,6 +232,6 @@ def make(
         if has[name] and empty:
             more = f", as in {len(empty) - 1} more rows" if empty[1:] else ""
             problems.append(f"{empty[0]}: {name} is empty{more}, but not in others; expected it in all rows or in none")
-    checks.report(f"{path}", problems)
+    errors.report(f"{path}", problems)
     classes = sorted({row.emotion for row in rows}) if has["emotion"] else []
     return Table(path, what, list(dict.fromkeys(videos)), rows, classes, has["score"], has["kind"], list(notes))

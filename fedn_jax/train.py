@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import optax
 
 from fedn_jax import windows as windowing
-from fedn_jax.types import Array, Hyper, Store, Task, TrainState, Windows
+from fedn_jax.core.types import Array, Hyper, Store, Task, TrainState, Windows
 
 
 class Fold(NamedTuple):

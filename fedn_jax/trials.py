@@ -11,9 +11,9 @@ import jax
 import numpy as np
 
 from fedn_jax import cohort, data, folds, matching, metrics, predict
-from fedn_jax import config as configs
-from fedn_jax.checks import UserError
-from fedn_jax.types import Config, Detections, Events, TrainState
+from fedn_jax.core import config as configs
+from fedn_jax.core.errors import UserError
+from fedn_jax.core.types import Config, Detections, Events, TrainState
 
 SCORES: dict[str, Callable[[Detections, Events, int], float]] = {  # entries as of space.OBJECTIVES
     "detection": lambda found, true, classes: metrics.mean_average_precision(found, true, classes)["coco"]["detection"],

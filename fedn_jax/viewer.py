@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from fedn_jax import exports
-from fedn_jax.checks import UserError
+from fedn_jax.core.errors import UserError
 from fedn_jax.exports import Found
 
 TEMPLATES = Path(__file__).parent / "templates"

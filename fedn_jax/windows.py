@@ -10,8 +10,8 @@ from typing import NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
-from fedn_jax import checks
-from fedn_jax.types import Array, Events, Store, VideoMeta, Windows
+from fedn_jax.core import errors
+from fedn_jax.core.types import Array, Events, Store, VideoMeta, Windows
 
 CONTEXTS = ("video", "window")  # what a segment may see beyond the last frame that its window owns
 
@@ -59,9 +59,9 @@ def check(geometry: Geometry) -> Geometry:
       UserError: says which number does not fit.
     """
     for name in ("segments", "segment_frames", "stride", "frames_per_row"):
-        checks.at_least(f"window {name}", getattr(geometry, name), 1)
-    checks.one_of("window.context", geometry.context, CONTEXTS)
-    checks.one_of("frames per row of the data", geometry.frames_per_row, sorted({1, geometry.stride}))
+        errors.at_least(f"window {name}", getattr(geometry, name), 1)
+    errors.one_of("window.context", geometry.context, CONTEXTS)
+    errors.one_of("frames per row of the data", geometry.frames_per_row, sorted({1, geometry.stride}))
     return geometry
 
 
@@ -131,7 +131,7 @@ def window_events(events: Events, start_frame: int, window_frames: int, inside: 
     share = (clipped[:, 1] - clipped[:, 0]) / np.maximum(interval[:, 1] - interval[:, 0], 1e-6)
     chosen = np.flatnonzero((share > inside) & events.valid)
     padding = size - len(chosen)
-    checks.at_least("room for the expressions of a window", size, len(chosen))
+    errors.at_least("room for the expressions of a window", size, len(chosen))
     pad = lambda array, fill: np.concatenate([array[chosen], np.full((padding, *array.shape[1:]), fill, array.dtype)])  # noqa: E731
     return Events(
         interval=pad(clipped.astype(np.float32), 0),

@@ -18,8 +18,8 @@ import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 
 from fedn_jax import cli  # noqa: E402
-from fedn_jax import config as configs  # noqa: E402
-from fedn_jax.types import Events, Store, VideoMeta  # noqa: E402
+from fedn_jax.core import config as configs  # noqa: E402
+from fedn_jax.core.types import Events, Store, VideoMeta  # noqa: E402
 
 
 def tiny_config():

@@ -3,8 +3,8 @@
 import copy
 import json
 
-from fedn_jax import config as configs
 from fedn_jax import evaluation
+from fedn_jax.core import config as configs
 
 SUBJECTS = {"s15": (3, 4, 5), "s16": (1, 3, 2), "s19": (0, 1, 0), "s20": (4, 5, 4)}  # TP, N, GT
 CLASSES = ["positive", "surprise", "negative", "others"]

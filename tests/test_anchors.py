@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from fedn_jax import anchors
-from fedn_jax.types import Events
+from fedn_jax.core.types import Events
 
 GRID = anchors.make_grid(128, [8, 16, 32, 64], [0.5, 0.75, 1, 1.5, 2], [[0, 10], [8, 32], [16, 64], [64, 128]])
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from data_prep import annotations
-from fedn_jax.checks import UserError
+from fedn_jax.core.errors import UserError
 
 HEADER = "subject,video,onset,offset,emotion,apex,kind\n"
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from fedn_jax import baseline, evaluation, matching
-from fedn_jax.types import Events
+from fedn_jax.core.types import Events
 
 FPS = 30.0
 

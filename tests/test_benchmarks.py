@@ -7,7 +7,7 @@ import jax
 import numpy as np
 import pytest
 
-from fedn_jax import config
+from fedn_jax.core import config
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
 

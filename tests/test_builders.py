@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 
 from data_prep import annotations, builders, embed, frames, videos
-from fedn_jax import data, files
-from fedn_jax.checks import UserError
+from fedn_jax import data
+from fedn_jax.core import files
+from fedn_jax.core.errors import UserError
 
 OPTIONS = videos.Options("none", 32)
 SHEET = "subject,video,onset,offset,emotion\ns1,a,3,12,sad\ns1,a,14,20,happy\ns1,b,,,\ns 2,c,1,4,happy\n"

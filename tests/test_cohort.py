@@ -6,8 +6,8 @@ import pytest
 from conftest import SHALLOW, TINY
 
 from fedn_jax import checkpoint, cohort, data, folds, runs, train
-from fedn_jax import config as configs
 from fedn_jax.cohort import Member, Part
+from fedn_jax.core import config as configs
 
 
 def quiet(items=(), **_):

@@ -9,8 +9,9 @@ import fakes
 import pytest
 from test_report import Resources
 
-from fedn_jax import comparable, comparison, files, report, statistics
-from fedn_jax.checks import UserError
+from fedn_jax import comparable, comparison, report, statistics
+from fedn_jax.core import files
+from fedn_jax.core.errors import UserError
 
 EVIL = "<script>alert('x')<b>$&_"
 BASE = fakes.make_metrics()

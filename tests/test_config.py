@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from fedn_jax import config as configs
 from fedn_jax import models, windows
+from fedn_jax.core import config as configs
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 

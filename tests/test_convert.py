@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from fedn_jax import convert
-from fedn_jax.checks import UserError
+from fedn_jax.core.errors import UserError
 
 torch = pytest.importorskip("torch")
 from fedn_jax.parity import cases  # noqa: E402

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from data_prep import builders
-from fedn_jax import data, schema
-from fedn_jax.checks import UserError
+from fedn_jax import data
+from fedn_jax.core import schema
+from fedn_jax.core.errors import UserError
 
 CLASSES = ["happy", "sad"]
 

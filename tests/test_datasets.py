@@ -10,8 +10,9 @@ from media import REAL, needs_real
 
 from data_prep import builders, tables
 from data_prep.datasets import DATASETS, casme2, check
-from fedn_jax import cli, data, schema
-from fedn_jax.checks import UserError
+from fedn_jax import cli, data
+from fedn_jax.core import schema
+from fedn_jax.core.errors import UserError
 
 SHEETS = REAL / "annotations"
 CASME2_SHEET = SHEETS / "CAS(ME)^2code_final.xlsx"
@@ -338,7 +339,8 @@ def test_casme3_whole_way(tmp_path, capsys):
     loaded = data.load(tmp_path / "named")
     assert loaded.events[0].emotion.tolist() == [0, -1] and loaded.events[1].emotion.tolist() == [6]
     with pytest.raises(UserError, match="1 expressions of data.kind=all have no emotion"):
-        from fedn_jax import config, problems
+        from fedn_jax import problems
+        from fedn_jax.core import config
 
         chosen = config.default()
         chosen.data.kind = "all"

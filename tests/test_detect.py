@@ -12,8 +12,8 @@ from conftest import tiny_config, toy_data
 from media import REAL, needs_real
 
 from fedn_jax import cli, detect, models, predict, runs, windows
-from fedn_jax.checks import UserError
-from fedn_jax.types import Detections, VideoMeta
+from fedn_jax.core.errors import UserError
+from fedn_jax.core.types import Detections, VideoMeta
 
 GEOMETRY = windows.Geometry(32, 8, 2)
 
@@ -58,7 +58,7 @@ def test_one_fold_finds_what_evaluation_finds(model):
     inputs, valid = video(150)
     one = model._replace(folds={"s1": model.folds["s1"]})
     got = detect.make_detector(one, 0.02)(inputs, valid).detections
-    from fedn_jax.types import Store
+    from fedn_jax.core.types import Store
 
     task = models.make_task(model.config, GEOMETRY, 2, 8)
     meta = VideoMeta("s", "v", 150, 30.0, 1, 0, 150)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fedn_jax import evaluation, matching
-from fedn_jax.types import Detections, Events
+from fedn_jax.core.types import Detections, Events
 
 
 def video(found, true):

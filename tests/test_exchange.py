@@ -10,7 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from fedn_jax import exchange, tabular
-from fedn_jax.checks import UserError
+from fedn_jax.core.errors import UserError
 from fedn_jax.exchange import FORMATS, Options
 from fedn_jax.tabular import Row
 

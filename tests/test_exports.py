@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedn_jax import exports
-from fedn_jax.checks import UserError
+from fedn_jax.core.errors import UserError
 from fedn_jax.exports import Expression, Found
 
 CLASSES = ["happiness", "厌恶", '<b>anger & "rage"</b> -->', "surprise"]

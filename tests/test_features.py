@@ -6,7 +6,7 @@ import pytest
 
 from data_prep import annotations, features
 from fedn_jax import data
-from fedn_jax.checks import UserError
+from fedn_jax.core.errors import UserError
 
 
 def write(path, feature, **more):

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from conftest import tiny_config
 
-from fedn_jax import config as configs
 from fedn_jax import losses, models, windows
+from fedn_jax.core import config as configs
+from fedn_jax.core.types import Events
 from fedn_jax.models import fedn, fusion, layers
-from fedn_jax.types import Events
 
 WIDTH, CLASSES, BATCH = 8, 3, 2
 

@@ -2,7 +2,7 @@ import itertools
 
 import pytest
 
-from fedn_jax import files
+from fedn_jax.core import files
 
 
 def test_file_names_differ_where_parts_differ():

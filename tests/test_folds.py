@@ -3,9 +3,9 @@ import numpy as np
 import pytest
 from conftest import tiny_config, toy_data
 
-from fedn_jax import config as configs
 from fedn_jax import folds, models, train, windows
-from fedn_jax.types import VideoMeta
+from fedn_jax.core import config as configs
+from fedn_jax.core.types import VideoMeta
 
 GEOMETRY = windows.Geometry(32, 8, 2)
 
@@ -130,7 +130,7 @@ def test_gradients_are_not_summed_over_devices():
     """Four folds whose gradients are 1, 2, 3 and 4 must keep them."""
     _, metas, plan = planned()
     every = folds.take(folds.plan_loso(metas, plan, 0.25), range(4))
-    from fedn_jax.types import Hyper, Store, TrainState
+    from fedn_jax.core.types import Hyper, Store, TrainState
 
     def epoch(state, fold, hyper, number, store, windows):
         gradient = jax.grad(lambda bias: bias * hyper.alpha)(state.params)

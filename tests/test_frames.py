@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from data_prep import frames
-from fedn_jax.checks import UserError
+from fedn_jax.core.errors import UserError
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from data_prep import images
-from fedn_jax.checks import UserError
+from fedn_jax.core.errors import UserError
 
 
 def picture(number):

@@ -66,7 +66,7 @@ PREP_MAY_IMPORT = {"types", "schema", "files", "checks", "intervals", "config", 
 OWNERS = {  # top-level package -> the only files that may import it
     "tensorflow_datasets": {"fedn_jax/data.py", "data_prep/builders.py"},
     "orbax": {"fedn_jax/checkpoint.py"},
-    "ml_collections": {"fedn_jax/config.py"},
+    "ml_collections": {"fedn_jax/core/config.py"},
     "tensorboardX": {"fedn_jax/runs.py"},
     "optuna": {"fedn_jax/sweep.py"},
     "torch": {

@@ -15,7 +15,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from fedn_jax import evaluation, matching, metrics
-from fedn_jax.types import Detections, Events
+from fedn_jax.core.types import Detections, Events
 
 C = 3
 # One shape for all random cases: nothing recompiles.

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedn_jax import intervals, nms
-from fedn_jax.types import Detections
+from fedn_jax.core.types import Detections
 
 
 def brute_force(interval, score, valid, threshold, limit, group=None):

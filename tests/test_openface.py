@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from data_prep import images, openface
-from fedn_jax.checks import UserError
+from fedn_jax.core.errors import UserError
 
 NEW = "frame,face_id,timestamp,confidence,success,AU01_r"
 OLD = "frame, timestamp, confidence, success, AU01_r"

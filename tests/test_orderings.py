@@ -2,8 +2,8 @@
 
 import pytest
 
-from fedn_jax import config as configs
 from fedn_jax import orderings, paper
+from fedn_jax.core import config as configs
 from fedn_jax.orderings import judge
 
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from data_prep.datasets import casme2, casme3
-from fedn_jax import config as configs
 from fedn_jax import paper
-from fedn_jax.checks import UserError
+from fedn_jax.core import config as configs
+from fedn_jax.core.errors import UserError
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 

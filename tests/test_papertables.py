@@ -10,7 +10,7 @@ import fakes
 import pytest
 
 from fedn_jax import papertables, tableformats
-from fedn_jax.checks import UserError
+from fedn_jax.core.errors import UserError
 from fedn_jax.tableformats import Cell, Column, Table
 
 EVIL = r'=cmd|"<b>&_50%$x^2#~\input{a}[1]' + "\x1b\n"

@@ -13,7 +13,7 @@ import optax
 import pytest
 
 from fedn_jax import cli, convert, reference, train
-from fedn_jax.checks import UserError
+from fedn_jax.core.errors import UserError
 from fedn_jax.models import layers as ours
 
 torch = pytest.importorskip("torch")

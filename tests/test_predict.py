@@ -6,7 +6,7 @@ import pytest
 from conftest import tiny_config, toy_data
 
 from fedn_jax import models, nms, predict, windows
-from fedn_jax.types import Detections, VideoMeta
+from fedn_jax.core.types import Detections, VideoMeta
 
 
 @pytest.fixture(scope="module", params=["video", "window"])

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 from conftest import tiny_config, toy_data
 
-from fedn_jax import data, problems, schema
+from fedn_jax import data, problems
+from fedn_jax.core import schema
 
 
 def dataset(**changes):

@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from media import REAL, needs_real
 
-from fedn_jax import checks, matching, metrics, protocols
-from fedn_jax.types import Detections, Events
+from fedn_jax import matching, metrics, protocols
+from fedn_jax.core import errors
+from fedn_jax.core.types import Detections, Events
 
 N, E = 5, 4  # one shape for all random cases: nothing recompiles
 
@@ -105,18 +106,18 @@ def test_definitions_are_sentences():
 
 def test_bad_input_is_refused():
     detections, events, kind = video(FOUND, TRUE)
-    with pytest.raises(checks.UserError, match="protocol must be one of megc, per_gt, pairs, strict, strs; got 'megs'"):
+    with pytest.raises(errors.UserError, match="protocol must be one of megc, per_gt, pairs, strict, strs; got 'megs'"):
         protocols.find("megs", detections, events)
-    with pytest.raises(checks.UserError, match="protocol must be one of"):
+    with pytest.raises(errors.UserError, match="protocol must be one of"):
         protocols.counts("x", np.zeros((0, 3), int), detections, events)
     for bound in (0, -1, 1.01, float("nan")):
-        with pytest.raises(checks.UserError, match="iou_threshold must be above 0 and at most 1; got"):
+        with pytest.raises(errors.UserError, match="iou_threshold must be above 0 and at most 1; got"):
             protocols.find("megc", detections, events, bound)
-    with pytest.raises(checks.UserError, match=r"events.valid must have shape \[1, any\]; got \[2, 4\]"):
+    with pytest.raises(errors.UserError, match=r"events.valid must have shape \[1, any\]; got \[2, 4\]"):
         protocols.find("strs", detections, jax.tree.map(lambda x: np.concatenate([x, x]), events))
-    with pytest.raises(checks.UserError, match=r"det_kind must have shape \[1, 5\]; got \[1, 4\]"):
+    with pytest.raises(errors.UserError, match=r"det_kind must have shape \[1, 5\]; got \[1, 4\]"):
         protocols.by_kind("megc", detections, kind[:, :4], events)
-    with pytest.raises(checks.UserError, match=r"det_kind must be in 0..1; got 2"):
+    with pytest.raises(errors.UserError, match=r"det_kind must be in 0..1; got 2"):
         protocols.by_kind("megc", detections, kind + 2, events)
     with pytest.raises(ValueError, match="emotion must be in 0..0; got"):
         protocols.recognition(np.zeros((0, 3), int), detections._replace(emotion=kind + 1), events, 1)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from fedn_jax import evaluation, matching, report
-from fedn_jax.types import Detections, Events, VideoMeta
+from fedn_jax.core.types import Detections, Events, VideoMeta
 
 EVIL = "<script>alert('x')</script>\"&\x1b[31m"
 CLASSES = ["happiness", "anger", EVIL]

@@ -7,7 +7,7 @@ import pytest
 from conftest import SHALLOW, TINY
 
 from fedn_jax import cli, commands, cost, folds, models, orderings, paper, reproduce, sidebyside, tableformats, windows
-from fedn_jax import config as configs
+from fedn_jax.core import config as configs
 from fedn_jax.models import resnet
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from fedn_jax import schema
+from fedn_jax.core import schema
 
 
 def record(**changes):

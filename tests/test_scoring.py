@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from media import REAL, needs_real
 
 from fedn_jax import evaluation, matching, pairing, protocols, scoring, tabular
-from fedn_jax.checks import UserError
+from fedn_jax.core.errors import UserError
 
 HEADER = "subject,video,onset,offset,emotion"
 KEYS = {"confidence",

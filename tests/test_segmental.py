@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fedn_jax import checks, metrics, segmental
+from fedn_jax import metrics, segmental
+from fedn_jax.core import errors
 
 OVERLAPS = (0.1, 0.25, 1 / 3, 0.5, 1.0)
 
@@ -28,7 +29,7 @@ def test_segments_by_hand():
     for text in "", ".", "....":
         got = segmental.segments(labels(text), 0)
         assert got.label.shape == (0,) and got.interval.shape == (0, 2)
-    with pytest.raises(checks.UserError, match=r"labels must have shape \[any\]; got \[2, 2\]"):
+    with pytest.raises(errors.UserError, match=r"labels must have shape \[any\]; got \[2, 2\]"):
         segmental.segments(np.zeros((2, 2), int), 0)
 
 
@@ -49,10 +50,10 @@ def test_to_labels_by_hand():
 
 def test_to_labels_bad_input():
     one = np.zeros((1, 2)), np.zeros(1, int), np.ones(1, bool)
-    with pytest.raises(checks.UserError, match="background must not be the emotion of an expression; got 0"):
+    with pytest.raises(errors.UserError, match="background must not be the emotion of an expression; got 0"):
         segmental.to_labels(*one, 4, 0)
     assert segmental.to_labels(one[0], one[1], ~one[2], 2, 0).tolist() == [0, 0]  # padding may have any emotion
-    with pytest.raises(checks.UserError, match=r"score must have shape \[1\]; got \[2\]"):
+    with pytest.raises(errors.UserError, match=r"score must have shape \[1\]; got \[2\]"):
         segmental.to_labels(*one, 4, 9, np.zeros(2))
 
 
@@ -136,11 +137,11 @@ def test_bad_input_is_refused():
         for measure in (segmental.frame_accuracy, segmental.edit_score, segmental.f1_at):
             more = () if measure is segmental.frame_accuracy else (0,)
             with pytest.raises(
-                checks.UserError, match=r"labels must be \[T\] for the same videos, at least one; got \["
+                errors.UserError, match=r"labels must be \[T\] for the same videos, at least one; got \["
             ):
                 measure(got, true, *more)
     for overlap in (0, 1.5):
-        with pytest.raises(checks.UserError, match="overlaps must be above 0 and at most 1; got"):
+        with pytest.raises(errors.UserError, match="overlaps must be above 0 and at most 1; got"):
             segmental.f1_at([FOUND], [TRUE], 0, (0.5, overlap))
 
 

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fedn_jax import checks, metrics, statistics
+from fedn_jax import metrics, statistics
+from fedn_jax.core import errors
 from fedn_jax.metrics import Counts, f1
 
 OURS = {"anna": Counts(8, 10, 9), "ben": Counts(1, 4, 3), "cleo": Counts(5, 6, 8)}
@@ -104,9 +105,9 @@ def test_by_subject():
     counts = Counts(*(np.array(x) for x in zip(*OURS.values(), strict=True)))
     got = statistics.by_subject(list(OURS), counts)
     assert got == OURS and statistics.bootstrap(got, f1) == statistics.bootstrap(OURS, f1)
-    with pytest.raises(checks.UserError, match=r"statistics must have shape \[2\]; got \[3\]"):
+    with pytest.raises(errors.UserError, match=r"statistics must have shape \[2\]; got \[3\]"):
         statistics.by_subject(["a", "b"], counts)
-    with pytest.raises(checks.UserError, match="subjects must differ; got a, a, b"):
+    with pytest.raises(errors.UserError, match="subjects must differ; got a, a, b"):
         statistics.by_subject(["b", "a", "a"], counts)
 
 
@@ -187,24 +188,24 @@ def test_p_is_uniform_where_nothing_differs():
 
 def test_bad_input_is_refused():
     other = {"anna": Counts(1, 2, 3), "dora": Counts(1, 2, 3), "emil": Counts(1, 2, 3)}
-    with pytest.raises(checks.UserError, match="same subjects; only in a: ben, cleo; only in b: dora, emil$"):
+    with pytest.raises(errors.UserError, match="same subjects; only in a: ben, cleo; only in b: dora, emil$"):
         statistics.paired(OURS, other, f1)
-    with pytest.raises(checks.UserError, match="only in a: none; only in b: anna$"):
+    with pytest.raises(errors.UserError, match="only in a: none; only in b: anna$"):
         statistics.paired({"ben": OURS["ben"], "cleo": OURS["cleo"]}, BASE, f1)
-    with pytest.raises(checks.UserError, match="chance is judged over subjects, at least 2; got 1"):
+    with pytest.raises(errors.UserError, match="chance is judged over subjects, at least 2; got 1"):
         statistics.bootstrap({"anna": Counts(1, 2, 3)}, f1)
-    with pytest.raises(checks.UserError, match="must have the same statistics; got"):
+    with pytest.raises(errors.UserError, match="must have the same statistics; got"):
         statistics.bootstrap({"anna": np.zeros(2), "ben": np.zeros(3)}, f1)
-    with pytest.raises(checks.UserError, match="must have the same statistics; got"):
+    with pytest.raises(errors.UserError, match="must have the same statistics; got"):
         statistics.paired({"a": 1, "b": 1}, {"a": np.zeros(2), "b": np.zeros(2)}, mean)
-    with pytest.raises(checks.UserError, match=r"the result of statistic must have shape \[1\]; got \[\]"):
+    with pytest.raises(errors.UserError, match=r"the result of statistic must have shape \[1\]; got \[\]"):
         statistics.bootstrap(OURS, lambda sums: 0.5)
-    with pytest.raises(checks.UserError, match="statistic must be finite on every resample; got nan"):
+    with pytest.raises(errors.UserError, match="statistic must be finite on every resample; got nan"):
         statistics.bootstrap(OURS, lambda sums: np.where(sums.tp == 3, np.nan, 0.0))
     for level in (0, 1, 95):
-        with pytest.raises(checks.UserError, match="level must be between 0 and 1; got"):
+        with pytest.raises(errors.UserError, match="level must be between 0 and 1; got"):
             statistics.bootstrap(OURS, f1, level=level)
-    with pytest.raises(checks.UserError, match="samples must be at least 1; got 0"):
+    with pytest.raises(errors.UserError, match="samples must be at least 1; got 0"):
         statistics.paired(OURS, BASE, f1, samples=0)
 
 

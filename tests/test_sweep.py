@@ -16,7 +16,7 @@ from conftest import SHALLOW, TINY
 from test_cohort import quiet
 
 from fedn_jax import cli, cohort, commands, data, space, sweep, sweepreport, tableformats, trials
-from fedn_jax import config as configs
+from fedn_jax.core import config as configs
 from fedn_jax.space import Choice, Float, Settings
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -179,7 +179,7 @@ def test_what_a_dead_worker_left_is_proposed_again(tmp_path, monkeypatch):
 
 
 def test_a_living_worker_keeps_its_trials(tmp_path, monkeypatch):
-    from fedn_jax import files
+    from fedn_jax.core import files
 
     fake_training(monkeypatch)
     what = search(tmp_path, trials=3, batch=2)

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from fedn_jax import synthetic
-from fedn_jax.checks import UserError
-from fedn_jax.schema import KINDS, MICRO_SECONDS
+from fedn_jax.core.errors import UserError
+from fedn_jax.core.schema import KINDS, MICRO_SECONDS
 from fedn_jax.synthetic import dataset, faces, people
 
 cv2 = pytest.importorskip("cv2")

@@ -6,9 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from media import REAL, needs_real
 
-from fedn_jax import pairing, predict, schema, tabular
-from fedn_jax.checks import UserError
-from fedn_jax.types import Detections, VideoMeta
+from fedn_jax import pairing, predict, tabular
+from fedn_jax.core import schema
+from fedn_jax.core.errors import UserError
+from fedn_jax.core.types import Detections, VideoMeta
 
 HEADER = "subject,video,onset,offset,emotion\n"
 

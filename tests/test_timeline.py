@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from fedn_jax import timeline
-from fedn_jax.types import Detections, Events, VideoMeta
+from fedn_jax.core.types import Detections, Events, VideoMeta
 
 CLASSES = ["happiness", "anger", "a very long name of an emotion"]
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from conftest import tiny_config
 
-from fedn_jax import config as configs
 from fedn_jax import folds, models, train, windows
+from fedn_jax.core import config as configs
 from fedn_jax.train import Fold
 
 

@@ -6,8 +6,8 @@ import pytest
 import test_data
 
 from data_prep import verify
-from fedn_jax import schema
-from fedn_jax.checks import UserError
+from fedn_jax.core import schema
+from fedn_jax.core.errors import UserError
 
 
 @pytest.fixture(scope="module")

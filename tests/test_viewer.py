@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from test_exports import CLASSES, TEXT, found
 
 from fedn_jax import viewer
-from fedn_jax.checks import UserError
+from fedn_jax.core.errors import UserError
 from fedn_jax.exports import Expression
 
 EVIL = "</script><script>window.broken=1</script>\u2028\"'&<img src=x onerror=alert(1)>"

@@ -15,7 +15,7 @@ import pytest
 from safetensors.numpy import save as save_safetensors
 
 from data_prep import embed, torchfile, weights
-from fedn_jax.checks import UserError
+from fedn_jax.core.errors import UserError
 from fedn_jax.models import resnet
 
 WIDTHS = (3, 4, 5, 6)

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from fedn_jax import windows
-from fedn_jax.types import Events, Store, VideoMeta
+from fedn_jax.core.types import Events, Store, VideoMeta
 
 PAPER = windows.Geometry(64, 8, 2)
 SMALL = windows.Geometry(4, 4, 2)  # owns 8 frames, reads 10

@@ -13,7 +13,7 @@ from data_prep import tables
 from data_prep.datasets import common
 from data_prep.datasets.common import Column, DataSet, Labels, Row
 from data_prep.tables import Workbook
-from fedn_jax.checks import UserError
+from fedn_jax.core.errors import UserError
 
 # Participant number of the sheet -> number in folder names (sheet "naming rule1").
 SUBJECTS = dict(

@@ -9,8 +9,8 @@ from data_prep import tables
 from data_prep.datasets import DATASETS
 from data_prep.datasets.collect import count
 from data_prep.datasets.common import Labels
-from fedn_jax import checks, schema
-from fedn_jax.checks import one_of
+from fedn_jax.core import errors, schema
+from fedn_jax.core.errors import one_of
 
 NO_EMOTION = "(no emotion)"
 
@@ -72,7 +72,7 @@ def summary(name: str, sheet: Path, emotions: Sequence[Path], options: dict[str,
       UserError: everything that is wrong with the sheet, one per line.
     """
     labels, problems = read(name, sheet, emotions, options)
-    checks.report(str(sheet), problems)
+    errors.report(str(sheet), problems)
     counts = count(labels.rows)
     return {
         "dataset": DATASETS[name].title,

@@ -12,8 +12,8 @@ from data_prep.annotations import VideoItem
 from data_prep.datasets import common
 from data_prep.datasets.common import DataSet, Labels, Row
 from data_prep.sources import Source
-from fedn_jax import checks, schema
-from fedn_jax.checks import UserError
+from fedn_jax.core import errors, schema
+from fedn_jax.core.errors import UserError
 
 _SHOWN = 6  # names that a remark lists
 
@@ -138,7 +138,7 @@ def collect(
                 f"video {'/'.join(key)}: no pictures below {originals}; expected those that OpenFace was given"
             )
         items.append(_item(key, source, rows.get(key, []), labels.classes, partial))
-    checks.report(str(directory), problems)
+    errors.report(str(directory), problems)
     return Collection(items, remarks)
 
 

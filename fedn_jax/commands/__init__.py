@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from data_prep import cli as prepare
-from fedn_jax.checks import UserError
-from fedn_jax.types import Config
+from fedn_jax.core.errors import UserError
+from fedn_jax.core.types import Config
 
 ONLY_CSV = ("predictions", "ground_truth", "protocol", "iou", "threshold", "kind", "fps", "allow")  # of evaluate
 CACHE = "JAX_COMPILATION_CACHE_DIR"  # where JAX keeps compiled programs; empty: nowhere
@@ -53,7 +53,7 @@ def load_config(spec: str, overrides: Sequence[str]) -> Config:
     Raises:
       UserError: no such file, row or key, or a value of the wrong type.
     """
-    from fedn_jax import config as configs
+    from fedn_jax.core import config as configs
 
     path, _, row = spec.partition(":")
     if not Path(path).is_file():
@@ -80,7 +80,7 @@ def override(config: Config, overrides: Sequence[str], sections: Sequence[str] =
     Raises:
       UserError: another argument, no such option, or a value of the wrong type.
     """
-    from fedn_jax import config as configs
+    from fedn_jax.core import config as configs
 
     for text in overrides:
         key, equals, value = text.removeprefix("--config.").partition("=")
@@ -150,8 +150,8 @@ def report(args: argparse.Namespace) -> None:
 
 def _timelines(run: Path, data: Path) -> Any:
     """Layouts of all timelines of a run, with the post-processing of its last evaluation."""
-    from fedn_jax import config as configs
     from fedn_jax import pipeline, report, runs
+    from fedn_jax.core import config as configs
 
     config, last = runs.load_config(run), runs.read_json(run / "metrics.json")["config"]
     config.update_from_flattened_dict(configs.flatten(last))
@@ -166,7 +166,8 @@ def keep_backbone(source: Path, run: Path) -> None:
       source: directory made by `fedn prepare`.
       run: directory of the run.
     """
-    from fedn_jax import data, schema
+    from fedn_jax import data
+    from fedn_jax.core import schema
 
     weights, kept = data.backbone_file(source), run / schema.BACKBONE
     if weights is not None and not kept.exists():
@@ -216,10 +217,11 @@ def convert(args: argparse.Namespace) -> None:
     Args:
       args: input, output, source, target, ground_truth, fps, first_frame.
     """
-    from fedn_jax import checks, exchange
+    from fedn_jax import exchange
+    from fedn_jax.core import errors
 
     for name, value in (("--from", args.source), ("--to", args.target)):
-        checks.one_of(name, value, exchange.FORMATS)
+        errors.one_of(name, value, exchange.FORMATS)
     options = exchange.Options(args.fps, first_frame=args.first_frame, truth=args.ground_truth)
     what = "ground truth" if args.ground_truth else "predictions"
     table = exchange.FORMATS[args.source].read(args.input, what, options)
@@ -231,7 +233,7 @@ def convert(args: argparse.Namespace) -> None:
 def _thumbnails(data: Path) -> Any:
     """(subject, video, frame indices) -> aligned faces, or None where there are no previews."""
     from data_prep import frames
-    from fedn_jax import files
+    from fedn_jax.core import files
 
     def thumbnail(subject: str, video: str, indices: list[int]) -> Any:
         path = data / "previews" / f"{files.file_name(subject, video)}.mp4"
@@ -241,8 +243,8 @@ def _thumbnails(data: Path) -> Any:
 
 
 def _evaluate_run(args: argparse.Namespace, overrides: Sequence[str]) -> None:
-    from fedn_jax import config as configs
     from fedn_jax import pipeline, report, runs
+    from fedn_jax.core import config as configs
 
     dataset = _load_data(args.data)
     config = runs.load_config(args.run)

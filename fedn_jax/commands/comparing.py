@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from data_prep import cli as prepare
 from fedn_jax import commands
-from fedn_jax.checks import UserError
+from fedn_jax.core.errors import UserError
 
 
 def compare(args: argparse.Namespace, overrides: Sequence[str] = ()) -> bool:
@@ -23,9 +23,9 @@ def compare(args: argparse.Namespace, overrides: Sequence[str] = ()) -> bool:
     """
     from importlib import util
 
-    from fedn_jax import checks
+    from fedn_jax.core import errors
 
-    checks.one_of("--with", args.peer, ("torch",))
+    errors.one_of("--with", args.peer, ("torch",))
     if util.find_spec("torch") is None:
         raise UserError("--with torch needs PyTorch: pip install -e '.[torch]', or pip install torch")
     if args.weights is None:
@@ -65,8 +65,8 @@ def _compare_levels(args: argparse.Namespace) -> bool:
 def _compare_weights(args: argparse.Namespace, overrides: Sequence[str]) -> bool:
     """The forward pass with somebody's weights."""
     from data_prep import weights as files
-    from fedn_jax import config as configs
     from fedn_jax import convert
+    from fedn_jax.core import config as configs
     from fedn_jax.parity import measure, report, weights
 
     for rule in args.rename:

@@ -8,7 +8,7 @@ from typing import Any
 
 from data_prep import cli as prepare
 from fedn_jax import commands
-from fedn_jax.checks import UserError
+from fedn_jax.core.errors import UserError
 
 
 def detect(args: argparse.Namespace) -> None:
@@ -50,7 +50,7 @@ def _preparation(args: argparse.Namespace, recorded: dict[str, Any]) -> tuple[An
     """(options of the preparation, backbone) that the run was trained with."""
     from data_prep import embed
     from data_prep.decode import Options
-    from fedn_jax import schema
+    from fedn_jax.core import schema
 
     made = recorded["metadata"]["preparation"]
     if not made:
@@ -68,7 +68,7 @@ def _preparation(args: argparse.Namespace, recorded: dict[str, Any]) -> tuple[An
 
 def _names(videos: Sequence[Path]) -> list[str]:
     """A name per video for its files: its own, with its folder's where two are called alike."""
-    from fedn_jax import files
+    from fedn_jax.core import files
 
     stems = [video.resolve().stem for video in videos]
     names = [

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from data_prep import cli as prepare
-from fedn_jax import checks, commands
+from fedn_jax import commands
+from fedn_jax.core import errors
 
 TABLES = {"table2": 2, "table3": 3, "table4": 4}
 
@@ -33,7 +34,7 @@ def reproduce(args: argparse.Namespace, overrides: Sequence[str]) -> None:
     use_all_cores()
     from fedn_jax import data, reproduce, sidebyside, tableformats
 
-    number = TABLES[checks.one_of("table", args.table, TABLES)]
+    number = TABLES[errors.one_of("table", args.table, TABLES)]
     commands.load_config(args.config, overrides)  # a mistake shows before the data are read
     names = list(getattr(commands.config_module(args.config), "ROWS", {}))
     dataset = data.load(args.data)
@@ -81,7 +82,7 @@ def sweep(args: argparse.Namespace, overrides: Sequence[str]) -> None:
     module = commands.config_module(args.config.partition(":")[0])
     for name in ("SPACE", "SWEEP"):
         if not hasattr(module, name):
-            raise checks.UserError(f"--config {args.config}: has no {name}; see configs/sweep_demo.py")
+            raise errors.UserError(f"--config {args.config}: has no {name}; see configs/sweep_demo.py")
     settings = module.SWEEP._replace(folds=(args.fold,)) if args.fold else module.SWEEP
     space.check(module.SPACE, settings, config)
     search = sweep.Search(args.out, config, module.SPACE, settings, args.config)

@@ -1,8 +1,9 @@
 """Models as tasks: the trainer, the predictor and the folds know nothing else about them."""
 
-from fedn_jax import checks, windows
+from fedn_jax import windows
+from fedn_jax.core import errors
+from fedn_jax.core.types import Config, Task
 from fedn_jax.models import fedn
-from fedn_jax.types import Config, Task
 
 # name -> (config, window geometry, number of classes, width of the inputs) -> Task
 TASKS = {"fedn": fedn.make_task}
@@ -23,4 +24,4 @@ def make_task(config: Config, geometry: windows.Geometry, num_classes: int, inpu
     Raises:
       UserError: no such task, or options that do not fit.
     """
-    return TASKS[checks.one_of("task", config.task, TASKS)](config, geometry, num_classes, input_width)
+    return TASKS[errors.one_of("task", config.task, TASKS)](config, geometry, num_classes, input_width)

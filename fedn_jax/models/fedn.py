@@ -15,10 +15,11 @@ from typing import Any
 import flax.linen as nn
 import jax.numpy as jnp
 
-from fedn_jax import anchors, checks, losses, windows
-from fedn_jax.checks import UserError
+from fedn_jax import anchors, losses, windows
+from fedn_jax.core import errors
+from fedn_jax.core.errors import UserError
+from fedn_jax.core.types import Array, Config, Detections, Events, Hyper, Targets, Task, Tree
 from fedn_jax.models import fusion, layers
-from fedn_jax.types import Array, Config, Detections, Events, Hyper, Targets, Task, Tree
 
 NUM_BLOCKS = 2  # stride-2 convolutions between the segments and the first level of the pyramid
 
@@ -194,11 +195,11 @@ def make_task(config: Config, geometry: windows.Geometry, num_classes: int, inpu
       UserError: a table entry that does not exist, or numbers that do not fit one another.
     """
     model, anchor, loss = config.model, config.anchors, config.loss
-    checks.one_of("model.segment_fusion", model.segment_fusion, fusion.SEGMENT_FUSIONS)
-    checks.one_of("model.window_attention", model.window_attention, WINDOW_ATTENTION)
-    checks.one_of("model.head", model.head, HEADS)
-    checks.one_of("loss.interval", loss.interval, losses.INTERVAL_LOSSES)
-    scoring = losses.SCORINGS[checks.one_of("model.scoring", model.scoring, losses.SCORINGS)]
+    errors.one_of("model.segment_fusion", model.segment_fusion, fusion.SEGMENT_FUSIONS)
+    errors.one_of("model.window_attention", model.window_attention, WINDOW_ATTENTION)
+    errors.one_of("model.head", model.head, HEADS)
+    errors.one_of("loss.interval", loss.interval, losses.INTERVAL_LOSSES)
+    scoring = losses.SCORINGS[errors.one_of("model.scoring", model.scoring, losses.SCORINGS)]
     clips = geometry.rows == geometry.segments
     if (model.segment_fusion == "none") != clips:
         raise UserError(

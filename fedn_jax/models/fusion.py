@@ -6,8 +6,8 @@ import flax.linen as nn
 import jax.numpy as jnp
 import numpy as np
 
+from fedn_jax.core.types import Array
 from fedn_jax.models import layers
-from fedn_jax.types import Array
 
 
 class SegmentAttention(nn.Module):

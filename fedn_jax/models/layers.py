@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fedn_jax.types import Array, Tree
+from fedn_jax.core.types import Array, Tree
 
 
 class Affine(nn.Module):

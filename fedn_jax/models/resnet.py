@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from flax import linen as nn
 
+from fedn_jax.core.types import Array, Tree
 from fedn_jax.models import winograd
-from fedn_jax.types import Array, Tree
 
 FULL = (64, 128, 256, 512)  # channels of the four stages of ResNet18
 SLIM = (16, 32, 64, 128)  # a sixteenth of the multiplications

@@ -7,7 +7,7 @@ the rate of a matrix product.
 import jax.numpy as jnp
 import numpy as np
 
-from fedn_jax.types import Array
+from fedn_jax.core.types import Array
 
 # Of a row of the input, of the kernel, and of the products: y = OUTPUT @ ((KERNEL @ k) * (INPUT @ x)).
 INPUT = np.array([[1, 0, -1, 0], [0, 1, 1, 0], [0, -1, 1, 0], [0, 1, 0, -1]], np.float32)

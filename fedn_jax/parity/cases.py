@@ -6,9 +6,10 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from fedn_jax import checks, convert, models, windows
-from fedn_jax import config as configs
-from fedn_jax.types import Config, Events, Store, Task, Tree, VideoMeta
+from fedn_jax import convert, models, windows
+from fedn_jax.core import config as configs
+from fedn_jax.core import errors
+from fedn_jax.core.types import Config, Events, Store, Task, Tree, VideoMeta
 
 SCRATCH = 1e-3  # what a deliberately broken layer is off by
 NARROW = {
@@ -304,4 +305,4 @@ def check_layer(layer: str | None) -> None:
     if layer is not None:
         heads = ({}, {"model.head": "coupled"})
         known = [name for changes in heads for name in layers(make(configure(changes)).params)]
-        checks.one_of("layer to break", layer, dict.fromkeys(known))
+        errors.one_of("layer to break", layer, dict.fromkeys(known))

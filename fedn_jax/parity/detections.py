@@ -7,10 +7,10 @@ import jax
 import numpy as np
 
 from fedn_jax import predict
+from fedn_jax.core.types import Detections
 from fedn_jax.parity import cases, measure
 from fedn_jax.parity import network as networks
 from fedn_jax.parity.measure import Difference, Level
-from fedn_jax.types import Detections
 
 TOLERANCES = {"float32": 1e-5, "float64": 1e-12}
 CASES = ((0.01, 30, False), (0.3, 60, False), (0.5, 400, True))  # IoU of the suppression, most detections, per class

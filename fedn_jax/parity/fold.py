@@ -10,12 +10,12 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from fedn_jax import config as configs
 from fedn_jax import data, evaluation, folds, matching, metrics, predict, problems, train
+from fedn_jax.core import config as configs
+from fedn_jax.core.types import Detections, Folds
 from fedn_jax.parity import cases, detections, measure, training
 from fedn_jax.parity import network as networks
 from fedn_jax.parity.measure import Difference, Level
-from fedn_jax.types import Detections, Folds
 
 TOLERANCE = 5e-4  # equal to 3 decimals
 SEEDS, EPOCHS, BATCH = (0, 1, 2), 12, 8

@@ -9,11 +9,11 @@ import jax
 import numpy as np
 
 from fedn_jax import anchors, convert, windows
-from fedn_jax import config as configs
+from fedn_jax.core import config as configs
+from fedn_jax.core.types import Array
 from fedn_jax.parity import cases, measure
 from fedn_jax.parity.cases import Batch, Pair
 from fedn_jax.parity.measure import Difference, Level
-from fedn_jax.types import Array
 
 TOLERANCES = {"2 forward": {"float32": 1e-5, "float64": 1e-12}, "5 gradients": {"float32": 1e-5, "float64": 1e-9}}
 TOLERANCES["4 losses"] = {"float32": 1e-6, "float64": 1e-12}

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from fedn_jax import files, report, runs
+from fedn_jax import report, runs
+from fedn_jax.core import files
 from fedn_jax.parity import measure, speed
 from fedn_jax.parity.measure import Level
 from fedn_jax.parity.speed import Speed

@@ -7,12 +7,12 @@ from typing import Any
 import jax
 import numpy as np
 
-from fedn_jax import config as configs
 from fedn_jax import windows
+from fedn_jax.core import config as configs
+from fedn_jax.core.types import Events, Targets
 from fedn_jax.parity import cases, measure
 from fedn_jax.parity import network as networks
 from fedn_jax.parity.measure import Difference, Level
-from fedn_jax.types import Events, Targets
 
 LOSS_TOLERANCES = {"float32": 1e-6, "float64": 1e-12}
 REACHES = {  # at the paper's size

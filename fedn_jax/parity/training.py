@@ -8,12 +8,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fedn_jax import config as configs
 from fedn_jax import convert, train, windows
+from fedn_jax.core import config as configs
+from fedn_jax.core.types import Hyper, TrainState, Windows
 from fedn_jax.parity import cases, measure
 from fedn_jax.parity import network as networks
 from fedn_jax.parity.measure import Level
-from fedn_jax.types import Hyper, TrainState, Windows
 
 ADAM_STEPS, ADAM_TOLERANCE = 2000, 1e-12
 STEPS, TOLERANCES = 100, {"float32": 1e-4, "float64": 1e-9}

@@ -5,12 +5,13 @@ from collections.abc import Iterator, Mapping
 import jax
 import numpy as np
 
-from fedn_jax import checks, convert, models, windows
-from fedn_jax.checks import UserError
+from fedn_jax import convert, models, windows
+from fedn_jax.core import errors
+from fedn_jax.core.errors import UserError
+from fedn_jax.core.types import Config
 from fedn_jax.parity import cases, measure
 from fedn_jax.parity import network as networks
 from fedn_jax.parity.measure import Level
-from fedn_jax.types import Config
 
 LEVEL = "2 forward"
 
@@ -43,7 +44,7 @@ def fit(state: Mapping[str, np.ndarray], config: Config) -> tuple[Config, int, i
         del options["model.window_attention"]  # the two have the same weights: the configuration says which
     config.update_from_flattened_dict(options)
     extra = config.model.scoring == "confidence"
-    checks.at_least("classes of the weights", found["classes"] - extra, 1)
+    errors.at_least("classes of the weights", found["classes"] - extra, 1)
     return config, found["classes"] - extra, found["inputs"]
 
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from fedn_jax import files
-from fedn_jax.checks import UserError, at_least
+from fedn_jax.core import files
+from fedn_jax.core.errors import UserError, at_least
 from fedn_jax.synthetic.faces import render
 from fedn_jax.synthetic.people import ACTIONS, INDEX, identity
 from fedn_jax.synthetic.scripts import CLASSES, distract, expression, movement, script

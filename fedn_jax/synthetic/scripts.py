@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fedn_jax.checks import at_least
-from fedn_jax.schema import KINDS, MICRO_SECONDS
+from fedn_jax.core.errors import at_least
+from fedn_jax.core.schema import KINDS, MICRO_SECONDS
 from fedn_jax.synthetic.people import ACTIONS, INDEX
 
 CLASSES = ("positive", "surprise", "negative", "others")  # in the order of CAS(ME)^2

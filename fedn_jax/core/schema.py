@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from fedn_jax.checks import UserError
+from fedn_jax.core.errors import UserError
 
 VERSION = "2.0.0"  # of the record layout below; a reader refuses another major number
 BACKBONE = "backbone.safetensors"  # beside the shards and in a run: what the inputs were made with

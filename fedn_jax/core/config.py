@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
-from fedn_jax import checks, schema
-from fedn_jax.checks import UserError
-from fedn_jax.types import Hyper
+from fedn_jax.core import errors, schema
+from fedn_jax.core.errors import UserError
+from fedn_jax.core.types import Hyper
 
 KINDS = (*schema.KINDS, "all")
 HYPER = {  # field of Hyper -> option: what the runs of a cohort may differ in
@@ -128,12 +128,12 @@ def validate(config: ConfigDict) -> ConfigDict:
     Raises:
       UserError: the first value that is out of its range.
     """
-    checks.one_of("data.kind", config.data.kind, KINDS)
+    errors.one_of("data.kind", config.data.kind, KINDS)
     for name in ("epochs", "batch_size", "checkpoint_every"):
-        checks.at_least(f"train.{name}", config.train[name], 1)
+        errors.at_least(f"train.{name}", config.train[name], 1)
     for name in ("width", "head_width", "head_depth", "heads", "groups"):
-        checks.at_least(f"model.{name}", config.model[name], 1)
-    checks.one_of("model.window_attention_channels", config.model.window_attention_channels, (0, 1))
+        errors.at_least(f"model.{name}", config.model[name], 1)
+    errors.one_of("model.window_attention_channels", config.model.window_attention_channels, (0, 1))
     for section, name, low, high in (
         ("model", "prior", 0, 1), ("model", "dropout", -1e-9, 1), ("window", "inside", -1e-9, 1),
         ("folds", "inner", -1e-9, 1), ("", "seed", -1, 2**32),
@@ -147,14 +147,14 @@ def validate(config: ConfigDict) -> ConfigDict:
         if not isinstance(pair, list) or len(pair) != 2 or not pair[0] < pair[1]:
             raise UserError(f"anchors.reaches must be a list of [low, high] with low < high; got {pair}")
     for name in ("negatives", "learning_rate", "weight_decay"):
-        checks.at_least(f"train.{name}", config.train[name], 0)
+        errors.at_least(f"train.{name}", config.train[name], 0)
     for name in ("train_hop", "test_hop"):
-        checks.at_least(f"window.{name}", config.window[name], config.window.stride)
+        errors.at_least(f"window.{name}", config.window[name], config.window.stride)
         if config.window[name] % config.window.stride:
             stride = config.window.stride
             raise UserError(f"window.{name} must be a multiple of window.stride ({stride}); got {config.window[name]}")
-    checks.at_least("predict.max_detections", config.predict.max_detections, 1)
-    checks.at_least("predict.chunk", config.predict.chunk, 1)
+    errors.at_least("predict.max_detections", config.predict.max_detections, 1)
+    errors.at_least("predict.chunk", config.predict.chunk, 1)
     levels = len(config.anchors.reaches)
     if config.window.segments % 2 ** (levels + 1):
         raise UserError(
@@ -185,9 +185,9 @@ def with_row(config: ConfigDict, rows: Mapping[str, Mapping[str, Any]], row: str
       UserError: no such row; lists the rows.
     """
     if row:
-        checks.one_of("row of the configuration", row, rows)
+        errors.one_of("row of the configuration", row, rows)
         for key in rows[row]:
-            checks.one_of(f"option of the row {row}", key, flatten(config))
+            errors.one_of(f"option of the row {row}", key, flatten(config))
         config.update_from_flattened_dict(rows[row])
     return config
 
@@ -224,7 +224,7 @@ def override(config: ConfigDict, key: str, text: str) -> None:
       UserError: no such option, or a value of another type than the option's.
     """
     current = flatten(config)
-    checks.one_of("option", key, current)
+    errors.one_of("option", key, current)
     try:
         value = text if isinstance(current[key], str) else ast.literal_eval(text)
     except (ValueError, SyntaxError):

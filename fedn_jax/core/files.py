@@ -6,7 +6,7 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from fedn_jax.checks import UserError
+from fedn_jax.core.errors import UserError
 
 
 def file_name(*parts: str) -> str:
