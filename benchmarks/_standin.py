@@ -8,8 +8,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fedn_jax import folds, models, train, windows
+from fedn_jax import folds, models, train
 from fedn_jax.core.types import Events, Folds, Hyper, Store, Task, VideoMeta, Windows
+from fedn_jax.ops import windows
 
 
 class Size(NamedTuple):

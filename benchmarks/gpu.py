@@ -22,7 +22,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fedn_jax import folds, train, windows
+from fedn_jax import folds, train
+from fedn_jax.ops import windows
 
 DATA = {"casme2": _standin.CASME2, "casme3": _standin.CASME3}
 SMALL = _standin.Size(subjects=3, videos=3, frames=900, expressions=12, classes=4, width=64)

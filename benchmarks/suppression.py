@@ -22,7 +22,7 @@ import _timing
 import jax
 import numpy as np
 
-from fedn_jax import nms
+from fedn_jax.ops import nms
 
 FRAMES = 3000
 SIZES = ((1, 5_000), (98, 5_000), (1, 32_000))  # videos, candidates of each

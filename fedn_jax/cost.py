@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from fedn_jax import windows
 from fedn_jax.core.types import Task
 from fedn_jax.models import resnet
+from fedn_jax.ops import windows
 
 
 class Cost(NamedTuple):

@@ -10,11 +10,12 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from fedn_jax import checkpoint, exports, folds, intervals, models, nms, predict, problems, runs, train, windows
+from fedn_jax import checkpoint, exports, folds, models, predict, problems, runs, train
 from fedn_jax.core import config as configs
 from fedn_jax.core import errors
 from fedn_jax.core.errors import UserError
 from fedn_jax.core.types import Config, Detections, Store, Tree, VideoMeta
+from fedn_jax.ops import intervals, nms, windows
 
 ENSEMBLE = "ensemble"  # all folds: their network outputs are averaged
 WINDOWS = 256  # of a piece

@@ -25,9 +25,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fedn_jax import intervals, tabular
+from fedn_jax import tabular
 from fedn_jax.core import files, schema
 from fedn_jax.core.errors import UserError
+from fedn_jax.ops import intervals
 from fedn_jax.tabular import Row, Table, shown
 
 MEGC = {"subject": "vid", "video": "vid", "onset": "pred_onset", "offset": "pred_offset", "kind": "type"}

@@ -18,9 +18,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fedn_jax import intervals
 from fedn_jax.core import errors
 from fedn_jax.core.types import Array, Detections, Events
+from fedn_jax.ops import intervals
 
 
 def pad(videos: Sequence[Detections] | Sequence[Events]) -> Any:

@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fedn_jax import intervals, nms, windows
 from fedn_jax.core.types import Array, Detections, Store, Task, Tree, VideoMeta
+from fedn_jax.ops import intervals, nms, windows
 
 CSV_COLUMNS = ("subject", "video", "onset", "offset", "score", "emotion")
 RAW = ("raw", "free", "logits", "positions", "starts")  # what is saved of a video's windows

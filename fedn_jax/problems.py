@@ -6,11 +6,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fedn_jax import data, folds, models, windows
+from fedn_jax import data, folds, models
 from fedn_jax.core import config as configs
 from fedn_jax.core import errors, schema
 from fedn_jax.core.errors import UserError
 from fedn_jax.core.types import Config, Events, Folds, Store, Task, VideoMeta, Windows
+from fedn_jax.ops import windows
 
 _PIECE = 8192  # rows that are read at a time
 

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fedn_jax import intervals
 from fedn_jax.core.types import Detections, Events, VideoMeta
+from fedn_jax.ops import intervals
 
 # Sizes of a timeline, in the units of its drawing (CSS pixels unless it is squeezed).
 WIDTH, LEFT, RIGHT = 960, 84, 16  # of the drawing; of the margins

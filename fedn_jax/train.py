@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from fedn_jax import windows as windowing
 from fedn_jax.core.types import Array, Hyper, Store, Task, TrainState, Windows
+from fedn_jax.ops import windows as windowing
 
 
 class Fold(NamedTuple):

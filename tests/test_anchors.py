@@ -2,8 +2,8 @@ import jax
 import numpy as np
 import pytest
 
-from fedn_jax import anchors
 from fedn_jax.core.types import Events
+from fedn_jax.ops import anchors
 
 GRID = anchors.make_grid(128, [8, 16, 32, 64], [0.5, 0.75, 1, 1.5, 2], [[0, 10], [8, 32], [16, 64], [64, 128]])
 

@@ -3,8 +3,9 @@ from pathlib import Path
 
 import pytest
 
-from fedn_jax import models, windows
+from fedn_jax import models
 from fedn_jax.core import config as configs
+from fedn_jax.ops import windows
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 

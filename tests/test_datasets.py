@@ -356,7 +356,7 @@ def test_samm_is_resampled_and_mapped_back(tmp_path):
     # Frames 10 and 113 from 1, 9 and 112 from 0, of 200 per second are nearest to frames 1 and 17 of 30 per second.
     np.testing.assert_array_equal(loaded.events[0].interval, [[1, 18], [18, 25]])
     assert loaded.events[0].kind.tolist() == [0, 1]
-    from fedn_jax import intervals
+    from fedn_jax.ops import intervals
 
     back = intervals.inclusive(loaded.events[0].interval, meta.first_frame, meta.source)
     assert np.abs(back - [[10, 113], [120, 160]]).max() <= 4  # half a frame of 30 per second

@@ -11,9 +11,10 @@ import pytest
 from conftest import tiny_config, toy_data
 from media import REAL, needs_real
 
-from fedn_jax import cli, detect, models, predict, runs, windows
+from fedn_jax import cli, detect, models, predict, runs
 from fedn_jax.core.errors import UserError
 from fedn_jax.core.types import Detections, VideoMeta
+from fedn_jax.ops import windows
 
 GEOMETRY = windows.Geometry(32, 8, 2)
 

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from conftest import tiny_config
 
-from fedn_jax import losses, models, windows
+from fedn_jax import models
 from fedn_jax.core import config as configs
 from fedn_jax.core.types import Events
 from fedn_jax.models import fedn, fusion, layers
+from fedn_jax.ops import losses, windows
 
 WIDTH, CLASSES, BATCH = 8, 3, 2
 

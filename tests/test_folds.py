@@ -3,9 +3,10 @@ import numpy as np
 import pytest
 from conftest import tiny_config, toy_data
 
-from fedn_jax import folds, models, train, windows
+from fedn_jax import folds, models, train
 from fedn_jax.core import config as configs
 from fedn_jax.core.types import VideoMeta
+from fedn_jax.ops import windows
 
 GEOMETRY = windows.Geometry(32, 8, 2)
 

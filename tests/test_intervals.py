@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fedn_jax import intervals
+from fedn_jax.ops import intervals
 
 # (a, b, iou, giou, diou), by hand
 CASES = [

@@ -2,7 +2,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fedn_jax import losses
+from fedn_jax.ops import losses
 
 
 @pytest.mark.parametrize("name, expected", [("iou", 1.0), ("giou", 1 + 10 / 30), ("diou", 1 + (20 / 30) ** 2)])

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fedn_jax import intervals, nms
 from fedn_jax.core.types import Detections
+from fedn_jax.ops import intervals, nms
 
 
 def brute_force(interval, score, valid, threshold, limit, group=None):

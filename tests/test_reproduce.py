@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 from conftest import SHALLOW, TINY
 
-from fedn_jax import cli, commands, cost, folds, models, orderings, paper, reproduce, sidebyside, tableformats, windows
+from fedn_jax import cli, commands, cost, folds, models, orderings, paper, reproduce, sidebyside, tableformats
 from fedn_jax.core import config as configs
 from fedn_jax.models import resnet
+from fedn_jax.ops import windows
 
 ROOT = Path(__file__).resolve().parents[1]
 TABLES = str(ROOT / "configs" / "demo_tables.py")

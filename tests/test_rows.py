@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from conftest import toy_data
 
-from fedn_jax import commands, data, problems, windows
+from fedn_jax import commands, data, problems
 from fedn_jax.core import config as configs
+from fedn_jax.ops import windows
 
 ROOT = Path(__file__).resolve().parents[1]
 SMALL = {"model.width": 16, "model.head_width": 16, "model.heads": 2, "model.groups": 4, "model.head_depth": 1}

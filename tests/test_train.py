@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from conftest import tiny_config
 
-from fedn_jax import folds, models, train, windows
+from fedn_jax import folds, models, train
 from fedn_jax.core import config as configs
+from fedn_jax.ops import windows
 from fedn_jax.train import Fold
 
 

@@ -2,8 +2,8 @@ import jax
 import numpy as np
 import pytest
 
-from fedn_jax import windows
 from fedn_jax.core.types import Events, Store, VideoMeta
+from fedn_jax.ops import windows
 
 PAPER = windows.Geometry(64, 8, 2)
 SMALL = windows.Geometry(4, 4, 2)  # owns 8 frames, reads 10

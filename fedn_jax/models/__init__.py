@@ -1,9 +1,9 @@
 """Models as tasks: the trainer, the predictor and the folds know nothing else about them."""
 
-from fedn_jax import windows
 from fedn_jax.core import errors
 from fedn_jax.core.types import Config, Task
 from fedn_jax.models import fedn
+from fedn_jax.ops import windows
 
 # name -> (config, window geometry, number of classes, width of the inputs) -> Task
 TASKS = {"fedn": fedn.make_task}

@@ -6,10 +6,11 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from fedn_jax import convert, models, windows
+from fedn_jax import convert, models
 from fedn_jax.core import config as configs
 from fedn_jax.core import errors
 from fedn_jax.core.types import Config, Events, Store, Task, Tree, VideoMeta
+from fedn_jax.ops import windows
 
 SCRATCH = 1e-3  # what a deliberately broken layer is off by
 NARROW = {

@@ -6,9 +6,9 @@ from typing import Any
 import jax
 import numpy as np
 
-from fedn_jax import windows
 from fedn_jax.models import fusion
 from fedn_jax.models import layers as ours
+from fedn_jax.ops import windows
 from fedn_jax.parity import measure
 from fedn_jax.parity.measure import Level
 

@@ -8,9 +8,10 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from fedn_jax import anchors, convert, windows
+from fedn_jax import convert
 from fedn_jax.core import config as configs
 from fedn_jax.core.types import Array
+from fedn_jax.ops import anchors, windows
 from fedn_jax.parity import cases, measure
 from fedn_jax.parity.cases import Batch, Pair
 from fedn_jax.parity.measure import Difference, Level

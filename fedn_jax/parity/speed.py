@@ -21,8 +21,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from fedn_jax import predict as predictions
-from fedn_jax import train, windows
+from fedn_jax import train
 from fedn_jax.core import config as configs
+from fedn_jax.ops import windows
 from fedn_jax.parity import cases, economical
 
 BATCH, FOLDS, ROUNDS = 16, 4, 5

@@ -7,9 +7,9 @@ from typing import Any
 import jax
 import numpy as np
 
-from fedn_jax import windows
 from fedn_jax.core import config as configs
 from fedn_jax.core.types import Events, Targets
+from fedn_jax.ops import windows
 from fedn_jax.parity import cases, measure
 from fedn_jax.parity import network as networks
 from fedn_jax.parity.measure import Difference, Level

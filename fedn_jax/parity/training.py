@@ -8,9 +8,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fedn_jax import convert, train, windows
+from fedn_jax import convert, train
 from fedn_jax.core import config as configs
 from fedn_jax.core.types import Hyper, TrainState, Windows
+from fedn_jax.ops import windows
 from fedn_jax.parity import cases, measure
 from fedn_jax.parity import network as networks
 from fedn_jax.parity.measure import Level

@@ -5,10 +5,11 @@ from collections.abc import Iterator, Mapping
 import jax
 import numpy as np
 
-from fedn_jax import convert, models, windows
+from fedn_jax import convert, models
 from fedn_jax.core import errors
 from fedn_jax.core.errors import UserError
 from fedn_jax.core.types import Config
+from fedn_jax.ops import windows
 from fedn_jax.parity import cases, measure
 from fedn_jax.parity import network as networks
 from fedn_jax.parity.measure import Level

@@ -5,9 +5,9 @@ import functools
 import jax
 import jax.numpy as jnp
 
-from fedn_jax import intervals
 from fedn_jax.core import errors
 from fedn_jax.core.types import Array, Detections
+from fedn_jax.ops import intervals
 
 
 @functools.partial(jax.jit, static_argnames=("max_detections",))

@@ -10,10 +10,10 @@ from typing import NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
-from fedn_jax import intervals
 from fedn_jax.core import errors
 from fedn_jax.core.errors import UserError
 from fedn_jax.core.types import Array, Events, Targets
+from fedn_jax.ops import intervals
 
 MAX_LOG_WIDTH = 4.0  # widths change by at most e^4: exp stays finite whatever the network says
 

@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from fedn_jax import intervals
 from fedn_jax.core.types import Array
+from fedn_jax.ops import intervals
 
 # Cost of a predicted interval [..., 2] against the true one [..., 2] (FEDN section 3; Table 4 compares them).
 INTERVAL_LOSSES: dict[str, Callable[[Array, Array], Array]] = {
