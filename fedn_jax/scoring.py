@@ -14,9 +14,9 @@ from fedn_jax import evaluation, matching, metrics, protocols
 from fedn_jax.core import errors, schema
 from fedn_jax.core.errors import UserError
 from fedn_jax.core.types import Detections, Events
-from fedn_jax.pairing import Scored
+from fedn_jax.formats.csv_files import shown
+from fedn_jax.formats.pairing import Scored
 from fedn_jax.report import COLUMNS, cell, percent
-from fedn_jax.tabular import shown
 
 KINDS = ("all", *schema.KINDS)
 NO_SCORES = "average precision ranks detections by their score; the predictions have no column score"

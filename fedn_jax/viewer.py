@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from fedn_jax import exports
 from fedn_jax.core.errors import UserError
-from fedn_jax.exports import Found
+from fedn_jax.formats import annotations
+from fedn_jax.formats.annotations import Found
 
 TEMPLATES = Path(__file__).parent / "templates"
 PIECE = 3 << 20  # bytes of the video per script element: a multiple of 3, and far below what browsers allow a string
@@ -149,7 +149,7 @@ def write(
             raise UserError(f"thumbnails must be {len(found.expressions)}, one per expression; got {len(thumbnails)}")
         order = sorted(range(len(thumbnails)), key=lambda index: found.expressions[index].onset)
         thumbnails = [thumbnails[index] for index in order]
-    found = exports.checked(found)
+    found = annotations.checked(found)
     span = max([found.seconds, 1e-3, *(one.end for one in found.expressions)])
     items = _items(found, span, thumbnails)
     gaps = [(100 * begin / span, 100 * (end - begin) / span) for begin, end in found.gaps]
@@ -170,7 +170,7 @@ def write(
         size=(WIDTH, HEIGHT),
         length=clock(found.seconds),
         media=place if media else None,
-        mime=exports.plain(mime),
+        mime=annotations.plain(mime),
     )
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(path.name + ".part")

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fedn_jax import exports
 from fedn_jax.core.errors import UserError
-from fedn_jax.exports import Expression, Found
+from fedn_jax.formats import annotations as exports
+from fedn_jax.formats.annotations import Expression, Found
 
 CLASSES = ["happiness", "厌恶", '<b>anger & "rage"</b> -->', "surprise"]
 SPANS = [(30, 51, 0, 0.93), (93, 105, 3, 0.714), (158, 194, 1, 0.66), (186, 204, 0, 0.58), (240, 241, 2, 0.47)]

@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from media import REAL, needs_real
 
-from fedn_jax import evaluation, matching, pairing, protocols, scoring, tabular
+from fedn_jax import evaluation, matching, protocols, scoring
 from fedn_jax.core.errors import UserError
+from fedn_jax.formats import csv_files, pairing
 
 HEADER = "subject,video,onset,offset,emotion"
 KEYS = {"confidence",
@@ -45,7 +46,7 @@ def join(tmp_path):
         for name, text in (("found", found), ("truth", truth)):
             (tmp_path / name).write_text(text)
         return pairing.join(
-            tabular.read(tmp_path / "found", "predictions"), tabular.read(tmp_path / "truth", "ground truth"), allow
+            csv_files.read(tmp_path / "found", "predictions"), csv_files.read(tmp_path / "truth", "ground truth"), allow
         )
 
     return joined
@@ -207,7 +208,7 @@ def test_order_of_videos_does_not_matter(tmp_path_factory, data):
             part = sorted(part, key=lambda row: order.index(row[0]))
             lines = [f"{s},{v},{on},{on + size},{emotion}" for (s, v), on, size, emotion in part]
             (folder / name).write_text("\n".join([HEADER, *(f"{s},{v},,," for s, v in order), *lines]))
-        tables = [tabular.read(folder / name, name) for name in ("found", "truth")]
+        tables = [csv_files.read(folder / name, name) for name in ("found", "truth")]
         result = scoring.score(pairing.join(*tables, set(pairing.ALLOWANCES)))
         assert sum(row["tp"] for row in result["per_subject"]) == result["spotting"]["tp"]
         return [result[name] for name in ("spotting", "recognition", "strs", "per_class")]
@@ -258,7 +259,7 @@ def test_lines_are_narrow_whatever_the_names(join):
 @pytest.mark.parametrize("protocol", ["strs", "megc"])
 def test_published_scores(protocol):
     files = [REAL / "results" / f"casme2_strs_{name}.csv" for name in ("predictions", "ground_truth")]
-    scored = pairing.join(tabular.read(files[0], "predictions"), tabular.read(files[1], "ground truth"))
+    scored = pairing.join(csv_files.read(files[0], "predictions"), csv_files.read(files[1], "ground truth"))
     result = scoring.score(scored, protocol)
     assert {name: round(value, 4) for name, value in result["strs"].items()} == {
         "f1_spot": 0.6516, "f1_analysis": 0.5927, "strs": 0.3862

@@ -6,10 +6,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from media import REAL, needs_real
 
-from fedn_jax import pairing, predict, tabular
+from fedn_jax import predict
 from fedn_jax.core import schema
 from fedn_jax.core.errors import UserError
 from fedn_jax.core.types import Detections, VideoMeta
+from fedn_jax.formats import csv_files, pairing
 
 HEADER = "subject,video,onset,offset,emotion\n"
 
@@ -17,7 +18,7 @@ HEADER = "subject,video,onset,offset,emotion\n"
 def read(tmp_path, text, what="predictions", name="file.csv"):
     path = tmp_path / name
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
-    return tabular.read(path, what)
+    return csv_files.read(path, what)
 
 
 def join(tmp_path, predictions, truth, allow=()):
@@ -137,8 +138,8 @@ def test_a_column_is_filled_in_all_rows_or_in_none(tmp_path, column):
 
 
 def test_files_that_are_none(tmp_path):
-    assert "no such file" in refused(tabular.read, tmp_path / "none.csv", "predictions")
-    assert "no such file" in refused(tabular.read, tmp_path, "predictions")
+    assert "no such file" in refused(csv_files.read, tmp_path / "none.csv", "predictions")
+    assert "no such file" in refused(csv_files.read, tmp_path, "predictions")
     assert "not UTF-8" in refused(read, tmp_path, b"subject,video\xff\xfe")
     assert "no column subject, video" in refused(read, tmp_path, "")
     assert "no column emotion; expected subject,video,onset,offset,emotion[,score][,kind]; got" in refused(
@@ -150,7 +151,7 @@ def test_files_that_are_none(tmp_path):
 
 
 def test_too_large(tmp_path, monkeypatch):
-    monkeypatch.setattr(tabular, "MOST_BYTES", 2**20)
+    monkeypatch.setattr(csv_files, "MOST_BYTES", 2**20)
     assert "larger than 1 MiB" in refused(read, tmp_path, HEADER + "s,a,1,2,x\n" * 2**17)
 
 
@@ -169,7 +170,7 @@ def test_garbage_is_refused_politely(tmp_path_factory, data):
     path = tmp_path_factory.getbasetemp() / "garbage.csv"
     path.write_bytes(data)
     try:
-        table = tabular.read(path, "predictions")
+        table = csv_files.read(path, "predictions")
         pairing.join(table, table, set(pairing.ALLOWANCES))
     except UserError as error:
         assert str(error)
@@ -273,14 +274,14 @@ def test_reads_what_a_run_writes(tmp_path):
     interval = np.array([[9.6, 20.2], [0, 1]], np.float32)
     found = Detections(interval, np.array([0.75, 0.5], np.float32), np.array([1, 0]), np.ones(2, bool))
     predict.write_csv(tmp_path / "detections.csv", metas, [found], ["happy", "sad"])
-    table = tabular.read(tmp_path / "detections.csv", "predictions")
+    table = csv_files.read(tmp_path / "detections.csv", "predictions")
     assert rows(table) == [(("s1", "a"), 11, 20, "sad", 0.75, ""), (("s1", "a"), 1, 1, "happy", 0.5, "")]
 
 
 @needs_real
 def test_published_files():
     tables = [
-        tabular.read(REAL / "results" / f"casme2_strs_{name}.csv", name) for name in ("predictions", "ground_truth")
+        csv_files.read(REAL / "results" / f"casme2_strs_{name}.csv", name) for name in ("predictions", "ground_truth")
     ]
     scored = pairing.join(*tables)
     assert [len(table.rows) for table in tables] == [244, 244] and min(row.onset for row in tables[0].rows) < 0

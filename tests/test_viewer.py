@@ -21,7 +21,7 @@ from test_exports import CLASSES, TEXT, found
 
 from fedn_jax import viewer
 from fedn_jax.core.errors import UserError
-from fedn_jax.exports import Expression
+from fedn_jax.formats.annotations import Expression
 
 EVIL = "</script><script>window.broken=1</script>\u2028\"'&<img src=x onerror=alert(1)>"
 FPS, FRAMES = 15, 300

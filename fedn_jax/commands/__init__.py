@@ -199,9 +199,10 @@ def evaluate(args: argparse.Namespace, overrides: Sequence[str] = ()) -> None:
 
 
 def _evaluate_files(args: argparse.Namespace) -> None:
-    from fedn_jax import pairing, runs, scoring, tabular
+    from fedn_jax import runs, scoring
+    from fedn_jax.formats import csv_files, pairing
 
-    found, truth = tabular.read(args.predictions, "predictions"), tabular.read(args.ground_truth, "ground truth")
+    found, truth = csv_files.read(args.predictions, "predictions"), csv_files.read(args.ground_truth, "ground truth")
     result = scoring.score(
         pairing.join(found, truth, set(args.allow)), args.protocol or "megc", args.iou or 0.5, args.threshold,
         args.kind or "all", args.fps,
@@ -217,15 +218,15 @@ def convert(args: argparse.Namespace) -> None:
     Args:
       args: input, output, source, target, ground_truth, fps, first_frame.
     """
-    from fedn_jax import exchange
     from fedn_jax.core import errors
+    from fedn_jax.formats import converters
 
     for name, value in (("--from", args.source), ("--to", args.target)):
-        errors.one_of(name, value, exchange.FORMATS)
-    options = exchange.Options(args.fps, first_frame=args.first_frame, truth=args.ground_truth)
+        errors.one_of(name, value, converters.FORMATS)
+    options = converters.Options(args.fps, first_frame=args.first_frame, truth=args.ground_truth)
     what = "ground truth" if args.ground_truth else "predictions"
-    table = exchange.FORMATS[args.source].read(args.input, what, options)
-    for note in [*table.notes, *exchange.FORMATS[args.target].write(args.output, table, options)]:
+    table = converters.FORMATS[args.source].read(args.input, what, options)
+    for note in [*table.notes, *converters.FORMATS[args.target].write(args.output, table, options)]:
         print(f"note: {note}")
     print(f"{len(table.rows)} rows of {len(table.videos)} videos: {args.output}")
 

@@ -86,7 +86,8 @@ def _detect_one(video, out, cache, rate, model, detector, options, backbone, thr
     from data_prep import extract, frames, images
     from data_prep.sources import Source
     from fedn_jax import detect as detection
-    from fedn_jax import exports, viewer
+    from fedn_jax import viewer
+    from fedn_jax.formats import annotations
 
     if video.is_dir() and not images.is_folder(video):
         raise UserError(f"{video}: holds no numbered pictures; give video files, or folders of pictures")
@@ -102,7 +103,7 @@ def _detect_one(video, out, cache, rate, model, detector, options, backbone, thr
     result = detector(got.inputs, facts.valid)
     notes = {"this video": "; ".join(facts.notes)} if facts.notes else {}
     found = detection.present(result, model, video, looked, 1, threshold, about | notes)
-    for suffix, write in exports.FORMATS.items():
+    for suffix, write in annotations.FORMATS.items():
         write(out.with_name(f"{out.name}.{suffix}"), found)
     pictures = frames.pick(got.faces, result.apex.tolist()) if found.expressions else []
     page = out.with_name(f"{out.name}.html")

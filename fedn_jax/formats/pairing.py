@@ -11,7 +11,7 @@ import numpy as np
 from fedn_jax.core import errors, schema
 from fedn_jax.core.errors import UserError
 from fedn_jax.core.types import Detections, Events
-from fedn_jax.tabular import Row, Table, first_of, shown
+from fedn_jax.formats.csv_files import Row, Table, first_of, shown
 
 MOST_PAIRS = 2**27  # of a detection and an expression of one video, all videos padded to the longest: 1 GiB of IoUs
 ALLOWANCES = {

@@ -25,11 +25,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fedn_jax import tabular
 from fedn_jax.core import files, schema
 from fedn_jax.core.errors import UserError
+from fedn_jax.formats import csv_files
+from fedn_jax.formats.csv_files import Row, Table, shown
 from fedn_jax.ops import intervals
-from fedn_jax.tabular import Row, Table, shown
 
 MEGC = {"subject": "vid", "video": "vid", "onset": "pred_onset", "offset": "pred_offset", "kind": "type"}
 MEGC_TYPES = {"macro": "mae", "micro": "me"}
@@ -88,23 +88,25 @@ def _write_own(path: Path, table: Table, options: Options) -> list[str]:
     ]
     busy = {row.video for row in table.rows}
     rows += [(*video, *[""] * (3 + len(extra))) for video in table.videos if video not in busy]
-    _write_csv(path, (*tabular.REQUIRED, *extra), rows)
+    _write_csv(path, (*csv_files.REQUIRED, *extra), rows)
     return []
 
 
 def _read_own(path: Path, what: str, options: Options) -> Table:
-    return tabular.read(path, what)
+    return csv_files.read(path, what)
 
 
 def _write_strs(path: Path, table: Table, options: Options) -> list[str]:
     """For STRS-Metric, which fails on rows without frames."""
-    _write_csv(path, tuple(tabular.REQUIRED), [(*row.video, row.onset, row.offset, row.emotion) for row in table.rows])
+    _write_csv(
+        path, tuple(csv_files.REQUIRED), [(*row.video, row.onset, row.offset, row.emotion) for row in table.rows]
+    )
     return _left_out(table, "scores", "kinds") + _silent(table)
 
 
 def _read_strs(path: Path, what: str, options: Options) -> Table:
     """What STRS-Metric reads."""
-    return tabular.read(path, what, optional={})
+    return csv_files.read(path, what, optional={})
 
 
 def _write_megc(path: Path, table: Table, options: Options) -> list[str]:
@@ -127,7 +129,7 @@ def _write_megc(path: Path, table: Table, options: Options) -> list[str]:
 
 def _read_megc(path: Path, what: str, options: Options) -> Table:
     """A submission; it has no emotions."""
-    table = tabular.read(path, what, MEGC, {})
+    table = csv_files.read(path, what, MEGC, {})
     video = {one: (options.subjects.get(one[1], one[0]), one[1]) for one in table.videos}
     rows = [row._replace(video=video[row.video]) for row in table.rows]
     return table._replace(videos=list(video.values()), rows=rows)
@@ -183,7 +185,7 @@ def _load(path: Path, what: str) -> Any:
         raise ValueError(f"{name} is no number")
 
     try:
-        return json.loads(tabular.read_text(path, what), object_pairs_hook=unique, parse_constant=constant)
+        return json.loads(csv_files.read_text(path, what), object_pairs_hook=unique, parse_constant=constant)
     except UserError:
         raise
     except (ValueError, RecursionError) as error:
@@ -221,7 +223,7 @@ def _read_activitynet(path: Path, what: str, options: Options) -> Table:
                 row, found = _entry(f"{where}, entry {number}", video, entry, rate, given[0] == "results", options)
                 problems += found
                 rows += [] if found else [row]
-    return tabular.make(path, what, videos, rows, [], problems)
+    return csv_files.make(path, what, videos, rows, [], problems)
 
 
 def _speakable(text: Any) -> bool:
@@ -256,8 +258,8 @@ def _entry(
     else:
         ends = np.clip([edge * rate for edge in segment], -(2.0**40), 2.0**40)
         edges = intervals.inclusive(ends, options.first_frame).tolist()
-        if max(map(abs, edges)) > tabular.LARGEST_FRAME:
-            found.append(f"{where}: segment must be within {tabular.LARGEST_FRAME} frames of 0; got {segment}")
+        if max(map(abs, edges)) > csv_files.LARGEST_FRAME:
+            found.append(f"{where}: segment must be within {csv_files.LARGEST_FRAME} frames of 0; got {segment}")
     label = label.strip() if isinstance(label, str) else ""
     return Row(where, video, *edges, label, float(score) if scored and not found else None), found
 
