@@ -9,7 +9,8 @@ from conftest import tiny_config
 from fedn_jax import models
 from fedn_jax.core import config as configs
 from fedn_jax.core.types import Events
-from fedn_jax.models import fedn, fusion, layers
+from fedn_jax.models import layers
+from fedn_jax.models.fedn import fusion, network
 from fedn_jax.ops import losses, windows
 
 WIDTH, CLASSES, BATCH = 8, 3, 2
@@ -79,9 +80,9 @@ ROWS = [
     *({"model.segment_fusion": name} for name in fusion.SEGMENT_FUSIONS if name != "none"),
     *(
         {"model.window_attention": name, "model.window_attention_channels": channels}
-        for name, channels in itertools.product(fedn.WINDOW_ATTENTION, (0, 1))
+        for name, channels in itertools.product(network.WINDOW_ATTENTION, (0, 1))
     ),
-    *({"model.head": name} for name in fedn.HEADS),
+    *({"model.head": name} for name in network.HEADS),
     *({"model.scoring": name} for name in losses.SCORINGS),
 ]
 
@@ -273,7 +274,7 @@ def test_self_attention_by_loops():
 
 def test_a_head_does_not_see_masked_positions():
     """Positions past the end of a short video change nothing: a head says the same without them."""
-    branch = fedn.Branch(8, 2, 2, 2, 3, 2, 0.02, ("interval", "class"))
+    branch = network.Branch(8, 2, 2, 2, 3, 2, 0.02, ("interval", "class"))
     rng = np.random.default_rng(0)
     x = rng.normal(size=(2, 8, 8)).astype(np.float32)
     x[:, 5:] = 0

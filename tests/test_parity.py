@@ -12,9 +12,10 @@ import numpy as np
 import optax
 import pytest
 
-from fedn_jax import cli, convert, reference, train
+from fedn_jax import cli, reference, train
 from fedn_jax.core.errors import UserError
 from fedn_jax.models import layers as ours
+from fedn_jax.models import torch_weights
 
 torch = pytest.importorskip("torch")
 from fedn_jax.parity import (  # noqa: E402
@@ -163,14 +164,14 @@ def test_traps_of_the_optimiser(monkeypatch, wrong):
 
 
 def test_the_order_of_the_packed_projections_matters(monkeypatch):
-    monkeypatch.setattr(convert, "IN_PROJ", ("key", "query", "value"))
+    monkeypatch.setattr(torch_weights, "IN_PROJ", ("key", "query", "value"))
     lines = list(network.run(("float64",), None, {"x": {}}, False))
     assert not lines[0].passed and lines[0].first == "segments"
 
 
 def test_biases_of_the_attention_are_compared():
     pair = cases.make(cases.configure({}, SMALL))
-    for name, array in convert.to_torch(pair.params).items():
+    for name, array in torch_weights.to_torch(pair.params).items():
         assert (array != 0).all(), name  # a zero would hide a bias that one side ignores
 
 
@@ -278,7 +279,7 @@ def test_mistakes_take_one_line(words, message, capsys, tmp_path):
 @pytest.mark.parametrize("ending", ["pth", "safetensors"])
 def test_ones_own_weights(tmp_path, capsys, ending):
     pair = cases.make(cases.configure({"model.head": "coupled"}))
-    state = {f"module.{name}": torch.from_numpy(array) for name, array in convert.to_torch(pair.params).items()}
+    state = {f"module.{name}": torch.from_numpy(array) for name, array in torch_weights.to_torch(pair.params).items()}
     path = tmp_path / f"mine.{ending}"
     if ending == "pth":
         torch.save({"state_dict": state}, path)
@@ -303,7 +304,7 @@ def test_ones_own_weights(tmp_path, capsys, ending):
 def test_the_configuration_says_what_shapes_do_not_tell():
     for value in ("literal", "scaled"):
         config = cases.configure({"model.window_attention": value})
-        state = convert.to_torch(cases.make(config).params)
+        state = torch_weights.to_torch(cases.make(config).params)
         fitted, classes, width = weights.fit(state, cases.configure({"model.window_attention": value}))
         assert (fitted.model.window_attention, classes, width) == (value, cases.CLASSES, cases.WIDTH)
 

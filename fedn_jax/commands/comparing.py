@@ -65,8 +65,8 @@ def _compare_levels(args: argparse.Namespace) -> bool:
 def _compare_weights(args: argparse.Namespace, overrides: Sequence[str]) -> bool:
     """The forward pass with somebody's weights."""
     from data_prep import weights as files
-    from fedn_jax import convert
     from fedn_jax.core import config as configs
+    from fedn_jax.models import torch_weights
     from fedn_jax.parity import measure, report, weights
 
     for rule in args.rename:
@@ -76,7 +76,7 @@ def _compare_weights(args: argparse.Namespace, overrides: Sequence[str]) -> bool
     config = commands.load_config(args.config, ()) if args.config else configs.default()
     commands.override(config, overrides)
     try:
-        found = list(weights.compare(convert.rename(files.read(args.weights), rules), config))
+        found = list(weights.compare(torch_weights.rename(files.read(args.weights), rules), config))
     except UserError as error:
         raise UserError(f"{args.weights}: {error}") from None
     print(report.table(found))

@@ -6,10 +6,11 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from fedn_jax import convert, models
+from fedn_jax import models
 from fedn_jax.core import config as configs
 from fedn_jax.core import errors
 from fedn_jax.core.types import Config, Events, Store, Task, Tree, VideoMeta
+from fedn_jax.models import torch_weights
 from fedn_jax.ops import windows
 
 SCRATCH = 1e-3  # what a deliberately broken layer is off by
@@ -113,7 +114,7 @@ def make(
     params = initial(task, config.seed) if params is None else params
     settings = settings_of(config)
     network = Fedn(width, classes, settings)
-    state = convert.to_torch(params)
+    state = torch_weights.to_torch(params)
     network.load_state_dict({name: torch.from_numpy(array.copy()) for name, array in state.items()}, strict=True)
     return Pair(config, geometry, classes, task, scratch(params, broken), settings, network)
 
@@ -150,7 +151,7 @@ def layers(params: Tree) -> list[str]:
       PyTorch's names of all layers with a kernel.
     """
     ends = (".in_proj_weight", ".weight")
-    return [name.removesuffix(end) for name in convert.names(params) for end in ends if name.endswith(end)]
+    return [name.removesuffix(end) for name in torch_weights.names(params) for end in ends if name.endswith(end)]
 
 
 def scratch(params: Tree, layer: str | None) -> Tree:
@@ -165,9 +166,9 @@ def scratch(params: Tree, layer: str | None) -> Tree:
     """
     if layer not in layers(params):
         return params
-    state = convert.to_torch(params)
+    state = torch_weights.to_torch(params)
     name = next(name for name in (f"{layer}.in_proj_weight", f"{layer}.weight") if name in state)
-    return convert.from_torch(state | {name: state[name] + np.float32(SCRATCH)}, params)
+    return torch_weights.from_torch(state | {name: state[name] + np.float32(SCRATCH)}, params)
 
 
 # ---- Toy videos -----------------------------------------------------------------------------------------------------

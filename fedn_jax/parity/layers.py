@@ -6,8 +6,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from fedn_jax.models import fusion
 from fedn_jax.models import layers as ours
+from fedn_jax.models.fedn import fusion
 from fedn_jax.ops import windows
 from fedn_jax.parity import measure
 from fedn_jax.parity.measure import Level
@@ -171,9 +171,9 @@ def segment_fusion(dtype: str, name: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _fusion_state(params: dict[str, Any]) -> dict[str, np.ndarray]:
-    from fedn_jax import convert
+    from fedn_jax.models import torch_weights
 
-    return {name.removeprefix("fusion."): array for name, array in convert.to_torch({"fusion": params}).items()}
+    return {name.removeprefix("fusion."): array for name, array in torch_weights.to_torch({"fusion": params}).items()}
 
 
 LAYERS: dict[str, tuple[Callable[..., tuple[np.ndarray, np.ndarray]], tuple]] = {

@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from fedn_jax import convert
 from fedn_jax.core import config as configs
 from fedn_jax.core.types import Array
+from fedn_jax.models import torch_weights
 from fedn_jax.ops import anchors, windows
 from fedn_jax.parity import cases, measure
 from fedn_jax.parity.cases import Batch, Pair
@@ -117,7 +117,7 @@ def ours(pair: Pair, program: Callable[..., Any], batch: Batch, dtype: str) -> O
     with jax.enable_x64(dtype == "float64"), jax.default_matmul_precision("highest"):
         params = cast(pair.params, dtype)
         outputs, losses, gradients = jax.device_get(program(params, *cast(batch[:-1], dtype)))
-    return Outcome(named(outputs, batch.inside, pair), losses, convert.to_torch(gradients))
+    return Outcome(named(outputs, batch.inside, pair), losses, torch_weights.to_torch(gradients))
 
 
 def theirs(pair: Pair, batch: Batch, dtype: str) -> Outcome:

@@ -8,9 +8,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fedn_jax import convert, train
+from fedn_jax import train
 from fedn_jax.core import config as configs
 from fedn_jax.core.types import Hyper, TrainState, Windows
+from fedn_jax.models import torch_weights
 from fedn_jax.ops import windows
 from fedn_jax.parity import cases, measure
 from fedn_jax.parity import network as networks
@@ -145,7 +146,10 @@ def steps(
         state, losses = our_steps(pair, data, plan, batches, dtype)
         every = cases.batch(pair, data, range(len(plan.start)), dtype).theirs
         network, expected = peer_steps(pair, every, batches, dtype)
-        ours, theirs = convert.to_torch(state.params), {n: p.detach().numpy() for n, p in network.named_parameters()}
+        ours, theirs = (
+            torch_weights.to_torch(state.params),
+            {n: p.detach().numpy() for n, p in network.named_parameters()},
+        )
         found = [
             measure.difference(f"loss of step {n}", a, b) for n, (a, b) in enumerate(zip(losses, expected, strict=True))
         ]

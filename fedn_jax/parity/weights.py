@@ -5,10 +5,11 @@ from collections.abc import Iterator, Mapping
 import jax
 import numpy as np
 
-from fedn_jax import convert, models
+from fedn_jax import models
 from fedn_jax.core import errors
 from fedn_jax.core.errors import UserError
 from fedn_jax.core.types import Config
+from fedn_jax.models import torch_weights
 from fedn_jax.ops import windows
 from fedn_jax.parity import cases, measure
 from fedn_jax.parity import network as networks
@@ -30,7 +31,7 @@ def fit(state: Mapping[str, np.ndarray], config: Config) -> tuple[Config, int, i
     Raises:
       UserError: numbers of levels, anchors or heads that do not fit.
     """
-    found = convert.options(state)
+    found = torch_weights.options(state)
     for name, got, option in (
         ("pyramid levels", len(config.anchors.reaches), "levels"),
         ("anchor widths", len(config.anchors.widths), "anchors"),
@@ -67,7 +68,7 @@ def compare(state: Mapping[str, np.ndarray], config: Config) -> Iterator[Level]:
     geometry = windows.Geometry(config.window.segments, config.window.segment_frames, config.window.stride)
     task = models.make_task(config, geometry, classes, width)
     like = jax.eval_shape(task.init, jax.random.key(0))["params"]
-    params = convert.from_torch({name: np.float32(array) for name, array in state.items()}, like)
+    params = torch_weights.from_torch({name: np.float32(array) for name, array in state.items()}, like)
     pair = cases.make(config, classes, width, params=params)
     data = cases.toy((2 * geometry.frames + 21,), width, min(classes, width))
     for dtype in ("float32", "float64"):

@@ -18,7 +18,8 @@ import jax.numpy as jnp
 from fedn_jax.core import errors
 from fedn_jax.core.errors import UserError
 from fedn_jax.core.types import Array, Config, Detections, Events, Hyper, Targets, Task, Tree
-from fedn_jax.models import fusion, layers
+from fedn_jax.models import layers
+from fedn_jax.models.fedn import fusion
 from fedn_jax.ops import anchors, losses, windows
 
 NUM_BLOCKS = 2  # stride-2 convolutions between the segments and the first level of the pyramid
