@@ -12,15 +12,16 @@ import _timing
 import jax
 import numpy as np
 
-from fedn_jax import cohort, data, folds
+from fedn_jax import cohort, folds
 from fedn_jax.core import config as configs
 from fedn_jax.core.types import Config, Events, Store, VideoMeta
+from fedn_jax.data import shards
 
 CASES = ((2, 4), (4, 8))  # trials, inner folds
 EPOCHS = 3
 
 
-def dataset(subjects: int, frames: int = 400, width: int = 32) -> data.Dataset:
+def dataset(subjects: int, frames: int = 400, width: int = 32) -> shards.Dataset:
     """Random inputs with two expressions per video."""
     rng = np.random.default_rng(0)
     metas = [VideoMeta(f"s{i}", f"v{i}", frames, 30.0, 1, i * frames, frames) for i in range(subjects)]
@@ -28,7 +29,7 @@ def dataset(subjects: int, frames: int = 400, width: int = 32) -> data.Dataset:
     one = Events(interval, interval.mean(-1), np.array([0, 1]), np.zeros(2, np.int32), np.ones(2, bool))
     store = Store(rng.normal(size=(subjects * frames, width)).astype(np.float16), np.ones(subjects * frames, bool))
     metadata = {"signature": "drawn", "classes": ["a", "b"], "frames_per_row": 1}
-    return data.Dataset(store, metas, [one] * subjects, np.zeros(len(store.valid), np.float32), metadata)
+    return shards.Dataset(store, metas, [one] * subjects, np.zeros(len(store.valid), np.float32), metadata)
 
 
 def config(rate: float = 1e-3) -> Config:

@@ -14,11 +14,13 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from fedn_jax import checkpoint, data, folds, predict, problems, runs, train
+from fedn_jax import checkpoint, folds, predict, runs, train
 from fedn_jax.core import config as configs
 from fedn_jax.core import files
 from fedn_jax.core.errors import UserError
 from fedn_jax.core.types import Array, Config, Folds, Hyper, Store, TrainState, Tree, VideoMeta
+from fedn_jax.data import shards
+from fedn_jax.data.problem import Problem, make_problem
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +35,7 @@ class Member(NamedTuple):
 class Trainer(NamedTuple):
     """What all runs of one structure share."""
 
-    problem: problems.Problem
+    problem: Problem
     init: Callable[[train.Fold, Hyper], TrainState]  # of one fold
     epoch: Callable[..., tuple[TrainState, dict[str, Array]]]  # of one fold
     predictor: Callable[[Tree, Store, VideoMeta], dict[str, np.ndarray]]  # of one video
@@ -59,7 +61,7 @@ class Part(NamedTuple):
         return members[self.member].run / "checkpoints" / f"group{self.number}"
 
 
-def trainer(config: Config, dataset: data.Dataset, ending: str = "") -> Trainer:
+def trainer(config: Config, dataset: shards.Dataset, ending: str = "") -> Trainer:
     """Everything that is compiled once for all runs of one structure.
 
     Args:
@@ -73,7 +75,7 @@ def trainer(config: Config, dataset: data.Dataset, ending: str = "") -> Trainer:
     Raises:
       UserError: options that do not fit one another or the data.
     """
-    problem = problems.make(config, dataset)
+    problem = make_problem(config, dataset)
 
     def init(fold: train.Fold, hyper: Hyper) -> TrainState:
         return train.init_state(problem.task, fold, hyper)
@@ -162,7 +164,7 @@ def _plan(members: Sequence[Member], recorded: Sequence[dict], trained: Trainer,
 # ---- Training --------------------------------------------------------------------------------------------------------
 
 
-def fit(members: Sequence[Member], dataset: data.Dataset, progress: Callable[..., Any]) -> None:
+def fit(members: Sequence[Member], dataset: shards.Dataset, progress: Callable[..., Any]) -> None:
     """Trains all folds of all runs, or goes on where an earlier start was stopped, then predicts their test videos.
 
     Args:
@@ -182,7 +184,7 @@ def fit(members: Sequence[Member], dataset: data.Dataset, progress: Callable[...
         _fit(members, dataset, progress)
 
 
-def _fit(members: Sequence[Member], dataset: data.Dataset, progress: Callable[..., Any]) -> None:
+def _fit(members: Sequence[Member], dataset: shards.Dataset, progress: Callable[..., Any]) -> None:
     trained = trainer(members[0].config, dataset)
     problem = trained.problem
     facts = {
@@ -272,7 +274,7 @@ def _refuse_nan(members, parts, chosen: Folds, epoch: int, values: dict[str, np.
 # ---- Prediction ------------------------------------------------------------------------------------------------------
 
 
-def _unpredicted(members, part: Part, problem: problems.Problem) -> list[tuple[int, str, VideoMeta]]:
+def _unpredicted(members, part: Part, problem: Problem) -> list[tuple[int, str, VideoMeta]]:
     """(place in the part, fold, video) of the raw outputs that are not there yet."""
     return [
         (place, problem.folds.name[fold], problem.metas[video])

@@ -10,11 +10,12 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from fedn_jax import checkpoint, folds, models, predict, problems, runs, train
+from fedn_jax import checkpoint, folds, models, predict, runs, train
 from fedn_jax.core import config as configs
 from fedn_jax.core import errors
 from fedn_jax.core.errors import UserError
 from fedn_jax.core.types import Config, Detections, Store, Tree, VideoMeta
+from fedn_jax.data import problem
 from fedn_jax.formats import annotations
 from fedn_jax.ops import intervals, nms, windows
 
@@ -116,7 +117,7 @@ def make_detector(model: Model, threshold: float) -> Callable[[np.ndarray, np.nd
     hop, chunk = config.window.test_hop, config.predict.chunk
     predictor = predict.make_predictor(task, geometry, hop, chunk)
     candidates = predict.make_candidates(task, chunk)
-    statistics = problems.STANDARDIZATIONS[config.data.standardize]
+    statistics = problem.STANDARDIZATIONS[config.data.standardize]
     context = geometry.rows - geometry.frames + geometry.stride  # rows that a segment may read past its piece
     size = WINDOWS * hop + geometry.frames + context
 
@@ -124,7 +125,7 @@ def make_detector(model: Model, threshold: float) -> Callable[[np.ndarray, np.nd
         """Candidates of the windows of [start, end)."""
         rows = slice(start, min(len(valid), start + size))
         cut = np.asarray(inputs[rows])
-        cut = cut if numbers is None else problems.standardize(cut, numbers)
+        cut = cut if numbers is None else problem.standardize(cut, numbers)
         padding = size - len(cut)
         store = jax.device_put(Store(np.pad(cut, ((0, padding), (0, 0))), np.pad(valid[rows], (0, padding))))
         meta = VideoMeta("", "", end - start, 0.0, 0, 0, len(cut))

@@ -7,20 +7,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fedn_jax import (
-    baseline,
-    data,
-    evaluation,
-    folds,
-    matching,
-    metrics,
-    predict,
-    problems,
-    report,
-    runs,
-)
+from fedn_jax import baseline, evaluation, folds, matching, metrics, predict, report, runs
 from fedn_jax.core.errors import UserError
 from fedn_jax.core.types import Config, Detections
+from fedn_jax.data import shards
+from fedn_jax.data.problem import Problem, make_problem
 
 # ---- Evaluate -------------------------------------------------------------------------------------------------------
 
@@ -28,13 +19,13 @@ from fedn_jax.core.types import Config, Detections
 class Results(NamedTuple):
     """What an evaluation found."""
 
-    problem: problems.Problem
+    problem: Problem
     metrics: dict[str, Any]  # content of metrics.json
     detections: list[Detections]  # V, survivors of NMS
     thresholds: np.ndarray  # [V] float
 
 
-def evaluate(run: Path, config: Config, dataset: data.Dataset, progress: Callable[..., Any]) -> Results:
+def evaluate(run: Path, config: Config, dataset: shards.Dataset, progress: Callable[..., Any]) -> Results:
     """Decodes the raw outputs, picks each fold's threshold on its inner fold, and scores the test videos.
 
     Args:
@@ -52,7 +43,7 @@ def evaluate(run: Path, config: Config, dataset: data.Dataset, progress: Callabl
     recorded = runs.read_json(run / "run.json")
     if recorded["data"] != dataset.metadata["signature"]:
         raise UserError(f"{run} was trained on other data than these; expected the --data directory of that training")
-    problem = problems.make(config, dataset)
+    problem = make_problem(config, dataset)
     post, iou = config.predict, config.evaluate.iou
     decode = predict.make_decoder(problem.task, post.nms_iou, post.max_detections, post.per_class, post.chunk)
     found: list[Detections | None] = [None] * len(problem.metas)
@@ -92,7 +83,7 @@ def evaluate(run: Path, config: Config, dataset: data.Dataset, progress: Callabl
     return Results(problem, result, found, thresholds)
 
 
-def _score(problem: problems.Problem, found: list[Detections], thresholds: np.ndarray, iou: float) -> dict[str, Any]:
+def _score(problem: Problem, found: list[Detections], thresholds: np.ndarray, iou: float) -> dict[str, Any]:
     """All numbers of one set of detections."""
     subjects = [meta.subject for meta in problem.metas]
     return evaluation.evaluate(
@@ -101,9 +92,7 @@ def _score(problem: problems.Problem, found: list[Detections], thresholds: np.nd
     )  # fmt: skip
 
 
-def _baseline(
-    problem: problems.Problem, dataset: data.Dataset, plan: dict, outer: list[str], iou: float
-) -> dict[str, Any]:
+def _baseline(problem: Problem, dataset: shards.Dataset, plan: dict, outer: list[str], iou: float) -> dict[str, Any]:
     """The motion-energy spotter, scored the same way; its settings come from the training videos of each fold."""
     rows = [slice(meta.row, meta.row + meta.num_rows) for meta in problem.metas]
     tests = [plan[name] for name in outer]

@@ -11,20 +11,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fedn_jax import (
-    cohort,
-    cost,
-    data,
-    orderings,
-    paper,
-    papertables,
-    pipeline,
-    problems,
-    runs,
-)
+from fedn_jax import cohort, cost, orderings, paper, papertables, pipeline, runs
 from fedn_jax.core import config as configs
 from fedn_jax.core.errors import UserError
 from fedn_jax.core.types import Config
+from fedn_jax.data import shards
+from fedn_jax.data.problem import make_problem
 
 FEDN = "fedn"  # directory of the row ""
 
@@ -157,7 +149,7 @@ def spread(values: Sequence[float | None]) -> dict[str, Any]:
     return {"values": list(values), "mean": float(np.mean(values)), "std": std}
 
 
-def price(row: Row, dataset: data.Dataset, backbone: cost.Cost | None) -> dict[str, Any]:
+def price(row: Row, dataset: shards.Dataset, backbone: cost.Cost | None) -> dict[str, Any]:
     """Parameters and operations of one window.
 
     Args:
@@ -168,7 +160,7 @@ def price(row: Row, dataset: data.Dataset, backbone: cost.Cost | None) -> dict[s
     Returns:
       "parameters" and "flops" of network and backbone together, "network" and "backbone" (all frames) apart.
     """
-    problem = problems.make(row.config, dataset)
+    problem = make_problem(row.config, dataset)
     network = cost.network(problem.task, problem.geometry, dataset.store.inputs.shape[1])
     frames = problem.geometry.rows
     extra = cost.Cost(backbone.parameters, frames * backbone.flops) if backbone else cost.Cost(0, 0.0)
@@ -181,7 +173,7 @@ def run(
     table: int,
     several: Sequence[Row],
     seeds: int,
-    dataset: data.Dataset,
+    dataset: shards.Dataset,
     backbone: cost.Cost | None,
     progress: Callable[..., Any],
 ) -> dict[str, Any]:

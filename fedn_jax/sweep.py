@@ -16,11 +16,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fedn_jax import cohort, data, runs, space, trials
+from fedn_jax import cohort, runs, space, trials
 from fedn_jax.core import config as configs
 from fedn_jax.core import files
 from fedn_jax.core.errors import UserError
 from fedn_jax.core.types import Config
+from fedn_jax.data import shards
 from fedn_jax.space import Choice, Settings
 
 NAME = "fedn"  # of the study in its storage
@@ -38,7 +39,7 @@ class Search(NamedTuple):
     source: str  # the configuration's file, as the user named it
 
 
-def run(search: Search, dataset: data.Dataset, storage: str | None, progress: Callable[..., Any]) -> Any:
+def run(search: Search, dataset: shards.Dataset, storage: str | None, progress: Callable[..., Any]) -> Any:
     """Asks for batches of trials and trains them, until the study has as many as it should.
 
     Args:
@@ -75,7 +76,7 @@ def _optuna() -> Any:
     return optuna
 
 
-def _open(search: Search, dataset: data.Dataset, storage: str | None) -> Any:
+def _open(search: Search, dataset: shards.Dataset, storage: str | None) -> Any:
     """The study, new or as it was left."""
     optuna = _optuna()
     if storage:
@@ -101,7 +102,7 @@ def _open(search: Search, dataset: data.Dataset, storage: str | None) -> Any:
     return study
 
 
-def _facts(search: Search, dataset: data.Dataset) -> dict[str, Any]:
+def _facts(search: Search, dataset: shards.Dataset) -> dict[str, Any]:
     """What a study must not change, as JSON."""
     searched = {key: one.values if isinstance(one, Choice) else list(one) for key, one in search.space.items()}
     settings = {key: value for key, value in search.settings._asdict().items() if key not in MAY_GROW}

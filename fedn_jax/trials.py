@@ -10,10 +10,11 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from fedn_jax import cohort, data, folds, matching, metrics, predict
+from fedn_jax import cohort, folds, matching, metrics, predict
 from fedn_jax.core import config as configs
 from fedn_jax.core.errors import UserError
 from fedn_jax.core.types import Config, Detections, Events, TrainState
+from fedn_jax.data import shards
 
 SCORES: dict[str, Callable[[Detections, Events, int], float]] = {  # entries as of space.OBJECTIVES
     "detection": lambda found, true, classes: metrics.mean_average_precision(found, true, classes)["coco"]["detection"],
@@ -61,7 +62,7 @@ class _State(NamedTuple):
 def run(
     trials: Mapping[int, Config],
     plan: Plan,
-    dataset: data.Dataset,
+    dataset: shards.Dataset,
     trainers: dict[str, cohort.Trainer],
     stay: Callable[[int, dict[int, float]], set[int]],
     progress: Callable[..., Any],

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 from data_prep import annotations, builders, embed, frames, videos
-from fedn_jax import data
 from fedn_jax.core import files
 from fedn_jax.core.errors import UserError
+from fedn_jax.data import shards
 
 OPTIONS = videos.Options("none", 32)
 SHEET = "subject,video,onset,offset,emotion\ns1,a,3,12,sad\ns1,a,14,20,happy\ns1,b,,,\ns 2,c,1,4,happy\n"
@@ -53,7 +53,7 @@ def prepare(source, out, backbone, options=OPTIONS, **more):
 def test_records(prepared, backbone, source):
     out, (summaries, written) = prepared
     assert written and [one[:4] for one in summaries] == [("s1", "a", 20, 0), ("s1", "b", 9, 0), ("s 2", "c", 5, 0)]
-    loaded = data.load(out)
+    loaded = shards.load(out)
     assert [(meta.subject, meta.video, meta.num_frames) for meta in loaded.metas] == [
         ("s 2", "c", 5), ("s1", "a", 20), ("s1", "b", 9),
     ]  # fmt: skip
@@ -77,7 +77,7 @@ def media_crop(image):
 def test_motion_is_the_change_of_grey(prepared, source):
     import cv2
 
-    loaded = data.load(prepared[0])
+    loaded = shards.load(prepared[0])
     meta = loaded.metas[1]
     grey = [cv2.cvtColor(media_crop(image), cv2.COLOR_RGB2GRAY) for image in frames.read(source / "videos" / "a.mp4")]
     expected = [0, *(np.abs(b.astype(float) - a).mean() for a, b in zip(grey, grey[1:], strict=False))]
@@ -121,7 +121,7 @@ def test_changed_annotations_are_repacked_from_the_cache(copy, backbone, monkeyp
     sheet.write_text(SHEET.replace("s1,a,3,12", "s1,a,2,12"))
     monkeypatch.setattr(videos, "decode_job", None)
     _, written = prepare(source, out, backbone)
-    assert written and data.load(out).events[1].interval[0].tolist() == [1, 12]
+    assert written and shards.load(out).events[1].interval[0].tolist() == [1, 12]
 
 
 def test_changed_video_is_done_again(copy, backbone):
@@ -129,7 +129,7 @@ def test_changed_video_is_done_again(copy, backbone):
     media.write_video(source / "videos" / "b.mp4", media.numbered(13))
     summaries, written = prepare(source, out, backbone)
     assert written and [one.cached for one in summaries] == [True, False, True]
-    assert data.load(out).metas[2].num_frames == 13
+    assert shards.load(out).metas[2].num_frames == 13
     assert len(list(frames.read(out / "previews" / "s1__b.mp4"))) == 13
 
 
@@ -152,7 +152,7 @@ def test_problems_are_reported_together_and_the_rest_is_kept(copy, backbone):
 
 def test_resampled_frames_and_events(source, backbone, tmp_path):
     prepare(source, tmp_path, backbone, OPTIONS._replace(fps=15.0))
-    loaded = data.load(tmp_path)
+    loaded = shards.load(tmp_path)
     assert loaded.metas[1].num_frames == 10 and loaded.metas[1].fps == 15
     # Frames 0, 2, 4 ... are left: [2, 12) are the 1st to the 5th of them, [13, 20) the 7th to the 9th.
     np.testing.assert_array_equal(loaded.events[1].interval, [[1, 6], [7, 10]])
@@ -166,7 +166,7 @@ def test_gaps_are_stored(source, backbone, tmp_path):
     media.write_video(here / "videos" / "b.mp4", pictures)
     summaries, _ = prepare(here, tmp_path / "out", backbone)
     assert [one.invalid for one in summaries] == [0, 2, 0]
-    loaded = data.load(tmp_path / "out")
+    loaded = shards.load(tmp_path / "out")
     assert (~loaded.store.valid).sum() == 2
     b = loaded.metas[2].row
     assert loaded.motion[b + 3 : b + 6].tolist() == [0, 0, 0] and loaded.motion[b + 2] > 0
@@ -178,7 +178,7 @@ def test_uneven_rate_is_noticed(source, backbone, tmp_path):
     media.write_video(here / "videos" / "b.mp4", media.numbered(9), times=[0, 20, 40, 100, 120, 140, 200, 220, 240])
     summaries, _ = prepare(here, tmp_path / "out", backbone)
     assert [one.uneven for one in summaries] == [False, True, False]
-    assert data.load(tmp_path / "out").metas[2].fps == pytest.approx(20)
+    assert shards.load(tmp_path / "out").metas[2].fps == pytest.approx(20)
 
 
 def test_bad_options(source, backbone, tmp_path):
@@ -241,7 +241,7 @@ def test_killed_preparation_goes_on(source, tmp_path, backbone):
     time.sleep(0.1)
     summaries, written = prepare(source, out, backbone)
     assert written and [one.cached for one in summaries] == [True, False, False]
-    assert len(data.load(out).metas) == 3
+    assert len(shards.load(out).metas) == 3
     assert not leftover.exists() and not (out / "shards.new").exists()
 
 
@@ -254,7 +254,7 @@ def test_worker_processes_and_cascade(tmp_path, backbone):
         sheet.items, tmp_path / "out", sheet.classes, backbone, videos.Options("cascade", 64), workers=2
     )
     assert [one.invalid for one in summaries] == [0, 0]
-    loaded = data.load(tmp_path / "out")
+    loaded = shards.load(tmp_path / "out")
     assert loaded.store.valid.all() and loaded.store.inputs.shape == (48, 128)
     assert 0 < loaded.motion[1:24].mean() < 5
 

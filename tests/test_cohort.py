@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 from conftest import SHALLOW, TINY
 
-from fedn_jax import checkpoint, cohort, data, folds, runs, train
+from fedn_jax import checkpoint, cohort, folds, runs, train
 from fedn_jax.cohort import Member, Part
 from fedn_jax.core import config as configs
+from fedn_jax.data import shards as data
 
 
 def quiet(items=(), **_):

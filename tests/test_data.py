@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from data_prep import builders
-from fedn_jax import data
 from fedn_jax.core import schema
 from fedn_jax.core.errors import UserError
+from fedn_jax.data import shards as data
 
 CLASSES = ["happy", "sad"]
 

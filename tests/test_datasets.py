@@ -10,9 +10,10 @@ from media import REAL, needs_real
 
 from data_prep import builders, tables
 from data_prep.datasets import DATASETS, casme2, check
-from fedn_jax import cli, data
+from fedn_jax import cli
 from fedn_jax.core import schema
 from fedn_jax.core.errors import UserError
+from fedn_jax.data import shards
 
 SHEETS = REAL / "annotations"
 CASME2_SHEET = SHEETS / "CAS(ME)^2code_final.xlsx"
@@ -22,13 +23,13 @@ SAMM_SHEET = SHEETS / "SAMM_LongVideos_V1_Release.xlsx"
 
 
 def read(name, sheet, emotions=(), **options):
-    labels, problems = check.read(name, sheet, emotions, check.choose(name, options))
-    return labels, problems
+    labels, errors = check.read(name, sheet, emotions, check.choose(name, options))
+    return labels, errors
 
 
 def good(name, sheet, emotions=(), **options):
-    labels, problems = read(name, sheet, emotions, **options)
-    assert problems == []
+    labels, errors = read(name, sheet, emotions, **options)
+    assert errors == []
     return labels
 
 
@@ -207,8 +208,8 @@ def test_every_mistake_of_a_sheet_at_once(tmp_path):
 
 def test_other_naming_rules_are_noticed(tmp_path):
     sheets = {"a": trees.CASME2, "naming rule1": [[15, "s15", 2]], "naming rule2": [["0999", "anger1"]]}
-    _, problems = read("casme2", trees.write_sheet(tmp_path / "s.xlsx", sheets))
-    assert problems == [
+    _, errors = read("casme2", trees.write_sheet(tmp_path / "s.xlsx", sheets))
+    assert errors == [
         "sheet naming rule1: participant 2 is subject 15; not known so",
         "sheet naming rule2: anger1 has code 0999; not known so",
     ]
@@ -226,7 +227,7 @@ def test_casme3_mistakes(tmp_path):
         {"x": [trees.CASME3_EMOTIONS[0], ["spNO.1", "b", 5, 7, 9, "", "boredom"], ["spNO.1", "c", 5, 7, 9, "", "fear"],
                ["spNO.1", "b", 5, 7, 9, "", "fear"], ["spNO.1", "b", 5, 7, 9, "", "anger"]]},
     )  # fmt: skip
-    _, problems = read("casme3", sheet, [emotions])
+    _, errors = read("casme3", sheet, [emotions])
     expected = [
         "row 6: expression type must be one of", "row 2: subject must be like spNO.1; got 'xx'",
         "row 3: filename must be a letter from a to m; got 'z'", "row 4: onset must be a whole number; got 'x'",
@@ -234,8 +235,8 @@ def test_casme3_mistakes(tmp_path):
         "e.xlsx, row 3: no expression 5 to 9",
         "e.xlsx, row 5: emotion anger, but fear before",
     ]  # fmt: skip
-    assert len(problems) == len(expected)
-    assert [one for one in expected if not any(line.startswith(one) for line in problems)] == []
+    assert len(errors) == len(expected)
+    assert [one for one in expected if not any(line.startswith(one) for line in errors)] == []
 
 
 def test_samm_mistakes(tmp_path):
@@ -245,8 +246,8 @@ def test_samm_mistakes(tmp_path):
         ["006", "006_1_3", 1, 5, 2, 9, 3, "Macro", "", ""],
     ]  # fmt: skip
     sheet = trees.write_sheet(tmp_path / "s.xlsx", {"x": [*trees.SAMM_NOTES, trees.SAMM_HEADER, *rows]})
-    _, problems = read("samm", sheet)
-    assert len(problems) == 5 and [line[:6] for line in problems] == [f"row {n}:" for n in range(6, 10)] + ["row 10"]
+    _, errors = read("samm", sheet)
+    assert len(errors) == 5 and [line[:6] for line in errors] == [f"row {n}:" for n in range(6, 10)] + ["row 10"]
 
 
 def test_missing_column_and_unreadable_files(tmp_path):
@@ -296,7 +297,7 @@ def test_casme2_whole_way(layout, tmp_path, capsys):
     said = capsys.readouterr().out
     assert "44 x" not in said and "1 x offset 0: zero-offset=apex" in said
     assert "no row in the sheet, taken as videos without expressions: 1 video (s15/15_0508)" in said
-    loaded = data.load(tmp_path / "out")
+    loaded = shards.load(tmp_path / "out")
     assert [(one.subject, one.video, one.num_frames) for one in loaded.metas] == [
         ("s15", "15_0101", 40), ("s15", "15_0502", 40), ("s15", "15_0508", 40), ("s16", "16_0401", 40),
         ("s32", "32_0401", 40),
@@ -314,8 +315,8 @@ def test_casme2_whole_way(layout, tmp_path, capsys):
 def test_pictures_come_in_the_order_of_their_numbers(tmp_path):
     folder, sheet = trees.casme2(tmp_path, "cropped")
     assert prepare("casme2", folder, sheet, tmp_path / "out") == 0
-    meta = data.load(tmp_path / "out").metas[0]
-    loaded = data.load(tmp_path / "out").store.inputs[meta.row : meta.row + 40].astype(float)
+    meta = shards.load(tmp_path / "out").metas[0]
+    loaded = shards.load(tmp_path / "out").store.inputs[meta.row : meta.row + 40].astype(float)
     # The drawn face moves smoothly and comes back every 24 frames.
     step = np.linalg.norm(np.diff(loaded, axis=0), axis=1)
     assert np.median(step) < 0.5 * np.linalg.norm(loaded[0] - loaded[12])
@@ -327,7 +328,7 @@ def test_casme3_whole_way(tmp_path, capsys):
     assert prepare("casme3", folder, sheet, tmp_path / "out") == 0
     said = capsys.readouterr().out
     assert "1 video (spNO.216/f)" in said and "1 x file name in upper case" in said
-    loaded = data.load(tmp_path / "out")
+    loaded = shards.load(tmp_path / "out")
     names = [(one.subject, one.video, one.num_frames) for one in loaded.metas]
     assert names == [("spNO.1", "a", 40), ("spNO.11", "j", 40), ("spNO.216", "e", 40), ("spNO.216", "f", 40)]
     valid = loaded.store.valid[:40]
@@ -336,21 +337,21 @@ def test_casme3_whole_way(tmp_path, capsys):
     np.testing.assert_array_equal(loaded.events[2].interval, [[0, 25]])
     assert loaded.metadata["classes"] == [] and (loaded.events[0].emotion == -1).all()
     assert prepare("casme3", folder, sheet, tmp_path / "named", "--emotions", emotions) == 0
-    loaded = data.load(tmp_path / "named")
+    loaded = shards.load(tmp_path / "named")
     assert loaded.events[0].emotion.tolist() == [0, -1] and loaded.events[1].emotion.tolist() == [6]
     with pytest.raises(UserError, match="1 expressions of data.kind=all have no emotion"):
-        from fedn_jax import problems
         from fedn_jax.core import config
+        from fedn_jax.data import problem
 
         chosen = config.default()
         chosen.data.kind = "all"
-        problems.make(chosen, loaded._replace(events=loaded.events[:1], metas=loaded.metas[:1]))
+        problem.make_problem(chosen, loaded._replace(events=loaded.events[:1], metas=loaded.metas[:1]))
 
 
 def test_samm_is_resampled_and_mapped_back(tmp_path):
     folder, sheet = trees.samm(tmp_path)
     assert prepare("samm", folder, sheet, tmp_path / "out") == 0
-    loaded = data.load(tmp_path / "out")
+    loaded = shards.load(tmp_path / "out")
     meta = loaded.metas[0]
     assert (meta.video, meta.fps, meta.num_frames) == ("006_1", 30, 30) and meta.source[:4] == (0, 7, 13, 20)
     # Frames 10 and 113 from 1, 9 and 112 from 0, of 200 per second are nearest to frames 1 and 17 of 30 per second.
@@ -361,7 +362,7 @@ def test_samm_is_resampled_and_mapped_back(tmp_path):
     back = intervals.inclusive(loaded.events[0].interval, meta.first_frame, meta.source)
     assert np.abs(back - [[10, 113], [120, 160]]).max() <= 4  # half a frame of 30 per second
     assert prepare("samm", folder, sheet, tmp_path / "all", "--fps", 0) == 0
-    assert data.load(tmp_path / "all").metas[0][2:4] == (200, 200)
+    assert shards.load(tmp_path / "all").metas[0][2:4] == (200, 200)
 
 
 def test_everything_that_does_not_fit_is_listed_at_once(tmp_path, capsys):
@@ -385,7 +386,7 @@ def test_everything_that_does_not_fit_is_listed_at_once(tmp_path, capsys):
     said = capsys.readouterr().out
     assert "left out, no frames: 1 video (s15/15_0402), with 1 expression" in said
     assert "s15/15_0502: 1 expressions pass the last frame and are cut" in said
-    loaded = data.load(tmp_path / "out")
+    loaded = shards.load(tmp_path / "out")
     assert loaded.events[1].interval.tolist()[-1] == [34, 40]
 
 
@@ -411,7 +412,7 @@ def test_openface_output_of_casme2(given, tmp_path, capsys):
     assert prepare("casme2", tmp_path / "openface", sheet, tmp_path / "out", *more) == 0
     said = capsys.readouterr().out
     assert said.count("order repaired") == 5 and "no face in 2 of 40 frames (5.0 %): s15/15_0101" in said
-    loaded = data.load(tmp_path / "out")
+    loaded = shards.load(tmp_path / "out")
     assert np.flatnonzero(~loaded.store.valid[:40]).tolist() == [6, 7]
     assert loaded.metadata["aligner"] == "openface, 32 px"
     assert all(motion_of(loaded, meta) < 0.6 for meta in loaded.metas)
@@ -427,7 +428,7 @@ def test_openface_output_of_casme3_needs_the_originals(tmp_path, capsys):
     assert prepare(*where, "--aligner", "openface") == 2
     assert capsys.readouterr().err.count("cannot be mapped to the numbers of the files") == 4
     assert prepare(*where, "--aligner", "openface", "--originals", originals) == 0
-    loaded = data.load(tmp_path / "out")
+    loaded = shards.load(tmp_path / "out")
     assert np.flatnonzero(~loaded.store.valid[:40]).tolist() == [0, 1, 2, 3, 4, 5, 6, 14, 15]
     assert motion_of(loaded, loaded.metas[2]) < 0.6
 
@@ -437,11 +438,11 @@ def test_own_folders_of_pictures_and_openface(tmp_path):
     sheet = tmp_path / "sheet.csv"
     sheet.write_text("subject,video,onset,offset,emotion\na,anna,5,20,joy\n")
     assert prepare("folder", tmp_path / "videos", sheet, tmp_path / "out", "--rate", 25) == 0
-    meta = data.load(tmp_path / "out").metas[0]
+    meta = shards.load(tmp_path / "out").metas[0]
     assert (meta.num_frames, meta.fps) == (30, 25)
     trees.openface(tmp_path / "of", range(1, 31), range(1, 31), "anna")
     assert prepare("folder", tmp_path / "of", sheet, tmp_path / "out2", "--aligner", "openface") == 0
-    assert data.load(tmp_path / "out2").metas[0].num_frames == 30
+    assert shards.load(tmp_path / "out2").metas[0].num_frames == 30
     assert prepare("folder", tmp_path / "of", sheet, tmp_path / "out3", "--originals", tmp_path / "videos") == 2
 
 
@@ -469,7 +470,7 @@ def test_rows_of_the_real_sheet_with_drawn_pictures(tmp_path, capsys):
         prepare("casme2", tmp_path / "rawpic", CASME2_SHEET, tmp_path / "out", "--partial", "--zero-offset", "apex+20")
         == 0
     )
-    loaded = data.load(tmp_path / "out")
+    loaded = shards.load(tmp_path / "out")
     assert sorted((one.subject, one.video) for one in loaded.metas) == sorted(chosen)
     for meta, events in zip(loaded.metas, loaded.events, strict=True):
         rows = sorted((row.onset, row.offset) for row in labels.rows if row.video == meta.video)

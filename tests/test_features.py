@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from data_prep import annotations, features
-from fedn_jax import data
 from fedn_jax.core.errors import UserError
+from fedn_jax.data import shards
 
 
 def write(path, feature, **more):
@@ -76,7 +76,7 @@ def test_prepare(tmp_path):
     out = tmp_path / "out"
     assert features.prepare(sheet.items, out, sheet.classes, 2, 30.0) == (2, True)
     assert features.prepare(sheet.items, out, sheet.classes, 2, 30.0) == (2, False)
-    loaded = data.load(out)
+    loaded = shards.load(out)
     assert loaded.metadata["frames_per_row"] == 2
     assert [(meta.num_frames, meta.num_rows, meta.row) for meta in loaded.metas] == [(86, 43, 0), (40, 20, 43)]
     np.testing.assert_array_equal(loaded.events[0].interval, [[70, 86]])

@@ -2,14 +2,14 @@ import numpy as np
 import pytest
 from conftest import tiny_config, toy_data
 
-from fedn_jax import data, problems
 from fedn_jax.core import schema
+from fedn_jax.data import problem, shards
 
 
 def dataset(**changes):
     store, metas, events = toy_data(**changes)
     metadata = {"classes": ["a", "b"], "frames_per_row": 1, "signature": "x"}
-    return data.Dataset(store, metas, events, np.zeros(len(store.valid), np.float32), metadata)
+    return shards.Dataset(store, metas, events, np.zeros(len(store.valid), np.float32), metadata)
 
 
 def with_kinds(one, kinds):
@@ -18,10 +18,10 @@ def with_kinds(one, kinds):
 
 def test_select_by_kind_and_without_recognition():
     one = with_kinds(dataset().events[0], ["macro", "micro", "macro"])
-    assert problems.select(one, "macro", True).interval.tolist() == one.interval[[0, 2]].tolist()
-    assert len(problems.select(one, "micro", True).valid) == 1
-    assert len(problems.select(one, "all", True).valid) == 3
-    assert not problems.select(one, "all", False).emotion.any()
+    assert problem.select(one, "macro", True).interval.tolist() == one.interval[[0, 2]].tolist()
+    assert len(problem.select(one, "micro", True).valid) == 1
+    assert len(problem.select(one, "all", True).valid) == 3
+    assert not problem.select(one, "all", False).emotion.any()
 
 
 def test_standardizing_takes_each_video_by_itself():
@@ -31,30 +31,30 @@ def test_standardizing_takes_each_video_by_itself():
     valid = loaded.store.valid.copy()
     valid[rows][:20] = False
     store = loaded.store._replace(valid=valid)
-    got = problems.standardized(store, loaded.metas, "video").inputs.astype(np.float64)[rows][20:]
+    got = problem.standardized(store, loaded.metas, "video").inputs.astype(np.float64)[rows][20:]
     np.testing.assert_allclose(got.mean(0), 0, atol=1e-3)
     np.testing.assert_allclose(np.sqrt((got**2).mean()), 1, atol=1e-3)
     other = store._replace(inputs=np.where(np.arange(len(valid))[:, None] < meta.row, 7, store.inputs))
-    again = problems.standardized(other, loaded.metas, "video").inputs[rows][20:]
+    again = problem.standardized(other, loaded.metas, "video").inputs[rows][20:]
     np.testing.assert_array_equal(again, got)
 
 
 def test_shuffling_keeps_lengths_and_emotions_but_not_places():
     loaded = dataset()
     for one, meta in zip(loaded.events, loaded.metas, strict=True):
-        moved = problems.shuffle(one, meta, 0)
+        moved = problem.shuffle(one, meta, 0)
         assert moved.emotion.tolist() == one.emotion.tolist()
         assert (moved.interval[:, 1] <= meta.num_frames).all() and (moved.interval[:, 1] > moved.interval[:, 0]).all()
         assert not np.allclose(moved.interval[:, 0], one.interval[:, 0])
-        again = problems.shuffle(one, meta, 0)
+        again = problem.shuffle(one, meta, 0)
         np.testing.assert_array_equal(moved.interval, again.interval)
 
 
 def test_shuffled_labels_reach_training_but_not_the_ground_truth():
     loaded, config = dataset(), tiny_config()
-    plain = problems.make(config, loaded)
+    plain = problem.make_problem(config, loaded)
     config.data.shuffle_labels = True
-    control = problems.make(config, loaded)
+    control = problem.make_problem(config, loaded)
     np.testing.assert_array_equal(control.events[0].interval, plain.events[0].interval)
     assert not np.array_equal(control.windows.events.interval, plain.windows.events.interval)
 
@@ -72,4 +72,4 @@ def test_what_cannot_be_done_is_said(key, value, message):
     config = tiny_config()
     config.update_from_flattened_dict({key: value})
     with pytest.raises(ValueError, match=message):
-        problems.make(config, dataset())
+        problem.make_problem(config, dataset())

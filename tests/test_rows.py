@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 from conftest import toy_data
 
-from fedn_jax import commands, data, problems
+from fedn_jax import commands
 from fedn_jax.core import config as configs
+from fedn_jax.data import shards
+from fedn_jax.data.problem import make_problem
 from fedn_jax.ops import windows
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -26,7 +28,7 @@ def toy_dataset(frames_per_row):
     store, metas, events = toy_data()
     frames = [meta._replace(num_frames=meta.num_frames * frames_per_row) for meta in metas]
     metadata = {"signature": "toy", "classes": ["a", "b"], "frames_per_row": frames_per_row}
-    return data.Dataset(store, frames, events, np.zeros(len(store.valid), np.float32), metadata)
+    return shards.Dataset(store, frames, events, np.zeros(len(store.valid), np.float32), metadata)
 
 
 @pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.rpartition("configs/")[2])
@@ -35,7 +37,7 @@ def test_every_row(spec):
     overrides += ["--config.data.kind=macro"]
     config = commands.load_config(spec, overrides)
     dataset = toy_dataset(2 if config.model.segment_fusion == "none" else 1)
-    problem = problems.make(config, dataset)
+    problem = make_problem(config, dataset)
     if spec in BUILT:
         assert jax.eval_shape(functools.partial(loss, problem, config)).shape == ()
 

@@ -15,8 +15,9 @@ import pytest
 from conftest import SHALLOW, TINY
 from test_cohort import quiet
 
-from fedn_jax import cli, cohort, commands, data, space, sweep, sweepreport, tableformats, trials
+from fedn_jax import cli, cohort, commands, space, sweep, sweepreport, tableformats, trials
 from fedn_jax.core import config as configs
+from fedn_jax.data import shards as data
 from fedn_jax.space import Choice, Float, Settings
 
 ROOT = Path(__file__).resolve().parents[1]

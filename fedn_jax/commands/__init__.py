@@ -116,9 +116,9 @@ def config_module(path: str) -> Any:
 
 
 def _load_data(directory: Path) -> Any:
-    from fedn_jax import data
+    from fedn_jax.data import shards
 
-    return data.load(directory)
+    return shards.load(directory)
 
 
 def train(args: argparse.Namespace, overrides: Sequence[str]) -> None:
@@ -166,10 +166,10 @@ def keep_backbone(source: Path, run: Path) -> None:
       source: directory made by `fedn prepare`.
       run: directory of the run.
     """
-    from fedn_jax import data
     from fedn_jax.core import schema
+    from fedn_jax.data import shards
 
-    weights, kept = data.backbone_file(source), run / schema.BACKBONE
+    weights, kept = shards.backbone_file(source), run / schema.BACKBONE
     if weights is not None and not kept.exists():
         part = kept.with_suffix(".part")
         shutil.copyfile(weights, part)

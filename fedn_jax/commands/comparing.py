@@ -38,12 +38,12 @@ def compare(args: argparse.Namespace, overrides: Sequence[str] = ()) -> bool:
 
 def _compare_levels(args: argparse.Namespace) -> bool:
     """All levels, then speeds."""
-    from fedn_jax import data
+    from fedn_jax.data import shards
     from fedn_jax.parity import levels, measure, report, speed
 
     dataset = None
     if not (args.quick or args.broken):
-        dataset = data.load(commands.built_in(args.out / "built_in", subjects=4, videos=1, seconds=20.0))
+        dataset = shards.load(commands.built_in(args.out / "built_in", subjects=4, videos=1, seconds=20.0))
     total = levels.count(dataset is not None, args.quick)
     bar, found = prepare.progress()(total=total, desc="compare", unit="case"), []
     for one in levels.run(dataset, args.broken, args.quick):

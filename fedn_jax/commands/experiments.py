@@ -32,12 +32,13 @@ def reproduce(args: argparse.Namespace, overrides: Sequence[str]) -> None:
       UserError: no such table, or a configuration without rows of it.
     """
     use_all_cores()
-    from fedn_jax import data, reproduce, sidebyside, tableformats
+    from fedn_jax import reproduce, sidebyside, tableformats
+    from fedn_jax.data import shards
 
     number = TABLES[errors.one_of("table", args.table, TABLES)]
     commands.load_config(args.config, overrides)  # a mistake shows before the data are read
     names = list(getattr(commands.config_module(args.config), "ROWS", {}))
-    dataset = data.load(args.data)
+    dataset = shards.load(args.data)
     several = reproduce.rows(
         number, names, lambda row: commands.load_config(f"{args.config}:{row}", overrides),
         int(dataset.metadata["frames_per_row"]),
@@ -56,9 +57,10 @@ def reproduce(args: argparse.Namespace, overrides: Sequence[str]) -> None:
 def _backbone(source: Path) -> Any:
     """What one frame costs in the backbone of some data; None for features that were given."""
     from data_prep import embed
-    from fedn_jax import cost, data
+    from fedn_jax import cost
+    from fedn_jax.data import shards
 
-    weights = data.backbone_file(source)
+    weights = shards.backbone_file(source)
     if weights is None:
         return None
     known = embed.load_backbone(weights)
@@ -76,7 +78,8 @@ def sweep(args: argparse.Namespace, overrides: Sequence[str]) -> None:
       UserError: a configuration without a search space, or one that does not fit the study in ``args.out``.
     """
     use_all_cores()
-    from fedn_jax import data, space, sweep, sweepreport, tableformats
+    from fedn_jax import space, sweep, sweepreport, tableformats
+    from fedn_jax.data import shards
 
     config = commands.load_config(args.config, overrides)
     module = commands.config_module(args.config.partition(":")[0])
@@ -86,7 +89,7 @@ def sweep(args: argparse.Namespace, overrides: Sequence[str]) -> None:
     settings = module.SWEEP._replace(folds=(args.fold,)) if args.fold else module.SWEEP
     space.check(module.SPACE, settings, config)
     search = sweep.Search(args.out, config, module.SPACE, settings, args.config)
-    study = sweep.run(search, data.load(args.data), args.storage, prepare.progress())
+    study = sweep.run(search, shards.load(args.data), args.storage, prepare.progress())
     found = sweep.summary(study, search)
     page = sweepreport.write(args.out, found)
     print(tableformats.to_text(sweepreport.table(found)))

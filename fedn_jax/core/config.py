@@ -50,7 +50,7 @@ def default() -> ConfigDict:
     config.data = ConfigDict()
     config.data.kind = "macro"  # expressions to detect: macro, micro or all (FEDN section 4.1: macro)
     config.data.recognition = True  # False: one class, spotting only (Table 2, "w/o rec")
-    config.data.standardize = "none"  # open: entry of problems.STANDARDIZATIONS
+    config.data.standardize = "none"  # open: entry of problem.STANDARDIZATIONS
     config.data.shuffle_labels = False  # control: train on expressions moved in time; scores must fall to chance
 
     config.window = ConfigDict()

@@ -10,9 +10,11 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from fedn_jax import data, evaluation, folds, matching, metrics, predict, problems, train
+from fedn_jax import evaluation, folds, matching, metrics, predict, train
 from fedn_jax.core import config as configs
 from fedn_jax.core.types import Detections, Folds
+from fedn_jax.data import shards
+from fedn_jax.data.problem import Problem, make_problem
 from fedn_jax.parity import cases, detections, measure, training
 from fedn_jax.parity import network as networks
 from fedn_jax.parity.measure import Difference, Level
@@ -38,12 +40,12 @@ class Plan(NamedTuple):
     """One fold with its inner fold, and the windows they draw from."""
 
     pair: cases.Pair
-    problem: problems.Problem
+    problem: Problem
     folds: Folds  # the fold and its inner one
     batches: list[np.ndarray]  # per fold: [steps, BATCH] int32, -1 pads
 
 
-def plan(dataset: data.Dataset, seed: int, dtype: str) -> Plan:
+def plan(dataset: shards.Dataset, seed: int, dtype: str) -> Plan:
     """Sets the fold up.
 
     Args:
@@ -55,7 +57,7 @@ def plan(dataset: data.Dataset, seed: int, dtype: str) -> Plan:
       The plan.
     """
     config = cases.configure({**OPTIONS, "seed": seed})
-    problem = problems.make(config, dataset)
+    problem = make_problem(config, dataset)
     pair = cases.make(config, len(problem.classes), problem.store.inputs.shape[1])
     both, hyper, batches = folds.take(problem.folds, (0, 1)), configs.to_hyper(pair.config), []
     steps, negatives = folds.steps_per_epoch(both, BATCH, config.train.negatives), config.train.negatives
@@ -146,7 +148,7 @@ def _score(setting: Plan, detect: Callable[[int, int], Detections]) -> dict[str,
 
 
 def run(
-    dataset: data.Dataset, precisions: tuple[str, ...] = ("float64", "float32"), seeds: tuple[int, ...] = SEEDS
+    dataset: shards.Dataset, precisions: tuple[str, ...] = ("float64", "float32"), seeds: tuple[int, ...] = SEEDS
 ) -> Iterator[Level]:
     """The fold with several seeds: the difference of the two sides beside that of two seeds.
 

@@ -3,7 +3,7 @@
 import contextlib
 from collections.abc import Iterator
 
-from fedn_jax import data
+from fedn_jax.data import shards
 from fedn_jax.parity import cases, detections, fold, layers, network, targets, training
 from fedn_jax.parity.measure import Level
 
@@ -28,7 +28,7 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def run(dataset: data.Dataset | None, broken: str | None = None, quick: bool = False) -> Iterator[Level]:
+def run(dataset: shards.Dataset | None, broken: str | None = None, quick: bool = False) -> Iterator[Level]:
     """Runs the levels.
 
     Args:

@@ -6,11 +6,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fedn_jax import data, folds, models
+from fedn_jax import folds, models
 from fedn_jax.core import config as configs
 from fedn_jax.core import errors, schema
 from fedn_jax.core.errors import UserError
 from fedn_jax.core.types import Config, Events, Folds, Store, Task, VideoMeta, Windows
+from fedn_jax.data import shards
 from fedn_jax.ops import windows
 
 _PIECE = 8192  # rows that are read at a time
@@ -129,7 +130,7 @@ def shuffle(events: Events, meta: VideoMeta, seed: int) -> Events:
     return events._replace(interval=np.stack([onset, offset], -1).astype(np.float32), apex=np.full_like(onset, -1))
 
 
-def make(config: Config, dataset: data.Dataset) -> Problem:
+def make_problem(config: Config, dataset: shards.Dataset) -> Problem:
     """Cuts windows, plans folds, builds the task.
 
     Args:
