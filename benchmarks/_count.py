@@ -7,7 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fedn_jax import folds, train
+from fedn_jax.data import splits
+from fedn_jax.engine import train_step
 
 NUMBER = 4  # bytes of a float32
 ADAM = 7  # passes over the parameters: reads parameter, gradient and two moments, writes parameter and two moments
@@ -31,7 +32,7 @@ class Budget(NamedTuple):
 
 def abstract_state(problem: _standin.Problem):
     """Shapes of one fold's state."""
-    fold = train.Fold(np.uint32(0), np.zeros(1, np.int32), np.zeros(1, np.int32))
+    fold = train_step.Fold(np.uint32(0), np.zeros(1, np.int32), np.zeros(1, np.int32))
     return jax.eval_shape(_standin.init_of(problem), fold, _standin.hyper())
 
 
@@ -52,7 +53,7 @@ def count(problem: _standin.Problem, batch: int) -> Budget:
         inputs = jax.ShapeDtypeStruct((size, rows, width), jnp.float32)
         return jax.jit(program).lower(state.params, inputs, jax.ShapeDtypeStruct((size, rows), bool)).cost_analysis()
 
-    steps = folds.steps_per_epoch(problem.folds, batch, NEGATIVES)
+    steps = splits.steps_per_epoch(problem.folds, batch, NEGATIVES)
     positive, negative = (problem.folds.positive >= 0).sum(1), (problem.folds.negative >= 0).sum(1)
     windows = int((positive + np.minimum(negative, NEGATIVES * positive)).sum())
     one, two = cost(jax.grad(forward), batch), cost(jax.grad(forward), 2 * batch)

@@ -8,8 +8,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fedn_jax import folds, models, train
+from fedn_jax import models
 from fedn_jax.core.types import Events, Folds, Hyper, Store, Task, VideoMeta, Windows
+from fedn_jax.data import splits
+from fedn_jax.engine import train_step
 from fedn_jax.ops import windows
 
 
@@ -30,7 +32,7 @@ DEMO = Size(8, 16, 600, 65, 4, 128)
 
 
 class Problem(NamedTuple):
-    """Everything that ``folds.run`` and ``predict`` ask for."""
+    """Everything that ``parallel.run`` and ``predict`` ask for."""
 
     task: Task
     geometry: windows.Geometry
@@ -85,7 +87,7 @@ def make(size: Size, options: SimpleNamespace, hop_frames: int = 32) -> Problem:
     plan = windows.plan(metas, events, geometry, hop_frames, 0.9)
     task = models.make_task(options, geometry, size.classes, size.width)
     store = Store(inputs, np.ones(rows, bool))
-    return Problem(task, geometry, metas, store, plan, folds.plan_loso(metas, plan, inner=0.0))
+    return Problem(task, geometry, metas, store, plan, splits.plan_loso(metas, plan, inner=0.0))
 
 
 def hyper() -> Hyper:
@@ -95,9 +97,9 @@ def hyper() -> Hyper:
 
 def first_of_each(folds_: Folds, count: int) -> Folds:
     """``count`` folds: the first ones, again from the start where there are fewer."""
-    return folds.take(folds_, [number % len(folds_.name) for number in range(count)])
+    return splits.take(folds_, [number % len(folds_.name) for number in range(count)])
 
 
 def init_of(problem: Problem):
-    """init(fold, hyper) -> TrainState, as ``folds.run`` takes it."""
-    return lambda fold, numbers: train.init_state(problem.task, fold, numbers)
+    """init(fold, hyper) -> TrainState, as ``parallel.run`` takes it."""
+    return lambda fold, numbers: train_step.init_state(problem.task, fold, numbers)

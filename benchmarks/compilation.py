@@ -26,14 +26,14 @@ def child(name: str) -> None:
     """Trains one step and prints seconds and losses."""
     import jax
 
-    from fedn_jax import folds, train
+    from fedn_jax.engine import parallel, train_step
 
     size, options, count = PROGRAMS[name]
     problem = _standin.make(size._replace(videos=min(size.videos, 44)), options())
     chosen = _standin.first_of_each(problem.folds, count)
-    epoch = train.make_train_epoch(problem.task, problem.geometry, batch_size=16, negatives=3, steps=1)
+    epoch = train_step.make_train_epoch(problem.task, problem.geometry, batch_size=16, negatives=3, steps=1)
     start = time.perf_counter()
-    stream = folds.run(
+    stream = parallel.run(
         _standin.init_of(problem), epoch, chosen, _standin.hyper(), problem.store, problem.windows, range(2),
         jax.local_devices(),
     )  # fmt: skip

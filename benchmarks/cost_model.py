@@ -22,7 +22,7 @@ import numpy as np
 from gpu import limits
 from scipy.optimize import nnls
 
-from fedn_jax import train
+from fedn_jax.engine import train_step
 
 
 class Point(NamedTuple):
@@ -56,7 +56,7 @@ def step_of(problem: _standin.Problem, point: Point):
     shapes = _count.abstract_state(problem)
     state = jax.tree.map(lambda leaf: jnp.full((point.folds, *leaf.shape), 0.01).astype(leaf.dtype), shapes)
     store, plan = jax.tree.map(jnp.asarray, (problem.store, problem.windows))
-    step = train.make_train_step(problem.task, problem.geometry)
+    step = train_step.make_train_step(problem.task, problem.geometry)
     batch = jnp.arange(point.batch, dtype=jnp.int32)
     program = jax.jit(jax.vmap(lambda state: step(state, jax.random.key(0), batch, store, plan, _standin.hyper())[0]))
     return lambda: jax.block_until_ready(program(state))

@@ -14,16 +14,16 @@ import _standin
 import _timing
 import jax
 
-from fedn_jax import folds, train
+from fedn_jax.engine import parallel, train_step
 
 BATCH, STEPS = 16, 2
 
 
 def trainer(problem: _standin.Problem, count: int):
     """A function that trains all folds for one epoch and waits for it."""
-    epoch = train.make_train_epoch(problem.task, problem.geometry, BATCH, negatives=3, steps=STEPS)
+    epoch = train_step.make_train_epoch(problem.task, problem.geometry, BATCH, negatives=3, steps=STEPS)
     chosen = _standin.first_of_each(problem.folds, count)
-    stream = folds.run(
+    stream = parallel.run(
         _standin.init_of(problem), epoch, chosen, _standin.hyper(), problem.store, problem.windows, range(10**6),
         jax.local_devices()[:1],
     )  # fmt: skip

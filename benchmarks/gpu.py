@@ -22,7 +22,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fedn_jax import folds, train
+from fedn_jax.data import splits
+from fedn_jax.engine import parallel, train_step
 from fedn_jax.ops import windows
 
 DATA = {"casme2": _standin.CASME2, "casme3": _standin.CASME3}
@@ -63,11 +64,11 @@ def limits(small: bool) -> tuple[float, float]:
 
 def train_all(problem: _standin.Problem, groups: list[range], budget: _count.Budget, args: argparse.Namespace):
     """Trains every fold; prints what it takes; returns the seconds of all, with and without compilation."""
-    epoch = train.make_train_epoch(problem.task, problem.geometry, args.batch, _count.NEGATIVES, budget.steps)
+    epoch = train_step.make_train_epoch(problem.task, problem.geometry, args.batch, _count.NEGATIVES, budget.steps)
     begin, compiling, running = time.perf_counter(), 0.0, []
     for number, members in enumerate(groups):
-        chosen = folds.take(problem.folds, members)
-        stream = folds.run(
+        chosen = splits.take(problem.folds, members)
+        stream = parallel.run(
             _standin.init_of(problem), epoch, chosen, _standin.hyper(), problem.store, problem.windows,
             range(args.epochs), jax.local_devices()[:1],
         )  # fmt: skip
@@ -97,9 +98,9 @@ def train_all(problem: _standin.Problem, groups: list[range], budget: _count.Bud
 
 def parts(problem: _standin.Problem, count: int, batch: int) -> None:
     """Prints where the time of a step goes: the gather, forward, with backward, and the whole step; mapped folds."""
-    step = train.make_train_step(problem.task, problem.geometry)
+    step = train_step.make_train_step(problem.task, problem.geometry)
     chosen = _standin.first_of_each(problem.folds, count)
-    fold = jax.tree.map(jnp.asarray, train.Fold(chosen.key, chosen.positive, chosen.negative))
+    fold = jax.tree.map(jnp.asarray, train_step.Fold(chosen.key, chosen.positive, chosen.negative))
     state = jax.jit(jax.vmap(_standin.init_of(problem), in_axes=(0, None)))(fold, _standin.hyper())
     store, plan = jax.tree.map(jnp.asarray, (problem.store, problem.windows))
     batches = jnp.broadcast_to(jnp.arange(batch, dtype=jnp.int32), (count, batch))
@@ -183,8 +184,8 @@ def main() -> None:
     problem = _standin.make(SMALL if args.small else DATA[args.data], options(args))
     budget = _count.count(problem, args.batch)
     print(_count.describe(budget))
-    memory = folds.memory_of([device], args.memory)
-    groups = folds.group(len(problem.folds.name), budget.state_bytes, memory, 1)
+    memory = parallel.memory_of([device], args.memory)
+    groups = parallel.group(len(problem.folds.name), budget.state_bytes, memory, 1)
     largest = max(len(one) for one in groups)
     print(
         f"memory: inputs {problem.store.inputs.nbytes / 1e9:.2f} GB, {memory / 1e9:.1f} GB for states: {len(groups)} "

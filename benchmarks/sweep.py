@@ -12,10 +12,10 @@ import _timing
 import jax
 import numpy as np
 
-from fedn_jax import cohort, folds
 from fedn_jax.core import config as configs
 from fedn_jax.core.types import Config, Events, Store, VideoMeta
-from fedn_jax.data import shards
+from fedn_jax.data import shards, splits
+from fedn_jax.engine import fit, parallel
 
 CASES = ((2, 4), (4, 8))  # trials, inner folds
 EPOCHS = 3
@@ -40,12 +40,12 @@ def config(rate: float = 1e-3) -> Config:
     return found
 
 
-def seconds(trained: cohort.Trainer, several: list, inner: list[int]) -> tuple[float, float]:
+def seconds(trained: fit.Trainer, several: list, inner: list[int]) -> tuple[float, float]:
     """(first epoch, with compilation; an epoch after it) of some trials as one program."""
-    chosen, hyper = cohort.entries(trained.problem.folds, several, [(run, inner) for run in range(len(several))])
+    chosen, hyper = fit.entries(trained.problem.folds, several, [(run, inner) for run in range(len(several))])
     rest = (trained.problem.store, trained.problem.windows, range(EPOCHS), jax.local_devices()[:1])
     stamps = [time.perf_counter()]
-    for _ in folds.run(trained.init, trained.epoch, chosen, hyper, *rest):
+    for _ in parallel.run(trained.init, trained.epoch, chosen, hyper, *rest):
         stamps.append(time.perf_counter())
     return stamps[1] - stamps[0], (stamps[-1] - stamps[1]) / (EPOCHS - 1)
 
@@ -55,8 +55,8 @@ def main() -> None:
     print(_timing.machine())
     print(f"{'trials x folds':<16}{'one program':>13}{'one by one':>13}{'ratio':>8}{'compiling':>20}")
     for trials, count in CASES:
-        trained = cohort.trainer(config(), dataset(count))
-        inner = [place for place, name in enumerate(trained.problem.folds.name) if name.endswith(folds.INNER)]
+        trained = fit.trainer(config(), dataset(count))
+        inner = [place for place, name in enumerate(trained.problem.folds.name) if name.endswith(splits.INNER)]
         several = [config(rate) for rate in np.geomspace(3e-4, 3e-3, trials)]
         first, together = seconds(trained, several, inner)
         alone = [seconds(trained, [one], inner) for one in several]

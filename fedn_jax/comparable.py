@@ -4,9 +4,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from fedn_jax import report, runs
+from fedn_jax import report
 from fedn_jax.core import config as configs
 from fedn_jax.core.errors import UserError
+from fedn_jax.engine import run_dir
 from fedn_jax.report import DASH
 
 NEEDED = ("iou", "spotting", "recognition", "map", "per_subject", "per_class")  # of metrics.json
@@ -62,15 +63,15 @@ def load(paths: Sequence[Path]) -> list[Run]:
 
 
 def _load(path: Path, name: str) -> Run:
-    settings, recorded = runs.read_json(path / "config.json"), runs.read_json(path / "run.json")
+    settings, recorded = run_dir.read_json(path / "config.json"), run_dir.read_json(path / "run.json")
     if not (path / "metrics.json").exists():
         raise UserError(f"{path}: is not evaluated; run `fedn evaluate {path} --data DIR` first")
-    found = runs.read_json(path / "metrics.json")
+    found = run_dir.read_json(path / "metrics.json")
     if missing := [key for key in NEEDED if not isinstance(found, dict) or not found.get(key)]:
         raise UserError(
             f"{path}/metrics.json: has no {missing[0]}; run `fedn evaluate {path} --data DIR` again with this version"
         )
-    return Run(name, configs.flatten(found.get("config") or settings), recorded, found, runs.read_metrics(path))
+    return Run(name, configs.flatten(found.get("config") or settings), recorded, found, run_dir.read_metrics(path))
 
 
 def differences(several: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[str]]]:

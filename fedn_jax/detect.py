@@ -10,12 +10,13 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from fedn_jax import checkpoint, folds, models, predict, runs, train
+from fedn_jax import models
 from fedn_jax.core import config as configs
 from fedn_jax.core import errors
 from fedn_jax.core.errors import UserError
 from fedn_jax.core.types import Config, Detections, Store, Tree, VideoMeta
-from fedn_jax.data import problem
+from fedn_jax.data import problem, splits
+from fedn_jax.engine import checkpoint, predict, run_dir, train_step
 from fedn_jax.formats import annotations
 from fedn_jax.ops import intervals, nms, windows
 
@@ -56,10 +57,10 @@ def load(run: Path, fold: str = ENSEMBLE) -> Model:
     Raises:
       UserError: not a finished run of ``fedn train``, or no such fold.
     """
-    recorded, config = runs.read_json(run / "run.json"), runs.load_config(run)
+    recorded, config = run_dir.read_json(run / "run.json"), run_dir.load_config(run)
     if "groups" not in recorded or "input_width" not in recorded:
         raise UserError(f"{run}: was trained by an older version, or training never began; train it again")
-    names = [name for name in recorded["folds"] if not name.endswith(folds.INNER)]
+    names = [name for name in recorded["folds"] if not name.endswith(splits.INNER)]
     errors.one_of("--fold", fold, [ENSEMBLE, *names])
     wanted = names if fold == ENSEMBLE else [fold]
     window = config.window
@@ -80,7 +81,7 @@ def load(run: Path, fold: str = ENSEMBLE) -> Model:
                 if name in wanted:
                     params, extra = jax.tree.map(lambda leaf: leaf[place], (state.params, state.extra))  # noqa: B023
                     found[name] = {"params": params, **extra}
-    scored = runs.read_json(run / "metrics.json") if (run / "metrics.json").exists() else {}
+    scored = run_dir.read_json(run / "metrics.json") if (run / "metrics.json").exists() else {}
     thresholds = {name: scored["thresholds"][name] for name in wanted} if scored and config.folds.inner else {}
     return Model(config, recorded["classes"], geometry, found, thresholds, recorded)
 
@@ -89,10 +90,10 @@ def _task(config: Config, geometry: windows.Geometry, recorded: dict[str, Any]) 
     return models.make_task(config, geometry, len(recorded["classes"]), recorded["input_width"])
 
 
-def _restore(run: Path, number: int, members: int, task: Any, config: Config) -> train.TrainState:
+def _restore(run: Path, number: int, members: int, task: Any, config: Config) -> train_step.TrainState:
     empty = np.zeros(1, np.int32)
-    one = train.Fold(np.uint32(0), empty, empty)
-    shapes = jax.eval_shape(lambda fold, hyper: train.init_state(task, fold, hyper), one, configs.to_hyper(config))
+    one = train_step.Fold(np.uint32(0), empty, empty)
+    shapes = jax.eval_shape(lambda fold, hyper: train_step.init_state(task, fold, hyper), one, configs.to_hyper(config))
     template = jax.tree.map(lambda leaf: np.zeros((members, *leaf.shape), leaf.dtype), shapes)
     done, state, _ = checkpoint.restore(run / "checkpoints" / f"group{number}", template) or (0, None, {})
     if done < config.train.epochs:

@@ -7,11 +7,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fedn_jax import baseline, evaluation, folds, matching, metrics, predict, report, runs
+from fedn_jax import baseline, evaluation, matching, metrics, report
 from fedn_jax.core.errors import UserError
 from fedn_jax.core.types import Config, Detections
-from fedn_jax.data import shards
+from fedn_jax.data import shards, splits
 from fedn_jax.data.problem import Problem, make_problem
+from fedn_jax.engine import predict, run_dir
 
 # ---- Evaluate -------------------------------------------------------------------------------------------------------
 
@@ -40,7 +41,7 @@ def evaluate(run: Path, config: Config, dataset: shards.Dataset, progress: Calla
     Raises:
       UserError: the run is not finished, or was trained on other data.
     """
-    recorded = runs.read_json(run / "run.json")
+    recorded = run_dir.read_json(run / "run.json")
     if recorded["data"] != dataset.metadata["signature"]:
         raise UserError(f"{run} was trained on other data than these; expected the --data directory of that training")
     problem = make_problem(config, dataset)
@@ -51,7 +52,7 @@ def evaluate(run: Path, config: Config, dataset: shards.Dataset, progress: Calla
     plan = dict(zip(problem.folds.name, problem.folds.test, strict=True))
 
     def detect(fold: str) -> list[Detections]:
-        paths = [runs.raw_path(run, fold, problem.metas[video]) for video in plan[fold]]
+        paths = [run_dir.raw_path(run, fold, problem.metas[video]) for video in plan[fold]]
         for path in paths:
             if not path.exists():
                 raise UserError(f"{path}: no such file; the run is not finished: start `fedn train` again to go on")
@@ -60,10 +61,10 @@ def evaluate(run: Path, config: Config, dataset: shards.Dataset, progress: Calla
             for path, video in zip(paths, plan[fold], strict=True)
         ]
 
-    outer = [name for name in plan if not name.endswith(folds.INNER)]
+    outer = [name for name in plan if not name.endswith(splits.INNER)]
     for name in progress(outer, desc="decode and score", unit="fold"):
         threshold = config.evaluate.threshold
-        if (inner := name + folds.INNER) in plan:
+        if (inner := name + splits.INNER) in plan:
             held_out = matching.pad([problem.events[video] for video in plan[inner]])
             threshold = metrics.best_threshold(matching.pad(detect(inner)), held_out, iou)
         for video, detections in zip(plan[name], detect(name), strict=True):
@@ -79,7 +80,7 @@ def evaluate(run: Path, config: Config, dataset: shards.Dataset, progress: Calla
     predict.write_csv(run / "candidates.csv", problem.metas, found, problem.classes)
     kept = [one._replace(valid=one.valid & (one.score >= limit)) for one, limit in zip(found, thresholds, strict=True)]
     predict.write_csv(run / "detections.csv", problem.metas, kept, problem.classes)
-    runs.write_json(run / "metrics.json", result)
+    run_dir.write_json(run / "metrics.json", result)
     return Results(problem, result, found, thresholds)
 
 
@@ -139,5 +140,5 @@ def write_report(run: Path, results: Results, thumbnail: Callable[..., Any]) -> 
     Returns:
       Path of the page.
     """
-    history = runs.read_metrics(run)
+    history = run_dir.read_metrics(run)
     return report.write(run, results.metrics, videos(results), results.problem.classes, history, thumbnail)

@@ -11,12 +11,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fedn_jax import cohort, cost, orderings, paper, papertables, pipeline, runs
+from fedn_jax import cost, orderings, paper, papertables, pipeline
 from fedn_jax.core import config as configs
 from fedn_jax.core.errors import UserError
 from fedn_jax.core.types import Config
 from fedn_jax.data import shards
 from fedn_jax.data.problem import make_problem
+from fedn_jax.engine import fit, run_dir
 
 FEDN = "fedn"  # directory of the row ""
 
@@ -88,7 +89,7 @@ def directory(out: Path, name: str, seed: int) -> Path:
     return out / "runs" / (name or FEDN) / f"seed{seed}"
 
 
-def members(out: Path, row: Row, seeds: int) -> list[cohort.Member]:
+def members(out: Path, row: Row, seeds: int) -> list[fit.Member]:
     """The runs of a row.
 
     Args:
@@ -103,7 +104,7 @@ def members(out: Path, row: Row, seeds: int) -> list[cohort.Member]:
     for seed in range(row.config.seed, row.config.seed + seeds):
         config = row.config.copy_and_resolve_references()
         config.seed = seed
-        found.append(cohort.Member(directory(out, row.name, seed), config))
+        found.append(fit.Member(directory(out, row.name, seed), config))
     return found
 
 
@@ -198,12 +199,12 @@ def run(
         raise UserError(f"--seeds must be at least 1; got {seeds}")
     if all(row.obstacle for row in several):
         raise UserError(f"no row of table {table} fits the data: {several[0].method} {several[0].obstacle}")
-    groups: dict[str, list[cohort.Member]] = {}
+    groups: dict[str, list[fit.Member]] = {}
     for row in several:
         if not row.obstacle:
             groups.setdefault(configs.structure(row.config), []).extend(members(out, row, seeds))
     for group in groups.values():
-        cohort.fit(group, dataset, progress)
+        fit.fit(group, dataset, progress)
     found, first = [], None
     for row in several:
         scored = [] if row.obstacle else [
@@ -230,5 +231,5 @@ def run(
         "setting": papertables.setting(first), "definition": first["definition"], "config": first["config"],
         "versions": first["versions"], "data": first["data"],
     }  # fmt: skip
-    runs.write_json(out / f"table{table}.json", result)
+    run_dir.write_json(out / f"table{table}.json", result)
     return json.loads((out / f"table{table}.json").read_text())

@@ -16,12 +16,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fedn_jax import cohort, runs, space, trials
+from fedn_jax import space, trials
 from fedn_jax.core import config as configs
 from fedn_jax.core import files
 from fedn_jax.core.errors import UserError
 from fedn_jax.core.types import Config
 from fedn_jax.data import shards
+from fedn_jax.engine import fit, run_dir
 from fedn_jax.space import Choice, Settings
 
 NAME = "fedn"  # of the study in its storage
@@ -56,7 +57,7 @@ def run(search: Search, dataset: shards.Dataset, storage: str | None, progress: 
     """
     search.out.mkdir(parents=True, exist_ok=True)
     worker = f"{os.getpid()}-{uuid.uuid4().hex[:8]}"
-    trainers: dict[str, cohort.Trainer] = {}
+    trainers: dict[str, fit.Trainer] = {}
     with files.alone(search.out / "workers" / worker):
         with files.turn(search.out):
             study = _open(search, dataset, storage)
@@ -281,10 +282,10 @@ def summary(study: Any, search: Search) -> dict[str, Any]:
         "trials": shown, "best": best and best["number"], "importance": _importance(study, complete),
         "space": {key: repr_of(one) for key, one in search.space.items()}, "settings": search.settings._asdict(),
         "objective": space.OBJECTIVES[search.settings.objective], "source": search.source,
-        "repeated": len(everything) - len(shown), "epochs": search.config.train.epochs, "versions": runs.versions(),
+        "repeated": len(everything) - len(shown), "epochs": search.config.train.epochs, "versions": run_dir.versions(),
     }  # fmt: skip
     result = json.loads(json.dumps(result))
-    runs.write_json(search.out / "sweep.json", result)
+    run_dir.write_json(search.out / "sweep.json", result)
     if best:
         files.write_text(search.out / "best.py", best_config(search, best))
     return result

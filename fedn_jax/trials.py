@@ -10,11 +10,12 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from fedn_jax import cohort, folds, matching, metrics, predict
+from fedn_jax import matching, metrics
 from fedn_jax.core import config as configs
 from fedn_jax.core.errors import UserError
 from fedn_jax.core.types import Config, Detections, Events, TrainState
-from fedn_jax.data import shards
+from fedn_jax.data import shards, splits
+from fedn_jax.engine import fit, parallel, predict
 
 SCORES: dict[str, Callable[[Detections, Events, int], float]] = {  # entries as of space.OBJECTIVES
     "detection": lambda found, true, classes: metrics.mean_average_precision(found, true, classes)["coco"]["detection"],
@@ -44,11 +45,11 @@ def inner_folds(names: Sequence[str], wanted: Sequence[str]) -> list[int]:
     Raises:
       UserError: no such outer fold.
     """
-    outer = [name.removesuffix(folds.INNER) for name in names if name.endswith(folds.INNER)]
+    outer = [name.removesuffix(splits.INNER) for name in names if name.endswith(splits.INNER)]
     unknown = [name for name in wanted if name not in outer]
     if unknown:
         raise UserError(f"no fold {unknown[0]!r}; the folds are {', '.join(outer)}")
-    chosen = {name + folds.INNER for name in (wanted or outer)}
+    chosen = {name + splits.INNER for name in (wanted or outer)}
     return [place for place, name in enumerate(names) if name in chosen]
 
 
@@ -63,7 +64,7 @@ def run(
     trials: Mapping[int, Config],
     plan: Plan,
     dataset: shards.Dataset,
-    trainers: dict[str, cohort.Trainer],
+    trainers: dict[str, fit.Trainer],
     stay: Callable[[int, dict[int, float]], set[int]],
     progress: Callable[..., Any],
 ) -> dict[int, float]:
@@ -83,7 +84,7 @@ def run(
     config = next(iter(trials.values()))
     key = configs.structure(config)
     if key not in trainers:
-        trainers[key] = cohort.trainer(config, dataset, folds.INNER)
+        trainers[key] = fit.trainer(config, dataset, splits.INNER)
     trained = trainers[key]
     inner = inner_folds(trained.problem.folds.name, plan.folds)
     left, scores = _State(sorted(trials), None), {}
@@ -117,14 +118,14 @@ def _train(left, trials, seeds, trained, inner, epochs, progress) -> tuple[_Stat
             several.append(config)
     everything = [(run, [fold]) for run in range(len(several)) for fold in inner]
     devices = jax.local_devices()
-    memory = folds.memory_of(devices, several[0].folds.memory_gb)
+    memory = parallel.memory_of(devices, several[0].folds.memory_gb)
     states, finite = [], np.ones(len(everything), bool)
-    for group in folds.group(len(everything), trained.state_bytes, memory, len(devices)):
+    for group in parallel.group(len(everything), trained.state_bytes, memory, len(devices)):
         piece = slice(group.start, group.stop)
-        chosen, hyper = cohort.entries(trained.problem.folds, several, everything[piece])
+        chosen, hyper = fit.entries(trained.problem.folds, several, everything[piece])
         state = left.state and jax.tree.map(lambda leaf: leaf[piece], left.state)  # noqa: B023
         bar = progress(total=len(epochs), desc=f"train {len(left.numbers)} trials, {len(group)} folds", unit="epoch")
-        stream = folds.run(
+        stream = parallel.run(
             trained.init, trained.epoch, chosen, hyper, trained.problem.store, trained.problem.windows, epochs,
             devices, state,
         )  # fmt: skip
@@ -146,7 +147,7 @@ def _judge(left, plan, trained, inner, config, finite, progress) -> dict[int, fl
         for _ in range(plan.seeds):
             found, true, usable = [], [], finite[entry : entry + len(inner)].all()
             for fold in inner:
-                variables = cohort.fold_variables(left.state, entry)
+                variables = fit.fold_variables(left.state, entry)
                 for video in problem.folds.test[fold] if usable else ():
                     meta = problem.metas[video]
                     found.append(decode(trained.predictor(variables, store, meta), meta.num_frames))

@@ -3,7 +3,7 @@ import logging
 import numpy as np
 import pytest
 
-from fedn_jax import checkpoint
+from fedn_jax.engine import checkpoint
 
 
 def tree(value):

@@ -11,9 +11,10 @@ import pytest
 from conftest import tiny_config, toy_data
 from media import REAL, needs_real
 
-from fedn_jax import cli, detect, models, predict, runs
+from fedn_jax import cli, detect, models
 from fedn_jax.core.errors import UserError
 from fedn_jax.core.types import Detections, VideoMeta
+from fedn_jax.engine import predict, run_dir
 from fedn_jax.ops import windows
 
 GEOMETRY = windows.Geometry(32, 8, 2)
@@ -286,7 +287,7 @@ def test_runs_that_cannot_detect(small_demo, tmp_path, capsys):
     embed.save_backbone(tmp_path / "other.safetensors", *other[:5], {}, "float32")
     assert run_detect(small_demo, tmp_path, "x.mp4", "--backbone", tmp_path / "other.safetensors") == 2
     assert "got other weights" in capsys.readouterr().err
-    recorded = runs.read_json(small_demo / "run" / "run.json")
+    recorded = run_dir.read_json(small_demo / "run" / "run.json")
     assert recorded["metadata"]["preparation"]["aligner"] == "cascade"
 
 

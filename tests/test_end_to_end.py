@@ -15,7 +15,8 @@ import numpy as np
 from conftest import SMALL_DEMO, TINY, options
 from media import REAL, needs_real
 
-from fedn_jax import cli, runs
+from fedn_jax import cli
+from fedn_jax.engine import run_dir
 
 ROOT = Path(__file__).resolve().parents[1]
 DEMO = str(ROOT / "configs" / "demo.py")
@@ -30,7 +31,7 @@ def train(data, out, **changes):
 
 
 def final_digests(run, epoch=TINY["train.epochs"]):
-    from fedn_jax import checkpoint
+    from fedn_jax.engine import checkpoint
 
     with checkpoint._manager(run / "checkpoints" / "group0") as manager:
         import orbax.checkpoint as ocp
@@ -51,7 +52,7 @@ def test_killed_three_times_it_ends_the_same(shards, tmp_path):
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )  # fmt: skip
-        while process.poll() is None and len(runs.read_metrics(tmp_path / "cut")) < goal:
+        while process.poll() is None and len(run_dir.read_metrics(tmp_path / "cut")) < goal:
             time.sleep(0.01)
         time.sleep(rng.uniform(0, 0.1))  # in the middle of an epoch, or of a checkpoint
         if process.poll() is None:
@@ -61,7 +62,7 @@ def test_killed_three_times_it_ends_the_same(shards, tmp_path):
     assert killed == 3
     subprocess.run(train(shards, tmp_path / "cut"), check=True, env=environment, cwd=ROOT, capture_output=True)
     assert final_digests(tmp_path / "cut") == final_digests(tmp_path / "whole")
-    epochs = [[entry["epoch"] for entry in runs.read_metrics(tmp_path / name)] for name in ("cut", "whole")]
+    epochs = [[entry["epoch"] for entry in run_dir.read_metrics(tmp_path / name)] for name in ("cut", "whole")]
     assert epochs[0] == epochs[1] == list(range(1, 7))
     for name in ("cut", "whole"):
         assert cli.main(["evaluate", str(tmp_path / name), "--data", str(shards)]) == 0

@@ -65,9 +65,9 @@ PACKAGES = ("synthetic", "reference", "parity", "commands")  # each is one place
 PREP_MAY_IMPORT = {"types", "schema", "files", "checks", "intervals", "config", "models.resnet"}
 OWNERS = {  # top-level package -> the only files that may import it
     "tensorflow_datasets": {"fedn_jax/data/shards.py", "data_prep/builders.py"},
-    "orbax": {"fedn_jax/checkpoint.py"},
+    "orbax": {"fedn_jax/engine/checkpoint.py"},
     "ml_collections": {"fedn_jax/core/config.py"},
-    "tensorboardX": {"fedn_jax/runs.py"},
+    "tensorboardX": {"fedn_jax/engine/run_dir.py"},
     "optuna": {"fedn_jax/sweep.py"},
     "torch": {
         str(path.relative_to(ROOT)) for name in ("reference", "parity") for path in ROOT.glob(f"fedn_jax/{name}/*.py")

@@ -12,8 +12,9 @@ import numpy as np
 import optax
 import pytest
 
-from fedn_jax import cli, reference, train
+from fedn_jax import cli, reference
 from fedn_jax.core.errors import UserError
+from fedn_jax.engine import train_step
 from fedn_jax.models import layers as ours
 from fedn_jax.models import torch_weights
 
@@ -159,7 +160,7 @@ def test_traps_of_layers(monkeypatch, name, wrong, work, args):
     ids=["decoupled decay", "no decay", "another epsilon", "epsilon inside the root"],
 )
 def test_traps_of_the_optimiser(monkeypatch, wrong):
-    monkeypatch.setattr(train, "make_optimizer", wrong)
+    monkeypatch.setattr(train_step, "make_optimizer", wrong)
     assert verdicts(training.adam(200))
 
 

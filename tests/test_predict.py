@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 from conftest import tiny_config, toy_data
 
-from fedn_jax import models, predict
+from fedn_jax import models
 from fedn_jax.core.types import Detections, VideoMeta
+from fedn_jax.engine import predict
 from fedn_jax.ops import nms, windows
 
 

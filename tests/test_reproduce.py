@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 from conftest import SHALLOW, TINY
 
-from fedn_jax import cli, commands, cost, folds, models, orderings, paper, reproduce, sidebyside, tableformats
+from fedn_jax import cli, commands, cost, models, orderings, paper, reproduce, sidebyside, tableformats
 from fedn_jax.core import config as configs
+from fedn_jax.engine import parallel
 from fedn_jax.models import resnet
 from fedn_jax.ops import windows
 
@@ -99,7 +100,7 @@ def test_reproduce_on_clip_features(shards, tmp_path, capsys, monkeypatch):
     assert len(found["rows"][0]["numbers"]["f1_s"]["values"]) == 2
     assert (tmp_path / "runs" / "table3" / "i3d" / "seed1" / "run.json").exists()
     before = (tmp_path / "table3.json").read_bytes()
-    monkeypatch.setattr(folds, "run", None)  # nothing is trained again
+    monkeypatch.setattr(parallel, "run", None)  # nothing is trained again
     assert cli.main(words) == 0
     assert (tmp_path / "table3.json").read_bytes() == before
 

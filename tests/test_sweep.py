@@ -15,9 +15,10 @@ import pytest
 from conftest import SHALLOW, TINY
 from test_cohort import quiet
 
-from fedn_jax import cli, cohort, commands, space, sweep, sweepreport, tableformats, trials
+from fedn_jax import cli, commands, space, sweep, sweepreport, tableformats, trials
 from fedn_jax.core import config as configs
 from fedn_jax.data import shards as data
+from fedn_jax.engine import fit
 from fedn_jax.space import Choice, Float, Settings
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -210,7 +211,7 @@ def test_trials_together_equal_trials_alone(shards):
 
     configurations = {0: small(), 5: small(**{"train.learning_rate": 2e-3, "loss.beta": 1.0})}
     with jax.enable_x64(True):
-        trained = cohort.trainer(configurations[0], data.load(shards))
+        trained = fit.trainer(configurations[0], data.load(shards))
         inner = trials.inner_folds(trained.problem.folds.name, ())
         state = lambda *numbers: trials._train(
             trials._State(list(numbers), None), configurations, 1, trained, inner, range(1), quiet

@@ -6,10 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from media import REAL, needs_real
 
-from fedn_jax import predict
 from fedn_jax.core import schema
 from fedn_jax.core.errors import UserError
 from fedn_jax.core.types import Detections, VideoMeta
+from fedn_jax.engine import predict
 from fedn_jax.formats import csv_files, pairing
 
 HEADER = "subject,video,onset,offset,emotion\n"

@@ -128,10 +128,10 @@ def train(args: argparse.Namespace, overrides: Sequence[str]) -> None:
       args: config, data, out.
       overrides: options for the configuration.
     """
-    from fedn_jax import cohort
+    from fedn_jax.engine import fit
 
-    member = cohort.Member(args.out, load_config(args.config, overrides))
-    cohort.fit([member], _load_data(args.data), prepare.progress())
+    member = fit.Member(args.out, load_config(args.config, overrides))
+    fit.fit([member], _load_data(args.data), prepare.progress())
     keep_backbone(args.data, args.out)
     print(f"trained: {args.out}; next: fedn evaluate {args.out} --data {args.data}")
 
@@ -150,10 +150,11 @@ def report(args: argparse.Namespace) -> None:
 
 def _timelines(run: Path, data: Path) -> Any:
     """Layouts of all timelines of a run, with the post-processing of its last evaluation."""
-    from fedn_jax import pipeline, report, runs
+    from fedn_jax import pipeline, report
     from fedn_jax.core import config as configs
+    from fedn_jax.engine import run_dir
 
-    config, last = runs.load_config(run), runs.read_json(run / "metrics.json")["config"]
+    config, last = run_dir.load_config(run), run_dir.read_json(run / "metrics.json")["config"]
     config.update_from_flattened_dict(configs.flatten(last))
     results = pipeline.evaluate(run, config, _load_data(data), prepare.progress())
     return report.timelines(results.metrics, pipeline.videos(results), results.problem.classes, _thumbnails(data))
@@ -199,7 +200,8 @@ def evaluate(args: argparse.Namespace, overrides: Sequence[str] = ()) -> None:
 
 
 def _evaluate_files(args: argparse.Namespace) -> None:
-    from fedn_jax import runs, scoring
+    from fedn_jax import scoring
+    from fedn_jax.engine import run_dir
     from fedn_jax.formats import csv_files, pairing
 
     found, truth = csv_files.read(args.predictions, "predictions"), csv_files.read(args.ground_truth, "ground truth")
@@ -209,7 +211,7 @@ def _evaluate_files(args: argparse.Namespace) -> None:
     )  # fmt: skip
     print("\n".join(scoring.lines(result)))
     if args.json:
-        runs.write_json(args.json, result)
+        run_dir.write_json(args.json, result)
 
 
 def convert(args: argparse.Namespace) -> None:
@@ -244,17 +246,18 @@ def _thumbnails(data: Path) -> Any:
 
 
 def _evaluate_run(args: argparse.Namespace, overrides: Sequence[str]) -> None:
-    from fedn_jax import pipeline, report, runs
+    from fedn_jax import pipeline, report
     from fedn_jax.core import config as configs
+    from fedn_jax.engine import run_dir
 
     dataset = _load_data(args.data)
-    config = runs.load_config(args.run)
+    config = run_dir.load_config(args.run)
     override(config, overrides, ("predict", "evaluate"))
     results = pipeline.evaluate(args.run, configs.validate(config), dataset, prepare.progress())
     page = pipeline.write_report(args.run, results, _thumbnails(args.data))
     print(report.table(results.metrics, results.metrics["baseline"]))
     if args.json:
-        runs.write_json(args.json, results.metrics)
+        run_dir.write_json(args.json, results.metrics)
     print(f"\nnumbers: {args.run / 'metrics.json'}\npage:    {page}\nfound:   {args.run / 'detections.csv'}")
 
 

@@ -6,12 +6,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fedn_jax import folds, models
+from fedn_jax import models
 from fedn_jax.core import config as configs
 from fedn_jax.core import errors, schema
 from fedn_jax.core.errors import UserError
 from fedn_jax.core.types import Config, Events, Folds, Store, Task, VideoMeta, Windows
-from fedn_jax.data import shards
+from fedn_jax.data import shards, splits
 from fedn_jax.ops import windows
 
 _PIECE = 8192  # rows that are read at a time
@@ -167,7 +167,7 @@ def make_problem(config: Config, dataset: shards.Dataset) -> Problem:
         learned = [shuffle(one, meta, config.seed) for one, meta in zip(events, dataset.metas, strict=True)]
     plan = windows.plan(dataset.metas, learned, geometry, config.window.train_hop, config.window.inside)
     classes = list(dataset.metadata["classes"]) if config.data.recognition else ["expression"]
-    scheme = folds.SCHEMES[errors.one_of("folds.scheme", config.folds.scheme, folds.SCHEMES)]
+    scheme = splits.SCHEMES[errors.one_of("folds.scheme", config.folds.scheme, splits.SCHEMES)]
     fold_plan = scheme(dataset.metas, plan, config.folds.inner, config.folds.k)
     task = models.make_task(config, geometry, len(classes), store.inputs.shape[1])
     return Problem(store, dataset.metas, events, classes, geometry, plan, fold_plan, task)

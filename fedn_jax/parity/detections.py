@@ -6,8 +6,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from fedn_jax import predict
 from fedn_jax.core.types import Detections
+from fedn_jax.engine import predict
 from fedn_jax.parity import cases, measure
 from fedn_jax.parity import network as networks
 from fedn_jax.parity.measure import Difference, Level

@@ -10,11 +10,12 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from fedn_jax import evaluation, folds, matching, metrics, predict, train
+from fedn_jax import evaluation, matching, metrics
 from fedn_jax.core import config as configs
 from fedn_jax.core.types import Detections, Folds
-from fedn_jax.data import shards
+from fedn_jax.data import shards, splits
 from fedn_jax.data.problem import Problem, make_problem
+from fedn_jax.engine import predict, train_step
 from fedn_jax.parity import cases, detections, measure, training
 from fedn_jax.parity import network as networks
 from fedn_jax.parity.measure import Difference, Level
@@ -59,13 +60,13 @@ def plan(dataset: shards.Dataset, seed: int, dtype: str) -> Plan:
     config = cases.configure({**OPTIONS, "seed": seed})
     problem = make_problem(config, dataset)
     pair = cases.make(config, len(problem.classes), problem.store.inputs.shape[1])
-    both, hyper, batches = folds.take(problem.folds, (0, 1)), configs.to_hyper(pair.config), []
-    steps, negatives = folds.steps_per_epoch(both, BATCH, config.train.negatives), config.train.negatives
+    both, hyper, batches = splits.take(problem.folds, (0, 1)), configs.to_hyper(pair.config), []
+    steps, negatives = splits.steps_per_epoch(both, BATCH, config.train.negatives), config.train.negatives
     for k in range(2):
-        fold = train.Fold(both.key[k], both.positive[k], both.negative[k])
+        fold = train_step.Fold(both.key[k], both.positive[k], both.negative[k])
         with jax.enable_x64(dtype == "float64"):
-            keys = [jax.random.fold_in(train.fold_key(hyper, fold), epoch) for epoch in range(EPOCHS)]
-            drawn = [train.draw(key, fold, len(problem.windows.start), negatives, steps * BATCH) for key in keys]
+            keys = [jax.random.fold_in(train_step.fold_key(hyper, fold), epoch) for epoch in range(EPOCHS)]
+            drawn = [train_step.draw(key, fold, len(problem.windows.start), negatives, steps * BATCH) for key in keys]
         batches.append(np.concatenate([np.asarray(one).reshape(steps, BATCH) for one in drawn]))
     return Plan(pair, problem, both, batches)
 
@@ -84,14 +85,14 @@ def ours(setting: Plan, dtype: str) -> dict[str, float]:
     store = problem.store._replace(inputs=problem.store.inputs.astype(dtype))
     with jax.enable_x64(dtype == "float64"), jax.default_matmul_precision("highest"):
         epoch = jax.jit(
-            train.make_train_epoch(pair.task, pair.geometry, BATCH, pair.config.train.negatives,
+            train_step.make_train_epoch(pair.task, pair.geometry, BATCH, pair.config.train.negatives,
                                    len(setting.batches[0]) // EPOCHS),
             compiler_options=measure.HASTY,
         )  # fmt: skip
         predictor = predict.make_predictor(pair.task, pair.geometry, pair.config.window.test_hop, 8)
         trained = []
         for k in range(2):
-            fold = train.Fold(*(column[k] for column in (setting.folds.key, *setting.folds[2:4])))
+            fold = train_step.Fold(*(column[k] for column in (setting.folds.key, *setting.folds[2:4])))
             hyper = configs.to_hyper(pair.config)
             state = training.start(networks.cast(pair.params, dtype), hyper)
             for number in range(EPOCHS):

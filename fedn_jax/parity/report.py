@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from fedn_jax import report, runs
+from fedn_jax import report
 from fedn_jax.core import files
+from fedn_jax.engine import run_dir
 from fedn_jax.parity import measure, speed
 from fedn_jax.parity.measure import Level
 from fedn_jax.parity.speed import Speed
@@ -134,12 +135,12 @@ def write(out: Path, levels: Sequence[Level], speeds: Sequence[Speed], notes: Se
     """
     import torch
 
-    versions = runs.versions() | {"torch": torch.__version__}
+    versions = run_dir.versions() | {"torch": torch.__version__}
     out.mkdir(parents=True, exist_ok=True)
     rows = [one._asdict() | {"absolute": _plain(one.absolute), "relative": _plain(one.relative)} for one in levels]
     found = {"passed": measure.passed(levels), "levels": rows, "versions": versions}
     found |= {"speeds": [one._asdict() for one in speeds], "speed_notes": list(notes)}
-    runs.write_json(out / "parity.json", found)
+    run_dir.write_json(out / "parity.json", found)
     text = report.page(
         "parity.html.j2", title=title, passed=measure.passed(levels), levels=levels, summary=summary(levels),
         speeds=speeds, notes=notes, ratios=speed.ratios(speeds) if speeds else [], versions=versions,

@@ -20,9 +20,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fedn_jax import predict as predictions
-from fedn_jax import train
 from fedn_jax.core import config as configs
+from fedn_jax.engine import predict as predictions
+from fedn_jax.engine import train_step as train
 from fedn_jax.ops import windows
 from fedn_jax.parity import cases, economical
 

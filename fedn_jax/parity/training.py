@@ -8,9 +8,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fedn_jax import train
 from fedn_jax.core import config as configs
 from fedn_jax.core.types import Hyper, TrainState, Windows
+from fedn_jax.engine import train_step
 from fedn_jax.models import torch_weights
 from fedn_jax.ops import windows
 from fedn_jax.parity import cases, measure
@@ -47,7 +47,7 @@ def adam(steps: int = ADAM_STEPS) -> Iterator[Level]:
     noise = rng.normal(size=(steps, 64)) * slope
     hyper = configs.to_hyper(configs.default())  # float32 numbers, so the peer gets these very numbers
     with jax.enable_x64(True):
-        optimizer = train.make_optimizer(hyper)
+        optimizer = train_step.make_optimizer(hyper)
 
         def step(carry: tuple, wobble: Any) -> tuple:
             x, state = carry
@@ -79,7 +79,7 @@ def start(params: Any, hyper: Hyper) -> TrainState:
     Returns:
       TrainState of one fold.
     """
-    return TrainState(params, {}, train.make_optimizer(hyper).init(params), jnp.int32(0))
+    return TrainState(params, {}, train_step.make_optimizer(hyper).init(params), jnp.int32(0))
 
 
 def take(batch: dict[str, Any], index: Sequence[int]) -> dict[str, Any]:
@@ -176,7 +176,7 @@ def our_steps(
       (the state after the last step, the loss before each step).
     """
     with jax.enable_x64(dtype == "float64"), jax.default_matmul_precision("highest"):
-        step, hyper = train.make_train_step(pair.task, pair.geometry), configs.to_hyper(pair.config)
+        step, hyper = train_step.make_train_step(pair.task, pair.geometry), configs.to_hyper(pair.config)
         store = data.store._replace(inputs=data.store.inputs.astype(dtype))
 
         def one(state: TrainState, batch: Any) -> tuple:

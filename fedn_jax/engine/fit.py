@@ -14,13 +14,13 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from fedn_jax import checkpoint, folds, predict, runs, train
 from fedn_jax.core import config as configs
 from fedn_jax.core import files
 from fedn_jax.core.errors import UserError
 from fedn_jax.core.types import Array, Config, Folds, Hyper, Store, TrainState, Tree, VideoMeta
-from fedn_jax.data import shards
+from fedn_jax.data import shards, splits
 from fedn_jax.data.problem import Problem, make_problem
+from fedn_jax.engine import checkpoint, parallel, predict, run_dir, train_step
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ class Trainer(NamedTuple):
     """What all runs of one structure share."""
 
     problem: Problem
-    init: Callable[[train.Fold, Hyper], TrainState]  # of one fold
+    init: Callable[[train_step.Fold, Hyper], TrainState]  # of one fold
     epoch: Callable[..., tuple[TrainState, dict[str, Array]]]  # of one fold
     predictor: Callable[[Tree, Store, VideoMeta], dict[str, np.ndarray]]  # of one video
     state_bytes: int  # of one fold
@@ -77,12 +77,12 @@ def trainer(config: Config, dataset: shards.Dataset, ending: str = "") -> Traine
     """
     problem = make_problem(config, dataset)
 
-    def init(fold: train.Fold, hyper: Hyper) -> TrainState:
-        return train.init_state(problem.task, fold, hyper)
+    def init(fold: train_step.Fold, hyper: Hyper) -> TrainState:
+        return train_step.init_state(problem.task, fold, hyper)
 
     chosen = [place for place, name in enumerate(problem.folds.name) if name.endswith(ending)]
-    steps = folds.steps_per_epoch(folds.take(problem.folds, chosen), config.train.batch_size, config.train.negatives)
-    epoch = train.make_train_epoch(
+    steps = splits.steps_per_epoch(splits.take(problem.folds, chosen), config.train.batch_size, config.train.negatives)
+    epoch = train_step.make_train_epoch(
         problem.task, problem.geometry, config.train.batch_size, config.train.negatives, steps
     )
     predictor = predict.make_predictor(problem.task, problem.geometry, config.window.test_hop, config.predict.chunk)
@@ -93,7 +93,7 @@ def trainer(config: Config, dataset: shards.Dataset, ending: str = "") -> Traine
 def _shapes(init: Callable, config: Config) -> Tree:
     """Shapes of the state of one fold."""
     empty = np.zeros(1, np.int32)
-    return jax.eval_shape(init, train.Fold(np.uint32(0), empty, empty), configs.to_hyper(config))
+    return jax.eval_shape(init, train_step.Fold(np.uint32(0), empty, empty), configs.to_hyper(config))
 
 
 def entries(plan: Folds, several: Sequence[Config], parts: Sequence[tuple[int, Sequence[int]]]) -> tuple[Folds, Hyper]:
@@ -107,7 +107,7 @@ def entries(plan: Folds, several: Sequence[Config], parts: Sequence[tuple[int, S
     Returns:
       (folds, Hyper [entries]): the folds of all parts, one after another.
     """
-    chosen = folds.take(plan, [fold for _, part in parts for fold in part])
+    chosen = splits.take(plan, [fold for _, part in parts for fold in part])
     numbers = [configs.to_hyper(several[run]) for run, part in parts for _ in part]
     return chosen, Hyper(*(np.stack(column) for column in zip(*numbers, strict=True)))
 
@@ -145,8 +145,8 @@ def _plan(members: Sequence[Member], recorded: Sequence[dict], trained: Trainer,
             kept.setdefault((one["cohort"], program), []).append(Part(place, number, range(*edges)))
     programs = list(kept.values())
     if fresh:
-        memory = folds.memory_of(devices, memory_gb)
-        groups = folds.group(len(fresh) * count, trained.state_bytes, memory, len(devices))
+        memory = parallel.memory_of(devices, memory_gb)
+        groups = parallel.group(len(fresh) * count, trained.state_bytes, memory, len(devices))
         new = _split(fresh, groups, count)
         name = f"{zlib.crc32(chr(0).join(str(members[place].run) for place in fresh).encode()):08x}"
         for place in fresh:
@@ -156,7 +156,7 @@ def _plan(members: Sequence[Member], recorded: Sequence[dict], trained: Trainer,
                 "groups": [[part.folds.start, part.folds.stop] for _, part in mine],
                 "programs": [number for number, _ in mine],
             }
-            runs.write_json(members[place].run / "run.json", recorded[place] | facts)
+            run_dir.write_json(members[place].run / "run.json", recorded[place] | facts)
         programs += new
     return programs
 
@@ -192,7 +192,7 @@ def _fit(members: Sequence[Member], dataset: shards.Dataset, progress: Callable[
         "input_width": int(dataset.store.inputs.shape[1]), "metadata": dataset.metadata,
         "fps": float(np.median([meta.fps for meta in dataset.metas])),
     }  # fmt: skip
-    recorded = [runs.open_run(run, config, facts) for run, config in members]
+    recorded = [run_dir.open_run(run, config, facts) for run, config in members]
     programs = _plan(members, recorded, trained, members[0].config.folds.memory_gb)
     _say(members, programs, trained)
     for parts in programs:
@@ -205,7 +205,7 @@ def _fit(members: Sequence[Member], dataset: shards.Dataset, progress: Callable[
 
 def _say(members: Sequence[Member], programs: Sequence[Sequence[Part]], trained: Trainer) -> None:
     problem, devices = trained.problem, jax.local_devices()
-    inner = sum(name.endswith(folds.INNER) for name in problem.folds.name)
+    inner = sum(name.endswith(splits.INNER) for name in problem.folds.name)
     positive = int(problem.windows.events.valid.any(1).sum())
     most = max(sum(len(part.folds) for part in parts) for parts in programs)
     several = f"{len(members)} runs of " if len(members) > 1 else ""
@@ -231,10 +231,10 @@ def _train(members, parts, trained, progress) -> list[TrainState]:
     edges = np.cumsum([0, *(len(part.folds) for part in parts)])
     slices = [slice(a, b) for a, b in zip(edges[:-1], edges[1:], strict=True)]
     state = states and jax.tree.map(lambda *leaves: np.concatenate(leaves), *states)
-    logs = [runs.MetricsLog(members[part.member].run, part.number, done) for part in parts]
+    logs = [run_dir.MetricsLog(members[part.member].run, part.number, done) for part in parts]
     bar = progress(total=epochs, initial=done, desc=f"train {len(chosen.name)} folds", unit="epoch")
     bar.set_postfix_str("compiling")
-    stream = folds.run(
+    stream = parallel.run(
         trained.init, trained.epoch, chosen, hyper, problem.store, problem.windows, range(done, epochs),
         jax.local_devices(), state,
     )  # fmt: skip
@@ -280,7 +280,7 @@ def _unpredicted(members, part: Part, problem: Problem) -> list[tuple[int, str, 
         (place, problem.folds.name[fold], problem.metas[video])
         for place, fold in enumerate(part.folds)
         for video in problem.folds.test[fold]
-        if not runs.raw_path(members[part.member].run, problem.folds.name[fold], problem.metas[video]).exists()
+        if not run_dir.raw_path(members[part.member].run, problem.folds.name[fold], problem.metas[video]).exists()
     ]
 
 
@@ -290,7 +290,7 @@ def _predict(members, part: Part, trained: Trainer, state: TrainState, progress)
     store = jax.device_put(problem.store)
     for place, name, meta in progress(_unpredicted(members, part, problem), desc="predict", unit="video"):
         variables = fold_variables(state, place)
-        predict.save_raw(runs.raw_path(run, name, meta), trained.predictor(variables, store, meta))
+        predict.save_raw(run_dir.raw_path(run, name, meta), trained.predictor(variables, store, meta))
 
 
 def fold_variables(state: TrainState, place: int) -> Tree:

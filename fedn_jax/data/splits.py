@@ -1,0 +1,141 @@
+"""Cross-validation as data: which windows every fold trains on, and which videos it tests.
+
+A fold is two lists of training windows and a list of test videos; nothing of a test subject is in its lists.
+"""
+
+import zlib
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from fedn_jax.core.errors import UserError
+from fedn_jax.core.types import Folds, VideoMeta, Windows
+
+INNER = "/inner"  # ending of the name of an inner fold
+
+
+def _fold(name: str, test: set[int], train: set[int], windows: Windows) -> tuple:
+    """(name, positive windows, negative windows, test videos) of one fold."""
+    mine = np.isin(windows.video, sorted(train))
+    some = windows.events.valid.any(1)
+    return name, np.flatnonzero(mine & some), np.flatnonzero(mine & ~some), tuple(sorted(test))
+
+
+def _with_inner(name: str, test: set[int], units: dict[str, set[int]], share: float, windows: Windows) -> list[tuple]:
+    """A fold and, unless ``share`` is 0, its inner fold, which holds out part of the training units."""
+    names = sorted(unit for unit, videos in units.items() if not videos & test)
+    train = set().union(*(units[unit] for unit in names))
+    if share == 0:
+        return [_fold(name, test, train, windows)]
+    if len(names) < 2:
+        raise UserError(
+            f"fold {name!r} has {len(names)} subject or video to train on, and its inner fold needs 2; set "
+            "folds.inner=0 to do without inner folds, with the threshold of evaluate.threshold"
+        )
+    count = min(len(names) - 1, max(1, round(share * len(names))))
+    first = zlib.crc32(name.encode()) % len(names)
+    held = set().union(*(units[names[(first + step) % len(names)]] for step in range(count)))
+    return [_fold(name, test, train, windows), _fold(name + INNER, held, train - held, windows)]
+
+
+def _stack(folds: Sequence[tuple]) -> Folds:
+    """Pads the window lists to one length."""
+
+    def pad(lists: list[np.ndarray]) -> np.ndarray:
+        size = max(1, max(len(one) for one in lists))
+        return np.stack([np.pad(one, (0, size - len(one)), constant_values=-1) for one in lists]).astype(np.int32)
+
+    names, positive, negative, test = zip(*folds, strict=True)
+    for name, windows in zip(names, positive, strict=True):
+        if not len(windows):
+            raise UserError(f"fold {name!r} has no training window with an expression: nothing to learn from")
+    keys = np.array([zlib.crc32(name.encode()) for name in names], np.uint32)
+    return Folds(tuple(names), keys, pad(positive), pad(negative), tuple(test))
+
+
+def plan_loso(metas: Sequence[VideoMeta], windows: Windows, inner: float, k: int = 0) -> Folds:
+    """Leave one subject out (FEDN section 4.2): every subject is the test subject of one fold.
+
+    Args:
+      metas: V videos.
+      windows: all training windows.
+      inner: share of the training subjects that the inner fold holds out.
+      k: unused.
+
+    Returns:
+      Each subject's fold and, unless ``inner`` is 0, right after it the inner one of its training subjects.
+
+    Raises:
+      UserError: too few subjects, or a fold without an expression to learn from.
+    """
+    del k
+    subjects: dict[str, set[int]] = {}
+    for index, meta in enumerate(metas):
+        subjects.setdefault(meta.subject, set()).add(index)
+    if len(subjects) < 2:
+        raise UserError(
+            f"leave-one-subject-out needs at least 2 subjects, 3 with inner folds; got {', '.join(subjects)}; "
+            "set folds.scheme=kfold to split by video"
+        )
+    folds = [_with_inner(name, subjects[name], subjects, inner, windows) for name in sorted(subjects)]
+    return _stack([fold for pair in folds for fold in pair])
+
+
+def plan_kfold(metas: Sequence[VideoMeta], windows: Windows, inner: float, k: int = 5) -> Folds:
+    """k folds by video; a subject may be in training and test (FESNet's scheme), so scores are optimistic.
+
+    Args:
+      metas: V videos.
+      windows: all training windows.
+      inner: share of the training videos that the inner fold holds out.
+      k: number of folds.
+
+    Returns:
+      Each fold and, unless ``inner`` is 0, right after it its inner one.
+
+    Raises:
+      UserError: k outside [2, V], or a fold without an expression to learn from.
+    """
+    if not 2 <= k <= len(metas):
+        raise UserError(f"folds.k must lie between 2 and the number of videos ({len(metas)}); got {k}")
+    units = {f"{meta.subject}/{meta.video}": {index} for index, meta in enumerate(metas)}
+    order = sorted(units, key=lambda name: (zlib.crc32(name.encode()), name))
+    folds = []
+    for number in range(k):
+        test = set().union(*(units[name] for name in order[number::k]))
+        folds.extend(_with_inner(f"fold{number + 1}of{k}", test, units, inner, windows))
+    return _stack(folds)
+
+
+SCHEMES: dict[str, Callable[..., Folds]] = {"loso": plan_loso, "kfold": plan_kfold}
+
+
+def take(folds: Folds, chosen: Sequence[int]) -> Folds:
+    """Some of the folds.
+
+    Args:
+      folds: K folds.
+      chosen: their indices.
+
+    Returns:
+      The chosen folds, padded as before.
+    """
+    index = list(chosen)
+    pick = lambda entries: tuple(entries[i] for i in index)  # noqa: E731
+    return Folds(pick(folds.name), folds.key[index], folds.positive[index], folds.negative[index], pick(folds.test))
+
+
+def steps_per_epoch(folds: Folds, batch_size: int, negatives: int) -> int:
+    """Steps that the largest fold needs.
+
+    Args:
+      folds: K folds.
+      batch_size: windows per step.
+      negatives: negative windows per positive one.
+
+    Returns:
+      Steps, at least 1.
+    """
+    positive, negative = (folds.positive >= 0).sum(1), (folds.negative >= 0).sum(1)
+    most = int((positive + np.minimum(negative, negatives * positive)).max())
+    return max(1, -(-most // batch_size))
