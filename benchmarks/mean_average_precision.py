@@ -16,8 +16,8 @@ import numpy as np
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from fedn_jax import matching, metrics
 from fedn_jax.core.types import Detections, Events
+from fedn_jax.evaluation import matching, metrics
 
 FRAMES, EXPRESSIONS = 3000, 300
 CASES = ((100, 100, 10), (10, 1000, 10), (98, 3000, 7))  # videos, detections of each, classes

@@ -8,11 +8,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from fedn_jax import comparable, figures, metrics, papertables, report, statistics, tableformats
+from fedn_jax import comparable, figures, papertables, report, tableformats
 from fedn_jax.comparable import ACCURACY, F1, MAP_D, MAP_S, NAMED, Remark, Run
 from fedn_jax.core import files
 from fedn_jax.core.errors import UserError
-from fedn_jax.metrics import Counts
+from fedn_jax.evaluation import bootstrap, metrics
+from fedn_jax.evaluation.metrics import Counts
 from fedn_jax.report import DASH
 
 LABELS = (  # number, label, entry of evaluation.DEFINITIONS
@@ -95,14 +96,14 @@ def _interval(run: Run, name: str) -> list[float] | None:
     if known := run.metrics.get("confidence"):
         return known.get(name)
     counts = _per_subject(run)
-    return list(statistics.bootstrap(counts, metrics.f1, level=LEVEL)[1:]) if name == F1 and len(counts) > 1 else None
+    return list(bootstrap.interval(counts, metrics.f1, level=LEVEL)[1:]) if name == F1 and len(counts) > 1 else None
 
 
-def _paired(run: Run, first: Run) -> statistics.Paired | None:
+def _paired(run: Run, first: Run) -> bootstrap.Paired | None:
     """Difference of the spotting F1, if the same subjects were scored."""
     ours, theirs = _per_subject(run), _per_subject(first)
     same = set(ours) == set(theirs) and len(ours) > 1
-    return statistics.paired(ours, theirs, metrics.f1, level=LEVEL) if same else None
+    return bootstrap.paired(ours, theirs, metrics.f1, level=LEVEL) if same else None
 
 
 # ---- Files -----------------------------------------------------------------------------------------------------------

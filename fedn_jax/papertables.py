@@ -8,9 +8,10 @@ of its numbers.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from fedn_jax import evaluation, paper, report
+from fedn_jax import paper, report
 from fedn_jax.core import config as configs
 from fedn_jax.core import errors
+from fedn_jax.evaluation import evaluate
 from fedn_jax.report import DASH
 from fedn_jax.tableformats import Cell, Column, Table
 
@@ -108,12 +109,12 @@ def definitions(runs: Runs, explained: Sequence[tuple[str, str]] = EXPLAINED) ->
 
     Args:
       runs: the runs; the words are those of the first.
-      explained: (column, entry of ``evaluation.DEFINITIONS``) each.
+      explained: (column, entry of ``evaluate.DEFINITIONS``) each.
 
     Returns:
       A sentence each.
     """
-    words = next(iter(runs.values())).get("definition") or evaluation.DEFINITIONS
+    words = next(iter(runs.values())).get("definition") or evaluate.DEFINITIONS
     return [f"{column}: {words[key]}." for column, key in explained if key in words]
 
 

@@ -13,9 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from fedn_jax import evaluation as scoring
-from fedn_jax import figures, matching, timeline
+from fedn_jax import figures, timeline
 from fedn_jax.core import files
+from fedn_jax.evaluation import evaluate as scoring
+from fedn_jax.evaluation import matching
 from fedn_jax.timeline import Thumbnail, Video
 
 TEMPLATES = Path(__file__).parent / "templates"

@@ -11,13 +11,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fedn_jax import cost, orderings, paper, papertables, pipeline
+from fedn_jax import cost, orderings, paper, papertables
 from fedn_jax.core import config as configs
 from fedn_jax.core.errors import UserError
 from fedn_jax.core.types import Config
 from fedn_jax.data import shards
 from fedn_jax.data.problem import make_problem
 from fedn_jax.engine import fit, run_dir
+from fedn_jax.evaluation import run_evaluation
 
 FEDN = "fedn"  # directory of the row ""
 
@@ -208,7 +209,7 @@ def run(
     found, first = [], None
     for row in several:
         scored = [] if row.obstacle else [
-            pipeline.evaluate(member.run, member.config, dataset, progress).metrics
+            run_evaluation.evaluate_run(member.run, member.config, dataset, progress).metrics
             for member in members(out, row, seeds)
         ]  # fmt: skip
         first = first or (scored[0] if scored else None)

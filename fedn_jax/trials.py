@@ -10,12 +10,12 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from fedn_jax import matching, metrics
 from fedn_jax.core import config as configs
 from fedn_jax.core.errors import UserError
 from fedn_jax.core.types import Config, Detections, Events, TrainState
 from fedn_jax.data import shards, splits
 from fedn_jax.engine import fit, parallel, predict
+from fedn_jax.evaluation import matching, metrics
 
 SCORES: dict[str, Callable[[Detections, Events, int], float]] = {  # entries as of space.OBJECTIVES
     "detection": lambda found, true, classes: metrics.mean_average_precision(found, true, classes)["coco"]["detection"],

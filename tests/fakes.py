@@ -3,8 +3,8 @@
 import copy
 import json
 
-from fedn_jax import evaluation
 from fedn_jax.core import config as configs
+from fedn_jax.evaluation import evaluate
 
 SUBJECTS = {"s15": (3, 4, 5), "s16": (1, 3, 2), "s19": (0, 1, 0), "s20": (4, 5, 4)}  # TP, N, GT
 CLASSES = ["positive", "surprise", "negative", "others"]
@@ -33,7 +33,7 @@ def make_metrics(subjects=None, classes=CLASSES, ap=0.1, changes=None, **data):
         "map": {"coco": {"spotting": ap, "detection": ap / 2, "ap": curve}},
         "per_subject": [{"subject": name, **_summary(*counts), "accuracy": 0.75} for name, counts in subjects.items()],
         "per_class": [{"class": name, "gt": 1, "tp": 1, "correct": 1} for name in classes],
-        "definition": {key: text.format(iou=iou) for key, text in evaluation.DEFINITIONS.items()},
+        "definition": {key: text.format(iou=iou) for key, text in evaluate.DEFINITIONS.items()},
         "config": config,
         "versions": {"jax": "0.10"},
         "data": {"dataset": "folder", "classes": list(classes), "backbone": "ResNet18", "aligner": "cascade",

@@ -9,9 +9,10 @@ import fakes
 import pytest
 from test_report import Resources
 
-from fedn_jax import comparable, comparison, report, statistics
+from fedn_jax import comparable, comparison, report
 from fedn_jax.core import files
 from fedn_jax.core.errors import UserError
+from fedn_jax.evaluation import bootstrap
 
 EVIL = "<script>alert('x')<b>$&_"
 BASE = fakes.make_metrics()
@@ -243,9 +244,9 @@ def test_chance_is_that_of_the_statistics():
     first, second = table(BASE, BETTER)
     counts = [{row["subject"]: comparison.Counts(row["tp"], row["n"], row["gt"]) for row in one["per_subject"]}
               for one in (BASE, BETTER)]  # fmt: skip
-    low, high = statistics.bootstrap(counts[0], comparison.metrics.f1)[1:]
+    low, high = bootstrap.interval(counts[0], comparison.metrics.f1)[1:]
     assert first["interval"] == [[low, high], None, None, None] and low < BASE["spotting"]["f1"] < high
-    assert second["paired"][0] == statistics.paired(counts[1], counts[0], comparison.metrics.f1)
+    assert second["paired"][0] == bootstrap.paired(counts[1], counts[0], comparison.metrics.f1)
     assert second["paired"][0].difference == pytest.approx(10 / 11 - 2 / 3)
     known = {"confidence": {"level": 0.95, "f1": [0.1, 0.9], "accuracy": [0.2, 0.8]}}
     assert table(BASE | known)[0]["interval"] == [[0.1, 0.9], [0.2, 0.8], None, None]

@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from fedn_jax import evaluation, matching
 from fedn_jax.core.types import Detections, Events
+from fedn_jax.evaluation import evaluate, matching
 
 
 def video(found, true):
@@ -26,13 +26,13 @@ VIDEOS = [
 ]
 
 
-def evaluate(videos=VIDEOS, subjects=("a", "b", "c"), lengths=(40, 20, 10)):
+def evaluated(videos=VIDEOS, subjects=("a", "b", "c"), lengths=(40, 20, 10)):
     found, true = (matching.pad(list(column)) for column in zip(*videos, strict=True))
-    return evaluation.evaluate(found, true, list(subjects), ["x", "y"], 0.0, 0.5, lengths)
+    return evaluate.evaluate_detections(found, true, list(subjects), ["x", "y"], 0.0, 0.5, lengths)
 
 
 def test_rules_of_counting_side_by_side():
-    result = evaluate()
+    result = evaluated()
     rules = {name: (row["tp"], row["n"], row["gt"]) for name, row in result["protocols"].items()}
     assert rules == {"megc": (3, 4, 4), "per_gt": (3, 4, 4), "pairs": (4, 4, 4), "strict": (3, 4, 4), "strs": (3, 4, 4)}
     assert {name: result["protocols"]["megc"][name] for name in result["spotting"]} == result["spotting"]
@@ -43,17 +43,17 @@ def test_rules_of_counting_side_by_side():
 
 
 def test_labels_of_frames():
-    result = evaluate()["segmental"]
+    result = evaluated()["segmental"]
     # Wrong: frames 20, 21, 30 and 31 of the first video, 0 to 3 of the third; of 70.
     assert result["frame_accuracy"] == pytest.approx(62 / 70)
     assert result["edit"] == pytest.approx((100 + 100 + 0) / 3)
     assert result["f1"]["0.50"] == pytest.approx(2 * 3 / (3 + 4))
-    assert evaluate(lengths=None)["segmental"] is None
+    assert evaluated(lengths=None)["segmental"] is None
 
 
 def test_confidence_over_subjects():
-    result = evaluate()
+    result = evaluated()
     low, high = result["confidence"]["f1"]
     assert 0 <= low < result["spotting"]["f1"] < high <= 1 and result["confidence"]["level"] == 0.95
-    assert evaluate(subjects=("a", "a", "a"))["confidence"] is None
+    assert evaluated(subjects=("a", "a", "a"))["confidence"] is None
     assert json.dumps(result, allow_nan=False)

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from fedn_jax import evaluation, matching, metrics
 from fedn_jax.core.types import Detections, Events
+from fedn_jax.evaluation import evaluate, matching, metrics
 
 C = 3
 # One shape for all random cases: nothing recompiles.
@@ -534,7 +534,9 @@ def test_bounds(seed):
 
 def test_evaluate_by_hand():
     found, true = padded(*HAND)
-    result = evaluation.evaluate(found, true, ["s1", "s1", "s2"], ["happy", "sad", "angry"], np.array([0.75, 0.5, 0.1]))
+    result = evaluate.evaluate_detections(
+        found, true, ["s1", "s1", "s2"], ["happy", "sad", "angry"], np.array([0.75, 0.5, 0.1])
+    )
     assert json.loads(json.dumps(result, allow_nan=False)) == result
     assert result["spotting"] == {"tp": 3, "n": 4, "gt": 4, "precision": 0.75, "recall": 0.75, "f1": 0.75}
     assert result["recognition"]["accuracy"] == 2 / 3
@@ -553,7 +555,7 @@ def test_evaluate_by_hand():
 
 def test_evaluate_says_none_where_there_is_no_number():
     found, true = padded([[(0, 10, 0.9, 0)]], [[]])
-    result = evaluation.evaluate(found, true, ["s1"], ["happy"], 0.5)
+    result = evaluate.evaluate_detections(found, true, ["s1"], ["happy"], 0.5)
     assert result["map"]["coco"]["spotting"] is None and result["per_class"][0]["ap50"] is None
     assert result["spotting"]["f1"] == 0 and json.dumps(result, allow_nan=False)
 

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from media import REAL, needs_real
 
-from fedn_jax import matching, metrics, protocols
 from fedn_jax.core import errors
 from fedn_jax.core.types import Detections, Events
+from fedn_jax.evaluation import matching, metrics, protocols
 
 N, E = 5, 4  # one shape for all random cases: nothing recompiles
 

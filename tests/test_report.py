@@ -8,8 +8,9 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from fedn_jax import evaluation, matching, report
+from fedn_jax import report
 from fedn_jax.core.types import Detections, Events, VideoMeta
+from fedn_jax.evaluation import evaluate, matching
 
 EVIL = "<script>alert('x')</script>\"&\x1b[31m"
 CLASSES = ["happiness", "anger", EVIL]
@@ -27,20 +28,20 @@ def video(subject, name, rng, count=4):
     return report.Video(VideoMeta(subject, name, 300, 30.0, 1, 0, 300), events, found, 0.2)
 
 
-def evaluate(videos):
+def evaluated(videos):
     found, true = (matching.pad([getattr(one, name) for one in videos]) for name in ("detections", "events"))
     subjects = [one.meta.subject for one in videos]
-    return evaluation.evaluate(found, true, subjects, CLASSES, np.array([one.threshold for one in videos]))
+    return evaluate.evaluate_detections(found, true, subjects, CLASSES, np.array([one.threshold for one in videos]))
 
 
 @pytest.fixture(scope="module")
 def problem():
     rng = np.random.default_rng(0)
     videos = [video(subject, f"{name}.mp4", rng) for subject in ("s1", EVIL, "s3") for name in ("a", EVIL)]
-    result = evaluate(videos)
+    result = evaluated(videos)
     quiet = [one._replace(detections=one.detections._replace(valid=np.zeros(4, bool))) for one in videos]
     extras = {
-        "baseline": evaluate(quiet),
+        "baseline": evaluated(quiet),
         "config": {"seed": 0, "note": EVIL},
         "versions": {"jax": "0.10", "device": EVIL},
         "data": {"dataset": EVIL, "classes": CLASSES},
@@ -115,7 +116,7 @@ def test_page_shows_the_numbers_beside_the_baseline_and_their_definitions(page, 
 
 
 def test_page_without_extras(problem, tmp_path):
-    bare = {key: problem[0][key] for key in ("iou", *evaluate(problem[1]))}
+    bare = {key: problem[0][key] for key in ("iou", *evaluated(problem[1]))}
     page = report.write(tmp_path, bare, problem[1], CLASSES).read_text()
     assert "motion baseline" not in page and "data:image/jpeg" not in page and page.count("data:image/svg+xml") == 1
     assert "Timelines" not in report.write(tmp_path, bare, [], CLASSES).read_text()
@@ -158,7 +159,7 @@ def test_page_when_nothing_is_found_or_annotated(problem, tmp_path):
     empty = one._replace(
         events=Events(*(x[:0] for x in one.events)), detections=Detections(*(x[:0] for x in one.detections))
     )
-    result = evaluate([empty])
+    result = evaluated([empty])
     page = report.write(tmp_path, result | {"baseline": result}, [empty], CLASSES).read_text()
     assert "no better than the motion baseline" in page and report.DASH in page
     assert "nan" not in re.sub(r"data:[^\"]*", "", page).lower()
@@ -181,7 +182,7 @@ def test_table_fits_a_terminal(problem):
     renamed = [
         one._replace(meta=one.meta._replace(subject="表情" * 40 if i else "x" * 90)) for i, one in enumerate(videos)
     ]
-    for text in (report.table(result, result["baseline"]), report.table(result), report.table(evaluate(renamed))):
+    for text in (report.table(result, result["baseline"]), report.table(result), report.table(evaluated(renamed))):
         assert all(len(line) <= 80 for line in text.splitlines())
         assert "\x1b" not in text
     lines = report.table(result, result["baseline"]).splitlines()

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from media import REAL, needs_real
 
-from fedn_jax import evaluation, matching, protocols, scoring
 from fedn_jax.core.errors import UserError
+from fedn_jax.evaluation import csv_evaluation, evaluate, matching, protocols
 from fedn_jax.formats import csv_files, pairing
 
 HEADER = "subject,video,onset,offset,emotion"
@@ -58,7 +58,7 @@ def summary(tp, n, gt):
 
 
 def test_all_numbers_by_hand(join):
-    result = scoring.score(join())
+    result = csv_evaluation.score(join())
     assert set(result) == KEYS
     json.dumps(result, allow_nan=False)
     assert result["spotting"] == pytest.approx(summary(3, 5, 3))
@@ -88,14 +88,14 @@ def test_all_numbers_by_hand(join):
 
 
 def test_a_threshold_cuts_all_but_map(join):
-    every, some = scoring.score(join()), scoring.score(join(), threshold=0.4)
+    every, some = csv_evaluation.score(join()), csv_evaluation.score(join(), threshold=0.4)
     assert some["spotting"] == pytest.approx(summary(3, 3, 3)) and some["threshold"] == 0.4
     assert some["by_kind"]["all"]["n"] == 3 and some["strs"]["f1_spot"] == 1
     assert some["map"] == every["map"]
 
 
 def test_one_kind(join):
-    macro, micro = (scoring.score(join(), kind=kind) for kind in ("macro", "micro"))
+    macro, micro = (csv_evaluation.score(join(), kind=kind) for kind in ("macro", "micro"))
     assert macro["spotting"] == pytest.approx(summary(2, 4, 2)) == macro["by_kind"]["macro"]
     assert micro["spotting"] == pytest.approx(summary(0, 1, 1)) == micro["by_kind"]["micro"]
     assert micro["recognition"]["confusion"] == [[0, 0], [0, 0]] and micro["strs"]["strs"] == 0
@@ -103,7 +103,7 @@ def test_one_kind(join):
 
 
 def test_a_method_that_names_no_kinds(join):
-    result = scoring.score(join(found=drop(FOUND, "kind")), kind="micro")
+    result = csv_evaluation.score(join(found=drop(FOUND, "kind")), kind="micro")
     assert result["spotting"] == pytest.approx(summary(1, 5, 1)) and result["by_kind"] is None
     assert "the predictions name no kinds: all of them count as micro" in result["notes"]
 
@@ -111,28 +111,28 @@ def test_a_method_that_names_no_kinds(join):
 def test_kinds_by_length(join):
     bare = join(found=drop(FOUND, "kind"), truth=drop(TRUTH, "kind"))
     with pytest.raises(UserError, match="kind macro needs ground truth of known kinds"):
-        scoring.score(bare, kind="macro")
+        csv_evaluation.score(bare, kind="macro")
     videos = [("s1", "a"), ("s2", "b"), ("s2", "c")]
-    result = scoring.score(bare, kind="micro", fps=dict.fromkeys(videos, 30))
+    result = csv_evaluation.score(bare, kind="micro", fps=dict.fromkeys(videos, 30))
     assert result["spotting"] == pytest.approx(summary(1, 2, 1))  # at most 15 frames
     assert sum("micro" in note for note in result["notes"]) == 2
-    assert scoring.score(bare, fps=100)["by_kind"]["micro"]["gt"] == 3
+    assert csv_evaluation.score(bare, fps=100)["by_kind"]["micro"]["gt"] == 3
     with pytest.raises(UserError, match="video 's2' / 'c'.*got none"):
-        scoring.score(bare, fps=dict.fromkeys(videos[:2], 30))
+        csv_evaluation.score(bare, fps=dict.fromkeys(videos[:2], 30))
     with pytest.raises(UserError, match="fps: 3 problems"):
-        scoring.score(bare, fps=-1)
+        csv_evaluation.score(bare, fps=-1)
 
 
 def test_without_scores(join):
-    result = scoring.score(join(found=drop(FOUND, "score")))
+    result = csv_evaluation.score(join(found=drop(FOUND, "score")))
     assert result["map"] is None and "score" in result["map_missing"] and result["per_class"][0]["ap50"] is None
     assert result["spotting"] == pytest.approx(summary(3, 5, 3))
     with pytest.raises(UserError, match="needs predictions with scores"):
-        scoring.score(join(found=drop(FOUND, "score")), threshold=0.5)
+        csv_evaluation.score(join(found=drop(FOUND, "score")), threshold=0.5)
 
 
 def test_without_emotions(join):
-    result = scoring.score(
+    result = csv_evaluation.score(
         join(truth="\n".join(line.replace("sad", "").replace("happy", "") for line in TRUTH.split()))
     )
     assert result["spotting"] == pytest.approx(summary(3, 5, 3)) and result["per_class"] == []
@@ -141,26 +141,26 @@ def test_without_emotions(join):
     assert result["map"]["coco"]["ap"]["0.50"]["detection"] is None
     assert result["strs"] == {"f1_spot": 0.75, "f1_analysis": None, "strs": None}
     assert [row["accuracy"] for row in result["per_subject"]] == [None, None]
-    assert scoring.lines(result)
+    assert csv_evaluation.lines(result)
 
 
 def test_nothing_found_and_nothing_there(join):
-    nothing = scoring.score(join(found=HEADER))
+    nothing = csv_evaluation.score(join(found=HEADER))
     assert nothing["spotting"] == summary(0, 0, 3) and nothing["map"]["coco"]["spotting"] == 0
-    quiet = scoring.score(join(found=HEADER, truth=HEADER + "\ns,a,,,\n"))
+    quiet = csv_evaluation.score(join(found=HEADER, truth=HEADER + "\ns,a,,,\n"))
     assert quiet["spotting"] == summary(0, 0, 0) and quiet["map"]["coco"]["spotting"] is None
     for result in (nothing, quiet):
         json.dumps(result, allow_nan=False)
-        assert scoring.lines(result)
+        assert csv_evaluation.lines(result)
 
 
 def test_videos_and_emotions_that_only_the_predictions_have(join):
     with pytest.raises(UserError, match="unmatched-videos"):
         join(found=FOUND + "s9,a,1,2,fear,.1,macro\n")
-    result = scoring.score(join(found=FOUND + "s9,a,1,2,fear,.1,macro\n", allow=set(pairing.ALLOWANCES)))
+    result = csv_evaluation.score(join(found=FOUND + "s9,a,1,2,fear,.1,macro\n", allow=set(pairing.ALLOWANCES)))
     assert result["per_subject"][-1]["subject"] == "s9" and result["spotting"]["n"] == 6
     assert result["recognition"]["classes"] == ["happy", "sad", "fear"] and result["per_class"][2]["gt"] == 0
-    assert result["strs"] == scoring.score(join())["strs"] | {
+    assert result["strs"] == csv_evaluation.score(join())["strs"] | {
         "f1_spot": pytest.approx(2 * 3 / 9), "strs": pytest.approx(0.5)
     }  # fmt: skip
 
@@ -171,24 +171,24 @@ def test_every_protocol(join, protocol):
     truth = f"{HEADER}\ns,a,1,20,x\ns,a,9,28,y\ns,b,101,108,x\ns,b,101,109,y\n"
     found = f"{HEADER},score\ns,a,5,24,x,.5\ns,b,101,108,y,.4\ns,b,101,109,y,.3\n"
     scored = join(found=found, truth=truth)
-    result = scoring.score(scored, protocol, iou=0.5)
+    result = csv_evaluation.score(scored, protocol, iou=0.5)
     padded = [matching.pad(group) for group in (scored.detections, scored.events)]
     pairs = protocols.find(protocol, *padded)
     counts = protocols.counts(protocol, pairs, *padded)
     assert (result["spotting"]["tp"], result["spotting"]["n"]) == (counts.tp, counts.n)
     assert np.sum(result["recognition"]["confusion"]) == len(pairs)
     assert protocols.PROTOCOLS[protocol].definition in result["definition"]["protocol"]
-    assert result["strs"] == scoring.score(scored, "megc", iou=0.5)["strs"]
-    assert all(len(line) <= 80 for line in scoring.lines(result))
+    assert result["strs"] == csv_evaluation.score(scored, "megc", iou=0.5)["strs"]
+    assert all(len(line) <= 80 for line in csv_evaluation.lines(result))
 
 
 def test_a_run_gives_the_same_numbers(join):
     """``evaluation`` and ``scoring`` agree where both count."""
     scored = join()
-    run = evaluation.evaluate(
+    run = evaluate.evaluate_detections(
         matching.pad(scored.detections), matching.pad(scored.events), scored.subjects, scored.classes, 0.4
     )
-    result = scoring.score(scored, threshold=0.4)
+    result = csv_evaluation.score(scored, threshold=0.4)
     assert run["spotting"] == result["spotting"] and run["per_subject"] == result["per_subject"]
     assert run["per_class"] == result["per_class"]
     assert run["recognition"] == {name: result["recognition"][name] for name in run["recognition"]}
@@ -209,7 +209,7 @@ def test_order_of_videos_does_not_matter(tmp_path_factory, data):
             lines = [f"{s},{v},{on},{on + size},{emotion}" for (s, v), on, size, emotion in part]
             (folder / name).write_text("\n".join([HEADER, *(f"{s},{v},,," for s, v in order), *lines]))
         tables = [csv_files.read(folder / name, name) for name in ("found", "truth")]
-        result = scoring.score(pairing.join(*tables, set(pairing.ALLOWANCES)))
+        result = csv_evaluation.score(pairing.join(*tables, set(pairing.ALLOWANCES)))
         assert sum(row["tp"] for row in result["per_subject"]) == result["spotting"]["tp"]
         return [result[name] for name in ("spotting", "recognition", "strs", "per_class")]
 
@@ -226,17 +226,17 @@ def test_bad_arguments(join):
         ({"threshold": float("nan")}, "threshold must be a finite number"),
     ]:
         with pytest.raises(UserError, match=message):
-            scoring.score(scored, **arguments)
+            csv_evaluation.score(scored, **arguments)
 
 
 def test_scores_keep_their_precision(join):
     text = f"{HEADER},score\ns,a,1,10,x,0.30000000000000001\ns,a,1,10,y,0.30000000000000004\n"
-    result = scoring.score(join(found=text, truth=f"{HEADER}\ns,a,1,10,y\ns,a,90,99,x\n"))
+    result = csv_evaluation.score(join(found=text, truth=f"{HEADER}\ns,a,1,10,y\ns,a,90,99,x\n"))
     assert result["recognition"]["accuracy"] == 1  # in float32 they are one number, and the first would be taken
 
 
 def test_lines(join):
-    text = scoring.lines(scoring.score(join(), threshold=0.25, kind="macro"))
+    text = csv_evaluation.lines(csv_evaluation.score(join(), threshold=0.25, kind="macro"))
     assert text[0] == "Protocol megc, IoU 0.5, macro-expressions, scores of at least 0.25."
     (row,) = (line for line in text if line.startswith("all subjects"))
     assert row.split() == ["all", "subjects", "2", "3", "2", "80.0", "100.0"]
@@ -248,7 +248,7 @@ def test_lines_are_narrow_whatever_the_names(join):
     long, wide = "x" * 200, "\u8868\u60c5" * 60
     found = FOUND.replace("s1", long).replace("s2", wide).replace("sad", wide) + f"new,{wide},1,2,{long},.1,macro\n"
     truth = TRUTH.replace("s1", long).replace("s2", wide)
-    text = scoring.lines(scoring.score(join(found, truth, set(pairing.ALLOWANCES))))
+    text = csv_evaluation.lines(csv_evaluation.score(join(found, truth, set(pairing.ALLOWANCES))))
     from unicodedata import east_asian_width
 
     assert all(sum(2 if east_asian_width(x) in "WF" else 1 for x in line) <= 80 for line in text)
@@ -260,7 +260,7 @@ def test_lines_are_narrow_whatever_the_names(join):
 def test_published_scores(protocol):
     files = [REAL / "results" / f"casme2_strs_{name}.csv" for name in ("predictions", "ground_truth")]
     scored = pairing.join(csv_files.read(files[0], "predictions"), csv_files.read(files[1], "ground truth"))
-    result = scoring.score(scored, protocol)
+    result = csv_evaluation.score(scored, protocol)
     assert {name: round(value, 4) for name, value in result["strs"].items()} == {
         "f1_spot": 0.6516, "f1_analysis": 0.5927, "strs": 0.3862
     }  # fmt: skip

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fedn_jax import metrics, segmental
 from fedn_jax.core import errors
+from fedn_jax.evaluation import metrics, segmental
 
 OVERLAPS = (0.1, 0.25, 1 / 3, 0.5, 1.0)
 

@@ -150,14 +150,15 @@ def report(args: argparse.Namespace) -> None:
 
 def _timelines(run: Path, data: Path) -> Any:
     """Layouts of all timelines of a run, with the post-processing of its last evaluation."""
-    from fedn_jax import pipeline, report
+    from fedn_jax import report
     from fedn_jax.core import config as configs
     from fedn_jax.engine import run_dir
+    from fedn_jax.evaluation import run_evaluation
 
     config, last = run_dir.load_config(run), run_dir.read_json(run / "metrics.json")["config"]
     config.update_from_flattened_dict(configs.flatten(last))
-    results = pipeline.evaluate(run, config, _load_data(data), prepare.progress())
-    return report.timelines(results.metrics, pipeline.videos(results), results.problem.classes, _thumbnails(data))
+    results = run_evaluation.evaluate_run(run, config, _load_data(data), prepare.progress())
+    return report.timelines(results.metrics, run_evaluation.videos(results), results.problem.classes, _thumbnails(data))
 
 
 def keep_backbone(source: Path, run: Path) -> None:
@@ -200,16 +201,16 @@ def evaluate(args: argparse.Namespace, overrides: Sequence[str] = ()) -> None:
 
 
 def _evaluate_files(args: argparse.Namespace) -> None:
-    from fedn_jax import scoring
     from fedn_jax.engine import run_dir
+    from fedn_jax.evaluation import csv_evaluation
     from fedn_jax.formats import csv_files, pairing
 
     found, truth = csv_files.read(args.predictions, "predictions"), csv_files.read(args.ground_truth, "ground truth")
-    result = scoring.score(
+    result = csv_evaluation.score(
         pairing.join(found, truth, set(args.allow)), args.protocol or "megc", args.iou or 0.5, args.threshold,
         args.kind or "all", args.fps,
     )  # fmt: skip
-    print("\n".join(scoring.lines(result)))
+    print("\n".join(csv_evaluation.lines(result)))
     if args.json:
         run_dir.write_json(args.json, result)
 
@@ -246,15 +247,16 @@ def _thumbnails(data: Path) -> Any:
 
 
 def _evaluate_run(args: argparse.Namespace, overrides: Sequence[str]) -> None:
-    from fedn_jax import pipeline, report
+    from fedn_jax import report
     from fedn_jax.core import config as configs
     from fedn_jax.engine import run_dir
+    from fedn_jax.evaluation import run_evaluation
 
     dataset = _load_data(args.data)
     config = run_dir.load_config(args.run)
     override(config, overrides, ("predict", "evaluate"))
-    results = pipeline.evaluate(args.run, configs.validate(config), dataset, prepare.progress())
-    page = pipeline.write_report(args.run, results, _thumbnails(args.data))
+    results = run_evaluation.evaluate_run(args.run, configs.validate(config), dataset, prepare.progress())
+    page = run_evaluation.write_report(args.run, results, _thumbnails(args.data))
     print(report.table(results.metrics, results.metrics["baseline"]))
     if args.json:
         run_dir.write_json(args.json, results.metrics)

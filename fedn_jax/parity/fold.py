@@ -10,12 +10,12 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from fedn_jax import evaluation, matching, metrics
 from fedn_jax.core import config as configs
 from fedn_jax.core.types import Detections, Folds
 from fedn_jax.data import shards, splits
 from fedn_jax.data.problem import Problem, make_problem
 from fedn_jax.engine import predict, train_step
+from fedn_jax.evaluation import evaluate, matching, metrics
 from fedn_jax.parity import cases, detections, measure, training
 from fedn_jax.parity import network as networks
 from fedn_jax.parity.measure import Difference, Level
@@ -138,7 +138,7 @@ def _score(setting: Plan, detect: Callable[[int, int], Detections]) -> dict[str,
     found = matching.pad([detect(0, video) for video in tests[0]])
     true = matching.pad([problem.events[video] for video in tests[0]])
     subjects = [problem.metas[video].subject for video in tests[0]]
-    result = evaluation.evaluate(found, true, subjects, problem.classes, threshold)
+    result = evaluate.evaluate_detections(found, true, subjects, problem.classes, threshold)
     numbers = {"score threshold": float(threshold)}
     for name, path in NUMBERS.items():
         value: Any = result

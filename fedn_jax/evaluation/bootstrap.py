@@ -7,7 +7,7 @@ confusion matrix; it is called once, with all resampled sums.
     >>> from fedn_jax.metrics import Counts, f1
     >>> ours = {"anna": Counts(8, 10, 9), "ben": Counts(1, 4, 3), "cleo": Counts(5, 6, 8)}
     >>> base = {"anna": Counts(4, 10, 9), "ben": Counts(1, 6, 3), "cleo": Counts(4, 9, 8)}
-    >>> print("%.2f [%.2f, %.2f]" % bootstrap(ours, f1))
+    >>> print("%.2f [%.2f, %.2f]" % interval(ours, f1))
     0.70 [0.29, 0.84]
     >>> print("%.2f [%.2f, %.2f], p = %.2f" % paired(ours, base, f1))
     0.30 [0.06, 0.42], p = 0.25
@@ -107,7 +107,7 @@ def _percentiles(values: np.ndarray, level: float) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def bootstrap(
+def interval(
     per_subject: Mapping[str, Tree], statistic: Statistic, samples: int = 10000, seed: int = 0, level: float = 0.95
 ) -> Interval:
     """Percentile bootstrap over subjects (Efron 1979): all subjects are drawn again with replacement.

@@ -7,12 +7,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fedn_jax import baseline, evaluation, matching, metrics, report
+from fedn_jax import report
 from fedn_jax.core.errors import UserError
 from fedn_jax.core.types import Config, Detections
 from fedn_jax.data import shards, splits
 from fedn_jax.data.problem import Problem, make_problem
 from fedn_jax.engine import predict, run_dir
+from fedn_jax.evaluation import evaluate, matching, metrics, motion_baseline
 
 # ---- Evaluate -------------------------------------------------------------------------------------------------------
 
@@ -26,7 +27,7 @@ class Results(NamedTuple):
     thresholds: np.ndarray  # [V] float
 
 
-def evaluate(run: Path, config: Config, dataset: shards.Dataset, progress: Callable[..., Any]) -> Results:
+def evaluate_run(run: Path, config: Config, dataset: shards.Dataset, progress: Callable[..., Any]) -> Results:
     """Decodes the raw outputs, picks each fold's threshold on its inner fold, and scores the test videos.
 
     Args:
@@ -87,7 +88,7 @@ def evaluate(run: Path, config: Config, dataset: shards.Dataset, progress: Calla
 def _score(problem: Problem, found: list[Detections], thresholds: np.ndarray, iou: float) -> dict[str, Any]:
     """All numbers of one set of detections."""
     subjects = [meta.subject for meta in problem.metas]
-    return evaluation.evaluate(
+    return evaluate.evaluate_detections(
         matching.pad(found), matching.pad(problem.events), subjects, problem.classes, thresholds,
         iou, [meta.num_frames for meta in problem.metas],
     )  # fmt: skip
@@ -98,7 +99,7 @@ def _baseline(problem: Problem, dataset: shards.Dataset, plan: dict, outer: list
     rows = [slice(meta.row, meta.row + meta.num_rows) for meta in problem.metas]
     tests = [plan[name] for name in outer]
     trains = [tuple(sorted(set(range(len(problem.metas))) - set(test))) for test in tests]
-    found, thresholds = baseline.run(
+    found, thresholds = motion_baseline.run(
         [dataset.motion[row] for row in rows],
         [dataset.store.valid[row] for row in rows],
         [meta.fps / problem.geometry.frames_per_row for meta in problem.metas],
@@ -119,7 +120,7 @@ def videos(results: Results) -> list[report.Video]:
     """What pages show of each video.
 
     Args:
-      results: of ``evaluate``.
+      results: of ``evaluate_run``.
 
     Returns:
       V videos.
@@ -134,7 +135,7 @@ def write_report(run: Path, results: Results, thumbnail: Callable[..., Any]) -> 
 
     Args:
       run: directory of the run.
-      results: of ``evaluate``.
+      results: of ``evaluate_run``.
       thumbnail: (subject, video, frame indices) -> list of [H, W, 3] uint8 pictures, or None without pictures.
 
     Returns:

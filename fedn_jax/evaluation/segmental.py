@@ -22,7 +22,7 @@ import numpy as np
 
 from fedn_jax.core import errors
 from fedn_jax.core.types import Array
-from fedn_jax.metrics import Counts, f1
+from fedn_jax.evaluation.metrics import Counts, f1
 from fedn_jax.ops import intervals
 
 OVERLAPS = (0.1, 0.25, 0.5)  # MS-TCN's F1@{10, 25, 50}

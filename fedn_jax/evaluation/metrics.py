@@ -16,7 +16,7 @@ import numpy as np
 
 from fedn_jax.core import errors
 from fedn_jax.core.types import Array, Detections, Events
-from fedn_jax.matching import check, matched, precise, takers
+from fedn_jax.evaluation.matching import check, matched, precise, takers
 
 # .50:.05:.95 to the last bit as pycocotools computes it, since an IoU may lie exactly on a threshold.
 IOU_THRESHOLDS = tuple(np.linspace(0.5, 0.95, 10).tolist())

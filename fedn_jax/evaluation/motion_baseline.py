@@ -11,9 +11,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fedn_jax import matching, metrics
 from fedn_jax.core import errors
 from fedn_jax.core.types import Array, Detections, Events
+from fedn_jax.evaluation import matching, metrics
 
 MIN_SECONDS = 0.5  # shortest detection: macro-expressions last longer than this (MEGC 2019)
 

@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from fedn_jax import evaluation, matching, metrics, protocols
 from fedn_jax.core import errors, schema
 from fedn_jax.core.errors import UserError
 from fedn_jax.core.types import Detections, Events
+from fedn_jax.evaluation import evaluate, matching, metrics, protocols
 from fedn_jax.formats.csv_files import shown
 from fedn_jax.formats.pairing import Scored
 from fedn_jax.report import COLUMNS, cell, percent
@@ -73,7 +73,7 @@ def score(
     kept, by_kind = found if threshold is None else matching.above(found, threshold), None
     if all(known):
         each = protocols.by_kind(protocol, kept, det_kind, true, iou)
-        by_kind = {name: evaluation.summary(counts) for name, counts in each.items()}
+        by_kind = {name: evaluate.summary(counts) for name, counts in each.items()}
     if kind != "all":
         if not known[1]:
             raise UserError(f"kind {kind} needs ground truth of known kinds; add a column kind, or give the fps")
@@ -88,10 +88,10 @@ def score(
     pairs = protocols.find(protocol, kept, true, iou)
     counts = protocols.counts(protocol, pairs, kept, true, group, len(names))
     confusions = np.stack(
-        [evaluation.confusion(pairs[group[pairs[:, 0]] == g], kept, true, len(classes)) for g in range(len(names))]
+        [evaluate.confusion(pairs[group[pairs[:, 0]] == g], kept, true, len(classes)) for g in range(len(names))]
     )
     mean_ap = metrics.mean_average_precision(found, true, max(len(classes), 1)) if scored.has_score else None
-    tables = evaluation.tables(counts, confusions, true, names, classes, mean_ap)
+    tables = evaluate.tables(counts, confusions, true, names, classes, mean_ap)
     if not classes:
         tables["recognition"] = dict.fromkeys(tables["recognition"])
         tables["per_subject"] = [row | {"accuracy": None} for row in tables["per_subject"]]
@@ -107,12 +107,12 @@ def score(
         "recognition": tables["recognition"] | {"classes": list(classes)},
         "map": mean_ap and {name: _average(part, bool(classes)) for name, part in mean_ap.items()},
         "map_missing": None if mean_ap else NO_SCORES,
-        "strs": evaluation.spot_then_recognise(kept, true, len(classes), iou),
+        "strs": evaluate.spot_then_recognise(kept, true, len(classes), iou),
         "per_subject": tables["per_subject"],
         "per_class": tables["per_class"],
         "confidence": tables["confidence"],
     }
-    return evaluation.plain(result)
+    return evaluate.plain(result)
 
 
 def _padded(scored: Scored, fps: Any, notes: list[str]) -> tuple[Detections, Events, np.ndarray]:
@@ -149,7 +149,7 @@ def _average(part: dict[str, Any], named: bool) -> dict[str, Any]:
 
 def _definition(protocol: str, iou: float) -> dict[str, str]:
     rule = protocols.PROTOCOLS[protocol].definition
-    shared = {name: evaluation.DEFINITIONS[name] for name in SHARED}
+    shared = {name: evaluate.DEFINITIONS[name] for name in SHARED}
     return {"protocol": f"{rule} Here k = {iou:g}."} | DEFINITIONS | shared
 
 

@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from fedn_jax import protocols, segmental, statistics
 from fedn_jax.core.types import Array, Detections, Events
-from fedn_jax.matching import above, check
-from fedn_jax.metrics import (
+from fedn_jax.evaluation import bootstrap, protocols, segmental
+from fedn_jax.evaluation.matching import above, check
+from fedn_jax.evaluation.metrics import (
     Counts,
     accuracy,
     best_threshold,
@@ -104,7 +104,7 @@ def confidence(names: Sequence[str], counts: Counts, confusions: Array) -> dict[
         return None
 
     def interval(per_subject: Any, statistic: Any) -> list[float]:
-        found = statistics.bootstrap(statistics.by_subject(list(names), per_subject), statistic, level=LEVEL)
+        found = bootstrap.interval(bootstrap.by_subject(list(names), per_subject), statistic, level=LEVEL)
         return [found.low, found.high]
 
     right = interval(confusions, accuracy) if confusions.size else None
@@ -243,7 +243,7 @@ def by_protocol(detections: Detections, ground_truth: Events, iou_threshold: flo
     return result
 
 
-def evaluate(
+def evaluate_detections(
     detections: Detections,
     ground_truth: Events,
     subjects: Sequence[str],

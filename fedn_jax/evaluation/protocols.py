@@ -17,10 +17,10 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from fedn_jax import matching, metrics
 from fedn_jax.core import errors, schema
 from fedn_jax.core.types import Array, Detections, Events
-from fedn_jax.metrics import Counts
+from fedn_jax.evaluation import matching, metrics
+from fedn_jax.evaluation.metrics import Counts
 from fedn_jax.ops import intervals
 
 
