@@ -11,10 +11,11 @@ import pytest
 from conftest import tiny_config, toy_data
 from media import REAL, needs_real
 
-from fedn_jax import cli, detect, models
+from fedn_jax import cli, models
 from fedn_jax.core.errors import UserError
 from fedn_jax.core.types import Detections, VideoMeta
 from fedn_jax.engine import predict, run_dir
+from fedn_jax.inference import new_video
 from fedn_jax.ops import windows
 
 GEOMETRY = windows.Geometry(32, 8, 2)
@@ -27,7 +28,7 @@ def model():
     recorded = {"classes": ["a", "b"], "input_width": 8, "metadata": {"frames_per_row": 1}}
     task = models.make_task(config, GEOMETRY, 2, 8)
     folds = {f"s{i}": jax.device_get(jax.jit(task.init)(jax.random.key(i))) for i in range(2)}
-    return detect.Model(config, ["a", "b"], GEOMETRY, folds, {"s0": 0.2, "s1": 0.4}, recorded)
+    return new_video.Model(config, ["a", "b"], GEOMETRY, folds, {"s0": 0.2, "s1": 0.4}, recorded)
 
 
 def video(frames, seed=0):
@@ -44,11 +45,11 @@ def test_pieces_find_what_the_whole_finds(model, frames, standardize, monkeypatc
     config.data.standardize = standardize
     model = model._replace(config=config)
     inputs, valid = video(frames)
-    whole = detect.make_detector(model, 0.015)(inputs, valid)
-    assert windows.pieces(frames, GEOMETRY, 16, detect.WINDOWS) == [(0, frames)]
-    monkeypatch.setattr(detect, "WINDOWS", 3)
+    whole = new_video.make_detector(model, 0.015)(inputs, valid)
+    assert windows.pieces(frames, GEOMETRY, 16, new_video.WINDOWS) == [(0, frames)]
+    monkeypatch.setattr(new_video, "WINDOWS", 3)
     assert len(windows.pieces(frames, GEOMETRY, 16, 3)) > 1 or frames < 150
-    pieces = detect.make_detector(model, 0.015)(inputs, valid)
+    pieces = new_video.make_detector(model, 0.015)(inputs, valid)
     assert len(whole.detections.score) > 0
     for name in Detections._fields:
         np.testing.assert_allclose(getattr(pieces.detections, name), getattr(whole.detections, name), atol=2e-4)
@@ -59,7 +60,7 @@ def test_pieces_find_what_the_whole_finds(model, frames, standardize, monkeypatc
 def test_one_fold_finds_what_evaluation_finds(model):
     inputs, valid = video(150)
     one = model._replace(folds={"s1": model.folds["s1"]})
-    got = detect.make_detector(one, 0.02)(inputs, valid).detections
+    got = new_video.make_detector(one, 0.02)(inputs, valid).detections
     from fedn_jax.core.types import Store
 
     task = models.make_task(model.config, GEOMETRY, 2, 8)
@@ -76,7 +77,7 @@ def test_the_ensemble_averages_outputs(model):
     inputs, valid = video(150)
     alone = model._replace(folds={"s0": model.folds["s0"]})
     twice = model._replace(folds={"s0": model.folds["s0"], "again": model.folds["s0"]})
-    one, two, mixed = (detect.make_detector(each, 0.015)(inputs, valid) for each in (alone, twice, model))
+    one, two, mixed = (new_video.make_detector(each, 0.015)(inputs, valid) for each in (alone, twice, model))
     np.testing.assert_allclose(one.detections.score, two.detections.score, rtol=1e-6)
     assert np.abs(one.curves - mixed.curves).max() > 1e-5
 
@@ -100,7 +101,7 @@ def test_curves_are_the_highest_candidate_over_a_point():
         rng.integers(0, 2, 40), rng.random(40) > 0.2,
     )  # fmt: skip
     curves = np.zeros((2, 50), np.float32)
-    detect._raise_curves(curves, candidates, 100)
+    new_video._raise_curves(curves, candidates, 100)
     for c in range(2):
         for p in range(50):
             at = 2 * p + 1.0  # centre of the bin
@@ -114,22 +115,22 @@ def test_apex_is_the_frame_that_differs_most_from_the_onset():
     inputs[7], inputs[8] = 5, 9
     valid = np.ones(20, bool)
     interval = np.array([[4.0, 12.0], [8.0, 9.0], [0.0, 4.0]])
-    assert detect._apexes(inputs, valid, interval).tolist() == [8, 8, 0]
+    assert new_video._apexes(inputs, valid, interval).tolist() == [8, 8, 0]
     valid[8] = valid[0:4] = False
-    assert detect._apexes(inputs, valid, interval).tolist() == [7, 8, 2]
+    assert new_video._apexes(inputs, valid, interval).tolist() == [7, 8, 2]
 
 
 def test_frames_of_the_file_and_seconds(model):
     """Every second frame of a file of 20 frames, of which the last is shown for as long as the others."""
-    found = detect.Found(
+    found = new_video.Found(
         Detections(np.array([[1.0, 4.0], [8.0, 10.0]]), np.array([0.5, 0.25]), np.array([1, 0]), np.ones(2, bool)),
         np.array([2, 9]),
         np.zeros((2, 5), np.float32),
     )
     valid = np.ones(10, bool)
     valid[[0, 5, 6]] = False
-    frames = detect.Frames(np.arange(0, 20, 2), np.arange(20) / 20, valid, 10.0)
-    got = detect.present(found, model, media.REAL / "x.mp4", frames, 1, 0.1, {})
+    frames = new_video.Frames(np.arange(0, 20, 2), np.arange(20) / 20, valid, 10.0)
+    got = new_video.present(found, model, media.REAL / "x.mp4", frames, 1, 0.1, {})
     first, second = got.expressions
     assert (first.onset, first.apex, first.offset) == (3, 5, 7)
     assert (first.begin, first.peak, first.end) == pytest.approx((0.1, 0.2, 0.35))
@@ -139,11 +140,11 @@ def test_frames_of_the_file_and_seconds(model):
 
 
 def test_thresholds(model):
-    assert detect.choose_threshold(model, None)[0] == pytest.approx(0.3)
-    assert "not tuned" in detect.choose_threshold(model._replace(thresholds={}), None)[1]
-    assert detect.choose_threshold(model, 0.9)[0] == 0.9
+    assert new_video.choose_threshold(model, None)[0] == pytest.approx(0.3)
+    assert "not tuned" in new_video.choose_threshold(model._replace(thresholds={}), None)[1]
+    assert new_video.choose_threshold(model, 0.9)[0] == 0.9
     with pytest.raises(UserError, match="--threshold must be a number from 0 to 1"):
-        detect.choose_threshold(model, 3)
+        new_video.choose_threshold(model, 3)
 
 
 # ---- The command ----------------------------------------------------------------------------------------------------

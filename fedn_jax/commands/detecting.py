@@ -20,7 +20,7 @@ def detect(args: argparse.Namespace) -> None:
     Raises:
       UserError: a run that cannot be used; or, after all videos, that some could not be.
     """
-    from fedn_jax import detect as detection
+    from fedn_jax.inference import new_video as detection
 
     model = detection.load(args.run, args.fold)
     threshold, origin = detection.choose_threshold(model, args.threshold)
@@ -85,9 +85,9 @@ def _detect_one(video, out, cache, rate, model, detector, options, backbone, thr
     """Detects in one video, writes all files, prints what was found."""
     from data_prep import extract, frames, images
     from data_prep.sources import Source
-    from fedn_jax import detect as detection
     from fedn_jax import viewer
     from fedn_jax.formats import annotations
+    from fedn_jax.inference import new_video as detection
 
     if video.is_dir() and not images.is_folder(video):
         raise UserError(f"{video}: holds no numbered pictures; give video files, or folders of pictures")
