@@ -5,17 +5,17 @@
 Expected result: see README.md, "Tables and sweeps".
 """
 
-from fedn_jax import space
 from fedn_jax.core import config as fedn_config
+from fedn_jax.experiments import search_space
 
 ROWS = fedn_config.PAPER_ROWS
 SPACE = {
-    "train.learning_rate": space.Float(3e-4, 3e-3, log=True),
-    "train.weight_decay": space.Float(1e-6, 1e-3, log=True),
-    "loss.alpha": space.Float(0.5, 4.0, log=True),
-    "loss.beta": space.Float(0.5, 4.0, log=True),
+    "train.learning_rate": search_space.Float(3e-4, 3e-3, log=True),
+    "train.weight_decay": search_space.Float(1e-6, 1e-3, log=True),
+    "loss.alpha": search_space.Float(0.5, 4.0, log=True),
+    "loss.beta": search_space.Float(0.5, 4.0, log=True),
 }
-SWEEP = space.Settings(trials=16, batch=8, rungs=(4,))
+SWEEP = search_space.Settings(trials=16, batch=8, rungs=(4,))
 
 
 def get_config(row: str = ""):

@@ -8,10 +8,11 @@ of its numbers.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from fedn_jax import paper, report
+from fedn_jax import report
 from fedn_jax.core import config as configs
 from fedn_jax.core import errors
 from fedn_jax.evaluation import evaluate
+from fedn_jax.experiments import published
 from fedn_jax.report import DASH
 from fedn_jax.tableformats import Cell, Column, Table
 
@@ -34,7 +35,7 @@ def _value(number: float | None, scale: float = 1) -> Cell:
 
 
 def options(metrics: Mapping[str, Any]) -> dict[str, Any]:
-    """What a run was, as ``paper.reproduces`` wants it.
+    """What a run was, as ``published.reproduces`` wants it.
 
     Args:
       metrics: content of metrics.json.
@@ -53,7 +54,7 @@ def setting(metrics: Mapping[str, Any]) -> tuple[str, str]:
       metrics: content of metrics.json.
 
     Returns:
-      (data set, labels) as ``paper.rows`` takes them; labels are "annotated" where a release has no other.
+      (data set, labels) as ``published.rows`` takes them; labels are "annotated" where a release has no other.
     """
     data = metrics.get("data") or {}
     chosen = (data.get("labels") or {}).get("options") or {}
@@ -70,7 +71,7 @@ def obstacle(metrics: Mapping[str, Any]) -> str:
       Half a sentence; "" if they can.
     """
     (dataset, labels), chosen = setting(metrics), options(metrics)
-    known = paper.content()["datasets"]
+    known = published.content()["datasets"]
     if dataset not in known:
         return f"the paper does not use its data set ({dataset})"
     ours, theirs = set((metrics["data"]).get("classes") or ()), known[dataset]["classes"].get(labels)
@@ -140,17 +141,17 @@ def _with_baselines(runs: Runs) -> list[list[Cell]]:
     return rows
 
 
-def _printed(row: paper.Row, runs: Runs, marks: dict[str, str]) -> list[Cell]:
+def _printed(row: published.Row, runs: Runs, marks: dict[str, str]) -> list[Cell]:
     """A row of the paper, as printed; N in tildes where it only follows from TP and F1."""
-    titles = dict(zip(paper.NUMBERS, RESULTS[1:], strict=False))
+    titles = dict(zip(published.NUMBERS, RESULTS[1:], strict=False))
     marked = ""
     for name, text in row.remarks.items():
         marked += f" [{marks.setdefault(f'{titles[name].title}: {text}', 'abcdefghijklmnopqrstuvwxyz'[len(marks)])}]"
-    n, origin = paper.detections(row)
-    cells = {name: Cell(row.printed.get(name, DASH), row.printed.get(name, "")) for name in paper.NUMBERS}
+    n, origin = published.detections(row)
+    cells = {name: Cell(row.printed.get(name, DASH), row.printed.get(name, "")) for name in published.NUMBERS}
     if origin == "implied":
         cells["n"] = Cell(f"~{n}", n)
-    here = [name for name, metrics in runs.items() if paper.reproduces(row, options(metrics))]
+    here = [name for name, metrics in runs.items() if published.reproduces(row, options(metrics))]
     found = _words(", ".join(here)) if here else Cell("not run", "not run")
     tail = [found, _value(row.gt), _words(origin or "not printed"), _words(row.source)]
     return [Cell(row.method + marked, row.method), *cells.values(), *tail]
@@ -181,14 +182,16 @@ def results(runs: Runs, table: int = 2) -> Table:
         raise errors.UserError("a table needs at least one run; got none")
     reasons = {name: obstacle(metrics) for name, metrics in runs.items()}
     chosen = next((setting(metrics) for name, metrics in runs.items() if not reasons[name]), ("", ""))
-    printed = paper.rows(*chosen, table)
+    printed = published.rows(*chosen, table)
     for name, metrics in runs.items():
         if not reasons[name] and setting(metrics) != chosen:
             reasons[name] = f"its data are {' '.join(setting(metrics))}, those of the rows {' '.join(chosen)}"
     beside = {name: metrics for name, metrics in runs.items() if not reasons[name]}
     apart = {name: metrics for name, metrics in runs.items() if reasons[name]}
     if table != 2:
-        wanted = [name for name, one in beside.items() if any(paper.reproduces(row, options(one)) for row in printed)]
+        wanted = [
+            name for name, one in beside.items() if any(published.reproduces(row, options(one)) for row in printed)
+        ]
         beside, apart = {name: beside[name] for name in wanted}, {}
     marks: dict[str, str] = {}
     groups = [(f"FEDN, Table {table}, {PRINTED}", [_printed(row, beside, marks) for row in printed])] if beside else []
@@ -198,20 +201,20 @@ def results(runs: Runs, table: int = 2) -> Table:
     )
     notes = definitions(runs)
     if beside:
-        data = paper.content()
+        data = published.content()
         notes.append("~: N is not printed; it follows from TP and F1.")
         notes += [f"[{mark}] {text}." for text, mark in marks.items()]
         notes += [f"The paper: {data['source']}. {data['tables'][str(table)]}", f"{data['recognition']}."]
         notes.append(f"{data['definition']}; so differences in mAP may come from the definition.")
         made = {
-            name: "; ".join([f"features of {one['data'].get('backbone')}", *paper.departures(options(one))])
+            name: "; ".join([f"features of {one['data'].get('backbone')}", *published.departures(options(one))])
             for name, one in beside.items()
         }
         notes += _grouped(made)
     notes += _grouped({name: f"{APART}, since {reasons[name]}" for name in apart})
     title = "Results"
     if beside:
-        data_set = paper.content()["datasets"][chosen[0]]["title"]
+        data_set = published.content()["datasets"][chosen[0]]["title"]
         title += f" beside Table {table} of the FEDN paper ({data_set}, {chosen[1]})"
     return Table(f"table{table}", title, list(RESULTS), groups, [_words(note).text for note in notes])
 
@@ -282,5 +285,5 @@ def tables(runs: Runs) -> list[Table]:
     Returns:
       Table 2, those of Tables 3 and 4 that one of the runs is a row of, and the subjects.
     """
-    found = [results(runs, table) for table in paper.TABLES]
+    found = [results(runs, table) for table in published.TABLES]
     return [table for table in found if table.groups] + [subjects(runs)]

@@ -5,8 +5,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from fedn_jax import figures, orderings, paper, papertables, report, reproduce, tableformats
+from fedn_jax import figures, papertables, report, tableformats
 from fedn_jax.core import files
+from fedn_jax.experiments import orderings, paper_tables, published
 from fedn_jax.report import DASH
 from fedn_jax.tableformats import Cell, Column, Table
 
@@ -25,9 +26,9 @@ def _spread(entry: Mapping[str, Any], scale: float) -> Cell:
     return Cell(text + (f" ± {scale * entry['std']:.1f}" if entry["std"] is not None else ""), scale * entry["mean"])
 
 
-def _printed(row: paper.Row) -> list[Cell]:
-    n, origin = paper.detections(row)
-    cells = [Cell(row.printed.get(name, DASH), row.printed.get(name, "")) for name in paper.NUMBERS]
+def _printed(row: published.Row) -> list[Cell]:
+    n, origin = published.detections(row)
+    cells = [Cell(row.printed.get(name, DASH), row.printed.get(name, "")) for name in published.NUMBERS]
     cells[1] = Cell(f"~{n}", n) if origin == "implied" else cells[1]
     flops = row.printed.get("gflops", DASH)
     return [Cell(row.method, row.method), *cells, Cell(DASH), Cell(flops, flops.replace(DASH, "")), Cell(DASH)]
@@ -48,7 +49,7 @@ def table(result: Mapping[str, Any]) -> Table:
     """The paper's table with ours beside it.
 
     Args:
-      result: of ``reproduce.run``.
+      result: of ``paper_tables.run``.
 
     Returns:
       A table of two groups.
@@ -56,8 +57,8 @@ def table(result: Mapping[str, Any]) -> Table:
     number = result["table"]
     comparable = not result["obstacle"]
     setting = tuple(result["setting"]) if comparable else ("casme2", "annotated")
-    printed = [_printed(row) for row in paper.rows(*setting, number)]
-    title = paper.content()["datasets"][setting[0]]["title"]
+    printed = [_printed(row) for row in published.rows(*setting, number)]
+    title = published.content()["datasets"][setting[0]]["title"]
     heading = f"FEDN, Table {number}, {papertables.PRINTED} ({title}, {setting[1]})"
     groups = [(heading if comparable else f"{heading}: not comparable", printed)]
     n = len(result["seeds"])
@@ -79,7 +80,7 @@ def flops(result: Mapping[str, Any]) -> list[str]:
     """What the operations of the table consist of.
 
     Args:
-      result: of ``reproduce.run``.
+      result: of ``paper_tables.run``.
 
     Returns:
       Sentences.
@@ -104,20 +105,22 @@ def verdicts(result: Mapping[str, Any]) -> Table:
     """What became of the paper's orderings.
 
     Args:
-      result: of ``reproduce.run``.
+      result: of ``paper_tables.run``.
 
     Returns:
       A table with a row per ordering.
     """
     columns = [Column("Ordering", number=False), Column("Number", number=False), Column("Verdict", number=False)]
     columns += [Column("Difference"), Column("Paper")]
-    printed = {row.method: row for row in paper.rows("casme2", "annotated", result["table"]) if row.options is not None}
+    printed = {
+        row.method: row for row in published.rows("casme2", "annotated", result["table"]) if row.options is not None
+    }
     lines, judged = [], 0
     for one in result["orderings"]:
-        pair = [printed.get(reproduce.method(result["table"], one[side])) for side in ("better", "worse")]
+        pair = [printed.get(paper_tables.method(result["table"], one[side])) for side in ("better", "worse")]
         for name, title in orderings.NUMBERS.items():
             got, scale = one["verdicts"].get(name), SCALES[name]
-            theirs = [paper.number(row, name) if row else None for row in pair]
+            theirs = [published.number(row, name) if row else None for row in pair]
             if not got and None in theirs:
                 continue
             judged += got is not None
@@ -146,7 +149,7 @@ def write(out: Path, result: Mapping[str, Any]) -> Path:
 
     Args:
       out: directory of the reproduction.
-      result: of ``reproduce.run``.
+      result: of ``paper_tables.run``.
 
     Returns:
       Path of the page.

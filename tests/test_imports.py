@@ -68,7 +68,7 @@ OWNERS = {  # top-level package -> the only files that may import it
     "orbax": {"fedn_jax/engine/checkpoint.py"},
     "ml_collections": {"fedn_jax/core/config.py"},
     "tensorboardX": {"fedn_jax/engine/run_dir.py"},
-    "optuna": {"fedn_jax/sweep.py"},
+    "optuna": {"fedn_jax/experiments/sweep.py"},
     "torch": {
         str(path.relative_to(ROOT)) for name in ("reference", "parity") for path in ROOT.glob(f"fedn_jax/{name}/*.py")
     },

@@ -2,9 +2,9 @@
 
 import pytest
 
-from fedn_jax import orderings, paper
 from fedn_jax.core import config as configs
-from fedn_jax.orderings import judge
+from fedn_jax.experiments import orderings, published
+from fedn_jax.experiments.orderings import judge
 
 
 @pytest.mark.parametrize(
@@ -43,7 +43,7 @@ def test_rows_that_were_not_run_have_no_verdict():
 
 def test_every_ordering_names_rows_that_exist_in_the_papers_table():
     for one in orderings.ORDERINGS:
-        printed = [row.options for row in paper.rows("casme2", "annotated", one.table) if row.options is not None]
+        printed = [row.options for row in published.rows("casme2", "annotated", one.table) if row.options is not None]
         printed = [{key: value for key, value in row.items() if key != "features"} for row in printed]
         for name in (one.better, one.worse):
             assert configs.PAPER_ROWS.get(name, {}) in printed

@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 from conftest import SHALLOW, TINY
 
-from fedn_jax import cli, commands, cost, models, orderings, paper, reproduce, sidebyside, tableformats
+from fedn_jax import cli, commands, models, sidebyside, tableformats
 from fedn_jax.core import config as configs
 from fedn_jax.engine import parallel
+from fedn_jax.experiments import flops, orderings, paper_tables, published
 from fedn_jax.models import resnet
 from fedn_jax.ops import windows
 
@@ -18,7 +19,7 @@ TABLES = str(ROOT / "configs" / "demo_tables.py")
 
 def rows(table, frames_per_row=1):
     load = lambda row: commands.load_config(f"{TABLES}:{row}", [])
-    return reproduce.rows(table, list(configs.PAPER_ROWS), load, frames_per_row)
+    return paper_tables.rows(table, list(configs.PAPER_ROWS), load, frames_per_row)
 
 
 def test_rows_are_the_papers_with_its_names():
@@ -31,21 +32,21 @@ def test_what_does_not_fit_the_data_is_named():
     assert [row.obstacle for row in rows(3)] == ["needs clip features", "", "", "", ""]
     assert [row.obstacle for row in rows(3, 2)] == ["", *["needs frame embeddings"] * 4]
     with pytest.raises(ValueError, match="no row of table 3"):
-        reproduce.rows(3, ["shuffled"], lambda row: None, 1)
+        paper_tables.rows(3, ["shuffled"], lambda row: None, 1)
 
 
 def test_spread():
-    assert reproduce.spread([1.0, None]) == {"values": [1.0, None], "mean": None, "std": None}
-    assert reproduce.spread([2.0, 2.0]) == {"values": [2.0, 2.0], "mean": 2.0, "std": 0.0}
+    assert paper_tables.spread([1.0, None]) == {"values": [1.0, None], "mean": None, "std": None}
+    assert paper_tables.spread([2.0, 2.0]) == {"values": [2.0, 2.0], "mean": 2.0, "std": 0.0}
 
 
 def test_operations_of_the_papers_size():
     """ResNet18 at 224 px costs 3.64 G with the products with padding; the network is half a percent of a window."""
-    frame = cost.backbone(resnet.FULL, 224)
+    frame = flops.backbone(resnet.FULL, 224)
     assert frame.flops == pytest.approx(3.37e9, rel=0.01) and frame.parameters == 11_171_712
     assert 128 * 3.64 == pytest.approx(466.4, rel=0.002)
     geometry = windows.Geometry(64, 8, 2)
-    network = cost.network(models.make_task(configs.default(), geometry, 4, 512), geometry, 512)
+    network = flops.network(models.make_task(configs.default(), geometry, 4, 512), geometry, 512)
     assert network.parameters == pytest.approx(23.4e6, rel=0.01) and network.flops < 0.005 * 128 * frame.flops
 
 
@@ -53,8 +54,8 @@ def result(table=3, seeds=2):
     """A result by hand: FEDN is better by 0.1 than every other row."""
     found = []
     for row in rows(table):
-        values = {name: [0.4 + 0.1 * (row.name == "") + s / 100 for s in range(seeds)] for name in paper.NUMBERS}
-        numbers = {} if row.obstacle else {name: reproduce.spread(values[name]) for name in paper.NUMBERS}
+        values = {name: [0.4 + 0.1 * (row.name == "") + s / 100 for s in range(seeds)] for name in published.NUMBERS}
+        numbers = {} if row.obstacle else {name: paper_tables.spread(values[name]) for name in published.NUMBERS}
         price = {
             "parameters": 10**6,
             "flops": 8e9,

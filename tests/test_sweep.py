@@ -15,11 +15,12 @@ import pytest
 from conftest import SHALLOW, TINY
 from test_cohort import quiet
 
-from fedn_jax import cli, commands, space, sweep, sweepreport, tableformats, trials
+from fedn_jax import cli, commands, sweepreport, tableformats
 from fedn_jax.core import config as configs
 from fedn_jax.data import shards as data
 from fedn_jax.engine import fit
-from fedn_jax.space import Choice, Float, Settings
+from fedn_jax.experiments import search_space, sweep, trials
+from fedn_jax.experiments.search_space import Choice, Float, Settings
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIG = """
@@ -76,19 +77,19 @@ def search(out, **settings):
 )
 def test_mistakes_in_a_space(searched, settings, match):
     with pytest.raises(ValueError, match=match):
-        space.check(searched, Settings(**settings), small())
+        search_space.check(searched, Settings(**settings), small())
 
 
 def test_grid_points():
     assert Float(0.0, 1.0).grid() == [0.0, 0.5, 1.0]
     assert Float(1e-4, 1e-2, log=True, points=2).grid() == [1e-4, 1e-2]
-    points = space.grid({"a": Choice("x", "y"), "b": Float(0.0, 1.0, points=2)})
+    points = search_space.grid({"a": Choice("x", "y"), "b": Float(0.0, 1.0, points=2)})
     assert points == [{"a": "x", "b": 0.0}, {"a": "x", "b": 1.0}, {"a": "y", "b": 0.0}, {"a": "y", "b": 1.0}]
 
 
 def test_a_trials_configuration_is_a_copy():
     base = small()
-    changed = space.apply(base, {"loss.beta": 3, "model.head": "coupled"})
+    changed = search_space.apply(base, {"loss.beta": 3, "model.head": "coupled"})
     assert (changed.loss.beta, changed.model.head, base.loss.beta, base.model.head) == (
         3.0,
         "coupled",
@@ -104,7 +105,7 @@ def test_only_inner_folds_judge():
     with pytest.raises(ValueError, match="no fold 's3'; the folds are s1, s2"):
         trials.inner_folds(names, ("s3",))
     with pytest.raises(ValueError, match="folds.inner=0 leaves none"):
-        space.check({"loss.beta": Float(1, 2)}, Settings(), small(**{"folds.inner": 0.0}))
+        search_space.check({"loss.beta": Float(1, 2)}, Settings(), small(**{"folds.inner": 0.0}))
 
 
 # ---- The study -------------------------------------------------------------------------------------------------------
@@ -270,7 +271,7 @@ def test_a_page_of_many_trials(tmp_path):
     found = {
         "trials": several, "best": 2, "importance": {"loss.beta": 0.7, "model.head": 0.3}, "repeated": 1,
         "space": {"loss.beta": "0.5 to 4", "model.head": "coupled, decoupled"}, "epochs": 10,
-        "settings": Settings(rungs=(4,))._asdict(), "objective": space.OBJECTIVES["detection"], "source": "mine.py",
+        "settings": Settings(rungs=(4,))._asdict(), "objective": search_space.OBJECTIVES["detection"], "source": "mine.py",
     }  # fmt: skip
     text = sweepreport.write(tmp_path, found).read_text()
     assert "<script>" not in text and "&lt;script&gt;" in text and text.count("<img") == 3

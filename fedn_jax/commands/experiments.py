@@ -32,24 +32,25 @@ def reproduce(args: argparse.Namespace, overrides: Sequence[str]) -> None:
       UserError: no such table, or a configuration without rows of it.
     """
     use_all_cores()
-    from fedn_jax import reproduce, sidebyside, tableformats
+    from fedn_jax import sidebyside, tableformats
     from fedn_jax.data import shards
+    from fedn_jax.experiments import paper_tables
 
     number = TABLES[errors.one_of("table", args.table, TABLES)]
     commands.load_config(args.config, overrides)  # a mistake shows before the data are read
     names = list(getattr(commands.config_module(args.config), "ROWS", {}))
     dataset = shards.load(args.data)
-    several = reproduce.rows(
+    several = paper_tables.rows(
         number, names, lambda row: commands.load_config(f"{args.config}:{row}", overrides),
         int(dataset.metadata["frames_per_row"]),
     )  # fmt: skip
-    result = reproduce.run(args.out, number, several, args.seeds, dataset, _backbone(args.data), prepare.progress())
+    result = paper_tables.run(args.out, number, several, args.seeds, dataset, _backbone(args.data), prepare.progress())
     page = sidebyside.write(args.out, result)
     for one in (sidebyside.table(result), sidebyside.verdicts(result)):
         print(tableformats.to_text(one))
     for row in several:
         if not row.obstacle:
-            for member in reproduce.members(args.out, row, args.seeds):
+            for member in paper_tables.members(args.out, row, args.seeds):
                 commands.keep_backbone(args.data, member.run)
     print(f"page:    {page}\nnumbers: {args.out / f'table{number}.json'}")
 
@@ -57,14 +58,14 @@ def reproduce(args: argparse.Namespace, overrides: Sequence[str]) -> None:
 def _backbone(source: Path) -> Any:
     """What one frame costs in the backbone of some data; None for features that were given."""
     from data_prep import embed
-    from fedn_jax import cost
     from fedn_jax.data import shards
+    from fedn_jax.experiments import flops
 
     weights = shards.backbone_file(source)
     if weights is None:
         return None
     known = embed.load_backbone(weights)
-    return cost.backbone(known.widths, known.size)
+    return flops.backbone(known.widths, known.size)
 
 
 def sweep(args: argparse.Namespace, overrides: Sequence[str]) -> None:
@@ -78,8 +79,9 @@ def sweep(args: argparse.Namespace, overrides: Sequence[str]) -> None:
       UserError: a configuration without a search space, or one that does not fit the study in ``args.out``.
     """
     use_all_cores()
-    from fedn_jax import space, sweep, sweepreport, tableformats
+    from fedn_jax import sweepreport, tableformats
     from fedn_jax.data import shards
+    from fedn_jax.experiments import search_space, sweep
 
     config = commands.load_config(args.config, overrides)
     module = commands.config_module(args.config.partition(":")[0])
@@ -87,7 +89,7 @@ def sweep(args: argparse.Namespace, overrides: Sequence[str]) -> None:
         if not hasattr(module, name):
             raise errors.UserError(f"--config {args.config}: has no {name}; see configs/sweep_demo.py")
     settings = module.SWEEP._replace(folds=(args.fold,)) if args.fold else module.SWEEP
-    space.check(module.SPACE, settings, config)
+    search_space.check(module.SPACE, settings, config)
     search = sweep.Search(args.out, config, module.SPACE, settings, args.config)
     study = sweep.run(search, shards.load(args.data), args.storage, prepare.progress())
     found = sweep.summary(study, search)

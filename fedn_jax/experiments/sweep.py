@@ -16,14 +16,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fedn_jax import space, trials
 from fedn_jax.core import config as configs
 from fedn_jax.core import files
 from fedn_jax.core.errors import UserError
 from fedn_jax.core.types import Config
 from fedn_jax.data import shards
 from fedn_jax.engine import fit, run_dir
-from fedn_jax.space import Choice, Settings
+from fedn_jax.experiments import search_space, trials
+from fedn_jax.experiments.search_space import Choice, Settings
 
 NAME = "fedn"  # of the study in its storage
 WORKER, REPLACES, REASON, POINT = "worker", "replaces", "reason", "point"  # what a trial carries
@@ -35,7 +35,7 @@ class Search(NamedTuple):
 
     out: Path
     config: Config  # what trials change
-    space: Mapping[str, Any]  # option -> distribution
+    search_space: Mapping[str, Any]  # option -> distribution
     settings: Settings
     source: str  # the configuration's file, as the user named it
 
@@ -44,7 +44,7 @@ def run(search: Search, dataset: shards.Dataset, storage: str | None, progress: 
     """Asks for batches of trials and trains them, until the study has as many as it should.
 
     Args:
-      search: what is searched; checked with ``space.check``.
+      search: what is searched; checked with ``search_space.check``.
       dataset: loaded shards.
       storage: URL of a database; None: a journal file in ``search.out``.
       progress: tqdm, or something with its interface.
@@ -95,7 +95,7 @@ def _open(search: Search, dataset: shards.Dataset, storage: str | None) -> Any:
     if known is None:
         study.set_user_attr("facts", facts)
         if search.settings.sampler == "grid":
-            for number, point in enumerate(space.grid(search.space)[: search.settings.trials]):
+            for number, point in enumerate(search_space.grid(search.space)[: search.settings.trials]):
                 study.enqueue_trial(point, user_attrs={POINT: number})
     elif known != facts:
         changed = ", ".join(sorted(key for key in facts if known.get(key) != facts[key]))
@@ -155,7 +155,7 @@ def _ask(study: Any, search: Search, worker: str) -> list[Any]:
     done = _counted(study)
     total = settings.trials
     if settings.sampler == "grid":
-        total = min(total, len(space.grid(search.space)))
+        total = min(total, len(search_space.grid(search.space)))
     study.sampler = {
         "tpe": lambda: optuna.samplers.TPESampler(seed=settings.seed + done, n_startup_trials=min(8, total // 2)),
         "random": lambda: optuna.samplers.RandomSampler(seed=settings.seed + done),
@@ -191,7 +191,7 @@ def _train(study, batch, search, dataset, trainers, progress) -> None:
     by_number = {trial.number: trial for trial in batch}
     for trial in batch:
         try:
-            config = space.apply(search.config, trial.params)
+            config = search_space.apply(search.config, trial.params)
             groups.setdefault(configs.structure(config), {})[trial.number] = config
         except UserError as error:
             _fail(study, trial, str(error))
@@ -281,7 +281,7 @@ def summary(study: Any, search: Search) -> dict[str, Any]:
     result = {
         "trials": shown, "best": best and best["number"], "importance": _importance(study, complete),
         "space": {key: repr_of(one) for key, one in search.space.items()}, "settings": search.settings._asdict(),
-        "objective": space.OBJECTIVES[search.settings.objective], "source": search.source,
+        "objective": search_space.OBJECTIVES[search.settings.objective], "source": search.source,
         "repeated": len(everything) - len(shown), "epochs": search.config.train.epochs, "versions": run_dir.versions(),
     }  # fmt: skip
     result = json.loads(json.dumps(result))
@@ -325,7 +325,7 @@ def best_config(search: Search, best: Mapping[str, Any]) -> str:
       Python.
     """
     default, base = configs.flatten(configs.default()), configs.flatten(search.config)
-    chosen = configs.flatten(space.apply(search.config, best["params"]))
+    chosen = configs.flatten(search_space.apply(search.config, best["params"]))
     kept = {key: value for key, value in base.items() if value != default[key]}
     differs = {key: chosen[key] for key in best["params"]}
     lines = [f"    {key!r}: {value!r}," for key, value in json.loads(json.dumps(kept)).items()]

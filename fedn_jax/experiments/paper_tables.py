@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fedn_jax import cost, orderings, paper, papertables
+from fedn_jax import papertables
 from fedn_jax.core import config as configs
 from fedn_jax.core.errors import UserError
 from fedn_jax.core.types import Config
@@ -19,6 +19,7 @@ from fedn_jax.data import shards
 from fedn_jax.data.problem import make_problem
 from fedn_jax.engine import fit, run_dir
 from fedn_jax.evaluation import run_evaluation
+from fedn_jax.experiments import flops, orderings, published
 
 FEDN = "fedn"  # directory of the row ""
 
@@ -70,7 +71,7 @@ def method(table: int, name: str) -> str:
       E.g. "w/o seg. att.".
     """
     wanted = configs.PAPER_ROWS.get(name, {})
-    for row in paper.rows("casme2", "annotated", table):
+    for row in published.rows("casme2", "annotated", table):
         if row.options is not None and {k: v for k, v in row.options.items() if k != "features"} == wanted:
             return row.method
     return name or "FEDN"
@@ -119,7 +120,7 @@ def numbers(metrics: Mapping[str, Any]) -> dict[str, float | None]:
       metrics: content of metrics.json.
 
     Returns:
-      number of ``paper.NUMBERS`` -> count, or share in [0, 1]; None where it does not exist.
+      number of ``published.NUMBERS`` -> count, or share in [0, 1]; None where it does not exist.
     """
     spotting, ap = metrics["spotting"], metrics["map"]["coco"]
     recognises = metrics["config"]["data"]["recognition"]
@@ -151,7 +152,7 @@ def spread(values: Sequence[float | None]) -> dict[str, Any]:
     return {"values": list(values), "mean": float(np.mean(values)), "std": std}
 
 
-def price(row: Row, dataset: shards.Dataset, backbone: cost.Cost | None) -> dict[str, Any]:
+def price(row: Row, dataset: shards.Dataset, backbone: flops.Cost | None) -> dict[str, Any]:
     """Parameters and operations of one window.
 
     Args:
@@ -163,10 +164,10 @@ def price(row: Row, dataset: shards.Dataset, backbone: cost.Cost | None) -> dict
       "parameters" and "flops" of network and backbone together, "network" and "backbone" (all frames) apart.
     """
     problem = make_problem(row.config, dataset)
-    network = cost.network(problem.task, problem.geometry, dataset.store.inputs.shape[1])
+    network = flops.network(problem.task, problem.geometry, dataset.store.inputs.shape[1])
     frames = problem.geometry.rows
-    extra = cost.Cost(backbone.parameters, frames * backbone.flops) if backbone else cost.Cost(0, 0.0)
-    total = cost.Cost(network.parameters + extra.parameters, network.flops + extra.flops)
+    extra = flops.Cost(backbone.parameters, frames * backbone.flops) if backbone else flops.Cost(0, 0.0)
+    total = flops.Cost(network.parameters + extra.parameters, network.flops + extra.flops)
     return total._asdict() | {"network": network._asdict(), "backbone": extra._asdict(), "frames": frames}
 
 
@@ -176,7 +177,7 @@ def run(
     several: Sequence[Row],
     seeds: int,
     dataset: shards.Dataset,
-    backbone: cost.Cost | None,
+    backbone: flops.Cost | None,
     progress: Callable[..., Any],
 ) -> dict[str, Any]:
     """Trains what is not trained yet, and evaluates all of it.
@@ -216,7 +217,7 @@ def run(
         columns = [numbers(one) for one in scored]
         found.append({
             "row": row.name, "method": row.method, "obstacle": row.obstacle,
-            "numbers": {name: spread([one[name] for one in columns]) for name in paper.NUMBERS if columns},
+            "numbers": {name: spread([one[name] for one in columns]) for name in published.NUMBERS if columns},
             "cost": None if row.obstacle else price(row, dataset, backbone),
             "changes": configs.PAPER_ROWS.get(row.name, {}),
         })  # fmt: skip
