@@ -9,10 +9,10 @@ import fakes
 import pytest
 from test_report import Resources
 
-from fedn_jax import comparable, comparison, report
 from fedn_jax.core import files
 from fedn_jax.core.errors import UserError
 from fedn_jax.evaluation import bootstrap
+from fedn_jax.reports import comparable, compare_page, run_page
 
 EVIL = "<script>alert('x')<b>$&_"
 BASE = fakes.make_metrics()
@@ -29,7 +29,7 @@ def directory(tmp_path):
 
 
 def page_of(out, paths):
-    path = comparison.write(out, paths)
+    path = compare_page.write(out, paths)
     return path.read_text(encoding="utf-8")
 
 
@@ -60,7 +60,7 @@ def test_names_are_escaped(written):
 def test_page_shows_numbers_differences_and_definitions(written):
     text = re.sub(r"\s+", " ", html.unescape(re.sub("<[^>]+>", " ", re.sub(r"data:[^\"]*", "", written[2]))))
     difference = 2 * 10 / (11 + 11) - 2 * 8 / (13 + 11)
-    assert report.percent(BETTER["spotting"]["f1"]) == "90.9" and f"90.9 +{100 * difference:.1f}" in text
+    assert run_page.percent(BETTER["spotting"]["f1"]) == "90.9" and f"90.9 +{100 * difference:.1f}" in text
     assert "better has the highest spotting F1, 90.9 %: +24.2 percentage points against base (95 % interval" in text
     assert "With these 6 subjects such a difference can be chance." in text
     assert "20.0 +10.0" in text and "2 TP / (N + GT)" in text and BASE["definition"]["map"] in text
@@ -87,7 +87,7 @@ def test_pages_are_reproducible(written, tmp_path):
 
 def test_one_run_gives_files_only(directory, tmp_path):
     out = tmp_path / "out"
-    assert comparison.write(out, directory(a=BASE | {"baseline": BETTER})) == out
+    assert compare_page.write(out, directory(a=BASE | {"baseline": BETTER})) == out
     names = {path.relative_to(out).as_posix() for path in out.rglob("*.*")}
     assert {"figures/curves.svg", "figures/subjects.pdf", "figures/confusion.png", "figures/training.svg",
             "tables/table2.tex", "tables/subjects.csv"} <= names and "comparison.html" not in names  # fmt: skip
@@ -96,7 +96,7 @@ def test_one_run_gives_files_only(directory, tmp_path):
 def test_timelines_are_drawn(directory, tmp_path):
     from test_figures import layout
 
-    comparison.write(tmp_path / "out", directory(a=BASE), [layout()])
+    compare_page.write(tmp_path / "out", directory(a=BASE), [layout()])
     assert len(list((tmp_path / "out" / "figures" / "timelines").iterdir())) == 3
 
 
@@ -123,17 +123,17 @@ def test_a_run_that_was_not_evaluated(directory, tmp_path):
     good, bad = directory(a=BASE, b=BASE)
     (bad / "metrics.json").unlink()
     with pytest.raises(UserError, match=r"b: is not evaluated; run `fedn evaluate .*b --data DIR` first"):
-        comparison.write(tmp_path / "out", [good, bad])
+        compare_page.write(tmp_path / "out", [good, bad])
     (bad / "metrics.json").write_text(json.dumps({"iou": 0.5}))
     with pytest.raises(UserError, match="metrics.json: has no spotting; run `fedn evaluate"):
-        comparison.write(tmp_path / "out", [good, bad])
+        compare_page.write(tmp_path / "out", [good, bad])
     (bad / "metrics.json").write_text("[]")
     with pytest.raises(UserError, match="metrics.json: has no iou"):
-        comparison.write(tmp_path / "out", [good, bad])
+        compare_page.write(tmp_path / "out", [good, bad])
     with pytest.raises(UserError, match="no such file; expected the directory of a run"):
-        comparison.write(tmp_path / "out", [tmp_path / "none"])
+        compare_page.write(tmp_path / "out", [tmp_path / "none"])
     with pytest.raises(UserError, match="at least one run; got none"):
-        comparison.write(tmp_path / "out", [])
+        compare_page.write(tmp_path / "out", [])
     assert not (tmp_path / "out").exists()
 
 
@@ -213,7 +213,7 @@ def test_differences():
 
 def table(*metrics):
     several = [run(f"run{i}", one) for i, one in enumerate(metrics)]
-    rows = comparison.table(several, comparable.remarks(several))
+    rows = compare_page.table(several, comparable.remarks(several))
     return [{key: [cell[key] for cell in row["cells"]] for key in row["cells"][0]} for row in rows]
 
 
@@ -242,11 +242,11 @@ def test_nothing_spotted_is_not_recognised():
 
 def test_chance_is_that_of_the_statistics():
     first, second = table(BASE, BETTER)
-    counts = [{row["subject"]: comparison.Counts(row["tp"], row["n"], row["gt"]) for row in one["per_subject"]}
+    counts = [{row["subject"]: compare_page.Counts(row["tp"], row["n"], row["gt"]) for row in one["per_subject"]}
               for one in (BASE, BETTER)]  # fmt: skip
-    low, high = bootstrap.interval(counts[0], comparison.metrics.f1)[1:]
+    low, high = bootstrap.interval(counts[0], compare_page.metrics.f1)[1:]
     assert first["interval"] == [[low, high], None, None, None] and low < BASE["spotting"]["f1"] < high
-    assert second["paired"][0] == bootstrap.paired(counts[1], counts[0], comparison.metrics.f1)
+    assert second["paired"][0] == bootstrap.paired(counts[1], counts[0], compare_page.metrics.f1)
     assert second["paired"][0].difference == pytest.approx(10 / 11 - 2 / 3)
     known = {"confidence": {"level": 0.95, "f1": [0.1, 0.9], "accuracy": [0.2, 0.8]}}
     assert table(BASE | known)[0]["interval"] == [[0.1, 0.9], [0.2, 0.8], None, None]

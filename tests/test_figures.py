@@ -9,9 +9,9 @@ import fakes
 import numpy as np
 import pytest
 
-from fedn_jax import drawing, figures, timeline
 from fedn_jax.core.errors import UserError
 from fedn_jax.core.types import Detections, Events, VideoMeta
+from fedn_jax.reports import drawing, figures, timeline
 
 EVIL = "<script>_$x^2$表\x1b\n" + "long" * 30
 RUNS = {"fedn": fakes.make_metrics(), EVIL: fakes.make_metrics(ap=0.2), "_hidden": fakes.make_metrics(ap=0.3)}

@@ -9,9 +9,9 @@ from html.parser import HTMLParser
 import fakes
 import pytest
 
-from fedn_jax import papertables, tableformats
 from fedn_jax.core.errors import UserError
-from fedn_jax.tableformats import Cell, Column, Table
+from fedn_jax.reports import published_table, tables
+from fedn_jax.reports.tables import Cell, Column, Table
 
 EVIL = r'=cmd|"<b>&_50%$x^2#~\input{a}[1]' + "\x1b\n"
 OURS = {"fedn": fakes.casme2(), "spot": fakes.casme2(changes={"data.recognition": False})}
@@ -24,7 +24,7 @@ def cells(table, method):
 
 
 def test_paper_rows_stand_beside_runs_on_the_same_data():
-    table = papertables.results(OURS)
+    table = published_table.results(OURS)
     assert [heading for heading, _ in table.groups] == ["FEDN, Table 2, as printed", "Run here"]
     assert table.title == "Results beside Table 2 of the FEDN paper (CAS(ME)^2, annotated)"
     assert cells(table, "FEDN") == [["129", "~205", "51.1", "75.2", "106", "51.6", "fedn"]]
@@ -42,8 +42,8 @@ def test_paper_rows_stand_beside_runs_on_the_same_data():
 def test_only_the_runs_labels_are_shown():
     classes = ["happiness", "surprise", "disgust", "anger", "fear", "sadness", "helpless", "confused", "pain"]
     own = fakes.casme2("self-reported", classes=[*classes, "sympathy"])
-    assert cells(papertables.results({"self": own}), "FEDN")[0][0] == "122"
-    both = papertables.results(OURS | {"self": own})
+    assert cells(published_table.results({"self": own}), "FEDN")[0][0] == "122"
+    both = published_table.results(OURS | {"self": own})
     assert [heading for heading, _ in both.groups][2] == "Run here, not comparable with the rows above"
     assert cells(both, "FEDN")[0][0] == "129" and len(both.groups[2][1]) == 1
     assert any("those of the rows casme2 annotated" in note for note in both.notes)
@@ -65,51 +65,51 @@ def test_only_the_runs_labels_are_shown():
     ],
 )
 def test_otherwise_they_are_left_out_with_a_sentence(metrics, reason):
-    table = papertables.results({"mine": metrics})
-    assert table.title == "Results" and len(table.groups) == 1 and not papertables.has_printed(table)
+    table = published_table.results({"mine": metrics})
+    assert table.title == "Results" and len(table.groups) == 1 and not published_table.has_printed(table)
     (note,) = [note for note in table.notes if "not comparable" in note]
     assert note.startswith("mine: the paper's rows are not comparable, since ") and reason in note
-    assert "not run" not in tableformats.to_text(table)
-    assert [table.name for table in papertables.tables({"mine": metrics})] == ["table2", "subjects"]
+    assert "not run" not in tables.to_text(table)
+    assert [table.name for table in published_table.tables({"mine": metrics})] == ["table2", "subjects"]
 
 
 def test_the_third_data_set_has_one_set_of_labels():
     classes = ["happiness", "surprise", "disgust", "anger", "fear", "sadness", "others"]
     large = fakes.make_metrics({"a": (869, 1620, 3346)}, classes, dataset="casme3", labels={"options": {}})
-    table = papertables.results({"mine": large})
+    table = published_table.results({"mine": large})
     assert cells(table, "FEDN") == [["869", "~1620", "35.0", "40.9", "54.3", "5.4", "mine"]]
     assert cells(table, "mine")[0][:3] == ["869", "1620", "35.0"]
 
 
 def test_ablations_have_their_tables():
     runs = OURS | {"giou": fakes.casme2(changes={"loss.interval": "giou"})}
-    names = [table.name for table in papertables.tables(runs)]
+    names = [table.name for table in published_table.tables(runs)]
     assert names == ["table2", "table3", "table4", "subjects"]
-    four = papertables.results(runs, 4)
+    four = published_table.results(runs, 4)
     assert cells(four, "GIoU") == [["114", "177", "47.9", "77.1", "103", "51.1", "giou"]]
     assert len(cells(four, "giou")) == 1 and not cells(four, "spot")
     assert "headed FP" in " ".join(four.notes)
-    assert [table.name for table in papertables.tables({"spot": OURS["spot"]})] == ["table2", "subjects"]
+    assert [table.name for table in published_table.tables({"spot": OURS["spot"]})] == ["table2", "subjects"]
     with pytest.raises(UserError, match="table of the paper"):
-        papertables.results(runs, 5)
+        published_table.results(runs, 5)
 
 
 def test_what_departs_from_the_paper_is_said():
     small = fakes.casme2(changes={"model.width": 96}, backbone="slim, drawn faces")
-    notes = papertables.results({"small": small}).notes
+    notes = published_table.results({"small": small}).notes
     assert "small: features of slim, drawn faces; model.width 96 (paper: 512)." in notes
 
 
 def test_the_baseline_is_a_row():
     runs = {name: metrics | {"baseline": fakes.make_metrics()} for name, metrics in OURS.items()}
     runs["spot"]["baseline"] = fakes.make_metrics() | {"more": "entries"}
-    assert len(cells(papertables.results(runs), "motion baseline")) == 1
+    assert len(cells(published_table.results(runs), "motion baseline")) == 1
     runs["spot"]["baseline"] = fakes.make_metrics(ap=0.01)
-    assert len(cells(papertables.results(runs), "motion baseline of spot")) == 1
+    assert len(cells(published_table.results(runs), "motion baseline of spot")) == 1
 
 
 def test_subjects_of_one_run():
-    table = papertables.subjects({"a": fakes.make_metrics()})
+    table = published_table.subjects({"a": fakes.make_metrics()})
     assert [column.title for column in table.columns] == ["Subject", "GT", "TP", "N", "F1", "Recognition"]
     rows = [[cell.text for cell in row] for _, rows in table.groups for row in rows]
     assert rows[0] == ["s15", "5", "3", "4", "66.7", "75.0"]
@@ -119,33 +119,33 @@ def test_subjects_of_one_run():
 
 def test_subjects_of_several_runs():
     other = fakes.make_metrics({"s15": (1, 1, 5), "new": (1, 1, 1)})
-    table = papertables.subjects({"a": fakes.make_metrics(), "b": other})
-    rows = list(csv.reader(io.StringIO(tableformats.to_csv(table))))
+    table = published_table.subjects({"a": fakes.make_metrics(), "b": other})
+    rows = list(csv.reader(io.StringIO(tables.to_csv(table))))
     assert rows[0] == ["Subject", "GT, a", "TP, a", "N, a", "a (%)", "Recognition, a (%)", "GT, b", "TP, b", "N, b",
                        "b (%)", "Recognition, b (%)"]  # fmt: skip
     assert rows[1][0] == "s15" and float(rows[1][4]) == pytest.approx(200 / 3) and float(rows[1][9]) == pytest.approx(
         100 / 3)  # fmt: skip
     assert rows[2][6:] == [""] * 5 and rows[5][:6] == ["new"] + [""] * 5
-    text = tableformats.to_text(table).splitlines()
+    text = tables.to_text(table).splitlines()
     assert text[2].split() == ["Subject", "a", "b"] and text[5].split() == ["s16", "40.0", "–"]
 
 
 def test_every_format_holds_every_row_and_the_definitions(tmp_path):
-    table = papertables.results(OURS)
-    paths = tableformats.save(table, tmp_path / "new", tuple(tableformats.FORMATS))
+    table = published_table.results(OURS)
+    paths = tables.save(table, tmp_path / "new", tuple(tables.FORMATS))
     assert [path.name for path in paths] == ["table2.csv", "table2.tex", "table2.txt", "table2.html"]
     for path in paths:
         text = path.read_text(encoding="utf-8")
-        assert text == tableformats.FORMATS[path.suffix[1:]](table)
+        assert text == tables.FORMATS[path.suffix[1:]](table)
         assert all(name in text for name in ("LSSNet", "CEFLNet", "51.6", "not run"))
     assert all("2 TP / (N + GT)" in path.read_text() for path in paths[1:3])
     with pytest.raises(UserError, match="format of a table must be one of csv, tex, txt, html; got 'xlsx'"):
-        tableformats.save(table, tmp_path, ("xlsx",))
+        tables.save(table, tmp_path, ("xlsx",))
 
 
 def test_csv_is_unrounded_and_says_where_n_comes_from():
-    table = papertables.results(OURS | {EVIL: fakes.make_metrics()})
-    head, *rows = csv.reader(io.StringIO(tableformats.to_csv(table)))
+    table = published_table.results(OURS | {EVIL: fakes.make_metrics()})
+    head, *rows = csv.reader(io.StringIO(tables.to_csv(table)))
     assert head == ["Method", "TP", "N", "F1 S (10^-2)", "F1 R (10^-2)", "mAP S (10^-3)", "mAP D (10^-3)", "Here", "GT",
                     "N is", "Source"]  # fmt: skip
     assert all(len(row) == len(head) for row in rows)
@@ -161,8 +161,8 @@ def columns_of_latex(line):
 
 
 def test_latex_has_its_columns_and_escapes():
-    table = papertables.results(OURS | {EVIL: fakes.make_metrics()})
-    lines = tableformats.to_latex(table).splitlines()
+    table = published_table.results(OURS | {EVIL: fakes.make_metrics()})
+    lines = tables.to_latex(table).splitlines()
     (columns,) = re.findall(r"\\begin\{tabular\}\{([lr]+)\}", "\n".join(lines))
     assert columns == "lrrrrrrl"
     inside = lines[lines.index(r"\toprule") + 1 : lines.index(r"\bottomrule")]
@@ -183,12 +183,12 @@ def test_latex_has_its_columns_and_escapes():
 @pytest.mark.parametrize("runs", [1, 2, 12])
 def test_text_fits_a_terminal(runs):
     wide = {"表情" * 30 + str(i): fakes.casme2() for i in range(runs)} | {EVIL: fakes.make_metrics()}
-    for table in papertables.tables(wide):
-        lines = tableformats.to_text(table).splitlines()
+    for table in published_table.tables(wide):
+        lines = tables.to_text(table).splitlines()
         sizes = [sum(2 if "一" <= letter <= "鿿" else 1 for letter in line) for line in lines]
         assert max(sizes) <= 80
         assert "\x1b" not in "\n".join(lines)
-    several = tableformats.to_text(papertables.subjects(wide))
+    several = tables.to_text(published_table.subjects(wide))
     assert several.count("s15") == -(-(runs + 1) // 4)  # columns that do not fit come below
 
 
@@ -206,7 +206,7 @@ class Counter(HTMLParser):
 
 
 def test_html_is_escaped():
-    text = tableformats.to_html(papertables.results(OURS | {EVIL: fakes.make_metrics()}))
+    text = tables.to_html(published_table.results(OURS | {EVIL: fakes.make_metrics()}))
     assert "<b>" not in text and html.escape("<b>&") in text
     parser = Counter()
     parser.feed(text)
@@ -216,13 +216,13 @@ def test_html_is_escaped():
 def test_a_small_table():
     table = Table("t", "A title", [Column("name", number=False), Column("F1", "%")],
                   [("", [[Cell("a & b", "a & b"), Cell("1.0", 1.01)]])], ["A note."])  # fmt: skip
-    assert tableformats.to_csv(table) == "name,F1 (%)\na & b,1.01\n"
-    assert tableformats.to_text(table).splitlines()[2:5] == [
+    assert tables.to_csv(table) == "name,F1 (%)\na & b,1.01\n"
+    assert tables.to_text(table).splitlines()[2:5] == [
         f"{'name':<36}   F1", "-" * 41, f"{'a & b':<36}  1.0"]  # fmt: skip
-    assert r"a \& b & 1.0 \\" in tableformats.to_latex(table)
+    assert r"a \& b & 1.0 \\" in tables.to_latex(table)
 
 
 def test_no_runs():
-    for make in (papertables.results, papertables.subjects):
+    for make in (published_table.results, published_table.subjects):
         with pytest.raises(UserError, match="at least one run"):
             make({})

@@ -6,12 +6,13 @@ from pathlib import Path
 import pytest
 from conftest import SHALLOW, TINY
 
-from fedn_jax import cli, commands, models, sidebyside, tableformats
+from fedn_jax import cli, commands, models
 from fedn_jax.core import config as configs
 from fedn_jax.engine import parallel
 from fedn_jax.experiments import flops, orderings, paper_tables, published
 from fedn_jax.models import resnet
 from fedn_jax.ops import windows
+from fedn_jax.reports import reproduce_page, tables
 
 ROOT = Path(__file__).resolve().parents[1]
 TABLES = str(ROOT / "configs" / "demo_tables.py")
@@ -77,10 +78,10 @@ def result(table=3, seeds=2):
 @pytest.mark.parametrize("table", [2, 3, 4])
 def test_pages_and_tables(table, tmp_path):
     found = result(table)
-    text = sidebyside.write(tmp_path, found).read_text()
+    text = reproduce_page.write(tmp_path, found).read_text()
     assert "Not comparable with the paper" in text and "<folder>" not in text
-    for one in (sidebyside.table(found), sidebyside.verdicts(found)):
-        assert max(map(len, tableformats.to_text(one).splitlines())) <= 80
+    for one in (reproduce_page.table(found), reproduce_page.verdicts(found)):
+        assert max(map(len, tables.to_text(one).splitlines())) <= 80
     assert {path.suffix for path in tmp_path.glob(f"table{table}.*")} == {".html", ".csv", ".tex", ".txt"}
     assert ("needs clip features" in text) == (table == 3)
     words = [one["verdicts"]["f1_s"]["word"] for one in found["orderings"] if one["verdicts"]]

@@ -15,12 +15,13 @@ import pytest
 from conftest import SHALLOW, TINY
 from test_cohort import quiet
 
-from fedn_jax import cli, commands, sweepreport, tableformats
+from fedn_jax import cli, commands
 from fedn_jax.core import config as configs
 from fedn_jax.data import shards as data
 from fedn_jax.engine import fit
 from fedn_jax.experiments import search_space, sweep, trials
 from fedn_jax.experiments.search_space import Choice, Float, Settings
+from fedn_jax.reports import sweep_page, tables
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIG = """
@@ -273,8 +274,8 @@ def test_a_page_of_many_trials(tmp_path):
         "space": {"loss.beta": "0.5 to 4", "model.head": "coupled, decoupled"}, "epochs": 10,
         "settings": Settings(rungs=(4,))._asdict(), "objective": search_space.OBJECTIVES["detection"], "source": "mine.py",
     }  # fmt: skip
-    text = sweepreport.write(tmp_path, found).read_text()
+    text = sweep_page.write(tmp_path, found).read_text()
     assert "<script>" not in text and "&lt;script&gt;" in text and text.count("<img") == 3
-    table = tableformats.to_text(sweepreport.table(found))
+    table = tables.to_text(sweep_page.table(found))
     assert max(map(len, table.splitlines())) <= 80
-    assert np.argmax([row[1].value or 0 for row in sweepreport.table(found).groups[0][1]]) == 0  # the best comes first
+    assert np.argmax([row[1].value or 0 for row in sweep_page.table(found).groups[0][1]]) == 0  # the best comes first

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from fedn_jax import timeline
 from fedn_jax.core.types import Detections, Events, VideoMeta
+from fedn_jax.reports import timeline
 
 CLASSES = ["happiness", "anger", "a very long name of an emotion"]
 

@@ -19,9 +19,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_exports import CLASSES, TEXT, found
 
-from fedn_jax import viewer
 from fedn_jax.core.errors import UserError
 from fedn_jax.formats.annotations import Expression
+from fedn_jax.reports import video_page
 
 EVIL = "</script><script>window.broken=1</script>\u2028\"'&<img src=x onerror=alert(1)>"
 FPS, FRAMES = 15, 300
@@ -39,7 +39,7 @@ def path(video, tmp_path_factory):
     classes = [*CLASSES[:3], EVIL]
     result = found(classes=classes, subject=EVIL, about={"run": "demo/run", EVIL: EVIL})
     path = tmp_path_factory.mktemp("page") / "new" / "viewer.html"
-    viewer.write(path, result, video, "video/mp4", PICTURES)
+    video_page.write(path, result, video, "video/mp4", PICTURES)
     assert [one.name for one in path.parent.iterdir()] == ["viewer.html"]
     return path
 
@@ -98,17 +98,17 @@ def test_names_are_escaped(page):
 
 @pytest.mark.parametrize("size", [1, 100, 3000, 100000])
 def test_the_video_is_inside_in_pieces(size, video, tmp_path, monkeypatch):
-    monkeypatch.setattr(viewer, "PIECE", 3 * size)
-    viewer.write(tmp_path / "a.html", found(), video, "video/mp4", None)
+    monkeypatch.setattr(video_page, "PIECE", 3 * size)
+    video_page.write(tmp_path / "a.html", found(), video, "video/mp4", None)
     pieces = Reader((tmp_path / "a.html").read_text()).scripts[1:]
     assert len(pieces) == -(-video.stat().st_size // (3 * size))
     assert b"".join(base64.b64decode(piece) for piece in pieces) == video.read_bytes()
 
 
 def test_a_stranger_cannot_choose_where_the_video_goes(video, tmp_path, monkeypatch):
-    viewer.write(tmp_path / "a.html", found(), video, "video/mp4", None)
+    video_page.write(tmp_path / "a.html", found(), video, "video/mp4", None)
     assert (tmp_path / "a.html").read_bytes().count(base64.b64encode(video.read_bytes()[:300])) == 1
-    viewer.write(tmp_path / "b.html", found(), video, "video/mp4", None)
+    video_page.write(tmp_path / "b.html", found(), video, "video/mp4", None)
     assert (tmp_path / "a.html").read_bytes() == (tmp_path / "b.html").read_bytes()
 
 
@@ -122,13 +122,13 @@ def test_page_says_what_was_found(page):
 
 
 def test_page_without_anything(tmp_path):
-    viewer.write(tmp_path / "a.html", found(spans=[], subject="", about={}, gaps=[]), None, "", None)
+    video_page.write(tmp_path / "a.html", found(spans=[], subject="", about={}, gaps=[]), None, "", None)
     page = (tmp_path / "a.html").read_text()
     Reader(page)
     assert "Nothing was found" in page and "highest confidence" in page and "not inside this page" in page
     assert not re.search(r"<video|<table|image/jpeg|class=\"media\"", page)
     empty = found(spans=[], seconds=0.0, num_frames=0)._replace(curves=np.zeros((4, 0)))
-    viewer.write(tmp_path / "b.html", empty, None, "", [])
+    video_page.write(tmp_path / "b.html", empty, None, "", [])
     Reader((tmp_path / "b.html").read_text())
 
 
@@ -137,36 +137,38 @@ def test_page_without_anything(tmp_path):
 def test_any_name_can_be_shown(tmp_path_factory, classes, subject, name):
     path = tmp_path_factory.mktemp("any") / "a.html"
     spans = [(10 * i, 10 * i + 5, i, 0.5) for i in range(len(classes))]
-    viewer.write(path, found("a", spans, classes, subject=subject, video=name, about={name: subject}), None, name, None)
+    video_page.write(
+        path, found("a", spans, classes, subject=subject, video=name, about={name: subject}), None, name, None
+    )
     reader = Reader(path.read_text(encoding="utf-8"))
     assert sum(tag == "script" for tag, _ in reader.tags) == 1 and not reader.loaded[1:]
 
 
 def test_mistakes_leave_no_file(tmp_path, video):
     with pytest.raises(UserError, match="no such file; expected a video"):
-        viewer.write(tmp_path / "a.html", found(), tmp_path / "none.mp4", "video/mp4", None)
+        video_page.write(tmp_path / "a.html", found(), tmp_path / "none.mp4", "video/mp4", None)
     with pytest.raises(UserError, match="thumbnails must be 5, one per expression; got 4"):
-        viewer.write(tmp_path / "a.html", found(), video, "video/mp4", PICTURES[:4])
+        video_page.write(tmp_path / "a.html", found(), video, "video/mp4", PICTURES[:4])
     assert not list(tmp_path.iterdir())
 
 
 def test_thumbnails_follow_their_expressions(tmp_path):
     result = found()
-    viewer.write(tmp_path / "a.html", result, None, "", PICTURES)
+    video_page.write(tmp_path / "a.html", result, None, "", PICTURES)
     shuffled = result._replace(expressions=result.expressions[::-1])
-    viewer.write(tmp_path / "b.html", shuffled, None, "", PICTURES[::-1])
+    video_page.write(tmp_path / "b.html", shuffled, None, "", PICTURES[::-1])
     assert (tmp_path / "a.html").read_text() == (tmp_path / "b.html").read_text()
 
 
 def test_outlines_by_hand():
-    line, area = viewer.outline(np.array([0, 1, np.nan, 0.5, np.nan], np.float32))
+    line, area = video_page.outline(np.array([0, 1, np.nan, 0.5, np.nan], np.float32))
     assert line == "M100.00 40.0L300.00 0.0M700.00 20.0"
     assert area == "M100.00 40L100.00 40.0L300.00 0.0L300.00 40ZM700.00 40L700.00 20.0L700.00 40Z"
-    assert viewer.outline(np.full(3, np.nan)) == viewer.outline(np.zeros(0)) == ("", "")
+    assert video_page.outline(np.full(3, np.nan)) == video_page.outline(np.zeros(0)) == ("", "")
 
 
 def test_clock():
-    assert [viewer.clock(x) for x in (0, 59.994, 59.996, 3599.999, 36061.5)] == [
+    assert [video_page.clock(x) for x in (0, 59.994, 59.996, 3599.999, 36061.5)] == [
         "0:00.00", "0:59.99", "1:00.00", "1:00:00.00", "10:01:01.50",
     ]  # fmt: skip
 
@@ -380,7 +382,7 @@ def test_long_videos(browser, tmp_path, width):
         Expression(int(t * 15), int(t * 15), int(t * 15) + 9, t, t, t + 0.6, CLASSES[i % 4], 0.5)
         for i, t in enumerate(begin)
     ]
-    viewer.write(tmp_path / "a.html", found(num_frames=27000)._replace(expressions=many), None, "", None)
+    video_page.write(tmp_path / "a.html", found(num_frames=27000)._replace(expressions=many), None, "", None)
     browser.open(tmp_path / "a.html", width, 900)
     assert browser.run("document.documentElement.scrollWidth <= innerWidth"), "the page itself does not scroll sideways"
     for _ in range(4):

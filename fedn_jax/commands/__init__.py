@@ -142,23 +142,25 @@ def report(args: argparse.Namespace) -> None:
     Args:
       args: runs, out, data.
     """
-    from fedn_jax import comparison
+    from fedn_jax.reports import compare_page
 
     timelines = _timelines(args.runs[0], args.data) if args.data else ()
-    print(f"written: {comparison.write(args.out, args.runs, timelines)}")
+    print(f"written: {compare_page.write(args.out, args.runs, timelines)}")
 
 
 def _timelines(run: Path, data: Path) -> Any:
     """Layouts of all timelines of a run, with the post-processing of its last evaluation."""
-    from fedn_jax import report
     from fedn_jax.core import config as configs
     from fedn_jax.engine import run_dir
     from fedn_jax.evaluation import run_evaluation
+    from fedn_jax.reports import run_page
 
     config, last = run_dir.load_config(run), run_dir.read_json(run / "metrics.json")["config"]
     config.update_from_flattened_dict(configs.flatten(last))
     results = run_evaluation.evaluate_run(run, config, _load_data(data), prepare.progress())
-    return report.timelines(results.metrics, run_evaluation.videos(results), results.problem.classes, _thumbnails(data))
+    return run_page.timelines(
+        results.metrics, run_evaluation.videos(results), results.problem.classes, _thumbnails(data)
+    )
 
 
 def keep_backbone(source: Path, run: Path) -> None:
@@ -247,17 +249,17 @@ def _thumbnails(data: Path) -> Any:
 
 
 def _evaluate_run(args: argparse.Namespace, overrides: Sequence[str]) -> None:
-    from fedn_jax import report
     from fedn_jax.core import config as configs
     from fedn_jax.engine import run_dir
     from fedn_jax.evaluation import run_evaluation
+    from fedn_jax.reports import run_page
 
     dataset = _load_data(args.data)
     config = run_dir.load_config(args.run)
     override(config, overrides, ("predict", "evaluate"))
     results = run_evaluation.evaluate_run(args.run, configs.validate(config), dataset, prepare.progress())
     page = run_evaluation.write_report(args.run, results, _thumbnails(args.data))
-    print(report.table(results.metrics, results.metrics["baseline"]))
+    print(run_page.table(results.metrics, results.metrics["baseline"]))
     if args.json:
         run_dir.write_json(args.json, results.metrics)
     print(f"\nnumbers: {args.run / 'metrics.json'}\npage:    {page}\nfound:   {args.run / 'detections.csv'}")

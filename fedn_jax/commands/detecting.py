@@ -85,9 +85,9 @@ def _detect_one(video, out, cache, rate, model, detector, options, backbone, thr
     """Detects in one video, writes all files, prints what was found."""
     from data_prep import extract, frames, images
     from data_prep.sources import Source
-    from fedn_jax import viewer
     from fedn_jax.formats import annotations
     from fedn_jax.inference import new_video as detection
+    from fedn_jax.reports import video_page
 
     if video.is_dir() and not images.is_folder(video):
         raise UserError(f"{video}: holds no numbered pictures; give video files, or folders of pictures")
@@ -107,7 +107,7 @@ def _detect_one(video, out, cache, rate, model, detector, options, backbone, thr
         write(out.with_name(f"{out.name}.{suffix}"), found)
     pictures = frames.pick(got.faces, result.apex.tolist()) if found.expressions else []
     page = out.with_name(f"{out.name}.html")
-    viewer.write(page, found, got.media, "video/mp4", pictures)
+    video_page.write(page, found, got.media, "video/mp4", pictures)
     lost = int((facts.valid == 0).sum())
     count = len(found.expressions)
     print(f"\n{video}: {count} expression{'s' * (count != 1)} in {found.seconds:.1f} s, {len(facts.valid)} frames"

@@ -32,9 +32,9 @@ def reproduce(args: argparse.Namespace, overrides: Sequence[str]) -> None:
       UserError: no such table, or a configuration without rows of it.
     """
     use_all_cores()
-    from fedn_jax import sidebyside, tableformats
     from fedn_jax.data import shards
     from fedn_jax.experiments import paper_tables
+    from fedn_jax.reports import reproduce_page, tables
 
     number = TABLES[errors.one_of("table", args.table, TABLES)]
     commands.load_config(args.config, overrides)  # a mistake shows before the data are read
@@ -45,9 +45,9 @@ def reproduce(args: argparse.Namespace, overrides: Sequence[str]) -> None:
         int(dataset.metadata["frames_per_row"]),
     )  # fmt: skip
     result = paper_tables.run(args.out, number, several, args.seeds, dataset, _backbone(args.data), prepare.progress())
-    page = sidebyside.write(args.out, result)
-    for one in (sidebyside.table(result), sidebyside.verdicts(result)):
-        print(tableformats.to_text(one))
+    page = reproduce_page.write(args.out, result)
+    for one in (reproduce_page.table(result), reproduce_page.verdicts(result)):
+        print(tables.to_text(one))
     for row in several:
         if not row.obstacle:
             for member in paper_tables.members(args.out, row, args.seeds):
@@ -79,9 +79,9 @@ def sweep(args: argparse.Namespace, overrides: Sequence[str]) -> None:
       UserError: a configuration without a search space, or one that does not fit the study in ``args.out``.
     """
     use_all_cores()
-    from fedn_jax import sweepreport, tableformats
     from fedn_jax.data import shards
     from fedn_jax.experiments import search_space, sweep
+    from fedn_jax.reports import sweep_page, tables
 
     config = commands.load_config(args.config, overrides)
     module = commands.config_module(args.config.partition(":")[0])
@@ -93,8 +93,8 @@ def sweep(args: argparse.Namespace, overrides: Sequence[str]) -> None:
     search = sweep.Search(args.out, config, module.SPACE, settings, args.config)
     study = sweep.run(search, shards.load(args.data), args.storage, prepare.progress())
     found = sweep.summary(study, search)
-    page = sweepreport.write(args.out, found)
-    print(tableformats.to_text(sweepreport.table(found)))
+    page = sweep_page.write(args.out, found)
+    print(tables.to_text(sweep_page.table(found)))
     if found["best"] is not None:
         print(f"best:    {args.out / 'best.py'}; next: fedn train --config {args.out / 'best.py'} --data {args.data}")
     print(f"page:    {page}")

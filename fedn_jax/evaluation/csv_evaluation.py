@@ -16,7 +16,7 @@ from fedn_jax.core.types import Detections, Events
 from fedn_jax.evaluation import evaluate, matching, metrics, protocols
 from fedn_jax.formats.csv_files import shown
 from fedn_jax.formats.pairing import Scored
-from fedn_jax.report import COLUMNS, cell, percent
+from fedn_jax.reports.run_page import COLUMNS, cell, percent
 
 KINDS = ("all", *schema.KINDS)
 NO_SCORES = "average precision ranks detections by their score; the predictions have no column score"

@@ -7,13 +7,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fedn_jax import report
 from fedn_jax.core.errors import UserError
 from fedn_jax.core.types import Config, Detections
 from fedn_jax.data import shards, splits
 from fedn_jax.data.problem import Problem, make_problem
 from fedn_jax.engine import predict, run_dir
 from fedn_jax.evaluation import evaluate, matching, metrics, motion_baseline
+from fedn_jax.reports import run_page
 
 # ---- Evaluate -------------------------------------------------------------------------------------------------------
 
@@ -116,7 +116,7 @@ def _baseline(problem: Problem, dataset: shards.Dataset, plan: dict, outer: list
 # ---- Report ---------------------------------------------------------------------------------------------------------
 
 
-def videos(results: Results) -> list[report.Video]:
+def videos(results: Results) -> list[run_page.Video]:
     """What pages show of each video.
 
     Args:
@@ -127,11 +127,11 @@ def videos(results: Results) -> list[report.Video]:
     """
     problem = results.problem
     rows = zip(problem.metas, problem.events, results.detections, results.thresholds, strict=True)
-    return [report.Video(*row) for row in rows]
+    return [run_page.Video(*row) for row in rows]
 
 
 def write_report(run: Path, results: Results, thumbnail: Callable[..., Any]) -> Path:
-    """Writes ``report.html``.
+    """Writes ``run_page.html``.
 
     Args:
       run: directory of the run.
@@ -142,4 +142,4 @@ def write_report(run: Path, results: Results, thumbnail: Callable[..., Any]) -> 
       Path of the page.
     """
     history = run_dir.read_metrics(run)
-    return report.write(run, results.metrics, videos(results), results.problem.classes, history, thumbnail)
+    return run_page.write(run, results.metrics, videos(results), results.problem.classes, history, thumbnail)

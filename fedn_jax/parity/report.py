@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from fedn_jax import report
 from fedn_jax.core import files
 from fedn_jax.engine import run_dir
 from fedn_jax.parity import measure, speed
 from fedn_jax.parity.measure import Level
 from fedn_jax.parity.speed import Speed
+from fedn_jax.reports import run_page
 
 COLUMNS = 80
 
@@ -95,7 +95,7 @@ def table(levels: Sequence[Level]) -> str:
 
 
 def _number(value: float | None, digits: int = 1) -> str:
-    return report.DASH if value is None else f"{value:,.{digits}f}"
+    return run_page.DASH if value is None else f"{value:,.{digits}f}"
 
 
 def speeds_table(speeds: Sequence[Speed], notes: Sequence[str]) -> str:
@@ -141,7 +141,7 @@ def write(out: Path, levels: Sequence[Level], speeds: Sequence[Speed], notes: Se
     found = {"passed": measure.passed(levels), "levels": rows, "versions": versions}
     found |= {"speeds": [one._asdict() for one in speeds], "speed_notes": list(notes)}
     run_dir.write_json(out / "parity.json", found)
-    text = report.page(
+    text = run_page.page(
         "parity.html.j2", title=title, passed=measure.passed(levels), levels=levels, summary=summary(levels),
         speeds=speeds, notes=notes, ratios=speed.ratios(speeds) if speeds else [], versions=versions,
         exponent=exponent, number=_number,

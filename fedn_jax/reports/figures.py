@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from fedn_jax import drawing, timeline
-from fedn_jax.drawing import COLORS, COLUMN, INK, LINES, MARKERS, PAGE, SOFT, WASH, label, save, uri
+from fedn_jax.reports import drawing, timeline
+from fedn_jax.reports.drawing import COLORS, COLUMN, INK, LINES, MARKERS, PAGE, SOFT, WASH, label, save, uri
 
 __all__ = ["FIGURES", "confusion", "curves", "save", "subjects", "training", "uri", "video"]
 

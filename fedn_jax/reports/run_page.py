@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from fedn_jax import figures, timeline
 from fedn_jax.core import files
 from fedn_jax.evaluation import evaluate as scoring
 from fedn_jax.evaluation import matching
-from fedn_jax.timeline import Thumbnail, Video
+from fedn_jax.reports import figures, timeline
+from fedn_jax.reports.timeline import Thumbnail, Video
 
 TEMPLATES = Path(__file__).parent / "templates"
 DASH = "–"  # stands for a number that does not exist

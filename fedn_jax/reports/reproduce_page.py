@@ -5,11 +5,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from fedn_jax import figures, papertables, report, tableformats
 from fedn_jax.core import files
 from fedn_jax.experiments import orderings, paper_tables, published
-from fedn_jax.report import DASH
-from fedn_jax.tableformats import Cell, Column, Table
+from fedn_jax.reports import figures, published_table, run_page, tables
+from fedn_jax.reports.run_page import DASH
+from fedn_jax.reports.tables import Cell, Column, Table
 
 COLUMNS = (
     Column("Method", number=False), Column("TP"), Column("N"), Column("F1 S", "10^-2"), Column("F1 R", "10^-2"),
@@ -59,7 +59,7 @@ def table(result: Mapping[str, Any]) -> Table:
     setting = tuple(result["setting"]) if comparable else ("casme2", "annotated")
     printed = [_printed(row) for row in published.rows(*setting, number)]
     title = published.content()["datasets"][setting[0]]["title"]
-    heading = f"FEDN, Table {number}, {papertables.PRINTED} ({title}, {setting[1]})"
+    heading = f"FEDN, Table {number}, {published_table.PRINTED} ({title}, {setting[1]})"
     groups = [(heading if comparable else f"{heading}: not comparable", printed)]
     n = len(result["seeds"])
     heading = f"Run here, mean ± standard deviation of {n} seeds" if n > 1 else "Run here, one seed"
@@ -71,7 +71,7 @@ def table(result: Mapping[str, Any]) -> Table:
         *flops(result),
         "~: N is not printed; it follows from TP and F1.",
     ]
-    explained = papertables.EXPLAINED
+    explained = published_table.EXPLAINED
     notes += [f"{column}: {result['definition'][key]}." for column, key in explained if key in result["definition"]]
     return Table(f"table{number}", f"Table {number} of the FEDN paper, and runs here", list(COLUMNS), groups, notes)
 
@@ -156,19 +156,19 @@ def write(out: Path, result: Mapping[str, Any]) -> Path:
     """
     written = [table(result), verdicts(result)]
     for one in written:
-        tableformats.save(one, out, ("csv", "tex", "txt"))
+        tables.save(one, out, ("csv", "tex", "txt"))
     run_here = [row for row in result["rows"] if not row["obstacle"]]
     drawn = figures.seeds([(row["method"], row["numbers"]) for row in run_here], orderings.NUMBERS)
     path = out / f"table{result['table']}.html"
-    text = report.page(
+    text = run_page.page(
         "reproduce.html.j2",
         result=result,
         n=len(result["seeds"]),
-        tables=[(one, tableformats.to_html(one)) for one in written],
+        tables=[(one, tables.to_html(one)) for one in written],
         drawn=figures.uri(drawn),
         waiting=[row for row in result["rows"] if row["obstacle"]],
-        made=report.made(result),
-        raised=tableformats.raised,
+        made=run_page.made(result),
+        raised=tables.raised,
         config=json.dumps(result["config"], indent=2),
     )
     files.write_text(path, text)

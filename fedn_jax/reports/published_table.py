@@ -8,13 +8,13 @@ of its numbers.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from fedn_jax import report
 from fedn_jax.core import config as configs
 from fedn_jax.core import errors
 from fedn_jax.evaluation import evaluate
 from fedn_jax.experiments import published
-from fedn_jax.report import DASH
-from fedn_jax.tableformats import Cell, Column, Table
+from fedn_jax.reports import run_page
+from fedn_jax.reports.run_page import DASH
+from fedn_jax.reports.tables import Cell, Column, Table
 
 PRINTED, APART = "as printed", "the paper's rows are not comparable"  # in headings and notes
 Runs = Mapping[str, Mapping[str, Any]]  # name -> content of metrics.json
@@ -84,7 +84,7 @@ def obstacle(metrics: Mapping[str, Any]) -> str:
         return f"it counts a match from IoU {metrics['iou']:g}, the paper from 0.5"
     if metrics.get("protocol", "megc") != "megc":
         return f"it counts by the protocol {metrics['protocol']}, the paper by that of MEGC"
-    if report.untrained(metrics):
+    if run_page.untrained(metrics):
         return "its features are those of an untrained network"
     if chosen.get("data.shuffle_labels"):
         return "it is a control that was trained on expressions moved in time"

@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from fedn_jax import drawing, report, tableformats
 from fedn_jax.core import files
-from fedn_jax.drawing import COLORS, INK, PAGE, SOFT, label
-from fedn_jax.report import DASH
-from fedn_jax.tableformats import Cell, Column, Table
+from fedn_jax.reports import drawing, run_page, tables
+from fedn_jax.reports.drawing import COLORS, INK, PAGE, SOFT, label
+from fedn_jax.reports.run_page import DASH
+from fedn_jax.reports.tables import Cell, Column, Table
 
 STATES = {"complete": COLORS[0], "pruned": COLORS[4], "fail": COLORS[6], "running": COLORS[5]}
 STATUS = (
@@ -172,10 +172,10 @@ def write(out: Path, found: Mapping[str, Any]) -> Path:
       Path of the page.
     """
     whole = table(found)
-    tableformats.save(whole, out, ("csv",))
+    tables.save(whole, out, ("csv",))
     shares = importance(found)
     judged = [one for one in found["trials"] if _last(one) is not None]
-    text = report.page(
+    text = run_page.page(
         "sweep.html.j2",
         found=found,
         best=next((one for one in found["trials"] if one["number"] == found["best"]), None),
@@ -184,7 +184,7 @@ def write(out: Path, found: Mapping[str, Any]) -> Path:
         history=drawing.uri(history(found)) if judged else None,
         parallel=drawing.uri(parallel(found)) if judged else None,
         importance=drawing.uri(shares) if shares else None,
-        content=tableformats.to_html(whole),
+        content=tables.to_html(whole),
         notes=[note for note in whole.notes if STATUS not in note],  # it stands at the top
         value=_value,
     )

@@ -8,13 +8,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from fedn_jax import comparable, figures, papertables, report, tableformats
-from fedn_jax.comparable import ACCURACY, F1, MAP_D, MAP_S, NAMED, Remark, Run
 from fedn_jax.core import files
 from fedn_jax.core.errors import UserError
 from fedn_jax.evaluation import bootstrap, metrics
 from fedn_jax.evaluation.metrics import Counts
-from fedn_jax.report import DASH
+from fedn_jax.reports import comparable, figures, published_table, run_page, tables
+from fedn_jax.reports.comparable import ACCURACY, F1, MAP_D, MAP_S, NAMED, Remark, Run
+from fedn_jax.reports.run_page import DASH
 
 LABELS = (  # number, label, entry of evaluation.DEFINITIONS
     (F1, "Spotting F1", "f1"),
@@ -81,7 +81,7 @@ def table(several: Sequence[Run], known: Sequence[Remark]) -> list[dict[str, Any
             fair = [v for one, v in zip(several, values[name], strict=True) if name not in spoilt[one.name]]
             fair = [value for value in fair if value is not None]
             may = name not in spoilt[run.name] and here is not None
-            cell = {"text": report.percent(here), "best": may and len(fair) > 1 and here == max(fair)}
+            cell = {"text": run_page.percent(here), "best": may and len(fair) > 1 and here == max(fair)}
             cell["difference"] = signed(here - first if place and may and first is not None else None)
             cell["interval"] = _interval(run, name)
             cell["paired"] = _paired(run, several[0]) if name == F1 and place and may else None
@@ -134,7 +134,7 @@ def write(out: Path, paths: Sequence[Path], timelines: Sequence[Mapping[str, Any
     Args:
       out: directory; made if missing. "figures" and "tables" lie in it.
       paths: directories of runs; the others are compared with the first.
-      timelines: of ``report.timelines``, drawn into "figures/timelines".
+      timelines: of ``run_page.timelines``, drawn into "figures/timelines".
 
     Returns:
       Path of the page; of ``out`` for one run.
@@ -151,9 +151,9 @@ def write(out: Path, paths: Sequence[Path], timelines: Sequence[Mapping[str, Any
         figures.save(figure, out / "figures" / name)
     for one in timelines:
         figures.save(figures.video(one), out / "figures" / "timelines" / files.file_name(one["subject"], one["video"]))
-    written = papertables.tables(named)
+    written = published_table.tables(named)
     for one in written:
-        tableformats.save(one, out / "tables")
+        tables.save(one, out / "tables")
     if len(several) == 1:
         return out
     path = out / "comparison.html"
@@ -161,13 +161,13 @@ def write(out: Path, paths: Sequence[Path], timelines: Sequence[Mapping[str, Any
     return path
 
 
-def _page(several: Sequence[Run], drawn: Mapping[str, Any], written: Sequence[tableformats.Table]) -> str:
+def _page(several: Sequence[Run], drawn: Mapping[str, Any], written: Sequence[tables.Table]) -> str:
     known = comparable.remarks(several)
     rows = table(several, known)
     explained = [("TP", "tp"), ("N", "n"), ("GT", "gt"), *((label, key) for _, label, key in LABELS)]
     explained += [("mAP", "map"), ("mAP", "coco")]
     confusions = {run.name: _confusion(run) for run in several}
-    return report.page(
+    return run_page.page(
         "comparison.html.j2",
         rows=rows,
         best=next((row for row in rows if row["cells"][0]["best"]), None),
@@ -180,12 +180,12 @@ def _page(several: Sequence[Run], drawn: Mapping[str, Any], written: Sequence[ta
         curves=figures.uri(drawn["curves"]),
         bars=figures.uri(drawn["subjects"]),
         confusions=[(name, figures.uri(figure)) for name, figure in confusions.items() if figure],
-        per_subject=tableformats.to_html(written[-1]),
-        beside=[(one, tableformats.to_html(one)) for one in written[:-1] if papertables.has_printed(one)],
-        apart=[note for note in written[0].notes if papertables.APART in note],
-        definitions=papertables.definitions({several[0].name: several[0].metrics}, explained),
-        made=[(run.name, report.made(run.metrics)) for run in several],
+        per_subject=tables.to_html(written[-1]),
+        beside=[(one, tables.to_html(one)) for one in written[:-1] if published_table.has_printed(one)],
+        apart=[note for note in written[0].notes if published_table.APART in note],
+        definitions=published_table.definitions({several[0].name: several[0].metrics}, explained),
+        made=[(run.name, run_page.made(run.metrics)) for run in several],
         level=round(100 * LEVEL),
         signed=signed,
-        raised=tableformats.raised,
+        raised=tables.raised,
     )
