@@ -139,7 +139,7 @@ def peer(problem: _standin.Problem, args: argparse.Namespace) -> float | None:
     cuda = torch.cuda.is_available()
     if jax.default_backend() == "gpu" and not cuda:
         return None
-    from fedn_jax.reference import model, training
+    from fedn_jax.torch_parity.reference import model, training
 
     torch.set_default_device("cuda" if cuda else "cpu")
     torch.set_float32_matmul_precision("high")

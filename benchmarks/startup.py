@@ -11,7 +11,7 @@ import sys
 
 import _timing
 
-HELP = "import sys; from fedn_jax.cli import main; sys.exit(main(['--help']))"
+HELP = "import sys; from fedn_jax.cli.main import main; sys.exit(main(['--help']))"
 HEAVY = "import jax, flax.linen, orbax.checkpoint, tensorflow_datasets"
 
 

@@ -11,7 +11,7 @@ import argparse
 
 import _timing
 
-from fedn_jax.parity import report, speed
+from fedn_jax.torch_parity import report, speed
 
 
 def main() -> None:

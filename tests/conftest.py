@@ -17,7 +17,7 @@ import jax  # noqa: E402
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 
-from fedn_jax import cli  # noqa: E402
+from fedn_jax.cli.main import main  # noqa: E402
 from fedn_jax.core import config as configs  # noqa: E402
 from fedn_jax.core.types import Events, Store, VideoMeta  # noqa: E402
 
@@ -86,7 +86,7 @@ SMALL_DEMO += options(**{"model.segment_fusion": "attention", "train.epochs": 1}
 def small_demo(tmp_path_factory):
     """The demo in small: drawn videos, shards, a run of one epoch, its evaluation."""
     out = tmp_path_factory.mktemp("small") / "demo"
-    assert cli.main(["demo", "--out", str(out), *SMALL_DEMO]) == 0
+    assert main(["demo", "--out", str(out), *SMALL_DEMO]) == 0
     return out
 
 
@@ -106,7 +106,7 @@ def shards(tmp_path_factory):
         csv.writer(file).writerows([["subject", "video", "onset", "offset", "emotion"], *rows])
     words = ["prepare", "features", "--features", base / "npz", "--annotations", base / "sheet.csv"]
     words += ["--out", base / "data", "--frames-per-row", "2"]
-    assert cli.main([str(word) for word in words]) == 0
+    assert main([str(word) for word in words]) == 0
     return base / "data"
 
 

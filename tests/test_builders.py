@@ -260,17 +260,17 @@ def test_worker_processes_and_cascade(tmp_path, backbone):
 
 
 def test_commands(source, tmp_path, capsys):
-    from fedn_jax import cli
+    from fedn_jax.cli.main import main
 
     out = tmp_path / "out"
     command = ["prepare", "folder", "--videos", source / "videos", "--annotations", source / "sheet.csv", "--out", out]
     command += ["--backbone", "random", "--aligner", "none", "--size", 32, "--workers", 1]
     command = [str(word) for word in command]
-    assert cli.main(command) == 0
+    assert main(command) == 0
     assert "3 videos, 34 frames, 0 without a face; 0 from the cache" in capsys.readouterr().out
-    assert cli.main(command) == 0
+    assert main(command) == 0
     assert "up to date" in capsys.readouterr().out
-    assert cli.main(["verify", str(out)]) == 0
+    assert main(["verify", str(out)]) == 0
     assert "every record fits" in capsys.readouterr().out
-    assert cli.main([*command, "--classes", "happy"]) == 2
+    assert main([*command, "--classes", "happy"]) == 2
     assert "got 'sad'" in capsys.readouterr().err

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from media import write_video
 
-from fedn_jax import cli, commands
+from fedn_jax.cli import runs
+from fedn_jax.cli.main import main
 
 ROOT = Path(__file__).resolve().parents[1]
 DEMO = str(ROOT / "configs" / "demo.py")
@@ -18,7 +19,7 @@ DEMO = str(ROOT / "configs" / "demo.py")
 
 def refused(capsys, *words):
     """Runs a command that must be refused; returns the line."""
-    assert cli.main([str(word) for word in words]) == 2
+    assert main([str(word) for word in words]) == 2
     lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("fedn: ")]
     assert len(lines) == 1
     assert "Traceback" not in lines[0]
@@ -26,7 +27,9 @@ def refused(capsys, *words):
 
 
 def test_help_is_quick_and_names_the_commands():
-    done = subprocess.run([sys.executable, "-m", "fedn_jax.cli", "--help"], capture_output=True, text=True, cwd=ROOT)
+    done = subprocess.run(
+        [sys.executable, "-m", "fedn_jax.cli.main", "--help"], capture_output=True, text=True, cwd=ROOT
+    )
     assert done.returncode == 0
     for command in (
         "demo",
@@ -91,11 +94,11 @@ def test_a_file_where_a_directory_should_be(capsys, tmp_path):
 def test_debug_shows_the_traceback():
     for words in (["--debug", "verify", "nowhere"], ["verify", "nowhere", "--debug"]):
         with pytest.raises(ValueError, match="no such directory"):
-            cli.main(words)
+            main(words)
 
 
 def test_overrides_are_typed():
-    config = commands.load_config(f"{DEMO}:shuffled", ["--config.train.epochs=3", "--config.loss.alpha=2"])
+    config = runs.load_config(f"{DEMO}:shuffled", ["--config.train.epochs=3", "--config.loss.alpha=2"])
     assert config.data.shuffle_labels is True and config.train.epochs == 3 and config.loss.alpha == 2.0
 
 
@@ -112,7 +115,7 @@ def folder(tmp_path, rows, name="v.mp4"):
 
 def test_offset_before_onset(capsys, tmp_path):
     write_video(tmp_path / "videos" / "v.mp4", [np.zeros((64, 64, 3), np.uint8)] * 10)
-    assert cli.main([str(word) for word in folder(tmp_path, ["s1,v,8,3,happy", "s1,v,x,9,happy"])]) == 2
+    assert main([str(word) for word in folder(tmp_path, ["s1,v,8,3,happy", "s1,v,x,9,happy"])]) == 2
     text = capsys.readouterr().err
     assert "onset 8" in text and "offset 3" in text and "'x'" in text  # all mistakes at once
 
@@ -137,7 +140,7 @@ def test_a_missing_sheet(capsys, tmp_path):
 
 
 def test_a_reader_that_has_seen_enough():
-    line = f'"{sys.executable}" -m fedn_jax.cli --help | true'
+    line = f'"{sys.executable}" -m fedn_jax.cli.main --help | true'
     done = subprocess.run(line, shell=True, cwd=ROOT, capture_output=True)
     assert b"Traceback" not in done.stderr and b"Errno" not in done.stderr
 
@@ -150,12 +153,12 @@ def test_evaluate_files_and_convert_them(tmp_path, capsys):
     truth.write_text(TABLE)
     found.write_text("subject,video,onset,offset,emotion,score\ns1,a,2,10,joy,0.9\ns1,b,5,9,joy,0.4\n")
     words = ["evaluate", "--predictions", found, "--ground-truth", truth, "--json", out]
-    assert cli.main([str(word) for word in words]) == 0
+    assert main([str(word) for word in words]) == 0
     text = capsys.readouterr().out
     assert all(len(line) <= 80 for line in text.splitlines())
     numbers = json.loads(out.read_text())
     assert numbers["spotting"] | {"f1": 2 / 3} == numbers["spotting"] and numbers["protocol"] == "megc"
-    assert cli.main([str(word) for word in [*words, "--protocol", "strict", "--threshold", 0.5, "--iou", 0.9]]) == 0
+    assert main([str(word) for word in [*words, "--protocol", "strict", "--threshold", 0.5, "--iou", 0.9]]) == 0
     assert json.loads(out.read_text())["spotting"]["tp"] == 0
     found.write_text("subject,video,onset,offset,emotion,score\ns1,a,12,10,joy,0.9\ns2,c,5,9,anger,x\n")
     line = refused(capsys, *words)
@@ -164,7 +167,7 @@ def test_evaluate_files_and_convert_them(tmp_path, capsys):
     for source, target, name in (("csv", "activitynet", "a.json"), ("activitynet", "csv", "b.csv")):
         place = truth if source == "csv" else tmp_path / "a.json"
         line = ["convert", place, tmp_path / name, "--from", source, "--to", target, "--fps", 30, "--ground-truth"]
-        assert cli.main([str(word) for word in line]) == 0
+        assert main([str(word) for word in line]) == 0
     assert (tmp_path / "b.csv").read_text() == TABLE
     assert "--to must be one of csv, strs, megc, activitynet" in refused(capsys, "convert", truth, "x", "--to", "xml")
 
@@ -177,33 +180,32 @@ def test_evaluate_wants_a_run_or_files(tmp_path, capsys):
 
 
 def test_convert_backbone_needs_to_know_the_normalisation(tmp_path, capsys):
-    from data_prep import cli as commands
 
     with pytest.raises(SystemExit):
-        commands.parse(["convert-backbone", "x.pth", "--out", "y.safetensors"])
+        runs.parse(["convert-backbone", "x.pth", "--out", "y.safetensors"])
     line = refused(capsys, "convert-backbone", tmp_path / "x.pth", "--out", "y.safetensors", "--normalization", "half")
     assert "x.pth: no such" in line
 
 
 def test_compiled_programs_are_kept_where_the_user_says(tmp_path):
     environment = {"XDG_CACHE_HOME": str(tmp_path)}
-    commands.keep_compiled(environment)
-    assert environment[commands.CACHE] == str(tmp_path / "fedn_jax")
+    runs.keep_compiled(environment)
+    assert environment[runs.CACHE] == str(tmp_path / "fedn_jax")
     for chosen in ("", "/elsewhere"):  # JAX's own variable stays; empty turns it off
-        environment = {commands.CACHE: chosen}
-        commands.keep_compiled(environment)
-        assert environment == {commands.CACHE: chosen}
+        environment = {runs.CACHE: chosen}
+        runs.keep_compiled(environment)
+        assert environment == {runs.CACHE: chosen}
     (tmp_path / "file").touch()
     environment = {"XDG_CACHE_HOME": str(tmp_path / "file")}
-    commands.keep_compiled(environment)
-    assert commands.CACHE not in environment
+    runs.keep_compiled(environment)
+    assert runs.CACHE not in environment
 
 
 def test_training_goes_on_where_nothing_can_be_kept(tmp_path):
     (tmp_path / "file").touch()
     code = "import jax, numpy as np; print(jax.jit(lambda x: x + 1)(np.float32(1)))"
     program = f"import os; from fedn_jax import commands; commands.keep_compiled(os.environ); {code}"
-    environment = {name: value for name, value in os.environ.items() if name != commands.CACHE}
+    environment = {name: value for name, value in os.environ.items() if name != runs.CACHE}
     environment["XDG_CACHE_HOME"] = str(tmp_path / "file")
     done = subprocess.run([sys.executable, "-W", "error", "-c", program], capture_output=True, text=True,
                           env=environment, cwd=ROOT)  # fmt: skip

@@ -8,7 +8,7 @@ from fedn_jax.core.errors import UserError
 from fedn_jax.models import torch_weights
 
 torch = pytest.importorskip("torch")
-from fedn_jax.parity import cases  # noqa: E402
+from fedn_jax.torch_parity import cases  # noqa: E402
 
 
 def pair_of(name):

@@ -10,7 +10,7 @@ from media import REAL, needs_real
 
 from data_prep import builders, tables
 from data_prep.datasets import DATASETS, casme2, check
-from fedn_jax import cli
+from fedn_jax.cli.main import main
 from fedn_jax.core import schema
 from fedn_jax.core.errors import UserError
 from fedn_jax.data import shards
@@ -126,7 +126,7 @@ def test_samm_totals():
 )
 def test_verify_prints_the_published_counts(words, tmp_path, capsys):
     out = tmp_path / "counts.json"
-    assert cli.main(["verify", *map(str, words), "--json", str(out)]) == 0
+    assert main(["verify", *map(str, words), "--json", str(out)]) == 0
     text = capsys.readouterr().out
     assert "DIFFERENT" not in text and text.count("equal") == 2
     assert all(len(line) <= 80 for line in text.splitlines())
@@ -287,7 +287,7 @@ def test_spreadsheet_numbers():
 
 def prepare(name, folder, sheet, out, *more):
     words = ["prepare", name, "--videos", folder, "--annotations", sheet, "--out", out, "--backbone", "random"]
-    return cli.main([str(word) for word in [*words, "--size", 32, "--workers", 1, "--aligner", "none", *more]])
+    return main([str(word) for word in [*words, "--size", 32, "--workers", 1, "--aligner", "none", *more]])
 
 
 @pytest.mark.parametrize("layout", ["rawpic", "cropped", "rawvideo"])
@@ -307,7 +307,7 @@ def test_casme2_whole_way(layout, tmp_path, capsys):
     assert [loaded.metadata["classes"][i] for i in loaded.events[1].emotion] == ["positive", "others"]
     assert loaded.metas[0].fps == pytest.approx(30) and loaded.store.valid.all()
     assert loaded.metadata["labels"]["options"] == {"labels": "annotated", "zero-offset": "apex"}
-    assert cli.main(["verify", str(tmp_path / "out")]) == 0
+    assert main(["verify", str(tmp_path / "out")]) == 0
     said = capsys.readouterr().out
     assert "Table 1, CAS(ME)^2, annotated" in said and "DIFFERENT" in said
 

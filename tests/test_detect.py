@@ -11,7 +11,8 @@ import pytest
 from conftest import tiny_config, toy_data
 from media import REAL, needs_real
 
-from fedn_jax import cli, models
+from fedn_jax import models
+from fedn_jax.cli.main import main
 from fedn_jax.core.errors import UserError
 from fedn_jax.core.types import Detections, VideoMeta
 from fedn_jax.engine import predict, run_dir
@@ -151,7 +152,7 @@ def test_thresholds(model):
 
 
 def run_detect(small_demo, out, *words):
-    return cli.main(["detect", *map(str, words), "--run", str(small_demo / "run"), "--out", str(out)])
+    return main(["detect", *map(str, words), "--run", str(small_demo / "run"), "--out", str(out)])
 
 
 def test_command_writes_every_format(small_demo, tmp_path, capsys):
@@ -280,7 +281,7 @@ def make_turned(source, path):
 def test_runs_that_cannot_detect(small_demo, tmp_path, capsys):
     assert run_detect(small_demo, tmp_path, "x.mp4", "--fold", "s9") == 2
     assert "--fold must be one of ensemble, s01" in capsys.readouterr().err
-    assert cli.main(["detect", "x.mp4", "--run", str(tmp_path), "--out", str(tmp_path)]) == 2
+    assert main(["detect", "x.mp4", "--run", str(tmp_path), "--out", str(tmp_path)]) == 2
     assert "expected the directory of a run" in capsys.readouterr().err
     from data_prep import embed
 

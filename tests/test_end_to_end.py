@@ -15,7 +15,7 @@ import numpy as np
 from conftest import SMALL_DEMO, TINY, options
 from media import REAL, needs_real
 
-from fedn_jax import cli
+from fedn_jax.cli.main import main
 from fedn_jax.engine import run_dir
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -23,7 +23,7 @@ DEMO = str(ROOT / "configs" / "demo.py")
 
 
 def command(*words):
-    return [sys.executable, "-m", "fedn_jax.cli", *(str(word) for word in words)]
+    return [sys.executable, "-m", "fedn_jax.cli.main", *(str(word) for word in words)]
 
 
 def train(data, out, **changes):
@@ -65,7 +65,7 @@ def test_killed_three_times_it_ends_the_same(shards, tmp_path):
     epochs = [[entry["epoch"] for entry in run_dir.read_metrics(tmp_path / name)] for name in ("cut", "whole")]
     assert epochs[0] == epochs[1] == list(range(1, 7))
     for name in ("cut", "whole"):
-        assert cli.main(["evaluate", str(tmp_path / name), "--data", str(shards)]) == 0
+        assert main(["evaluate", str(tmp_path / name), "--data", str(shards)]) == 0
     one, two = ((tmp_path / name / "candidates.csv").read_text() for name in ("cut", "whole"))
     assert one == two and len(one.splitlines()) > 1
 
@@ -74,8 +74,8 @@ def test_train_and_evaluate_write_everything(shards, tmp_path, capsys):
     run = tmp_path / "run"
     words = ["train", "--config", DEMO, "--data", shards, "--out", run]
     words += options(**{"train.epochs": 20, "window.train_hop": 32})
-    assert cli.main([str(word) for word in words]) == 0
-    assert cli.main(["evaluate", str(run), "--data", str(shards)]) == 0
+    assert main([str(word) for word in words]) == 0
+    assert main(["evaluate", str(run), "--data", str(shards)]) == 0
     text = capsys.readouterr().out
     assert max(len(line) for line in text.splitlines() if str(run) not in line) <= 80
     numbers = json.loads((run / "metrics.json").read_text())
@@ -96,16 +96,16 @@ def test_train_and_evaluate_write_everything(shards, tmp_path, capsys):
 
     # post-processing is tuned on the saved outputs, without the network
     more = ["evaluate", str(run), "--data", str(shards), "--config.predict.max_detections=1"]
-    assert cli.main(more) == 0
+    assert main(more) == 0
     assert json.loads((run / "metrics.json").read_text())["spotting"]["n"] <= 8
-    assert cli.main([*more[:-1], "--config.model.width=32"]) == 2
+    assert main([*more[:-1], "--config.model.width=32"]) == 2
     assert "needs another training" in capsys.readouterr().err
 
     # the same command again has nothing to do; another configuration is refused
     before = (run / "metrics.jsonl").read_text()
-    assert cli.main([str(word) for word in words]) == 0
+    assert main([str(word) for word in words]) == 0
     assert (run / "metrics.jsonl").read_text() == before
-    assert cli.main([str(word) for word in words[:-1]] + ["--config.window.train_hop=64"]) == 2
+    assert main([str(word) for word in words[:-1]] + ["--config.window.train_hop=64"]) == 2
     assert "another configuration" in capsys.readouterr().err
 
 
@@ -116,7 +116,7 @@ def test_groups_that_fit_the_memory_change_nothing(shards, tmp_path):
         run = tmp_path / name
         words = ["train", "--config", DEMO, "--data", shards, "--out", run]
         words += options(**{"train.epochs": 1, "folds.memory_gb": memory})
-        assert cli.main([str(word) for word in words]) == 0
+        assert main([str(word) for word in words]) == 0
         rows[name] = {path.relative_to(run): np.load(path)["logits"] for path in sorted(run.rglob("*.npz"))}
     groups = json.loads((tmp_path / "grouped" / "run.json").read_text())["groups"]
     assert len(groups) > 1 and groups[-1][1] == 8
@@ -133,7 +133,7 @@ def test_the_demo_in_small(small_demo, capsys):
     before = (small_demo / "run" / "metrics.json").read_text()
     stamps = {path: path.stat().st_mtime_ns for path in small_demo.rglob("*.mp4")}
     assert len(stamps) == 8  # four videos, four previews of their aligned faces
-    assert cli.main(["demo", "--out", str(small_demo), *SMALL_DEMO]) == 0
+    assert main(["demo", "--out", str(small_demo), *SMALL_DEMO]) == 0
     again = capsys.readouterr().out
     assert "nothing to do" in again and "4 from the cache" in again
     assert "all subjects" in again and "motion baseline" in again
@@ -147,14 +147,14 @@ def test_report_of_runs(small_demo, tmp_path, capsys):
     shutil.copytree(run, tmp_path / "other")
     before = (run / "metrics.json").read_text()
     words = ["report", run, tmp_path / "other", "--out", out, "--data", small_demo / "data"]
-    assert cli.main([str(word) for word in words]) == 0
+    assert main([str(word) for word in words]) == 0
     assert "comparison.html" in capsys.readouterr().out and (out / "comparison.html").stat().st_size > 10_000
     for suffix in ("svg", "png", "pdf"):
         for name in ("curves", "subjects", "confusion-run", "timelines/s01__s01_v1"):
             assert (out / "figures" / f"{name}.{suffix}").stat().st_size > 1000
     assert (out / "tables" / "table2.csv").exists() and (out / "tables" / "table2.tex").exists()
     assert (run / "metrics.json").read_text() == before
-    assert cli.main(["report", str(tmp_path), "--out", str(out)]) == 2
+    assert main(["report", str(tmp_path), "--out", str(out)]) == 2
     assert "expected the directory of a run" in capsys.readouterr().err
 
 
@@ -174,12 +174,12 @@ def test_real_clip_features_of_casme2(tmp_path):
     with (tmp_path / "sheet.csv").open("w", newline="") as file:
         csv.writer(file).writerows([["subject", "video", "onset", "offset", "emotion", "kind"], *rows])
     words = ["prepare", "features", "--features", REAL / "i3d", "--annotations", tmp_path / "sheet.csv"]
-    assert cli.main([str(w) for w in [*words, "--out", tmp_path / "data", "--frames-per-row", "2"]]) == 0
+    assert main([str(w) for w in [*words, "--out", tmp_path / "data", "--frames-per-row", "2"]]) == 0
     row = f"{ROOT}/configs/casme2.py:table3/i3d"
     words = ["train", "--config", row, "--data", tmp_path / "data", "--out", tmp_path / "run"]
     changes = TINY | {"train.epochs": 2, "data.kind": "all", "window.train_hop": 32}
     changes |= {"folds.scheme": "kfold", "folds.k": 2, "folds.inner": 0.0}
-    assert cli.main([str(w) for w in words] + [f"--config.{key}={value}" for key, value in changes.items()]) == 0
-    assert cli.main(["evaluate", str(tmp_path / "run"), "--data", str(tmp_path / "data")]) == 0
+    assert main([str(w) for w in words] + [f"--config.{key}={value}" for key, value in changes.items()]) == 0
+    assert main(["evaluate", str(tmp_path / "run"), "--data", str(tmp_path / "data")]) == 0
     numbers = json.loads((tmp_path / "run" / "metrics.json").read_text())
     assert numbers["spotting"]["gt"] == len(rows)

@@ -12,14 +12,15 @@ import numpy as np
 import optax
 import pytest
 
-from fedn_jax import cli, reference
+from fedn_jax.cli.main import main
 from fedn_jax.core.errors import UserError
 from fedn_jax.engine import train_step
 from fedn_jax.models import layers as ours
 from fedn_jax.models import torch_weights
+from fedn_jax.torch_parity import reference
 
 torch = pytest.importorskip("torch")
-from fedn_jax.parity import (  # noqa: E402
+from fedn_jax.torch_parity import (
     cases,
     detections,
     economical,
@@ -252,7 +253,7 @@ def lines_of(passed):
 @pytest.mark.parametrize("passed", [True, False])
 def test_the_command_says_what_it_found(monkeypatch, tmp_path, capsys, passed):
     monkeypatch.setattr(levels, "run", lambda *args: iter(lines_of(passed)))
-    code = cli.main(["compare", "--with", "torch", "--quick", "--out", str(tmp_path)])
+    code = main(["compare", "--with", "torch", "--quick", "--out", str(tmp_path)])
     assert code == (0 if passed else 1)
     printed = capsys.readouterr().out
     assert max(len(line) for line in printed.splitlines() if str(tmp_path) not in line) <= report.COLUMNS
@@ -273,7 +274,7 @@ def test_the_command_says_what_it_found(monkeypatch, tmp_path, capsys, passed):
     ],
 )
 def test_mistakes_take_one_line(words, message, capsys, tmp_path):
-    assert cli.main(["compare", *words, "--out", str(tmp_path)]) == 2
+    assert main(["compare", *words, "--out", str(tmp_path)]) == 2
     assert message in capsys.readouterr().err
 
 
@@ -294,11 +295,11 @@ def test_ones_own_weights(tmp_path, capsys, ending):
         "--config.window.segments=32",
         "--config.anchors.reaches=[[0,9],[8,32],[9,64]]",
     ]
-    assert cli.main([*words, "--rename", "^module[.]="]) == 0
+    assert main([*words, "--rename", "^module[.]="]) == 0
     assert "float64" in capsys.readouterr().out
-    assert cli.main(words) == 2
+    assert main(words) == 2
     assert "missing: blocks.0.conv.weight" in capsys.readouterr().err
-    assert cli.main([*words, "--rename", "module"]) == 2
+    assert main([*words, "--rename", "module"]) == 2
     assert "expected REGEX=NEW" in capsys.readouterr().err
 
 
@@ -314,11 +315,11 @@ def test_without_pytorch_it_says_what_to_install(monkeypatch, capsys):
     from importlib import util
 
     monkeypatch.setattr(util, "find_spec", lambda name: None)
-    assert cli.main(["compare", "--with", "torch"]) == 2
+    assert main(["compare", "--with", "torch"]) == 2
     assert "pip install -e '.[torch]'" in capsys.readouterr().err
 
 
 def test_the_reference_imports_nothing_of_ours():
     files = sorted(Path(reference.__file__).parent.glob("*.py"))
     imported = {name for file in files for name in re.findall(r"(?:from|import) (fedn_jax[a-z_.]*)", file.read_text())}
-    assert len(files) > 4 and imported == {"fedn_jax.reference", "fedn_jax.reference.model"}
+    assert len(files) > 4 and imported == {"fedn_jax.reference", "fedn_jax.torch_parity.reference.model"}

@@ -6,7 +6,13 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from fedn_jax.reference import detection, losses, model, targets, training  # noqa: E402
+from fedn_jax.torch_parity.reference import (
+    detection,
+    losses,
+    model,
+    targets,
+    training,  # noqa: E402
+)
 
 FULL = model.Settings()
 SMALL = model.Settings(  # 16 frames; positions at 4 and 12 (stride 8) and at 8 (stride 16)

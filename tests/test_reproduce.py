@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 from conftest import SHALLOW, TINY
 
-from fedn_jax import cli, commands, models
+from fedn_jax import models
+from fedn_jax.cli import runs
+from fedn_jax.cli.main import main
 from fedn_jax.core import config as configs
 from fedn_jax.engine import parallel
 from fedn_jax.experiments import flops, orderings, paper_tables, published
@@ -19,7 +21,7 @@ TABLES = str(ROOT / "configs" / "demo_tables.py")
 
 
 def rows(table, frames_per_row=1):
-    load = lambda row: commands.load_config(f"{TABLES}:{row}", [])
+    load = lambda row: runs.load_config(f"{TABLES}:{row}", [])
     return paper_tables.rows(table, list(configs.PAPER_ROWS), load, frames_per_row)
 
 
@@ -94,7 +96,7 @@ def test_reproduce_on_clip_features(shards, tmp_path, capsys, monkeypatch):
     del changes["model.segment_fusion"], changes["model.window_attention"]
     words = ["reproduce", "table3", "--config", TABLES, "--data", shards, "--out", tmp_path, "--seeds", "2"]
     words = [str(word) for word in words] + [f"--config.{key}={value}" for key, value in changes.items()]
-    assert cli.main(words) == 0
+    assert main(words) == 0
     printed = capsys.readouterr().out
     assert max(len(line) for line in printed.splitlines() if str(tmp_path) not in line) <= 80
     assert "w/o both: needs frame embeddings" in printed and "I3D" in printed
@@ -103,7 +105,7 @@ def test_reproduce_on_clip_features(shards, tmp_path, capsys, monkeypatch):
     assert (tmp_path / "runs" / "table3" / "i3d" / "seed1" / "run.json").exists()
     before = (tmp_path / "table3.json").read_bytes()
     monkeypatch.setattr(parallel, "run", None)  # nothing is trained again
-    assert cli.main(words) == 0
+    assert main(words) == 0
     assert (tmp_path / "table3.json").read_bytes() == before
 
 
@@ -116,6 +118,6 @@ def test_reproduce_on_clip_features(shards, tmp_path, capsys, monkeypatch):
     ],
 )
 def test_mistakes(words, expected, shards, tmp_path, capsys):
-    assert cli.main(["reproduce", *words, "--data", str(shards), "--out", str(tmp_path)]) == 2
+    assert main(["reproduce", *words, "--data", str(shards), "--out", str(tmp_path)]) == 2
     lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("fedn: ")]
     assert len(lines) == 1 and expected in lines[0]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from conftest import toy_data
 
-from fedn_jax import commands
+from fedn_jax.cli import runs
 from fedn_jax.core import config as configs
 from fedn_jax.data import shards
 from fedn_jax.data.problem import make_problem
@@ -19,7 +19,7 @@ SMALL = {"model.width": 16, "model.head_width": 16, "model.heads": 2, "model.gro
 SPECS = [
     f"{path}:{row}" if row else str(path)
     for path in sorted((ROOT / "configs").glob("*.py"))
-    for row in ["", *getattr(commands.config_module(str(path)), "ROWS", {})]
+    for row in ["", *getattr(runs.config_module(str(path)), "ROWS", {})]
 ]
 BUILT = {spec for spec in SPECS if "casme2" in spec}  # the same rows as elsewhere, at other sizes
 
@@ -35,7 +35,7 @@ def toy_dataset(frames_per_row):
 def test_every_row(spec):
     overrides = [f"--config.{key}={value}" for key, value in SMALL.items()]
     overrides += ["--config.data.kind=macro"]
-    config = commands.load_config(spec, overrides)
+    config = runs.load_config(spec, overrides)
     dataset = toy_dataset(2 if config.model.segment_fusion == "none" else 1)
     problem = make_problem(config, dataset)
     if spec in BUILT:
@@ -56,4 +56,4 @@ def loss(problem, config):
 
 def test_the_rows_of_the_paper_are_in_every_configuration_of_its_data():
     for name in ("casme2", "casme3", "demo", "demo_tables"):
-        assert set(configs.PAPER_ROWS) <= set(commands.config_module(str(ROOT / "configs" / f"{name}.py")).ROWS)
+        assert set(configs.PAPER_ROWS) <= set(runs.config_module(str(ROOT / "configs" / f"{name}.py")).ROWS)

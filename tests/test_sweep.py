@@ -15,7 +15,8 @@ import pytest
 from conftest import SHALLOW, TINY
 from test_cohort import quiet
 
-from fedn_jax import cli, commands
+from fedn_jax.cli import runs
+from fedn_jax.cli.main import main
 from fedn_jax.core import config as configs
 from fedn_jax.data import shards as data
 from fedn_jax.engine import fit
@@ -234,7 +235,7 @@ def test_the_whole_command_and_a_kill(shards, tmp_path, capsys):
     words = ["sweep", "--config", str(path), "--data", str(shards), "--out", str(out)]
     environment = os.environ | {"XLA_FLAGS": "", "PYTHONPATH": str(ROOT)}
     process = subprocess.Popen(
-        [sys.executable, "-m", "fedn_jax.cli", *words], env=environment, cwd=ROOT, stderr=subprocess.DEVNULL,
+        [sys.executable, "-m", "fedn_jax.cli.main", *words], env=environment, cwd=ROOT, stderr=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
     )  # fmt: skip
     journal = out / "journal.log"
@@ -244,7 +245,7 @@ def test_the_whole_command_and_a_kill(shards, tmp_path, capsys):
     assert process.poll() is None
     process.send_signal(signal.SIGKILL)
     process.wait()
-    assert cli.main(words) == 0
+    assert main(words) == 0
     printed = capsys.readouterr().out
     assert max(len(line) for line in printed.splitlines() if str(tmp_path) not in line) <= 80
     found = json.loads((out / "sweep.json").read_text())
@@ -252,7 +253,7 @@ def test_the_whole_command_and_a_kill(shards, tmp_path, capsys):
     assert len(states) == 4 and set(states) <= {"complete", "pruned"} and found["repeated"] in (1, 2)
     assert [one["number"] for one in found["trials"]][:2] == [0, 1]
     assert len({json.dumps(one["params"], sort_keys=True) for one in found["trials"]}) == 4
-    config = commands.load_config(str(out / "best.py"), [])
+    config = runs.load_config(str(out / "best.py"), [])
     best = next(one for one in found["trials"] if one["number"] == found["best"])
     assert config.loss.beta == best["params"]["loss.beta"] and config.model.width == 16
     page = (out / "report.html").read_text()

@@ -9,7 +9,7 @@ Axes, everywhere in the package:
 
 Time inside the package is counted in frames of the video, from 0, as floats; intervals are half-open
 ``[onset, offset)``. Files speak inclusive frame numbers; they are converted where they are read and written
-(``data_prep.annotations``, ``fedn_jax.predict``).
+(``data_prep.sheets.annotations``, ``fedn_jax.engine.predict``).
 """
 
 from collections.abc import Callable

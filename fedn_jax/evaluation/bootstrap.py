@@ -4,7 +4,7 @@ Expressions of one person are alike, so the unit of chance is the subject: its c
 as a function of what is summed over subjects, such as ``metrics.f1`` of ``Counts``, or ``metrics.accuracy`` of a
 confusion matrix; it is called once, with all resampled sums.
 
-    >>> from fedn_jax.metrics import Counts, f1
+    >>> from fedn_jax.evaluation.metrics import Counts, f1
     >>> ours = {"anna": Counts(8, 10, 9), "ben": Counts(1, 4, 3), "cleo": Counts(5, 6, 8)}
     >>> base = {"anna": Counts(4, 10, 9), "ben": Counts(1, 6, 3), "cleo": Counts(4, 9, 8)}
     >>> print("%.2f [%.2f, %.2f]" % interval(ours, f1))

@@ -131,7 +131,7 @@ def videos(results: Results) -> list[run_page.Video]:
 
 
 def write_report(run: Path, results: Results, thumbnail: Callable[..., Any]) -> Path:
-    """Writes ``run_page.html``.
+    """Writes ``report.html``.
 
     Args:
       run: directory of the run.

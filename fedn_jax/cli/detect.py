@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from data_prep import cli as prepare
-from fedn_jax import commands
+from fedn_jax.cli import runs
 from fedn_jax.core.errors import UserError
 
 
@@ -39,7 +39,7 @@ def detect(args: argparse.Namespace) -> None:
                         threshold, about)  # fmt: skip
         except (UserError, OSError) as error:
             failed.append(video)
-            print(f"fedn: {commands.line(error)}", file=sys.stderr, flush=True)
+            print(f"fedn: {runs.line(error)}", file=sys.stderr, flush=True)
     if failed:
         raise UserError(
             f"{len(failed)} of {len(args.videos)} videos could not be used (see above); the others are done"

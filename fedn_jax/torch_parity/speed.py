@@ -24,7 +24,7 @@ from fedn_jax.core import config as configs
 from fedn_jax.engine import predict as predictions
 from fedn_jax.engine import train_step as train
 from fedn_jax.ops import windows
-from fedn_jax.parity import cases, economical
+from fedn_jax.torch_parity import cases, economical
 
 BATCH, FOLDS, ROUNDS = 16, 4, 5
 FRAMES, HOP = 1200, 16  # of the whole video; frames between its windows
@@ -162,8 +162,8 @@ def theirs(form: str, threads: int, small: bool, compiled: bool = False) -> Iter
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
-    from fedn_jax.reference import losses
-    from fedn_jax.reference import training as reference
+    from fedn_jax.torch_parity.reference import losses
+    from fedn_jax.torch_parity.reference import training as reference
 
     pair, batch, video = _setting("attention", small)
     device = torch.device("cuda" if on_gpu() else "cpu")

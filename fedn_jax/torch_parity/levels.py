@@ -4,8 +4,8 @@ import contextlib
 from collections.abc import Iterator
 
 from fedn_jax.data import shards
-from fedn_jax.parity import cases, detections, fold, layers, network, targets, training
-from fedn_jax.parity.measure import Level
+from fedn_jax.torch_parity import cases, detections, fold, layers, network, targets, training
+from fedn_jax.torch_parity.measure import Level
 
 BOTH, ONE = ("float32", "float64"), ("float32",)
 FEW = ("fedn", "table4/coupled")  # variants of a quick comparison

@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Sequence
 
 from data_prep import cli as prepare
-from fedn_jax import commands
+from fedn_jax.cli import runs
 from fedn_jax.core.errors import UserError
 
 
@@ -39,11 +39,11 @@ def compare(args: argparse.Namespace, overrides: Sequence[str] = ()) -> bool:
 def _compare_levels(args: argparse.Namespace) -> bool:
     """All levels, then speeds."""
     from fedn_jax.data import shards
-    from fedn_jax.parity import levels, measure, report, speed
+    from fedn_jax.torch_parity import levels, measure, report, speed
 
     dataset = None
     if not (args.quick or args.broken):
-        dataset = shards.load(commands.built_in(args.out / "built_in", subjects=4, videos=1, seconds=20.0))
+        dataset = shards.load(runs.built_in(args.out / "built_in", subjects=4, videos=1, seconds=20.0))
     total = levels.count(dataset is not None, args.quick)
     bar, found = prepare.progress()(total=total, desc="compare", unit="case"), []
     for one in levels.run(dataset, args.broken, args.quick):
@@ -67,14 +67,14 @@ def _compare_weights(args: argparse.Namespace, overrides: Sequence[str]) -> bool
     from data_prep import weights as files
     from fedn_jax.core import config as configs
     from fedn_jax.models import torch_weights
-    from fedn_jax.parity import measure, report, weights
+    from fedn_jax.torch_parity import measure, report, weights
 
     for rule in args.rename:
         if "=" not in rule:
             raise UserError(f"--rename {rule}: expected REGEX=NEW, such as '^module[.]='")
     rules = dict(rule.rpartition("=")[::2] for rule in args.rename)
-    config = commands.load_config(args.config, ()) if args.config else configs.default()
-    commands.override(config, overrides)
+    config = runs.load_config(args.config, ()) if args.config else configs.default()
+    runs.override(config, overrides)
     try:
         found = list(weights.compare(torch_weights.rename(files.read(args.weights), rules), config))
     except UserError as error:

@@ -2,7 +2,7 @@
 
 import torch
 
-from fedn_jax.reference import targets
+from fedn_jax.torch_parity.reference import targets
 
 
 def scores_of(logits, scoring):

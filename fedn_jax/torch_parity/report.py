@@ -9,10 +9,10 @@ import numpy as np
 
 from fedn_jax.core import files
 from fedn_jax.engine import run_dir
-from fedn_jax.parity import measure, speed
-from fedn_jax.parity.measure import Level
-from fedn_jax.parity.speed import Speed
 from fedn_jax.reports import run_page
+from fedn_jax.torch_parity import measure, speed
+from fedn_jax.torch_parity.measure import Level
+from fedn_jax.torch_parity.speed import Speed
 
 COLUMNS = 80
 

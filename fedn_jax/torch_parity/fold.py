@@ -16,9 +16,9 @@ from fedn_jax.data import shards, splits
 from fedn_jax.data.problem import Problem, make_problem
 from fedn_jax.engine import predict, train_step
 from fedn_jax.evaluation import evaluate, matching, metrics
-from fedn_jax.parity import cases, detections, measure, training
-from fedn_jax.parity import network as networks
-from fedn_jax.parity.measure import Difference, Level
+from fedn_jax.torch_parity import cases, detections, measure, training
+from fedn_jax.torch_parity import network as networks
+from fedn_jax.torch_parity.measure import Difference, Level
 
 TOLERANCE = 5e-4  # equal to 3 decimals
 SEEDS, EPOCHS, BATCH = (0, 1, 2), 12, 8

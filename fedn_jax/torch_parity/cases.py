@@ -58,7 +58,7 @@ def settings_of(config: Config) -> Any:
     Returns:
       reference.model.Settings.
     """
-    from fedn_jax.reference.model import Settings
+    from fedn_jax.torch_parity.reference.model import Settings
 
     fusion = config.model.segment_fusion
     sections = {**config.window, **config.model, **config.anchors, **config.loss}
@@ -102,7 +102,7 @@ def make(
     """
     import torch
 
-    from fedn_jax.reference.model import Fedn
+    from fedn_jax.torch_parity.reference.model import Fedn
 
     clips = config.model.segment_fusion == "none"
     geometry = windows.Geometry(
@@ -244,7 +244,7 @@ def peers_windows(pair: Pair, data: Data, hop: int) -> list[dict[str, Any]]:
     """
     import torch
 
-    from fedn_jax.reference import training
+    from fedn_jax.torch_parity.reference import training
 
     cut = []
     for meta in data.metas:
@@ -268,7 +268,7 @@ def batch(pair: Pair, data: Data, chosen: Sequence[int], dtype: str = "float32")
     """
     import torch
 
-    from fedn_jax.reference import training
+    from fedn_jax.torch_parity.reference import training
 
     hop, every = pair.config.window.train_hop, data.events
     if not pair.config.data.recognition:

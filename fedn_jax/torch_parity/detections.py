@@ -8,9 +8,9 @@ import numpy as np
 
 from fedn_jax.core.types import Detections
 from fedn_jax.engine import predict
-from fedn_jax.parity import cases, measure
-from fedn_jax.parity import network as networks
-from fedn_jax.parity.measure import Difference, Level
+from fedn_jax.torch_parity import cases, measure
+from fedn_jax.torch_parity import network as networks
+from fedn_jax.torch_parity.measure import Difference, Level
 
 TOLERANCES = {"float32": 1e-5, "float64": 1e-12}
 CASES = ((0.01, 30, False), (0.3, 60, False), (0.5, 400, True))  # IoU of the suppression, most detections, per class
@@ -61,7 +61,7 @@ def theirs(pair: cases.Pair, raw: Mapping[str, Any], num_frames: int, dtype: str
     """The reference's detections of one video (arguments and result as of ``ours``)."""
     import torch
 
-    from fedn_jax.reference import detection
+    from fedn_jax.torch_parity.reference import detection
 
     outputs = {name: torch.from_numpy(np.asarray(array)) for name, array in networks.cast(dict(raw), dtype).items()}
     found = detection.detect(outputs, outputs.pop("starts"), num_frames, pair.settings, *options)

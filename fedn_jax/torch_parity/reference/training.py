@@ -3,8 +3,8 @@
 import torch
 from torch import nn
 
-from fedn_jax.reference import losses, targets
-from fedn_jax.reference.model import AttentionFusion
+from fedn_jax.torch_parity.reference import losses, targets
+from fedn_jax.torch_parity.reference.model import AttentionFusion
 
 
 def window_starts(num_frames, hop, settings):

@@ -12,9 +12,9 @@ from fedn_jax.core import config as configs
 from fedn_jax.core.types import Array
 from fedn_jax.models import torch_weights
 from fedn_jax.ops import anchors, windows
-from fedn_jax.parity import cases, measure
-from fedn_jax.parity.cases import Batch, Pair
-from fedn_jax.parity.measure import Difference, Level
+from fedn_jax.torch_parity import cases, measure
+from fedn_jax.torch_parity.cases import Batch, Pair
+from fedn_jax.torch_parity.measure import Difference, Level
 
 TOLERANCES = {"2 forward": {"float32": 1e-5, "float64": 1e-12}, "5 gradients": {"float32": 1e-5, "float64": 1e-9}}
 TOLERANCES["4 losses"] = {"float32": 1e-6, "float64": 1e-12}
@@ -133,7 +133,7 @@ def theirs(pair: Pair, batch: Batch, dtype: str) -> Outcome:
     """
     import torch
 
-    from fedn_jax.reference import losses
+    from fedn_jax.torch_parity.reference import losses
 
     network = copy.deepcopy(pair.network).to(getattr(torch, dtype)).train()
     given = batch.theirs

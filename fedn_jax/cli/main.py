@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from data_prep import cli as prepare
-from fedn_jax import commands as work
-from fedn_jax.commands import OVERRIDES, comparing, detecting, experiments
+from fedn_jax.cli import detect, experiments, parity
+from fedn_jax.cli import runs as work
+from fedn_jax.cli.runs import OVERRIDES
 from fedn_jax.core.errors import UserError
 
 EXIT_USER = 2
@@ -136,13 +137,13 @@ def run(argv: Sequence[str]) -> int:
     """
     args, rest = make_parser().parse_known_args(list(argv))
     work.keep_compiled(os.environ)
-    others = {"detect": detecting.detect, "convert": work.convert, "report": work.report}
+    others = {"detect": detect.detect, "convert": work.convert, "report": work.report}
     configurable = {
         "train": work.train, "demo": work.demo, "evaluate": work.evaluate,
         "reproduce": experiments.reproduce, "sweep": experiments.sweep,
     }  # fmt: skip
     if args.command == "compare":
-        return 0 if comparing.compare(args, rest) else 1
+        return 0 if parity.compare(args, rest) else 1
     if args.command in configurable:
         configurable[args.command](args, rest)
     elif rest:

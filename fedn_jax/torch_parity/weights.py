@@ -11,9 +11,9 @@ from fedn_jax.core.errors import UserError
 from fedn_jax.core.types import Config
 from fedn_jax.models import torch_weights
 from fedn_jax.ops import windows
-from fedn_jax.parity import cases, measure
-from fedn_jax.parity import network as networks
-from fedn_jax.parity.measure import Level
+from fedn_jax.torch_parity import cases, measure
+from fedn_jax.torch_parity import network as networks
+from fedn_jax.torch_parity.measure import Level
 
 LEVEL = "2 forward"
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from data_prep import cli as prepare
-from fedn_jax import commands
+from fedn_jax.cli import runs
 from fedn_jax.core import errors
 
 TABLES = {"table2": 2, "table3": 3, "table4": 4}
@@ -37,11 +37,11 @@ def reproduce(args: argparse.Namespace, overrides: Sequence[str]) -> None:
     from fedn_jax.reports import reproduce_page, tables
 
     number = TABLES[errors.one_of("table", args.table, TABLES)]
-    commands.load_config(args.config, overrides)  # a mistake shows before the data are read
-    names = list(getattr(commands.config_module(args.config), "ROWS", {}))
+    runs.load_config(args.config, overrides)  # a mistake shows before the data are read
+    names = list(getattr(runs.config_module(args.config), "ROWS", {}))
     dataset = shards.load(args.data)
     several = paper_tables.rows(
-        number, names, lambda row: commands.load_config(f"{args.config}:{row}", overrides),
+        number, names, lambda row: runs.load_config(f"{args.config}:{row}", overrides),
         int(dataset.metadata["frames_per_row"]),
     )  # fmt: skip
     result = paper_tables.run(args.out, number, several, args.seeds, dataset, _backbone(args.data), prepare.progress())
@@ -51,7 +51,7 @@ def reproduce(args: argparse.Namespace, overrides: Sequence[str]) -> None:
     for row in several:
         if not row.obstacle:
             for member in paper_tables.members(args.out, row, args.seeds):
-                commands.keep_backbone(args.data, member.run)
+                runs.keep_backbone(args.data, member.run)
     print(f"page:    {page}\nnumbers: {args.out / f'table{number}.json'}")
 
 
@@ -83,8 +83,8 @@ def sweep(args: argparse.Namespace, overrides: Sequence[str]) -> None:
     from fedn_jax.experiments import search_space, sweep
     from fedn_jax.reports import sweep_page, tables
 
-    config = commands.load_config(args.config, overrides)
-    module = commands.config_module(args.config.partition(":")[0])
+    config = runs.load_config(args.config, overrides)
+    module = runs.config_module(args.config.partition(":")[0])
     for name in ("SPACE", "SWEEP"):
         if not hasattr(module, name):
             raise errors.UserError(f"--config {args.config}: has no {name}; see configs/sweep_demo.py")

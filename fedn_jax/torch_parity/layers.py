@@ -9,8 +9,8 @@ import numpy as np
 from fedn_jax.models import layers as ours
 from fedn_jax.models.fedn import fusion
 from fedn_jax.ops import windows
-from fedn_jax.parity import measure
-from fedn_jax.parity.measure import Level
+from fedn_jax.torch_parity import measure
+from fedn_jax.torch_parity.measure import Level
 
 LEVEL = "1 layers"
 TOLERANCES = {"float32": 1e-5, "float64": 1e-12}
@@ -148,7 +148,7 @@ def segment_fusion(dtype: str, name: str) -> tuple[np.ndarray, np.ndarray]:
     """
     import torch
 
-    from fedn_jax.reference import model
+    from fedn_jax.torch_parity.reference import model
 
     rng = np.random.default_rng(11)
     index = windows.segment_rows(windows.Geometry(LENGTH, 8, 2))

@@ -7,7 +7,7 @@ of positive intervals plus the number of windows.
 import torch
 from torch.nn import functional
 
-from fedn_jax.reference import targets as reference_targets
+from fedn_jax.torch_parity.reference import targets as reference_targets
 
 
 def interval_distance(predicted, target, kind):

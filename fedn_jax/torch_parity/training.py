@@ -13,9 +13,9 @@ from fedn_jax.core.types import Hyper, TrainState, Windows
 from fedn_jax.engine import train_step
 from fedn_jax.models import torch_weights
 from fedn_jax.ops import windows
-from fedn_jax.parity import cases, measure
-from fedn_jax.parity import network as networks
-from fedn_jax.parity.measure import Level
+from fedn_jax.torch_parity import cases, measure
+from fedn_jax.torch_parity import network as networks
+from fedn_jax.torch_parity.measure import Level
 
 ADAM_STEPS, ADAM_TOLERANCE = 2000, 1e-12
 STEPS, TOLERANCES = 100, {"float32": 1e-4, "float64": 1e-9}
@@ -40,7 +40,7 @@ def adam(steps: int = ADAM_STEPS) -> Iterator[Level]:
     """
     import torch
 
-    from fedn_jax.reference import training
+    from fedn_jax.torch_parity.reference import training
 
     rng = np.random.default_rng(0)
     start, slope = rng.normal(size=64), np.geomspace(1, 1e-9, 64)
@@ -115,7 +115,7 @@ def peer_steps(pair: cases.Pair, every: dict[str, Any], batches: np.ndarray, dty
     """
     import torch
 
-    from fedn_jax.reference import training
+    from fedn_jax.torch_parity.reference import training
 
     hyper = configs.to_hyper(pair.config)
     network = copy.deepcopy(pair.network).to(getattr(torch, dtype))

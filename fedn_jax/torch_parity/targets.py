@@ -10,9 +10,9 @@ import numpy as np
 from fedn_jax.core import config as configs
 from fedn_jax.core.types import Events, Targets
 from fedn_jax.ops import windows
-from fedn_jax.parity import cases, measure
-from fedn_jax.parity import network as networks
-from fedn_jax.parity.measure import Difference, Level
+from fedn_jax.torch_parity import cases, measure
+from fedn_jax.torch_parity import network as networks
+from fedn_jax.torch_parity.measure import Difference, Level
 
 LOSS_TOLERANCES = {"float32": 1e-6, "float64": 1e-12}
 REACHES = {  # at the paper's size
@@ -54,7 +54,7 @@ def _assign(config: Any, events: Events, dtype: str) -> tuple[Targets, dict[str,
     """(ours, theirs)."""
     import torch
 
-    from fedn_jax.reference import targets as reference
+    from fedn_jax.torch_parity.reference import targets as reference
 
     pair = cases.make(config)
     events = events._replace(interval=events.interval.astype(dtype))
@@ -158,8 +158,8 @@ def _costs(pair: cases.Pair, outputs: dict, events: Events, weight: np.ndarray, 
     """Losses and gradients with respect to the outputs: (ours, theirs)."""
     import torch
 
-    from fedn_jax.reference import losses
-    from fedn_jax.reference import targets as reference
+    from fedn_jax.torch_parity.reference import losses
+    from fedn_jax.torch_parity.reference import targets as reference
 
     confidence = pair.config.model.scoring == "confidence"
     outputs = outputs | {"logits": outputs["logits"][..., : pair.classes + confidence]}
