@@ -13,7 +13,7 @@ import argparse
 import _timing
 import numpy as np
 
-from data_prep import embed
+from data_prep.backbones import embed
 from fedn_jax.models import resnet
 
 SIZE, FRAMES = 224, 96

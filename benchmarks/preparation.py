@@ -16,9 +16,13 @@ from pathlib import Path
 import _timing
 import numpy as np
 
-from data_prep import annotations, decode, embed, frames, videos
-from data_prep.sources import Source
-from fedn_jax import synthetic
+from data_prep import synthetic
+from data_prep.backbones import embed
+from data_prep.faces import decode
+from data_prep.media import frames
+from data_prep.media.sources import Source
+from data_prep.shards import videos
+from data_prep.sheets import annotations
 from fedn_jax.models import resnet
 
 SECONDS, VIDEOS = 20, 4

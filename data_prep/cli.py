@@ -10,7 +10,7 @@ from typing import Any
 from fedn_jax.core.errors import UserError
 
 # Data sets whose releases are read as they are, and the choices that their readers offer; the readers themselves
-# (data_prep.datasets.DATASETS, the first choice is the default) are not imported for --help.
+# (data_prep.sheets.datasets.DATASETS, the first choice is the default) are not imported for --help.
 RELEASES = {
     "casme2": ("CAS(ME)^2", {"labels": "annotated or self-reported", "zero-offset": "apex, apex+20, mirror or drop"}),
     "casme3": ("CAS(ME)^3, part A", {}),
@@ -161,8 +161,8 @@ def progress() -> Any:
 
 
 def _verify(args: argparse.Namespace) -> None:
-    from data_prep import verify
-    from data_prep.datasets import check
+    from data_prep.shards import verify
+    from data_prep.sheets.datasets import check
     from fedn_jax.core import files
     from fedn_jax.core.errors import one_of
 
@@ -181,7 +181,7 @@ def _verify(args: argparse.Namespace) -> None:
 
 
 def _options(args: argparse.Namespace, name: str) -> dict[str, str]:
-    from data_prep.datasets import check
+    from data_prep.sheets.datasets import check
 
     return check.choose(name, {key: getattr(args, key.replace("-", "_")) for key in RELEASES[name][1]})
 
@@ -189,7 +189,7 @@ def _options(args: argparse.Namespace, name: str) -> dict[str, str]:
 def _convert(args: argparse.Namespace) -> None:
     import textwrap
 
-    from data_prep import weights
+    from data_prep.backbones import weights
 
     done = weights.convert_file(args.checkpoint, args.out, args.normalization, args.size, args.description)
     print(
@@ -208,8 +208,8 @@ def _convert(args: argparse.Namespace) -> None:
 
 def _release(args: argparse.Namespace) -> None:
     """A released data set: sheet and videos as they are."""
-    from data_prep.datasets import DATASETS, check, collect
-    from data_prep.datasets.collect import count
+    from data_prep.sheets.datasets import DATASETS, check, collect
+    from data_prep.sheets.datasets.collect import count
 
     dataset, options = DATASETS[args.source], _options(args, args.source)
     emotions = getattr(args, "emotions", [])
@@ -227,7 +227,7 @@ def _release(args: argparse.Namespace) -> None:
 
 
 def _folder(args: argparse.Namespace) -> None:
-    from data_prep import annotations
+    from data_prep.sheets import annotations
 
     sheet = annotations.read_folder(
         args.annotations, args.videos, _classes(args), args.first_frame, skip=args.out,
@@ -240,7 +240,8 @@ def _prepare(
     args: argparse.Namespace, items: list, classes: list[str], first_frame: int, name: str, labels: dict[str, Any],
     fps: float | None,
 ) -> None:  # fmt: skip
-    from data_prep import embed, videos
+    from data_prep.backbones import embed
+    from data_prep.shards import videos
 
     if args.workers is not None and args.workers < 1:
         raise UserError(f"--workers must be at least 1; got {args.workers}")
@@ -248,7 +249,7 @@ def _prepare(
         raise UserError("--originals belongs to --aligner openface; give --videos alone")
     runner = None
     if args.runner:
-        from data_prep import beam
+        from data_prep.shards import beam
 
         runner = beam.make_runner(args.runner, args.beam)
     backbone = embed.load_backbone(args.backbone)
@@ -279,7 +280,8 @@ def _remarks(done: list, fps: float | None) -> None:
 
 
 def _features(args: argparse.Namespace) -> None:
-    from data_prep import annotations, features
+    from data_prep.shards import features
+    from data_prep.sheets import annotations
 
     sheet = annotations.read_folder(
         args.annotations, args.features, _classes(args), args.first_frame, features.SUFFIXES, args.out

@@ -51,7 +51,7 @@ def number_of(frame):
 @functools.cache
 def face_frames(person=1, count=24, noise=True):
     """A drawn face that sways; T frames [256, 256, 3]."""
-    from fedn_jax.synthetic import faces, people
+    from data_prep.synthetic import faces, people
 
     who, rest = people.identity(3, person), np.zeros(len(people.ACTIONS))
     poses = sway(count)

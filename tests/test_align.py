@@ -5,8 +5,8 @@ import media
 import numpy as np
 import pytest
 
-from data_prep import align, detect, register
-from fedn_jax.synthetic import faces, people
+from data_prep.faces import align, find, register
+from data_prep.synthetic import faces, people
 
 SIZE = 112
 POINTS = np.array([(-0.42, 0.0), (0.42, 0.0), (0.0, 0.2)])  # eyes and nose, face units
@@ -51,7 +51,7 @@ def test_still_face_stays_still_where_the_cascade_jitters(still):
     frames, aligned = still
     who, poses = people.identity(3, 1), media.sway(60)
     residual = crop_points(who, aligned, poses).std(0).max()
-    detector, boxed = detect.Detector(), []
+    detector, boxed = find.Detector(), []
     for frame, pose in zip(frames, poses, strict=True):
         found = detector.find(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY))
         to_crop = cv2.invertAffineTransform(register.to_pixels(found, SIZE))
@@ -202,7 +202,7 @@ def test_rigid_weights_leave_out_mouth_and_border():
 
 
 def test_every_drawn_person_is_found():
-    detector = detect.Detector()
+    detector = find.Detector()
     frames = [faces.render(people.identity(5, i), np.zeros(len(people.ACTIONS)), noise_key=0) for i in range(12)]
     poses = [detector.find(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)) for frame in frames]
     assert all(pose is not None for pose in poses)
@@ -213,7 +213,7 @@ def test_every_drawn_person_is_found():
 def test_real_faces_are_found_in_every_frame(name):
     from itertools import islice
 
-    from data_prep import frames
+    from data_prep.media import frames
 
     images = list(islice(frames.read(media.REAL / "videos" / f"{name}.mp4"), 72))
     aligned = run(images)

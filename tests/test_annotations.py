@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from data_prep import annotations
+from data_prep.sheets import annotations
 from fedn_jax.core.errors import UserError
 
 HEADER = "subject,video,onset,offset,emotion,apex,kind\n"

@@ -12,7 +12,10 @@ import media
 import numpy as np
 import pytest
 
-from data_prep import annotations, builders, embed, frames, videos
+from data_prep.backbones import embed
+from data_prep.media import frames
+from data_prep.shards import builders, videos
+from data_prep.sheets import annotations
 from fedn_jax.core import files
 from fedn_jax.core.errors import UserError
 from fedn_jax.data import shards
@@ -69,7 +72,7 @@ def test_records(prepared, backbone, source):
 
 
 def media_crop(image):
-    from data_prep import align
+    from data_prep.faces import align
 
     return next(align.align_none(iter([image]), 32)).image
 

@@ -6,7 +6,7 @@ import shutil
 import numpy as np
 import pytest
 
-from data_prep import builders
+from data_prep.shards import builders
 from fedn_jax.core import schema
 from fedn_jax.core.errors import UserError
 from fedn_jax.data import shards as data

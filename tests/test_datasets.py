@@ -8,8 +8,9 @@ import pytest
 import trees
 from media import REAL, needs_real
 
-from data_prep import builders, tables
-from data_prep.datasets import DATASETS, casme2, check
+from data_prep.shards import builders
+from data_prep.sheets import tables
+from data_prep.sheets.datasets import DATASETS, casme2, check
 from fedn_jax.cli.main import main
 from fedn_jax.core import schema
 from fedn_jax.core.errors import UserError

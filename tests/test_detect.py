@@ -283,7 +283,7 @@ def test_runs_that_cannot_detect(small_demo, tmp_path, capsys):
     assert "--fold must be one of ensemble, s01" in capsys.readouterr().err
     assert main(["detect", "x.mp4", "--run", str(tmp_path), "--out", str(tmp_path)]) == 2
     assert "expected the directory of a run" in capsys.readouterr().err
-    from data_prep import embed
+    from data_prep.backbones import embed
 
     other = embed.load_backbone("random")
     embed.save_backbone(tmp_path / "other.safetensors", *other[:5], {}, "float32")

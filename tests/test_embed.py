@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from data_prep import embed
+from data_prep.backbones import embed
 from fedn_jax.core.errors import UserError
 from fedn_jax.models import resnet, winograd
 

@@ -70,7 +70,7 @@ def test_csv_has_no_formulas(name, tmp_path):
 
 
 def test_csv_is_an_annotation_file(tmp_path):
-    from data_prep import annotations
+    from data_prep.sheets import annotations
 
     (tmp_path / "videos").mkdir()
     (tmp_path / "videos" / "anna.mp4").touch()

@@ -4,7 +4,8 @@ import media
 import numpy as np
 import pytest
 
-from data_prep import annotations, features
+from data_prep.shards import features
+from data_prep.sheets import annotations
 from fedn_jax.core.errors import UserError
 from fedn_jax.data import shards
 

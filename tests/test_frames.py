@@ -6,7 +6,7 @@ import media
 import numpy as np
 import pytest
 
-from data_prep import frames
+from data_prep.media import frames
 from fedn_jax.core.errors import UserError
 
 

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from data_prep import images
+from data_prep.media import images
 from fedn_jax.core.errors import UserError
 
 

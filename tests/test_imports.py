@@ -64,7 +64,7 @@ INSIDE = [  # further order inside a layer
 PACKAGES = ("synthetic", "reference", "parity", "commands")  # each is one place in the layers
 PREP_MAY_IMPORT = {"types", "schema", "files", "checks", "intervals", "config", "models.resnet"}
 OWNERS = {  # top-level package -> the only files that may import it
-    "tensorflow_datasets": {"fedn_jax/data/shards.py", "data_prep/builders.py"},
+    "tensorflow_datasets": {"fedn_jax/data/shards.py", "data_prep/shards/builders.py"},
     "orbax": {"fedn_jax/engine/checkpoint.py"},
     "ml_collections": {"fedn_jax/core/config.py"},
     "tensorboardX": {"fedn_jax/engine/run_dir.py"},

@@ -7,7 +7,7 @@ import media
 import numpy as np
 import pytest
 
-from data_prep import images, openface
+from data_prep.media import images, openface
 from fedn_jax.core.errors import UserError
 
 NEW = "frame,face_id,timestamp,confidence,success,AU01_r"
@@ -391,7 +391,8 @@ def test_chance_never_changes_the_order(tmp_path, seed):
 @media.needs_real
 @pytest.mark.parametrize("width", [0, 1])
 def test_a_filmed_face(tmp_path, width):
-    from data_prep import align, frames
+    from data_prep.faces import align
+    from data_prep.media import frames
 
     video_path = media.REAL / "videos" / "single_face.mp4"
     faces = [face.image for face in align.align_cascade(frames.read(video_path), 112)]

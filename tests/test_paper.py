@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from data_prep.datasets import casme2, casme3
+from data_prep.sheets.datasets import casme2, casme3
 from fedn_jax.core import config as configs
 from fedn_jax.core.errors import UserError
 from fedn_jax.experiments import published

@@ -5,8 +5,8 @@ import numpy as np
 import optax
 import pytest
 
-from data_prep import pretrain
-from fedn_jax import synthetic
+from data_prep import synthetic
+from data_prep.backbones import pretrain
 from fedn_jax.models import resnet
 
 

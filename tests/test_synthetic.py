@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fedn_jax import synthetic
+from data_prep import synthetic
+from data_prep.synthetic import dataset, faces, people
 from fedn_jax.core.errors import UserError
 from fedn_jax.core.schema import KINDS, MICRO_SECONDS
-from fedn_jax.synthetic import dataset, faces, people
 
 cv2 = pytest.importorskip("cv2")
 av = pytest.importorskip("av")

@@ -5,7 +5,7 @@ import shutil
 import pytest
 import test_data
 
-from data_prep import verify
+from data_prep.shards import verify
 from fedn_jax.core import schema
 from fedn_jax.core.errors import UserError
 

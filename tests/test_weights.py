@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save as save_safetensors
 
-from data_prep import embed, torchfile, weights
+from data_prep.backbones import embed, torchfile, weights
 from fedn_jax.core.errors import UserError
 from fedn_jax.models import resnet
 

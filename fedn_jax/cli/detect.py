@@ -48,8 +48,8 @@ def detect(args: argparse.Namespace) -> None:
 
 def _preparation(args: argparse.Namespace, recorded: dict[str, Any]) -> tuple[Any, Any]:
     """(options of the preparation, backbone) that the run was trained with."""
-    from data_prep import embed
-    from data_prep.decode import Options
+    from data_prep.backbones import embed
+    from data_prep.faces.decode import Options
     from fedn_jax.core import schema
 
     made = recorded["metadata"]["preparation"]
@@ -83,8 +83,9 @@ def _names(videos: Sequence[Path]) -> list[str]:
 
 def _detect_one(video, out, cache, rate, model, detector, options, backbone, threshold, about) -> None:
     """Detects in one video, writes all files, prints what was found."""
-    from data_prep import extract, frames, images
-    from data_prep.sources import Source
+    from data_prep.media import frames, images
+    from data_prep.media.sources import Source
+    from data_prep.shards import extract
     from fedn_jax.formats import annotations
     from fedn_jax.inference import new_video as detection
     from fedn_jax.reports import video_page

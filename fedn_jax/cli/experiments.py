@@ -57,7 +57,7 @@ def reproduce(args: argparse.Namespace, overrides: Sequence[str]) -> None:
 
 def _backbone(source: Path) -> Any:
     """What one frame costs in the backbone of some data; None for features that were given."""
-    from data_prep import embed
+    from data_prep.backbones import embed
     from fedn_jax.data import shards
     from fedn_jax.experiments import flops
 

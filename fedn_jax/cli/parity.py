@@ -64,7 +64,7 @@ def _compare_levels(args: argparse.Namespace) -> bool:
 
 def _compare_weights(args: argparse.Namespace, overrides: Sequence[str]) -> bool:
     """The forward pass with somebody's weights."""
-    from data_prep import weights as files
+    from data_prep.backbones import weights as files
     from fedn_jax.core import config as configs
     from fedn_jax.models import torch_weights
     from fedn_jax.torch_parity import measure, report, weights

@@ -238,7 +238,7 @@ def convert(args: argparse.Namespace) -> None:
 
 def _thumbnails(data: Path) -> Any:
     """(subject, video, frame indices) -> aligned faces, or None where there are no previews."""
-    from data_prep import frames
+    from data_prep.media import frames
     from fedn_jax.core import files
 
     def thumbnail(subject: str, video: str, indices: list[int]) -> Any:
@@ -292,7 +292,7 @@ def built_in(out: Path, subjects: int, videos: int, seconds: float, seed: int = 
     Returns:
       The directory of the shards.
     """
-    from fedn_jax import synthetic
+    from data_prep import synthetic
 
     source = out / "source"
     synthetic.write(source, subjects, videos, seconds, seed=seed, workers=workers)

@@ -1,0 +1,306 @@
+"""Checkpoints of ResNet18 from PyTorch to a backbone file: formats, ways to name the weights, and what is refused."""
+
+import hashlib
+import re
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import ml_dtypes
+import numpy as np
+
+from data_prep.backbones import embed, torchfile
+from fedn_jax.core import errors
+from fedn_jax.core.errors import UserError
+from fedn_jax.core.types import Tree
+
+CONTAINERS = ("state_dict", "model_state_dict", "model", "net")  # entries of a checkpoint that may hold the weights
+
+
+class Normalization(NamedTuple):
+    """What was done to images in [0, 1] when a checkpoint was trained."""
+
+    mean: tuple[float, float, float]  # of R, G, B; subtracted
+    std: tuple[float, float, float]  # of R, G, B; divided by
+
+
+NORMALIZATIONS = {  # a checkpoint does not say which; its authors do
+    "imagenet": Normalization((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+    "half": Normalization((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
+    "none": Normalization((0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
+}
+
+
+class Converted(NamedTuple):
+    """A checkpoint as a backbone, and what became of its entries (by the names in the file)."""
+
+    params: Tree  # of models.resnet.ResNet18(widths), batch normalisations folded, float32
+    widths: tuple[int, ...]  # channels of the four stages
+    used: tuple[str, ...]
+    unexpected: tuple[str, ...]  # not used: classifiers and other heads
+    style: str  # the entries of STYLES that led to torchvision's names
+
+
+# ---- Files ----------------------------------------------------------------------------------------------------------
+
+_SAFETENSORS = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": ml_dtypes.bfloat16}
+_SAFETENSORS |= {"I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "i1", "U8": "u1", "BOOL": "?"}
+
+
+def read(path: str | Path) -> dict[str, np.ndarray]:
+    """Reads the weights of a checkpoint; the content decides on the format, not the name. No code in it is run.
+
+    Args:
+      path: safetensors, or a file of ``torch.save``: a state dict, alone or as an entry of ``CONTAINERS``.
+
+    Returns:
+      The tensors by name; what is not a tensor is left out.
+
+    Raises:
+      UserError: no such file, another format, a damaged one, or one that holds objects beside tensors.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"{path}: no such file; give a checkpoint (.pth, .pt, .pth.tar or .safetensors)")
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}); see to its permissions") from None
+    try:
+        safe = data[8:9] == b"{" and int.from_bytes(data[:8], "little") < len(data)
+        return _read_safetensors(data) if safe else _state_dict(torchfile.read(data))
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
+    except torchfile.DAMAGED as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"{path}: damaged or cut off ({reason}); download it again, or save it again") from None
+
+
+def _read_safetensors(data: bytes) -> dict[str, np.ndarray]:
+    from safetensors import SafetensorError, deserialize
+
+    try:
+        entries = deserialize(data)
+    except SafetensorError as error:
+        raise ValueError(error) from None
+    tensors = {}
+    for name, entry in entries:
+        dtype = _SAFETENSORS[errors.one_of(f"type of {_shown([name])}", entry["dtype"], _SAFETENSORS)]
+        tensors[name] = np.frombuffer(entry["data"], dtype).reshape(entry["shape"])
+    return tensors
+
+
+def _state_dict(saved: Any) -> dict[str, np.ndarray]:
+    """The tensors of what a file holds, out of their container."""
+    if type(saved) is not dict:
+        raise UserError(f"holds a {type(saved).__name__}; expected a state dict: in PyTorch, save model.state_dict()")
+    inner = next((saved[name] for name in CONTAINERS if type(saved.get(name)) is dict), saved)
+    tensors = {name: value.array() for name, value in inner.items() if type(value) is torchfile.Tensor}
+    if not tensors or not all(type(name) is str for name in tensors):
+        raise UserError(
+            f"has no weights at its top level, which holds {_shown(saved)}; expected tensors by name, or under one of "
+            f"{', '.join(CONTAINERS)}"
+        )
+    return tensors
+
+
+def _shown(names: Iterable[Any], most: int = 6) -> str:
+    """Names that a stranger chose, for one line: the first of them, printable and short."""
+    names = list(names)
+    listed = ", ".join(ascii(name)[:60].strip("'") for name in names[:most])
+    return f"{listed} and {len(names) - most} more" if len(names) > most else listed or "nothing"
+
+
+# ---- Names ----------------------------------------------------------------------------------------------------------
+
+_CHILDREN = {"0": "conv1", "1": "bn1", **{str(stage + 3): f"layer{stage}" for stage in (1, 2, 3, 4)}}
+
+
+def _below(prefix: str) -> Callable[[str], str | None]:
+    return lambda name: name.removeprefix(prefix) if name.startswith(prefix) else None
+
+
+def _of_children(name: str) -> str | None:
+    """nn.Sequential(*resnet.children()) counts what torchvision names."""
+    number, _, rest = name.partition(".")
+    return f"{_CHILDREN[number]}.{rest}" if number in _CHILDREN else None
+
+
+STYLES: dict[str, Callable[[str], str | None]] = {  # name -> the one inside, None: outside; styles can be stacked
+    "torchvision": lambda name: name,
+    "module.": _below("module."),  # torch.nn.DataParallel
+    "base.": _below("base."),
+    "backbone.": _below("backbone."),
+    "encoder.": _below("encoder."),
+    "features.": _below("features."),
+    "N.": _of_children,
+}
+_STEM = "conv1.weight"
+_DEEPEST = 4  # styles inside one another
+_NETWORK = r"(conv1|bn1|layer\d+)\."  # torchvision's names before the classifier
+_OTHERS = {  # what a name gives away -> the architecture
+    r"(^|\.)layer1\.0\.conv3\.": "ResNet50 or deeper (bottleneck blocks)",
+    r"(^|\.)layer1\.2\.": "ResNet34 (more than two blocks in a stage)",
+    r"(^|\.)layer1\.0\.prelu\.": "the IResNet of InsightFace (PReLU)",
+    r"(^|\.)_?conv_stem\.|(^|\.)features\.\d+\.\d+\.block\.": "EfficientNet",
+    r"(^|\.)(patch_embed|cls_token|class_token)": "a vision transformer",
+}
+
+
+def _readings(names: dict[str, str], path: tuple[str, ...] = ()) -> Iterator[tuple[str, dict[str, str]]]:
+    """All ways through STYLES to a stem: (styles, torchvision's name -> name in the file)."""
+    for style, rename in STYLES.items():
+        inner = {new: name for old, name in names.items() if (new := rename(old)) is not None}
+        if inner == names and _STEM in names:
+            yield "".join(path) or style, {new: name for new, name in names.items() if re.match(_NETWORK, new)}
+        elif inner != names and len(path) < _DEEPEST:
+            yield from _readings(inner, (*path, style))
+
+
+def _reading(names: list[str]) -> tuple[str, dict[str, str]]:
+    """The way to read the names that gives a whole ResNet18: (styles, torchvision's name -> name in the file)."""
+    wanted = [name for unit in _units((0,) * 4) for name in unit.names()]
+    readings = dict(_readings({name: name for name in names}))
+    missing = {style: [name for name in wanted if name not in found] for style, found in readings.items()}
+    whole = [style for style in missing if not missing[style]]
+    if len(whole) > 1:
+        raise UserError(f"holds {len(whole)} networks, with names as {' and '.join(whole)}; save the one to use alone")
+    style = min(missing, key=lambda style: len(missing[style]), default="")
+    own = readings.get(style, {name: name for name in names})
+    other = next((text for rule, text in _OTHERS.items() if any(re.search(rule, name) for name in own)), None)
+    if other or not style:
+        looks = f"looks like {other}" if other else f"has no {_STEM}; its names are {_shown(names)}"
+        raise UserError(f"{looks}; expected a ResNet18, its weights named as in {', '.join(STYLES)}")
+    if missing[style]:
+        lost = _shown(missing[style])
+        raise UserError(f"lacks {len(missing[style])} of {len(wanted)} weights: {lost}; expected a whole ResNet18")
+    extra = sorted(own[name] for name in own.keys() - set(wanted) if not name.endswith(".num_batches_tracked"))
+    if extra:
+        raise UserError(f"has weights that an ordinary ResNet18 has not: {_shown(extra)}; no other can be converted")
+    return style, own
+
+
+# ---- Conversion -----------------------------------------------------------------------------------------------------
+
+_STATISTICS = ("weight", "bias", "running_mean", "running_var")  # of a batch normalisation
+
+
+class _Unit(NamedTuple):
+    """A convolution and its batch normalisation."""
+
+    path: tuple[str, ...]  # in our weights
+    conv: str  # torchvision's names
+    norm: str
+    shape: tuple[int, ...]  # [out, in, height, width] of the kernel
+
+    def names(self) -> list[str]:
+        return [f"{self.conv}.weight", *(f"{self.norm}.{part}" for part in _STATISTICS)]
+
+
+def _units(widths: tuple[int, ...]) -> Iterator[_Unit]:
+    """The convolutions of ResNet18; see models.resnet for ours."""
+    yield _Unit(("stem",), "conv1", "bn1", (widths[0], 3, 7, 7))
+    before = widths[0]
+    for stage, width in enumerate(widths, 1):
+        for block in (1, 2):
+            ours, theirs = f"stage{stage}_block{block}", f"layer{stage}.{block - 1}"
+            yield _Unit((ours, "conv1"), f"{theirs}.conv1", f"{theirs}.bn1", (width, before, 3, 3))
+            yield _Unit((ours, "conv2"), f"{theirs}.conv2", f"{theirs}.bn2", (width, width, 3, 3))
+            if stage > 1 and block == 1:
+                shortcut = f"{theirs}.downsample"
+                yield _Unit((ours, "shortcut"), f"{shortcut}.0", f"{shortcut}.1", (width, before, 1, 1))
+            before = width
+
+
+def convert(tensors: dict[str, np.ndarray]) -> Converted:
+    """Maps a ResNet18 of PyTorch onto this project's, of any widths, and folds its batch normalisations.
+
+    Args:
+      tensors: the weights by name, in a style of ``STYLES`` or in several inside one another.
+
+    Returns:
+      The weights, and what was used. Entries outside the network, as of a classifier, are not.
+
+    Raises:
+      UserError: another architecture, missing weights, or numbers that cannot be.
+    """
+    from fedn_jax.models.resnet import fold
+
+    style, names = _reading(list(tensors))
+    widths = tuple((tensors[names[f"layer{stage}.0.conv1.weight"]].shape or (0,))[0] for stage in (1, 2, 3, 4))
+    params, statistics, used = {}, {}, []
+    for unit in _units(widths):
+        shapes = [unit.shape] + [unit.shape[:1]] * len(_STATISTICS)
+        wanted = {names[name]: shape for name, shape in zip(unit.names(), shapes, strict=True)}
+        kernel, scale, bias, mean, var = (_values(name, tensors[name], shape) for name, shape in wanted.items())
+        if var.min() < 0:
+            shown = _shown([names[f"{unit.norm}.running_var"]])
+            raise UserError(f"{shown} holds negative variances; the checkpoint is damaged, download it again")
+        used += wanted
+        kernel = kernel.transpose(2, 3, 1, 0)  # [out, in, height, width] -> [height, width, in, out]
+        _put(params, unit.path, {"conv": {"kernel": kernel}, "norm": {"scale": scale, "bias": bias}})
+        _put(statistics, unit.path, {"norm": {"mean": mean, "var": var}})
+    with np.errstate(over="ignore"):
+        folded = fold({"params": params, "batch_stats": statistics})["params"]
+    if not all(np.isfinite(leaf).all() for leaf in embed.flatten(folded).values()):
+        raise UserError("has weights so large that they overflow; the checkpoint is damaged, download it again")
+    rest = tuple(sorted(name for name in tensors.keys() - set(used) if not name.endswith("num_batches_tracked")))
+    return Converted(folded, widths, tuple(used), rest, style)
+
+
+def _values(name: str, array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """The numbers of one tensor as float32, checked."""
+    shown = _shown([name])
+    if array.shape != shape or 0 in shape:
+        raise UserError(f"{shown} has shape {list(array.shape)}; expected {list(shape)}: an ordinary ResNet18 on RGB")
+    if array.dtype.kind != "f" and array.dtype != ml_dtypes.bfloat16:
+        raise UserError(f"{shown} holds {array.dtype}; expected floats, so give the checkpoint before its quantisation")
+    with np.errstate(over="ignore", invalid="ignore"):
+        values = array.astype(np.float32)
+    if not np.isfinite(values).all():
+        raise UserError(f"{shown} holds NaN or infinity; the checkpoint is damaged or its training failed")
+    return values
+
+
+def _put(tree: dict[str, Any], path: tuple[str, ...], node: dict[str, Any]) -> None:
+    for parent in path[:-1]:
+        tree = tree.setdefault(parent, {})
+    tree[path[-1]] = node
+
+
+def convert_file(
+    source: str | Path, out: str | Path, normalization: str, size: int = 224, description: str | None = None
+) -> Converted:
+    """Converts a checkpoint to a backbone file.
+
+    Args:
+      source: the checkpoint; see :func:`read`.
+      out: the new file, .safetensors.
+      normalization: a name of ``NORMALIZATIONS``, as the checkpoint's authors say.
+      size: side of the face images in pixels that it was trained with.
+      description: for people: name, origin; else made of the file's name, style and normalisation.
+
+    Returns:
+      The weights, and what was used.
+
+    Raises:
+      UserError: an option that cannot be, or a checkpoint that cannot be read or is no ResNet18.
+    """
+    source, out = Path(source), Path(out)
+    row = NORMALIZATIONS[errors.one_of("normalization", normalization, NORMALIZATIONS)]
+    errors.at_least("size", size, 32)
+    if out.suffix != ".safetensors":
+        raise UserError(f"{out}: a backbone file is named *.safetensors; got {out.suffix or 'no suffix'}")
+    if out.exists():
+        raise UserError(f"{out}: exists already and is not replaced; remove it or choose another name")
+    tensors = read(source)
+    try:
+        converted = convert(tensors)
+    except UserError as error:
+        raise UserError(f"{source}: {error}") from None
+    with source.open("rb") as file:
+        sha = hashlib.file_digest(file, "sha256").hexdigest()
+    about = description or f"{source.name}, {converted.style}, normalization {normalization}"
+    provenance = {"description": about, "source_sha256": sha}
+    embed.save_backbone(out, converted.params, converted.widths, *row, size, provenance, dtype="float32")
+    return converted

@@ -1,0 +1,235 @@
+"""A source to aligned frames: what a worker process does, in constant memory and without JAX."""
+
+import contextlib
+from collections import deque
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from data_prep.media import sources
+from data_prep.media.frames import Frame, resample
+from data_prep.media.sources import Source
+from fedn_jax.core.errors import UserError
+
+
+class Options(NamedTuple):
+    """Everything that changes what a video becomes, beside the backbone."""
+
+    aligner: str = "cascade"  # of align.ALIGNERS
+    size: int = 112  # side of the aligned face, pixels
+    fps: float | None = None  # resample to; None keeps the source's own frames
+
+
+class Facts(NamedTuple):
+    """What is known about the aligned frames of a source, once all have passed."""
+
+    fps: float
+    source: np.ndarray  # [T] int32, frame of the source that each frame came from
+    num_source: int  # frames of the source
+    seconds: np.ndarray  # [num_source] float64, when each of them is shown
+    valid: np.ndarray  # [T] uint8
+    motion: np.ndarray  # [T] float32
+    uneven: bool  # the file's frames do not come at a constant rate
+    notes: tuple[str, ...]  # what was odd about a folder of pictures
+
+
+DEFAULT = Options()
+
+
+class Faces:
+    """The aligned faces of one source as a stream; when it has ended, ``facts`` says what it was."""
+
+    def __init__(
+        self, source: Source, options: Options, first_frame: int = 1, watch: Callable[[Frame], None] | None = None
+    ):
+        """Opens the source.
+
+        Args:
+          source: the source.
+          options: see :class:`Options`.
+          first_frame: number of the first frame, for folders of pictures.
+          watch: is shown every frame of the source.
+        """
+        self._watch = watch
+        self._source, self._options, self._first = source, options, first_frame
+        self._listing = sources.listing(source, first_frame)
+        self.fps = options.fps or sources.rate(source)
+        self._seconds: list[float] = []
+        self._index: list[int] = []
+        self._valid: list[bool] = []
+        self._motion: list[float] = []
+        self._unreadable = 0
+        self._present: deque[bool] = deque()  # of frames that the aligner still holds: whether there was a picture
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        """Yields [size, size, 3] uint8 RGB per frame; black where there is no face."""
+        import cv2
+
+        from data_prep.faces import align
+
+        cv2.setNumThreads(1)  # the processes share the cores
+        size = self._options.size
+        black, previous = np.zeros((size, size, 3), np.uint8), None
+        for face in align.ALIGNERS[self._options.aligner](self._images(), size):
+            while not self._present.popleft():
+                yield self._note(None, None, black)
+                previous = None
+            grey = cv2.cvtColor(face.image, cv2.COLOR_RGB2GRAY) if face.valid else None
+            yield self._note(grey, previous, face.image)
+            previous = grey
+        for _ in self._present:
+            yield self._note(None, None, black)
+        if not any(self._valid):
+            raise UserError(
+                f"{self._source.path}: no face in any of its {len(self._valid)} frames; expected an upright, frontal "
+                "face of at least 12 % of the picture's height: leave the video out, or crop it and use --aligner none"
+            )
+
+    def _native(self) -> Iterator[Frame]:
+        for frame in sources.stream(self._source, self._listing, self._first):
+            self._seconds.append(frame.seconds)
+            if frame.image is None and self._listing is not None:
+                number = frame.index + self._first
+                self._unreadable += number in self._listing.files and number not in self._listing.invalid
+            if self._watch is not None:
+                self._watch(frame)
+            yield frame
+
+    def _images(self) -> Iterator[np.ndarray]:
+        native = self._native()
+        for frame in native if self._options.fps is None else resample(native, self._options.fps):
+            self._index.append(frame.index)
+            self._present.append(frame.image is not None)
+            if frame.image is not None:
+                yield frame.image
+
+    def _note(self, grey: np.ndarray | None, previous: np.ndarray | None, image: np.ndarray) -> np.ndarray:
+        import cv2
+
+        both = grey is not None and previous is not None
+        self._motion.append(float(cv2.absdiff(grey, previous).mean()) if both else 0.0)
+        self._valid.append(grey is not None)
+        return image
+
+    def facts(self) -> Facts:
+        """What is known after the last frame.
+
+        Returns:
+          The facts.
+        """
+        fps, gaps = self.fps, np.diff(self._seconds)
+        if self._options.fps is None and gaps.sum() > 0:
+            fps = round(len(gaps) / gaps.sum(), 3)  # what was decoded, not what the header says
+        notes = list(self._listing.notes) if self._listing else []
+        if self._unreadable:
+            notes.append(f"{self._unreadable} pictures cannot be read")
+        return Facts(
+            fps=fps,
+            source=np.array(self._index, np.int32),
+            num_source=len(self._seconds),
+            seconds=np.array(self._seconds, np.float64),
+            valid=np.array(self._valid, np.uint8),
+            motion=np.array(self._motion, np.float32),
+            uneven=len(gaps) > 1 and bool(np.abs(gaps - gaps.mean()).max() > 0.5 * gaps.mean()),
+            notes=tuple(notes),
+        )
+
+
+def decode(source: Source, options: Options, first_frame: int, raw: Path, preview: Path) -> Facts:
+    """Decodes and aligns one source; runs in a worker process, in constant memory.
+
+    Args:
+      source: the source.
+      options: see :class:`Options`.
+      first_frame: number of the first frame.
+      raw: file for the aligned frames, [T, size, size, 3] uint8.
+      preview: file for a small video of them.
+
+    Returns:
+      What is known about the frames.
+
+    Raises:
+      UserError: unreadable source, or not one face in it.
+    """
+    faces = Faces(source, options, first_frame)
+    with raw.open("wb") as file, writer(preview, options.size, options.size, faces.fps) as show:
+        for image in faces:
+            file.write(image.tobytes())
+            show(image)
+    return faces.facts()
+
+
+# Length of a video in seconds up to which -> (height of the picture, constant rate factor) of its small copy.
+_COPIES = ((300, 480, 28), (1800, 360, 30), (np.inf, 240, 33))
+
+
+@contextlib.contextmanager
+def writer(path: Path, width: int, height: int, fps: float) -> Iterator[Callable[[np.ndarray], None]]:
+    """Writes a small H.264 video of constant rate, whole or not at all.
+
+    Args:
+      path: the file, .mp4.
+      width: of the pictures, even.
+      height: of the pictures, even.
+      fps: frames per second.
+
+    Yields:
+      A function that appends a picture [height, width, 3] uint8 RGB.
+    """
+    with _encoder(path, fps, 23) as encode:
+        yield lambda image: encode(image, None)
+
+
+@contextlib.contextmanager
+def media_writer(path: Path, seconds: float) -> Iterator[Callable[[np.ndarray, float], None]]:
+    """Writes a small copy of a video that browsers play, whole or not at all; a longer one is smaller.
+
+    Args:
+      path: the file, .mp4.
+      seconds: length of the video; 0 where it is not known.
+
+    Yields:
+      A function (picture [H, W, 3] uint8 RGB, seconds from the start) that appends a frame.
+    """
+    import cv2
+
+    _, height, crf = next(copy for copy in _COPIES if seconds <= copy[0])
+    size: list[tuple[int, int]] = []  # of the first picture, which all others are fitted to
+    with _encoder(path, 1000, crf) as encode:
+
+        def show(image: np.ndarray, time: float) -> None:
+            if not size:
+                scale = min(1.0, height / image.shape[0])
+                size.append(tuple(max(2, 2 * round(side * scale / 2)) for side in image.shape[1::-1]))
+            encode(cv2.resize(image, size[0], interpolation=cv2.INTER_AREA), round(1000 * time))
+
+        yield show
+
+
+@contextlib.contextmanager
+def _encoder(path: Path, rate: float, crf: int) -> Iterator[Callable[[np.ndarray, int | None], None]]:
+    """A function (picture, time in 1 / rate seconds or None for the next one) that encodes a frame."""
+    import av
+
+    temporary = path.with_suffix(".tmp.mp4")
+    with av.open(str(temporary), "w", options={"movflags": "+faststart"}) as container:
+        video = container.add_stream("libx264", rate=Fraction(rate).limit_denominator(1001))
+        video.pix_fmt, last = "yuv420p", -1
+        video.options = {"preset": "ultrafast", "crf": str(crf), "threads": "1"}
+
+        def encode(image: np.ndarray, time: int | None) -> None:
+            nonlocal last
+            if last < 0:
+                video.height, video.width = image.shape[:2]
+            last = max(last + 1, time or 0)
+            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
+            frame.pts, frame.time_base = last, 1 / video.codec_context.framerate
+            container.mux(video.encode(frame))
+
+        yield encode
+        if last >= 0:
+            container.mux(video.encode(None))
+    temporary.replace(path)

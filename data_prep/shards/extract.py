@@ -1,0 +1,96 @@
+"""One video to embeddings on the disk, for detection: frames are seen once and none is kept."""
+
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from data_prep.backbones.embed import Backbone, embed
+from data_prep.faces.decode import Faces, Facts, Options, media_writer, writer
+from data_prep.media import frames, sources
+from data_prep.media.frames import Frame
+from data_prep.media.sources import Source
+from data_prep.shards import builders
+from fedn_jax.core import files
+
+EXTRACTION = 1  # raise when the content of the directories changes
+
+
+class Extracted(NamedTuple):
+    """What is known of a video once it has been decoded, aligned and embedded."""
+
+    inputs: np.ndarray  # [T, D] float16, memory-mapped
+    facts: Facts
+    faces: Path  # a video of the aligned faces
+    media: Path  # the video itself, small, so that a browser can play it
+
+
+def extract(
+    source: Source, options: Options, backbone: Backbone, cache: Path, progress: Callable[..., Any] | None = None
+) -> Extracted:
+    """Decodes, aligns and embeds a video; what was done before with the same options is taken from the cache.
+
+    Args:
+      source: the video.
+      options: as those of the data that the network was trained on.
+      backbone: likewise.
+      cache: directory for the results.
+      progress: tqdm, or something with its interface; None shows nothing.
+
+    Returns:
+      Embeddings and facts.
+
+    Raises:
+      UserError: an unreadable video, or not one face in it.
+    """
+    sources.rate(source)  # a file that is none is refused here
+    key = builders.signature([sources.fingerprint(source), options._asdict(), backbone.sha, EXTRACTION])
+    done = cache / f"{files.file_name(source.path.stem)}-{key}"
+    if not done.exists():
+        fresh = cache / f"{done.name}.tmp"
+        shutil.rmtree(fresh, ignore_errors=True)
+        fresh.mkdir(parents=True)
+        try:
+            _extract(source, options, backbone, fresh, progress)
+            fresh.rename(done)
+        finally:
+            shutil.rmtree(fresh, ignore_errors=True)
+    with np.load(done / "facts.npz", allow_pickle=False) as arrays:
+        facts = Facts(*(arrays[name] for name in Facts._fields))
+    facts = facts._replace(
+        fps=float(facts.fps), num_source=int(facts.num_source), uneven=bool(facts.uneven),
+        notes=tuple(str(note) for note in facts.notes),
+    )  # fmt: skip
+    inputs = np.memmap(done / "inputs.raw", np.float16, "r").reshape(len(facts.valid), -1)
+    return Extracted(inputs, facts, done / "faces.mp4", done / "media.mp4")
+
+
+def _extract(source: Source, options: Options, backbone: Backbone, out: Path, progress: Any) -> None:
+    info = None if source.path.is_dir() else frames.probe(source.path)
+    total = round(info.seconds * info.fps) if info and info.seconds else None
+    with ExitStack() as stack:
+        bar = stack.enter_context(progress(total=total, desc=source.path.name[:30], unit="frame")) if progress else None
+        show = stack.enter_context(media_writer(out / "media.mp4", info.seconds if info else 0.0))
+
+        def watch(frame: Frame) -> None:
+            if frame.image is not None:
+                show(frame.image, frame.seconds)
+            if bar is not None:
+                bar.update()
+
+        faces = Faces(source, options, watch=watch)
+        keep = stack.enter_context(writer(out / "faces.mp4", options.size, options.size, faces.fps))
+
+        def pictures() -> Iterator[np.ndarray]:
+            for image in faces:
+                keep(image)
+                yield image
+
+        with (out / "inputs.raw").open("wb") as file:
+            for batch in embed(pictures(), backbone):
+                file.write(batch.tobytes())
+    facts = faces.facts()
+    np.savez(out / "facts.npz", **(facts._asdict() | {"notes": np.array(facts.notes, np.str_)}))

@@ -1,0 +1,155 @@
+"""Clip features that somebody else computed (I3D and the like) to records: no videos needed."""
+
+import contextlib
+import hashlib
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from data_prep.shards import builders
+from data_prep.sheets import annotations
+from data_prep.sheets.annotations import VideoItem
+from fedn_jax.core import errors
+from fedn_jax.core.errors import UserError
+
+SUFFIXES = (".npz", ".npy")
+_PADDED = 16  # frames that a clip network may leave out at a video's end: a clip is whole or not computed
+
+
+def read(path: Path, frames_per_row: int) -> tuple[np.ndarray, int]:
+    """Reads one file of features. Nothing in it is unpickled.
+
+    Args:
+      path: .npz with ``feature`` [1, R, D] or [R, D] and, if known, ``frame_cnt``; or .npy with the feature alone.
+      frames_per_row: frames between the starts of two clips.
+
+    Returns:
+      [R', D] float16 and the number of frames. Where the file knows the number of frames, the last row is repeated for
+      the frames at the end that no whole clip starts with.
+
+    Raises:
+      UserError: not such a file, or numbers that do not fit one another.
+    """
+    try:
+        with path.open("rb") as stream, _arrays(stream) as file:
+            feature = np.asarray(file["feature"])
+            count = int(file["frame_cnt"]) if "frame_cnt" in file else None
+    except KeyError:
+        raise UserError(f"{path}: holds no array `feature`; expected feature [1, rows, D]") from None
+    except (ValueError, OSError, EOFError, TypeError, zipfile.BadZipFile, zlib.error) as error:
+        raise UserError(f"{path}: not readable as .npz of plain arrays ({error}); export it again") from None
+    if feature.ndim == 3 and feature.shape[0] == 1:
+        feature = feature[0]  # [1, R, D] -> [R, D]
+    if feature.ndim != 2 or not feature.size or feature.dtype.kind != "f":
+        raise UserError(f"{path}: feature must be floats [1, rows, D]; got {feature.dtype} {list(feature.shape)}")
+    with np.errstate(over="ignore"):
+        feature = feature.astype(np.float16)
+    if not np.isfinite(feature).all():
+        raise UserError(f"{path}: feature holds NaN, infinity, or numbers beyond float16 (65504); scale it down")
+    frames = len(feature) * frames_per_row if count is None else count
+    short = -(-frames // frames_per_row) - len(feature)
+    if not -1 <= short <= -(-_PADDED // frames_per_row):
+        raise UserError(
+            f"{path}: {len(feature)} rows for {frames} frames do not fit --frames-per-row {frames_per_row}; expected "
+            f"about {-(-frames // frames_per_row)} rows"
+        )
+    return np.pad(feature, ((0, max(short, 0)), (0, 0)), "edge"), frames
+
+
+def _arrays(stream: Any) -> Any:
+    """The arrays of a file by name, as a context."""
+    loaded = np.load(stream, allow_pickle=False)
+    return contextlib.nullcontext({"feature": loaded}) if isinstance(loaded, np.ndarray) else loaded
+
+
+def prepare(
+    items: Sequence[VideoItem],
+    out: Path,
+    classes: Sequence[str],
+    frames_per_row: int,
+    fps: float,
+    first_frame: int = 1,
+    name: str = "features",
+    progress: Callable[..., Any] | None = None,
+) -> tuple[int, bool]:
+    """Packs feature files into shards.
+
+    Args:
+      items: the files, as read by ``annotations.read_folder`` with ``SUFFIXES``.
+      out: directory for the shards.
+      classes: the emotions.
+      frames_per_row: frames between the starts of two clips (2 for I3D features of stride 2).
+      fps: frames per second of the videos.
+      first_frame: the number that the sheet gives to the first frame.
+      name: of the data set.
+      progress: tqdm, or something with its interface; None shows nothing.
+
+    Returns:
+      Number of videos, and whether shards were written (False: they were there already).
+
+    Raises:
+      UserError: files that cannot be used (all of them).
+    """
+    if frames_per_row < 1:
+        raise UserError(f"--frames-per-row must be at least 1; got {frames_per_row}")
+    if not fps > 0:
+        raise UserError(f"--fps must be a number of frames per second; got {fps}")
+    problems: list[str] = []
+    widths: dict[int, Path] = {}
+    for item in progress(items, desc="check", unit="file") if progress else items:
+        problems += _problems(item, frames_per_row, first_frame, widths)
+    if len(widths) > 1:
+        listed = ", ".join(f"D = {width} in {path.name}" for width, path in sorted(widths.items()))
+        problems.append(f"files of different widths: {listed}; expected one")
+    errors.report("features", problems)
+    settings = {"source": name, "frames_per_row": frames_per_row, "fps": fps}
+    builders.check_options(out, settings)
+    table = [(item.subject, item.video, _content(item.source.path), item.events.tolist()) for item in items]
+    sign = builders.signature([settings, list(classes), first_frame, table])
+    if builders.up_to_date(out, sign):
+        return len(items), False
+    metadata = {
+        "classes": list(classes), "frames_per_row": frames_per_row, "aligner": "none (features given)",
+        "backbone": f"features given, D = {next(iter(widths))}", "signature": sign,
+        "labels": {}, "preparation": {},
+    }  # fmt: skip
+
+    def records(subject: str) -> Iterator[dict[str, Any]]:
+        return (_record(item, frames_per_row, fps, first_frame) for item in items if item.subject == subject)
+
+    builders.pack(out, name, sorted({item.subject for item in items}), records, metadata)
+    return len(items), True
+
+
+def _content(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _problems(item: VideoItem, frames_per_row: int, first_frame: int, widths: dict[int, Path]) -> list[str]:
+    try:
+        feature, frames = read(item.source.path, frames_per_row)
+    except UserError as error:
+        return [str(error)]
+    widths.setdefault(feature.shape[1], item.source.path)
+    return annotations.beyond(item, frames, first_frame)
+
+
+def _record(item: VideoItem, frames_per_row: int, fps: float, first_frame: int) -> dict[str, Any]:
+    feature, frames = read(item.source.path, frames_per_row)
+    return {
+        "subject": item.subject,
+        "video": item.video,
+        "num_frames": np.int32(frames),
+        "fps": np.float32(fps),
+        "first_frame": np.int32(first_frame),
+        "inputs": feature,
+        "valid": np.ones(len(feature), np.uint8),
+        "motion": np.zeros(len(feature), np.float32),
+        "source": np.arange(frames, dtype=np.int32),
+        "events": annotations.resolve_kinds(item.events, fps),
+    }

@@ -1,0 +1,336 @@
+"""Videos to records: decode, align, embed; every finished video is kept, so a stopped preparation goes on.
+
+Worker processes decode and align (no JAX in them, so an accelerator is opened once); this process embeds. With a Beam
+runner, whole videos are made wherever it runs them (``data_prep.beam``).
+"""
+
+import functools
+import os
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from data_prep.backbones.embed import Backbone, save_backbone
+from data_prep.faces.decode import DEFAULT, Facts, Options, decode
+from data_prep.media import sources
+from data_prep.media.sources import Source
+from data_prep.shards import builders
+from data_prep.sheets import annotations
+from data_prep.sheets.annotations import VideoItem
+from fedn_jax.core import errors, files, schema
+from fedn_jax.core.errors import UserError, one_of
+
+PIPELINE = 2  # raise when decoding, alignment or embedding change what they give for the same video
+_COLUMNS = ("inputs", "fps", "num_source", "source", "valid", "motion", "uneven", "notes")
+
+
+class Job(NamedTuple):
+    """What it takes to make one video's cache file."""
+
+    source: Source
+    options: Options
+    first_frame: int
+    cache: Path  # the file to make
+    preview: Path  # a video of the aligned faces
+    backbone: Path
+
+    @property
+    def raw(self) -> Path:
+        """File for the aligned frames, until they are embedded."""
+        return self.cache.with_suffix(".raw")
+
+
+class Summary(NamedTuple):
+    """One prepared video, for the table at the end."""
+
+    subject: str
+    video: str
+    num_frames: int
+    invalid: int  # frames without a face
+    cached: bool  # was there already
+    uneven: bool  # the file's frames do not come at a constant rate
+    notes: tuple[str, ...]  # what was odd
+
+
+# (jobs by number, workers) -> (number, None or what is wrong) of each, as they are done
+Runner = Callable[[dict[int, Job], int], Iterator[tuple[int, UserError | None]]]
+
+
+def prepare(
+    items: Sequence[VideoItem],
+    out: Path,
+    classes: Sequence[str],
+    backbone: Backbone,
+    options: Options = DEFAULT,
+    first_frame: int = 1,
+    name: str = "folder",
+    labels: dict[str, Any] | None = None,
+    workers: int | None = None,
+    runner: Runner | None = None,
+    progress: Callable[..., Any] | None = None,
+) -> tuple[list[Summary], bool]:
+    """Prepares a data set; what was done before with the same options is kept.
+
+    Args:
+      items: the videos.
+      out: directory for cache, previews and shards.
+      classes: the emotions; empty: spotting only.
+      backbone: the feature extractor.
+      options: see :class:`decode.Options`.
+      first_frame: the number that the sheet gives to the first frame; stored for writing results.
+      name: of the data set.
+      labels: how the sheet was read, stored with the shards.
+      workers: processes that decode and align; None: one per core. 1 works in this process.
+      runner: makes the cache files; None: processes on this machine.
+      progress: tqdm, or something with its interface; None shows nothing.
+
+    Returns:
+      A summary per video, and whether shards were written (False: they were there already).
+
+    Raises:
+      UserError: other options than before in this directory, or videos that cannot be used (all of them, at the end).
+    """
+    _check(options)
+    errors.report("subjects", _clashes(items))
+    settings = options._asdict() | {"source": name, "backbone": backbone.sha[:16], "pipeline": PIPELINE}
+    labels = labels or {}
+    with files.alone(out):
+        builders.check_options(out, settings)
+        if not (out / schema.BACKBONE).exists():
+            save_backbone(out / schema.BACKBONE, *backbone[:5], {"description": backbone.description}, "float32")
+        keys = [builders.signature([sources.fingerprint(item.source), first_frame, settings]) for item in items]
+        columns = [(one.subject, one.video, one.events.tolist(), one.cut.tolist()) for one in items]
+        sign = builders.signature([settings, list(classes), first_frame, labels, keys, columns])
+        jobs = [_job(item, key, out, options, first_frame) for item, key in zip(items, keys, strict=True)]
+        known = [job.preview.exists() and _usable(job.cache) for job in jobs]
+        problems = _fill(jobs, known, out, runner or functools.partial(_processes, backbone), workers, progress)
+        present = [place for place, job in enumerate(jobs) if job.cache.exists()]
+        contents = {place: _load(jobs[place].cache, _COLUMNS[1:]) for place in present}
+        problems += [
+            text for i in present for text in annotations.beyond(items[i], int(contents[i]["num_source"]), first_frame)
+        ]
+        errors.report("videos", problems)
+        summaries = [_summarise(items[place], contents[place], known[place]) for place in present]
+        if builders.up_to_date(out, sign):
+            return summaries, False
+        metadata = {
+            "classes": list(classes), "frames_per_row": 1, "backbone": f"{backbone.description} ({backbone.sha[:16]})",
+            "aligner": f"{options.aligner}, {options.size} px", "signature": sign, "labels": labels,
+            "preparation": options._asdict() | {"backbone": backbone.sha},
+        }  # fmt: skip
+
+        def records(subject: str) -> Iterator[dict[str, Any]]:
+            chosen = [place for place, item in enumerate(items) if item.subject == subject]
+            return (_record(items[i], _load(jobs[i].cache, _COLUMNS), first_frame) for i in chosen)
+
+        builders.pack(out, name, sorted({item.subject for item in items}), records, metadata)
+        return summaries, True
+
+
+def _check(options: Options) -> None:
+    from data_prep.faces.align import ALIGNERS
+
+    one_of("--aligner", options.aligner, ALIGNERS)
+    if not 32 <= options.size <= 1024 or options.size % 2:
+        raise UserError(f"--size must be an even number from 32 to 1024 (pixels); got {options.size}")
+    if options.fps is not None and not 0 < options.fps <= 1000:
+        raise UserError(f"--fps must be a number of frames per second; got {options.fps}")
+
+
+def _clashes(items: Sequence[VideoItem]) -> list[str]:
+    try:
+        builders.split_names(item.subject for item in items)
+    except UserError as error:
+        return [str(error)]
+    return []
+
+
+def _job(item: VideoItem, key: str, out: Path, options: Options, first_frame: int) -> Job:
+    name = files.file_name(item.subject, item.video)
+    cache, preview = out / "cache" / f"{name}-{key}.npz", out / "previews" / f"{name}.mp4"
+    return Job(item.source, options, first_frame, cache, preview, out / schema.BACKBONE)
+
+
+# ---- All videos -----------------------------------------------------------------------------------------------------
+
+
+def embed_raw(job: Job, facts: Facts, backbone: Backbone) -> None:
+    """Embeds the aligned frames and writes the cache file, all of it or nothing.
+
+    Args:
+      job: its ``raw`` file is there, and is removed.
+      facts: about the frames.
+      backbone: the feature extractor.
+    """
+    from data_prep.backbones.embed import embed
+
+    size = job.options.size
+    pictures = np.memmap(job.raw, np.uint8, "r").reshape(-1, size, size, 3)
+    inputs = np.concatenate(list(embed(pictures, backbone)))
+    del pictures
+    job.raw.unlink()
+    content = facts._asdict() | {
+        "inputs": inputs,
+        "fps": np.float32(facts.fps),
+        "notes": np.array(facts.notes, np.str_),
+    }
+    temporary = job.cache.with_suffix(".tmp")
+    with temporary.open("wb") as file:
+        np.savez(file, **{name: content[name] for name in _COLUMNS})
+    temporary.replace(job.cache)
+
+
+def _fill(
+    jobs: Sequence[Job], known: Sequence[bool], out: Path, runner: Runner, workers: int | None, progress: Any
+) -> list[str]:
+    """Makes the missing cache files; returns the problems, one line per video."""
+    for folder in ("cache", "previews"):
+        (out / folder).mkdir(exist_ok=True)
+        for leftover in [
+            *(out / folder).glob("*.tmp*"),
+            *(out / folder).glob("*.raw"),
+            *(out / folder).glob("*.problem"),
+        ]:
+            leftover.unlink()  # of a preparation that was killed
+    todo = {place: job for place, job in enumerate(jobs) if not known[place]}
+    problems: dict[int, str] = {}
+    bar = progress(total=len(jobs), initial=len(jobs) - len(todo), desc="prepare", unit="video") if progress else None
+    count = 0
+    for place, problem in runner(todo, workers or os.cpu_count() or 1):
+        if problem is not None:
+            problems[place] = str(problem)
+            todo[place].raw.unlink(missing_ok=True)
+        elif bar is not None:
+            count += len(_load(todo[place].cache, ["valid"])["valid"])
+            bar.set_postfix_str(f"{count} frames, {count / max(bar.format_dict['elapsed'], 1e-3):.0f} frames/s")
+        if bar is not None:
+            bar.update()
+    if bar is not None:
+        bar.close()
+    return [problems[place] for place in sorted(problems)]
+
+
+def _processes(backbone: Backbone, jobs: dict[int, Job], workers: int) -> Iterator[tuple[int, UserError | None]]:
+    """The runner of one machine: processes decode and align, this one embeds."""
+    for place, result in _decoded(jobs, workers):
+        if isinstance(result, UserError):
+            yield place, result
+        else:
+            embed_raw(jobs[place], result, backbone)
+            yield place, None
+
+
+def decode_job(job: Job) -> Facts:
+    """Makes the ``raw`` file of a job.
+
+    Args:
+      job: the job.
+
+    Returns:
+      What is known about the frames.
+
+    Raises:
+      UserError: see :func:`decode.decode`.
+    """
+    return decode(job.source, job.options, job.first_frame, job.raw, job.preview)
+
+
+def _decoded(jobs: dict[int, Job], workers: int) -> Iterator[tuple[int, Facts | UserError]]:
+    """Decodes; at most ``workers`` + 1 results wait on the disk at a time."""
+    if workers == 1 or len(jobs) < 2:
+        for place, job in jobs.items():
+            try:
+                yield place, decode_job(job)
+            except UserError as error:
+                yield place, error
+        return
+    import multiprocessing
+
+    waiting, running = list(jobs.items()), {}
+    with ProcessPoolExecutor(min(workers, len(jobs)), multiprocessing.get_context("spawn")) as pool:
+        try:
+            while waiting or running:
+                while waiting and len(running) <= workers:
+                    place, job = waiting.pop(0)
+                    running[pool.submit(decode_job, job)] = place
+                finished, _ = wait(running, return_when=FIRST_COMPLETED)
+                for future in finished:
+                    yield running.pop(future), _outcome(future)
+        except BrokenProcessPool:
+            raise UserError(
+                "a worker process was killed, most often for lack of memory; start the same command again with fewer "
+                "--workers: finished videos are kept"
+            ) from None
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _outcome(future: Future) -> Facts | UserError:
+    error = future.exception()
+    if error is not None and not isinstance(error, UserError):
+        raise error
+    return error or future.result()
+
+
+# ---- Records --------------------------------------------------------------------------------------------------------
+
+
+def _load(cache: Path, columns: Sequence[str]) -> dict[str, np.ndarray]:
+    with cache.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+        return {name: arrays[name] for name in columns}
+
+
+def _usable(cache: Path) -> bool:
+    """Whether a video is done; a damaged cache file is thrown away, and its video done again."""
+    if not cache.exists():
+        return False
+    try:
+        _load(cache, _COLUMNS)
+    except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile, zlib.error):
+        cache.unlink()
+        return False
+    return True
+
+
+def _summarise(item: VideoItem, content: dict[str, np.ndarray], cached: bool) -> Summary:
+    valid, notes = content["valid"], tuple(str(note) for note in content["notes"])
+    late = sum(bool(x) for x in item.cut & (item.events[:, 2] > int(content["num_source"])))
+    notes += (f"{late} expressions pass the last frame and are cut",) if late else ()
+    return Summary(
+        item.subject, item.video, len(valid), int((valid == 0).sum()), cached, bool(content["uneven"]), notes
+    )
+
+
+def _nearest(source: np.ndarray, frames: np.ndarray) -> np.ndarray:
+    """Index of the entry of ``source`` (rising) that is nearest to each frame; a tie goes to the later one."""
+    after = np.clip(np.searchsorted(source, frames, "left"), 0, len(source) - 1)
+    before = np.maximum(after - 1, 0)
+    return np.where(np.abs(frames - source[before]) < np.abs(source[after] - frames), before, after)
+
+
+def _record(item: VideoItem, content: dict[str, np.ndarray], first_frame: int) -> dict[str, Any]:
+    fps, source = float(content["fps"]), content["source"]
+    events = item.events[item.events[:, 0] < int(content["num_source"])]
+    if len(events):
+        onset, apex = (_nearest(source, column) for column in (events[:, 0], events[:, 1]))
+        last = np.maximum(len(source) - 1 - _nearest(-source[::-1], 1 - events[:, 2]), onset)
+        events[:, 1] = np.where(events[:, 1] < 0, -1, np.clip(apex, onset, last))
+        events[:, 0], events[:, 2] = onset, last + 1
+    return {
+        "subject": item.subject,
+        "video": item.video,
+        "num_frames": np.int32(len(source)),
+        "fps": np.float32(fps),
+        "first_frame": np.int32(first_frame),
+        "inputs": content["inputs"],
+        "valid": content["valid"],
+        "motion": content["motion"],
+        "source": source,
+        "events": annotations.resolve_kinds(events.astype(np.int32), fps),
+    }

@@ -1,0 +1,311 @@
+"""Annotations to expressions: a folder of videos (or features) and one CSV file beside it.
+
+The file speaks of inclusive frame numbers that start at ``first_frame``; everything else in the project counts from 0
+and uses half-open intervals. The conversion happens here and nowhere else. Every mistake in the file is reported, all
+at once, with its line.
+"""
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from data_prep.media import images
+from data_prep.media.sources import Source
+from fedn_jax.core import errors, schema
+from fedn_jax.core.errors import UserError
+
+REQUIRED = ("subject", "video", "onset", "offset", "emotion")
+OPTIONAL = ("apex", "kind")
+VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv")
+BY_LENGTH = -1  # of the kind column: the sheet does not say, the length in seconds decides
+
+
+class VideoItem(NamedTuple):
+    """One video to prepare."""
+
+    subject: str
+    video: str  # as the sheet writes it
+    source: Source
+    events: np.ndarray  # [E, 5] int32, schema.EVENT_COLUMNS, source frames from 0, half-open; kind may be BY_LENGTH
+    cut: np.ndarray  # [E] bool: what passes the video's end is cut there; elsewhere it is a mistake in the sheet
+
+
+class Sheet(NamedTuple):
+    """A checked annotation file."""
+
+    items: list[VideoItem]  # in the order of first appearance
+    classes: list[str]  # emotion -> index is the position here
+
+
+class _Row(NamedTuple):
+    line: int
+    subject: str
+    video: str
+    emotion: str
+    event: tuple[int, int, int, int] | None  # onset, apex, offset, kind as in VideoItem.events
+
+
+def read_folder(
+    csv_path: str | Path,
+    directory: str | Path,
+    classes: Sequence[str] | None = None,
+    first_frame: int = 1,
+    suffixes: Sequence[str] = VIDEO_SUFFIXES,
+    skip: Path | None = None,
+    openface: bool = False,
+    originals: Path | None = None,
+    rate: float = 30.0,
+) -> Sheet:
+    """Reads a sheet and finds the file of each of its videos.
+
+    Args:
+      csv_path: columns subject, video, onset, offset, emotion; optional apex and kind (macro, micro). ``video`` is a
+        file name below ``directory``, with or without its extension. A row without onset and offset lists a video in
+        which nothing happens.
+      directory: where the videos are; sub-folders are searched.
+      classes: the emotions in order; None takes those of the file, sorted.
+      first_frame: the number that the sheet gives to a video's first frame.
+      suffixes: extensions of the files that belong to the data set.
+      skip: a folder whose files are none of them, such as an output directory inside ``directory``.
+      openface: the videos are folders that OpenFace wrote, NAME_aligned.
+      originals: a folder with the pictures that OpenFace was given, one sub-folder NAME each.
+      rate: frames per second of folders of pictures.
+
+    Returns:
+      Items and classes.
+
+    Raises:
+      UserError: all problems of the sheet and the folder, one per line.
+    """
+    csv_path, directory = Path(csv_path), Path(directory)
+    if not directory.is_dir():
+        raise UserError(f"{directory}: no such folder; expected the folder with the videos")
+    problems: list[str] = []
+    rows = _read_rows(csv_path, first_frame, problems)
+    names = list(classes) if classes else sorted({row.emotion for row in rows if row.event})
+    if len(set(names)) != len(names) or not all(names):
+        problems.append(f"classes: expected different names; got {', '.join(names)}")
+    files = _find_files(directory, suffixes, skip, openface)
+    if not files:
+        what = "folder that ends in _aligned" if openface else f"file that ends in {' '.join(suffixes)}"
+        problems.append(f"{directory}: no {what}")
+    items = _collect(rows, files, names, directory, problems) if files else []
+    items = [one._replace(source=_source(one, directory, openface, originals, rate, problems)) for one in items]
+    if rows and not names:
+        problems.append("no row has an expression; expected at least one onset, offset and emotion")
+    errors.report(f"{csv_path}", problems)
+    return Sheet(items, names)
+
+
+def table(events: Sequence[Sequence[int]]) -> np.ndarray:
+    """Expressions in order.
+
+    Args:
+      events: onset, apex, offset, emotion, kind of each.
+
+    Returns:
+      [E, 5] int32, sorted.
+    """
+    return np.array(sorted(events), np.int32).reshape(-1, 5)
+
+
+def beyond(item: VideoItem, num_frames: int, first_frame: int) -> list[str]:
+    """Expressions that end after their video, where they may not be cut.
+
+    Args:
+      item: the video.
+      num_frames: frames of its source.
+      first_frame: number of the first frame.
+
+    Returns:
+      One line each.
+    """
+    last = num_frames - 1 + first_frame
+    return [
+        f"{item.source.path}: expression {onset + first_frame} to {offset - 1 + first_frame} ends after the last "
+        f"frame, {last}; correct the sheet, or --first-frame"
+        for (onset, _, offset, _, _), cut in zip(item.events.tolist(), item.cut, strict=True)
+        if offset > num_frames and not cut
+    ]
+
+
+def resolve_kinds(events: np.ndarray, fps: float) -> np.ndarray:
+    """Decides by length where the sheet does not name the kind.
+
+    Args:
+      events: [E, 5] int32.
+      fps: frames per second.
+
+    Returns:
+      [E, 5] int32 in which every kind is an index into ``schema.KINDS``.
+    """
+    events = events.copy()
+    frames = events[:, 2] - events[:, 0]
+    micro = frames <= schema.MICRO_SECONDS * fps
+    open_ = events[:, 4] == BY_LENGTH
+    events[open_, 4] = np.where(micro, schema.KINDS.index("micro"), schema.KINDS.index("macro"))[open_]
+    return events
+
+
+def _read_rows(path: Path, first_frame: int, problems: list[str]) -> list[_Row]:
+    if not path.is_file():
+        raise UserError(f"{path}: no such file; expected a CSV file with the columns {','.join(REQUIRED)}")
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: not UTF-8 text (byte {error.start}); save it as CSV UTF-8") from None
+    reader = csv.reader(text.splitlines())
+    header = [name.strip().lower() for name in next(reader, [])]
+    missing = [name for name in REQUIRED if name not in header]
+    if missing:
+        hint = "; columns must be separated by commas" if len(header) == 1 and set(header[0]) & set(";\t") else ""
+        raise UserError(
+            f"{path}: no column {', '.join(missing)}; expected {','.join(REQUIRED)} and, if known, "
+            f"{','.join(OPTIONAL)}; got {','.join(header) or 'an empty file'}{hint}"
+        )
+    twice = sorted({name for name in (*REQUIRED, *OPTIONAL) if header.count(name) > 1})
+    if twice:
+        raise UserError(f"{path}: column {', '.join(twice)} appears twice; expected it once")
+    rows, seen = [], {}
+    for cells in reader:
+        if not any(cell.strip() for cell in cells):
+            continue
+        if len(cells) != len(header):
+            problems.append(f"line {reader.line_num}: {len(cells)} cells; expected {len(header)} as in the header")
+            continue
+        fields = {name: cell.strip() for name, cell in zip(header, cells, strict=True)}
+        row = _parse(reader.line_num, fields, first_frame, problems)
+        if row is None:
+            continue
+        key = row[1:]
+        if key in seen:
+            problems.append(f"line {row.line}: repeats line {seen[key]}; remove one of them")
+        seen.setdefault(key, row.line)
+        rows.append(row)
+    if not rows and not problems:
+        raise UserError(f"{path}: holds no rows; expected one per expression")
+    return rows
+
+
+def _parse(line: int, fields: dict[str, str], first_frame: int, problems: list[str]) -> _Row | None:
+    """One row; what is wrong with it goes to ``problems`` and the result is None."""
+    found: list[str] = []
+    numbers: dict[str, int | None] = {}
+    for name in ("onset", "apex", "offset"):
+        text = fields.get(name, "")
+        try:
+            # Spreadsheets write 12 as 12.0.
+            numbers[name] = None if not text else int(text.removesuffix(".0"))
+        except ValueError:
+            found.append(f"{name} must be a whole number; got {text!r}")
+            numbers[name] = None
+    found += [f"{name} is empty" for name in ("subject", "video") if not fields[name]]
+    event = None
+    if fields["onset"] or fields["offset"]:
+        found += [f"{name} is empty, but {other} is not" for name, other in (("onset", "offset"), ("offset", "onset"))
+                  if not fields[name]]  # fmt: skip
+        if not fields["emotion"]:
+            found.append("emotion is empty; expected a name, or no onset and no offset")
+        onset, apex, offset = numbers["onset"], numbers["apex"], numbers["offset"]
+        if onset is not None and onset < first_frame:
+            found.append(f"onset {onset} is before the first frame, {first_frame} (see --first-frame)")
+        if onset is not None and offset is not None and offset < onset:
+            found.append(f"offset {offset} is before onset {onset}")
+        elif onset is not None and offset is not None and apex is not None and not onset <= apex <= offset:
+            found.append(f"apex {apex} is outside of {onset} to {offset}")
+        kind = fields.get("kind", "").lower().removesuffix("-expression")
+        if kind and kind not in schema.KINDS:
+            found.append(f"kind must be one of {', '.join(schema.KINDS)} or empty; got {fields['kind']!r}")
+        if not found:
+            # Inclusive numbers from first_frame become half-open ones from 0.
+            begin, end = onset - first_frame, offset - first_frame + 1
+            peak = -1 if apex is None else apex - first_frame
+            event = (begin, peak, end, schema.KINDS.index(kind) if kind else BY_LENGTH)
+    elif fields["emotion"] or fields.get("apex"):
+        found.append("onset and offset are empty, but emotion or apex is not")
+    problems += [f"line {line}: {text}" for text in found]
+    return None if found else _Row(line, fields["subject"], fields["video"], fields["emotion"], event)
+
+
+def _find_files(directory: Path, suffixes: Sequence[str], skip: Path | None, openface: bool) -> list[Path]:
+    """Video files, and folders of pictures; or, for other suffixes, files alone."""
+    wanted = tuple(suffix.lower() for suffix in suffixes)
+    everything = list(directory.rglob("*"))
+    folders = [path for path in everything if suffixes is VIDEO_SUFFIXES and images.is_folder(path)]
+    if openface:
+        found = [path for path in folders if path.name.endswith("_aligned")]
+    else:
+        found = [path for path in everything if path.name.lower().endswith(wanted) and path.is_file()] + folders
+    if skip is not None:
+        found = [path for path in found if not path.resolve().is_relative_to(skip.resolve())]
+    return sorted(path for path in found if not path.name.startswith("."))
+
+
+def _source(
+    item: VideoItem, directory: Path, openface: bool, originals: Path | None, rate: float, problems: list[str]
+) -> Source:
+    path = item.source.path
+    given = None
+    if openface and originals is not None:
+        given = originals / path.relative_to(directory).with_name(path.name.removesuffix("_aligned"))
+        if not images.is_folder(given):
+            problems.append(f"{given}: no folder of pictures; expected those that OpenFace was given for {path.name}")
+    return Source(path, rate, openface, given)
+
+
+def _lookup(name: str, files: dict[str, list[Path]]) -> list[Path]:
+    """Files that a cell may mean; written with its folder, or, where that is unambiguous, without."""
+    return files.get(name.replace("\\", "/").removeprefix("./"), [])
+
+
+def _index(directory: Path, files: list[Path]) -> dict[str, list[Path]]:
+    names: dict[str, list[Path]] = {}
+    for path in files:
+        relative = path.relative_to(directory)
+        bare = relative.with_name(path.name.removesuffix("_aligned") if path.is_dir() else path.stem)
+        for name in {relative.as_posix(), bare.as_posix(), path.name, bare.name}:
+            names.setdefault(name, []).append(path)
+    # A full relative path is never ambiguous, even where another folder has a file of that name.
+    for path in files:
+        names[path.relative_to(directory).as_posix()] = [path]
+    return names
+
+
+def _collect(
+    rows: list[_Row], files: list[Path], classes: list[str], directory: Path, problems: list[str]
+) -> list[VideoItem]:
+    names = _index(directory, files)
+    by_path: dict[Path, tuple[str, str, list[tuple[int, ...]]]] = {}
+    ids: dict[tuple[str, str], Path] = {}
+    for row in rows:
+        found = _lookup(row.video, names)
+        if len(found) != 1:
+            what = "no such file" if not found else f"{len(found)} files of that name, write its folder too"
+            problems.append(f"line {row.line}: video {row.video!r}: {what} below {directory}")
+            continue
+        if row.event and row.emotion not in classes:
+            problems.append(f"line {row.line}: emotion must be one of {', '.join(classes)}; got {row.emotion!r}")
+            continue
+        subject, video, events = by_path.setdefault(found[0], (row.subject, row.video, []))
+        if subject != row.subject:
+            problems.append(f"line {row.line}: video {row.video!r} belongs to {subject!r} above; got {row.subject!r}")
+        elif ids.setdefault((subject, video), found[0]) != found[0]:
+            problems.append(f"line {row.line}: video {row.video!r} of {subject!r} names two files")
+        if row.event:
+            onset, apex, offset, kind = row.event
+            events.append((onset, apex, offset, classes.index(row.emotion), kind))
+    # A path that failed above is not "without a row"; only names never mentioned count.
+    mentioned = {path for row in rows for path in _lookup(row.video, names)}
+    problems += [
+        f"{path.relative_to(directory)}: no row in the file; if nothing happens in it, add a row with only subject "
+        "and video; else move it out of the folder"
+        for path in files
+        if path not in mentioned
+    ]
+    return [
+        VideoItem(subject, video, Source(path), table(events), np.zeros(len(events), bool))
+        for path, (subject, video, events) in by_path.items()
+    ]
