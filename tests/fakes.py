@@ -2,10 +2,16 @@
 
 import copy
 import json
+from html.parser import HTMLParser
+
+import numpy as np
 
 from fedn_jax.core import config as configs
+from fedn_jax.core.types import Detections, Events, VideoMeta
 from fedn_jax.evaluation import evaluate
+from fedn_jax.reports import timeline
 
+EVIL = "<script>_$x^2$表\x1b\n" + "long" * 30  # a name from a stranger
 SUBJECTS = {"s15": (3, 4, 5), "s16": (1, 3, 2), "s19": (0, 1, 0), "s20": (4, 5, 4)}  # TP, N, GT
 CLASSES = ["positive", "surprise", "negative", "others"]
 
@@ -63,3 +69,36 @@ def write_run(path, metrics, history=True):
 def changed(metrics, **changes):
     """A copy with other entries."""
     return copy.deepcopy(metrics) | changes
+
+
+class Resources(HTMLParser):
+    """Tags, and everything that the page would load."""
+
+    VOID = {"meta", "link", "img", "br", "rect", "line", "path", "image", "use"}
+
+    def __init__(self):
+        super().__init__()
+        self.tags, self.loaded, self.open = set(), [], []
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.add(tag)
+        self.loaded += [value for name, value in attributes if name in ("src", "href", "xlink:href", "srcset", "data")]
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert tag in self.VOID or self.open.pop() == tag
+
+
+def pictures(subject, name, frames):
+    return [np.full((32, 32, 3), 99, np.uint8) for _ in frames]
+
+
+def layout(count=6, thumbnail=pictures):
+    onset = np.arange(count) * 50 + 5.0
+    interval = np.stack([onset, onset + 30], -1).astype(np.float32)
+    events = Events(interval, onset + 9, np.arange(count) % 3, np.zeros(count, int), np.ones(count, bool))
+    found = Detections(interval + 4, np.linspace(0.9, 0.3, count), np.arange(count) // 2 % 3, np.ones(count, bool))
+    video = timeline.Video(VideoMeta(EVIL, "v", 400, 30.0, 1, 0, 400), events, found, 0.2)
+    matched = np.where(np.arange(count) == 1, -1, np.arange(count))
+    return timeline.layout(video, matched, ["happiness", "helplessness", EVIL], thumbnail)

@@ -333,8 +333,8 @@ def best_config(search: Search, best: Mapping[str, Any]) -> str:
     return "\n".join([
         f'"""The best trial of a sweep, number {best["number"]}: {best["score"]:.4f} on the inner folds.',
         "", "That score chose the trial, so it is optimistic; the estimate is the leave-one-subject-out run:", "",
-        "    fedn train --config best.py --data DIR --out RUN", '"""', "", "from fedn_jax import config as fedn_config",
-        "", f"BASE = {{  # {Path(search.source).name}", *lines, "}", "BEST = {  # what the sweep chose", *found, "}",
+        "    fedn train --config best.py --data DIR --out RUN", '"""', "",
+        "from fedn_jax.core import config as fedn_config", "", f"BASE = {{  # {Path(search.source).name}", *lines, "}", "BEST = {  # what the sweep chose", *found, "}",
         "ROWS = fedn_config.PAPER_ROWS", "", "", 'def get_config(row: str = ""):',
         '    """The configuration of one row.', "", "    Args:",
         '      row: key of ``ROWS``; "" for what the sweep chose.', "", "    Returns:", "      A locked ConfigDict.",

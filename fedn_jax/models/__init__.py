@@ -2,11 +2,11 @@
 
 from fedn_jax.core import errors
 from fedn_jax.core.types import Config, Task
-from fedn_jax.models.fedn import network
+from fedn_jax.models.fedn import task as fedn_task
 from fedn_jax.ops import windows
 
 # name -> (config, window geometry, number of classes, width of the inputs) -> Task
-TASKS = {"fedn": network.make_task}
+TASKS = {"fedn": fedn_task.make_task}
 
 
 def make_task(config: Config, geometry: windows.Geometry, num_classes: int, input_width: int) -> Task:

@@ -15,12 +15,10 @@ from typing import Any
 import flax.linen as nn
 import jax.numpy as jnp
 
-from fedn_jax.core import errors
-from fedn_jax.core.errors import UserError
-from fedn_jax.core.types import Array, Config, Detections, Events, Hyper, Targets, Task, Tree
+from fedn_jax.core.types import Array
 from fedn_jax.models import layers
 from fedn_jax.models.fedn import fusion
-from fedn_jax.ops import anchors, losses, windows
+from fedn_jax.ops import windows
 
 NUM_BLOCKS = 2  # stride-2 convolutions between the segments and the first level of the pyramid
 
@@ -175,99 +173,3 @@ class Fedn(nn.Module):
         """Both steps, to initialise all parameters (arguments as of ``features``)."""
         features = self.features(inputs, valid)
         return self.detect(features, jnp.ones(features.shape[:2], bool), False)
-
-
-# ---- The task -------------------------------------------------------------------------------------------------------
-
-
-def make_task(config: Config, geometry: windows.Geometry, num_classes: int, input_width: int) -> Task:
-    """Builds FEDN as a task.
-
-    Args:
-      config: sections ``model``, ``anchors`` and ``loss`` are read.
-      geometry: how windows are cut.
-      num_classes: C of the data.
-      input_width: D of the data.
-
-    Returns:
-      The six functions.
-
-    Raises:
-      UserError: a table entry that does not exist, or numbers that do not fit one another.
-    """
-    model, anchor, loss = config.model, config.anchors, config.loss
-    errors.one_of("model.segment_fusion", model.segment_fusion, fusion.SEGMENT_FUSIONS)
-    errors.one_of("model.window_attention", model.window_attention, WINDOW_ATTENTION)
-    errors.one_of("model.head", model.head, HEADS)
-    errors.one_of("loss.interval", loss.interval, losses.INTERVAL_LOSSES)
-    scoring = losses.SCORINGS[errors.one_of("model.scoring", model.scoring, losses.SCORINGS)]
-    clips = geometry.rows == geometry.segments
-    if (model.segment_fusion == "none") != clips:
-        raise UserError(
-            f"model.segment_fusion={model.segment_fusion!r} does not fit data with {geometry.frames_per_row} frame(s) "
-            "per row; expected 'none' for clip features (one row per segment) and another fusion for frame embeddings"
-        )
-    if input_width % model.heads and model.segment_fusion.startswith("attention"):
-        raise UserError(f"model.heads must divide the data's {input_width} features; got {model.heads}")
-    levels = len(anchor.reaches)
-    strides = [geometry.stride * 2 ** (NUM_BLOCKS + level) for level in range(levels)]
-    grid = anchors.make_grid(geometry.frames, strides, list(anchor.widths), [list(pair) for pair in anchor.reaches])
-    network = Fedn(
-        geometry=geometry,
-        segment_fusion=model.segment_fusion,
-        window_attention=model.window_attention,
-        window_attention_channels=model.window_attention_channels or input_width,
-        width=model.width,
-        head_width=model.head_width,
-        head_depth=model.head_depth,
-        head=model.head,
-        heads=model.heads,
-        groups=model.groups,
-        levels=levels,
-        anchors=len(anchor.widths),
-        channels=num_classes + scoring.extra_channels,
-        prior=model.prior,
-        dropout=model.dropout,
-    )
-    interval_cost = losses.INTERVAL_LOSSES[loss.interval]
-
-    def init(key: Array) -> Tree:
-        inputs = jnp.zeros((1, geometry.rows, input_width))
-        variables = network.init(key, inputs, jnp.ones(inputs.shape[:2], bool))
-        return {**variables, "params": layers.draw_kernels(key, variables["params"])}
-
-    def features(variables: Tree, inputs: Array, valid: Array) -> Array:
-        return network.apply(variables, inputs, valid, method="features")
-
-    def detect(variables: Tree, features: Array, valid: Array, train: bool, key: Array) -> tuple[dict, Tree]:
-        out = network.apply(variables, features, valid, train, rngs={"dropout": key}, method="detect")
-        return out, {}
-
-    def encode(events: Events) -> Targets:
-        return anchors.assign(events, grid, num_classes, anchor.positive_iou, anchor.negative_iou)
-
-    def task_loss(outputs: dict, targets: Targets, weight: Array, hyper: Hyper) -> tuple[Array, dict]:
-        predicted = anchors.decode(outputs["raw"], grid, outputs["free"])
-        seen = outputs["positions"][..., None]  # a short video ends before its window
-        interval, label = losses.detection_loss(
-            interval_cost(predicted, targets.interval),
-            scoring.cost(outputs["logits"], targets.label, targets.positive),
-            targets.positive & seen, targets.counted & seen, weight, loss.normalize,
-        )  # fmt: skip
-        total = hyper.alpha * interval + hyper.beta * label
-        return total, {"interval_loss": interval, "class_loss": label}
-
-    def decode(outputs: dict, starts: Array, valid: Array, num_frames: Array) -> Detections:
-        predicted = anchors.decode(outputs["raw"], grid, outputs["free"])  # [W, L, A, 2]
-        predicted = jnp.clip(predicted + starts[:, None, None, None], 0, num_frames)
-        scores = scoring.scores(outputs["logits"])  # [W, L, A, C]
-        interval = predicted.reshape(-1, 2)
-        kept = jnp.broadcast_to((outputs["positions"] & valid[:, None])[..., None], scores.shape[:3]).reshape(-1)
-        return Detections(
-            interval=interval,
-            score=scores.max(-1).reshape(-1),
-            emotion=scores.argmax(-1).reshape(-1).astype(jnp.int32),
-            valid=kept & (interval[:, 1] > interval[:, 0]),
-        )
-
-    return Task(init, features, detect, encode, task_loss, decode)

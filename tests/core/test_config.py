@@ -1,0 +1,74 @@
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+from fedn_jax import models
+from fedn_jax.core import config as configs
+from fedn_jax.ops import windows
+
+CONFIGS = Path(__file__).resolve().parents[2] / "configs"
+
+
+def module(path):
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    loaded = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(loaded)
+    return loaded
+
+
+ROWS = [(path, row) for path in sorted(CONFIGS.glob("*.py")) for row in ["", *module(path).ROWS]]
+
+
+@pytest.mark.parametrize("path, row", ROWS, ids=lambda value: getattr(value, "stem", value))
+def test_every_row_builds_a_task(path, row):
+    config = configs.validate(module(path).get_config(row))
+    clips = 2 if config.model.segment_fusion == "none" else 1
+    geometry = windows.Geometry(config.window.segments, config.window.segment_frames, config.window.stride, clips)
+    assert models.make_task(config, geometry, 4, config.model.width) is not None
+    assert config.is_locked
+
+
+def test_the_papers_values():
+    config = module(CONFIGS / "casme2.py").get_config()
+    assert (config.window.segments, config.window.segment_frames, config.window.stride) == (64, 8, 2)
+    assert (config.model.width, config.model.head_width) == (512, 256)
+    assert (config.loss.alpha, config.loss.beta, config.loss.interval) == (1, 2, "diou")
+    assert (config.train.learning_rate, config.train.weight_decay, config.train.epochs) == (1e-4, 1e-4, 30)
+
+
+def test_misspelt_keys_and_rows_raise():
+    config = configs.default()
+    with pytest.raises((AttributeError, KeyError), match="epoch"):
+        config.train.epoch = 3
+    with pytest.raises(ValueError, match="must be one of .*; got 'table4/coupeld'; did you mean 'table4/coupled'"):
+        module(CONFIGS / "casme2.py").get_config("table4/coupeld")
+
+
+@pytest.mark.parametrize(
+    "key, value, message",
+    [
+        ("data.kind", "makro", "did you mean 'macro'"),
+        ("train.epochs", 0, "train.epochs must be at least 1"),
+        ("train.learning_rate", -1.0, "train.learning_rate must be at least 0"),
+        ("window.segments", 40, "multiple of 32 for 4 pyramid levels"),
+        ("model.groups", 7, "model.groups must divide model.width"),
+        ("folds.inner", 1.0, "folds.inner must lie between 0 and 1; got 1.0"),
+        ("model.heads", 0, "model.heads must be at least 1"),
+        ("model.prior", 0.0, "model.prior must lie between"),
+        ("seed", -1, "seed must lie between 0 and"),
+        ("window.test_hop", 3, "multiple of window.stride"),
+        ("anchors.reaches", [1, 2], "list of \\[low, high\\]"),
+        ("model.window_attention_channels", 7, "must be one of 0, 1"),
+    ],
+)
+def test_values_out_of_range_are_refused(key, value, message):
+    config = configs.default()
+    config.update_from_flattened_dict({key: value})
+    with pytest.raises(ValueError, match=message):
+        configs.validate(config)
+
+
+def test_configs_are_short():
+    for path in CONFIGS.glob("*.py"):
+        assert len(path.read_text().splitlines()) <= 60, path

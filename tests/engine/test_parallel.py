@@ -1,0 +1,168 @@
+import jax
+import numpy as np
+import pytest
+from toys import tiny_config, toy_data
+
+from fedn_jax import models
+from fedn_jax.core import config as configs
+from fedn_jax.core.types import VideoMeta
+from fedn_jax.data import splits
+from fedn_jax.engine import parallel, train_step
+from fedn_jax.ops import windows
+
+GEOMETRY = windows.Geometry(32, 8, 2)
+
+
+def planned():
+    store, metas, events = toy_data()
+    return store, metas, windows.plan(metas, events, GEOMETRY, 16, 0.9)
+
+
+def test_loso_tests_every_video_once_and_never_trains_on_its_subject():
+    _, metas, plan = planned()
+    got = splits.plan_loso(metas, plan, 0.25)
+    outer = [k for k, name in enumerate(got.name) if not name.endswith(splits.INNER)]
+    assert [got.name[k] for k in outer] == ["s0", "s1", "s2", "s3"]
+    assert sorted(video for k in outer for video in got.test[k]) == list(range(len(metas)))
+    for k, name in enumerate(got.name):
+        subject = name.removesuffix(splits.INNER)
+        trained = {metas[plan.video[w]].subject for w in (*got.positive[k], *got.negative[k]) if w >= 0}
+        tested = {metas[video].subject for video in got.test[k]}
+        assert subject not in trained and not trained & tested
+        if name.endswith(splits.INNER):
+            assert subject not in tested and len(tested) == 1  # a quarter of three subjects
+        else:
+            assert tested == {subject} and len(trained) == 3
+
+
+def test_windows_are_positive_or_negative():
+    _, metas, plan = planned()
+    got = splits.plan_loso(metas, plan, 0.25)
+    for k in range(len(got.name)):
+        assert plan.events.valid[got.positive[k][got.positive[k] >= 0]].any(1).all()
+        assert not plan.events.valid[got.negative[k][got.negative[k] >= 0]].any()
+
+
+def test_kfold_by_video():
+    _, metas, plan = planned()
+    got = splits.plan_kfold(metas, plan, 0.25, 3)
+    outer = [k for k, name in enumerate(got.name) if not name.endswith(splits.INNER)]
+    assert len(outer) == 3
+    assert sorted(video for k in outer for video in got.test[k]) == list(range(len(metas)))
+    with pytest.raises(ValueError, match="folds.k must lie between 2 and"):
+        splits.plan_kfold(metas, plan, 0.25, 99)
+
+
+def test_too_few_subjects_are_refused():
+    _, metas, plan = planned()
+    one = [VideoMeta("s0", *meta[1:]) for meta in metas]
+    with pytest.raises(ValueError, match="at least 2 subjects, 3 with inner folds; got s0; set folds.scheme=kfold"):
+        splits.plan_loso(one, plan, 0.25)
+    two = [VideoMeta(f"s{i % 2}", *meta[1:]) for i, meta in enumerate(metas)]
+    with pytest.raises(ValueError, match="set folds.inner=0"):
+        splits.plan_loso(two, plan, 0.25)
+
+
+def test_without_inner_folds():
+    _, metas, plan = planned()
+    two = [VideoMeta(f"s{i % 2}", *meta[1:]) for i, meta in enumerate(metas)]
+    assert splits.plan_loso(two, plan, 0.0).name == ("s0", "s1")
+    assert splits.plan_kfold(metas, plan, 0.0, 2).name == ("fold1of2", "fold2of2")
+
+
+@pytest.mark.parametrize("count", [1, 3, 5, 8, 22])
+@pytest.mark.parametrize("num_devices", [1, 2, 4])
+def test_slots_hold_every_fold(count, num_devices):
+    slots = parallel.make_slots(count, jax.devices()[:num_devices])
+    assert set(slots.fold.ravel()) == set(range(count))
+    assert slots.fold.size - count < slots.fold.shape[1] * 1 + len(slots.devices)
+    tree = {"a": np.arange(count) * 10.0, "b": np.arange(count * 2).reshape(count, 2)}
+    back = parallel.collect(parallel.place(tree, slots), slots)
+    np.testing.assert_array_equal(back["a"], tree["a"])
+    np.testing.assert_array_equal(back["b"], tree["b"])
+
+
+def test_groups_are_equal_and_fit():
+    assert parallel.group(22, 10, 1e9, 1) == [range(22)]
+    parts = parallel.group(22, 100, 100 * parallel.STATE_COPIES * 4, 2)  # four per device
+    assert [len(part) for part in parts] == [7, 8, 7] and list(parts[1]) == list(range(7, 15))
+    with pytest.raises(ValueError, match="one fold needs about"):
+        parallel.group(22, 10**9, 10**9, 4)
+
+
+def test_memory_of_takes_the_users_limit():
+    assert parallel.memory_of(jax.devices(), 2.5) == 2.5e9
+    assert parallel.memory_of(jax.devices("cpu"), 0) == 1e9  # four virtual devices share the host
+
+
+def train_folds(chosen, num_devices, epochs=2):
+    """Final parameters, by fold name."""
+    store, metas, plan = planned()
+    config = tiny_config()
+    task = models.make_task(config, GEOMETRY, 2, 8)
+    every = splits.plan_loso(metas, plan, 0.25)
+    some = every if chosen is None else splits.take(every, chosen)
+    steps = splits.steps_per_epoch(some, 8, 3)
+    epoch = train_step.make_train_epoch(task, GEOMETRY, 8, 3, steps)
+    init = lambda fold, hyper: train_step.init_state(task, fold, hyper)
+    stream = parallel.run(
+        init, epoch, some, configs.to_hyper(config), store, plan, range(epochs), jax.devices()[:num_devices]
+    )
+    for _, _, get_state in stream:
+        state = get_state()
+    return {name: jax.tree.map(lambda leaf: leaf[k], state.params) for k, name in enumerate(some.name)}  # noqa: B023
+
+
+def worst_difference(one, two):
+    return max(float(np.abs(a - b).max()) for a, b in zip(*map(jax.tree.leaves, (one, two)), strict=True))
+
+
+def test_a_fold_alone_equals_the_fold_among_all_on_any_number_of_devices():
+    with jax.enable_x64(True):
+        alone = train_folds([2], 1)["s1"]
+        shorter = train_folds([2, 5, 7], 2)["s1"]  # another number of padded steps and slots
+        assert worst_difference(alone, shorter) <= 1e-6
+        among = {count: train_folds(None, count) for count in (1, 2, 4)}
+        for params in among.values():
+            assert worst_difference(alone, params["s1"]) <= 1e-6
+        assert worst_difference(among[1], among[4]) <= 1e-6
+        assert worst_difference(among[1]["s1"], among[1]["s2"]) > 1e-3  # folds do differ
+
+
+def test_gradients_are_not_summed_over_devices():
+    """Four folds whose gradients are 1, 2, 3 and 4 must keep them."""
+    _, metas, plan = planned()
+    every = splits.take(splits.plan_loso(metas, plan, 0.25), range(4))
+    from fedn_jax.core.types import Hyper, Store, TrainState
+
+    def epoch(state, fold, hyper, number, store, windows):
+        gradient = jax.grad(lambda bias: bias * hyper.alpha)(state.params)
+        return state._replace(params=state.params - gradient), {"g": gradient}
+
+    alpha = np.arange(1, 5, dtype=np.float32)
+    init = lambda fold, hyper: TrainState(np.float32(0) * hyper.alpha, {}, {}, np.int32(0))
+    store = Store(np.zeros((1, 1)), np.ones(1, bool))
+    hyper = Hyper(np.zeros(4), np.zeros(4), alpha, np.zeros(4), np.zeros(4, np.uint32))
+    for _, metrics, get_state in parallel.run(init, epoch, every, hyper, store, plan, range(1), jax.devices()):
+        np.testing.assert_array_equal(metrics["g"], alpha)
+        np.testing.assert_array_equal(get_state().params, -alpha)
+
+
+def test_going_on_equals_never_having_stopped():
+    store, metas, plan = planned()
+    config = tiny_config()
+    task = models.make_task(config, GEOMETRY, 2, 8)
+    some = splits.take(splits.plan_loso(metas, plan, 0.25), [0, 1, 2])
+    epoch = train_step.make_train_epoch(task, GEOMETRY, 8, 3, 4)
+    init = lambda fold, hyper: train_step.init_state(task, fold, hyper)
+
+    def run(epochs, state=None):
+        rest = (configs.to_hyper(config), store, plan, epochs, jax.devices()[:2], state)
+        for _, _, get_state in parallel.run(init, epoch, some, *rest):
+            state = get_state()
+        return state
+
+    whole, half = run(range(4)), run(range(2))
+    resumed = run(range(2, 4), half)
+    for one, two in zip(jax.tree.leaves(whole), jax.tree.leaves(resumed), strict=True):
+        np.testing.assert_array_equal(one, two)

@@ -1,0 +1,54 @@
+import json
+
+import numpy as np
+import pytest
+from toys import tiny_config
+
+from fedn_jax.engine import run_dir
+
+
+def test_a_run_is_found_again(tmp_path):
+    config = tiny_config()
+    first = run_dir.open_run(tmp_path / "run", config, {"data": "abc", "folds": ["a", "b"]})
+    assert (
+        first["versions"]["jax"]
+        and run_dir.open_run(tmp_path / "run", config, {"data": "abc", "folds": ["a", "b"]}) == first
+    )
+    again = run_dir.load_config(tmp_path / "run")
+    assert again.to_json() == config.to_json() and again.is_locked
+
+
+def test_another_configuration_or_other_data_are_refused(tmp_path):
+    config = tiny_config()
+    run_dir.open_run(tmp_path, config, {"data": "abc"})
+    with pytest.raises(run_dir.UserError, match=r"another configuration \(train.epochs was 2, now 9\)"):
+        other = tiny_config()
+        other.train.epochs = 9
+        run_dir.open_run(tmp_path, other, {"data": "abc"})
+    with pytest.raises(run_dir.UserError, match=r"other data \(data changed\)"):
+        run_dir.open_run(tmp_path, config, {"data": "xyz"})
+
+
+def test_missing_and_broken_files_are_named(tmp_path):
+    with pytest.raises(run_dir.UserError, match="no such file; expected the directory of a run"):
+        run_dir.load_config(tmp_path)
+    (tmp_path / "config.json").write_text("{")
+    with pytest.raises(run_dir.UserError, match="not valid JSON"):
+        run_dir.load_config(tmp_path)
+
+
+def test_metrics_of_epochs_that_are_done_again_are_dropped(tmp_path):
+    log = run_dir.MetricsLog(tmp_path, 0, 0)
+    for epoch in (1, 2, 3):
+        log.write(epoch, ("a", "b"), {"loss": np.array([1.0, 2.0])})
+    log.close()
+    other = run_dir.MetricsLog(tmp_path, 1, 0)
+    other.write(1, ("c",), {"loss": np.array([3.0])})
+    other.close()
+    with (tmp_path / "metrics.jsonl").open("a") as file:
+        file.write('{"epoch": 4, "gro')  # killed while writing
+    run_dir.MetricsLog(tmp_path, 0, 1).close()
+    got = [(entry["group"], entry["epoch"]) for entry in run_dir.read_metrics(tmp_path)]
+    assert got == [(0, 1), (1, 1)]
+    assert json.loads((tmp_path / "metrics.jsonl").read_text().splitlines()[0])["folds"] == ["a", "b"]
+    assert list((tmp_path / "tensorboard" / "group0").iterdir())

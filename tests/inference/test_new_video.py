@@ -1,0 +1,306 @@
+"""Detection in a new video: the same as in the whole, in pieces; and every kind of file that people have."""
+
+import csv
+import json
+import subprocess
+
+import jax
+import media
+import numpy as np
+import pytest
+from media import REAL, needs_real
+from toys import tiny_config, toy_data
+
+from fedn_jax import models
+from fedn_jax.cli.main import main
+from fedn_jax.core.errors import UserError
+from fedn_jax.core.types import Detections, VideoMeta
+from fedn_jax.engine import predict, run_dir
+from fedn_jax.inference import new_video
+from fedn_jax.ops import windows
+
+GEOMETRY = windows.Geometry(32, 8, 2)
+
+
+@pytest.fixture(scope="module")
+def model():
+    config = tiny_config()
+    config.predict.nms_iou = 0.3
+    recorded = {"classes": ["a", "b"], "input_width": 8, "metadata": {"frames_per_row": 1}}
+    task = models.make_task(config, GEOMETRY, 2, 8)
+    folds = {f"s{i}": jax.device_get(jax.jit(task.init)(jax.random.key(i))) for i in range(2)}
+    return new_video.Model(config, ["a", "b"], GEOMETRY, folds, {"s0": 0.2, "s1": 0.4}, recorded)
+
+
+def video(frames, seed=0):
+    store, _, _ = toy_data(subjects=1, videos=1, frames=max(frames, 200), seed=seed)
+    valid = store.valid[:frames].copy()
+    valid[frames // 2 : frames // 2 + 3] = frames < 10
+    return store.inputs[:frames], valid
+
+
+@pytest.mark.parametrize("standardize", ["none", "video"])
+@pytest.mark.parametrize("frames", [1, 9, 64, 150, 333])
+def test_pieces_find_what_the_whole_finds(model, frames, standardize, monkeypatch):
+    config = model.config.copy_and_resolve_references()
+    config.data.standardize = standardize
+    model = model._replace(config=config)
+    inputs, valid = video(frames)
+    whole = new_video.make_detector(model, 0.015)(inputs, valid)
+    assert windows.pieces(frames, GEOMETRY, 16, new_video.WINDOWS) == [(0, frames)]
+    monkeypatch.setattr(new_video, "WINDOWS", 3)
+    assert len(windows.pieces(frames, GEOMETRY, 16, 3)) > 1 or frames < 150
+    pieces = new_video.make_detector(model, 0.015)(inputs, valid)
+    assert len(whole.detections.score) > 0
+    for name in Detections._fields:
+        np.testing.assert_allclose(getattr(pieces.detections, name), getattr(whole.detections, name), atol=2e-4)
+    np.testing.assert_allclose(pieces.curves, whole.curves, atol=1e-6)
+    np.testing.assert_array_equal(pieces.apex, whole.apex)
+
+
+def test_one_fold_finds_what_evaluation_finds(model):
+    inputs, valid = video(150)
+    one = model._replace(folds={"s1": model.folds["s1"]})
+    got = new_video.make_detector(one, 0.02)(inputs, valid).detections
+    from fedn_jax.core.types import Store
+
+    task = models.make_task(model.config, GEOMETRY, 2, 8)
+    meta = VideoMeta("s", "v", 150, 30.0, 1, 0, 150)
+    raw = predict.make_predictor(task, GEOMETRY, 16, 8)(model.folds["s1"], Store(inputs, valid), meta)
+    expected = predict.make_decoder(task, 0.3, 500, False, 8)(raw, 150)
+    kept = expected.valid & (expected.score >= 0.02)
+    order = np.lexsort(expected.interval[kept].T[::-1])
+    np.testing.assert_allclose(got.score, expected.score[kept][order], rtol=1e-5)
+    np.testing.assert_allclose(got.interval, expected.interval[kept][order], atol=1e-3)
+
+
+def test_the_ensemble_averages_outputs(model):
+    inputs, valid = video(150)
+    alone = model._replace(folds={"s0": model.folds["s0"]})
+    twice = model._replace(folds={"s0": model.folds["s0"], "again": model.folds["s0"]})
+    one, two, mixed = (new_video.make_detector(each, 0.015)(inputs, valid) for each in (alone, twice, model))
+    np.testing.assert_allclose(one.detections.score, two.detections.score, rtol=1e-6)
+    assert np.abs(one.curves - mixed.curves).max() > 1e-5
+
+
+def test_pieces_have_the_windows_of_the_whole():
+    for frames in range(1, 700, 13):
+        segments = windows.num_segments(frames, GEOMETRY)
+        whole = windows.starts(segments, GEOMETRY, 16).tolist()
+        found = []
+        for start, end in windows.pieces(frames, GEOMETRY, 16, 4):
+            own = windows.starts(windows.num_segments(end - start, GEOMETRY), GEOMETRY, 16)
+            found += (own + start // 2).tolist()
+        assert found == whole
+
+
+def test_curves_are_the_highest_candidate_over_a_point():
+    rng = np.random.default_rng(0)
+    onset = rng.uniform(0, 90, 40)
+    candidates = Detections(
+        np.stack([onset, onset + rng.uniform(0, 20, 40)], 1).clip(0, 100), rng.random(40).astype(np.float32),
+        rng.integers(0, 2, 40), rng.random(40) > 0.2,
+    )  # fmt: skip
+    curves = np.zeros((2, 50), np.float32)
+    new_video._raise_curves(curves, candidates, 100)
+    for c in range(2):
+        for p in range(50):
+            at = 2 * p + 1.0  # centre of the bin
+            covers = (candidates.interval[:, 0] <= at) & (at < candidates.interval[:, 1])
+            scores = candidates.score[covers & candidates.valid & (candidates.emotion == c)]
+            assert curves[c, p] == scores.max(initial=0)
+
+
+def test_apex_is_the_frame_that_differs_most_from_the_onset():
+    inputs = np.zeros((20, 3), np.float16)
+    inputs[7], inputs[8] = 5, 9
+    valid = np.ones(20, bool)
+    interval = np.array([[4.0, 12.0], [8.0, 9.0], [0.0, 4.0]])
+    assert new_video._apexes(inputs, valid, interval).tolist() == [8, 8, 0]
+    valid[8] = valid[0:4] = False
+    assert new_video._apexes(inputs, valid, interval).tolist() == [7, 8, 2]
+
+
+def test_frames_of_the_file_and_seconds(model):
+    """Every second frame of a file of 20 frames, of which the last is shown for as long as the others."""
+    found = new_video.Found(
+        Detections(np.array([[1.0, 4.0], [8.0, 10.0]]), np.array([0.5, 0.25]), np.array([1, 0]), np.ones(2, bool)),
+        np.array([2, 9]),
+        np.zeros((2, 5), np.float32),
+    )
+    valid = np.ones(10, bool)
+    valid[[0, 5, 6]] = False
+    frames = new_video.Frames(np.arange(0, 20, 2), np.arange(20) / 20, valid, 10.0)
+    got = new_video.present(found, model, media.REAL / "x.mp4", frames, 1, 0.1, {})
+    first, second = got.expressions
+    assert (first.onset, first.apex, first.offset) == (3, 5, 7)
+    assert (first.begin, first.peak, first.end) == pytest.approx((0.1, 0.2, 0.35))
+    assert (second.onset, second.offset, second.emotion, second.score) == (17, 19, "a", 0.25)
+    assert got.seconds == pytest.approx(1.0) and got.num_frames == 20
+    np.testing.assert_allclose(got.gaps, [(0, 0.05), (0.5, 0.65)])
+
+
+def test_thresholds(model):
+    assert new_video.choose_threshold(model, None)[0] == pytest.approx(0.3)
+    assert "not tuned" in new_video.choose_threshold(model._replace(thresholds={}), None)[1]
+    assert new_video.choose_threshold(model, 0.9)[0] == 0.9
+    with pytest.raises(UserError, match="--threshold must be a number from 0 to 1"):
+        new_video.choose_threshold(model, 3)
+
+
+# ---- The command ----------------------------------------------------------------------------------------------------
+
+
+def run_detect(small_demo, out, *words):
+    return main(["detect", *map(str, words), "--run", str(small_demo / "run"), "--out", str(out)])
+
+
+def test_command_writes_every_format(small_demo, tmp_path, capsys):
+    videos = sorted((small_demo / "source" / "videos").glob("*.mp4"))[:2]
+    assert run_detect(small_demo, tmp_path, *videos, "--threshold", 0.02) == 0
+    said = capsys.readouterr().out
+    for path in videos:
+        assert str(path) in said
+        for suffix in ("csv", "json", "vtt", "eaf", "html"):
+            assert (tmp_path / f"{path.stem}.{suffix}").stat().st_size > 100
+        with (tmp_path / f"{path.stem}.csv").open() as file:
+            rows = list(csv.DictReader(file))
+        written = json.loads((tmp_path / f"{path.stem}.json").read_text())
+        assert len(rows) == len(written["expressions"]) > 0
+        assert all(1 <= int(row["onset"]) <= int(row["apex"]) <= int(row["offset"]) <= 180 for row in rows)
+    # What was decoded is kept: other folds and thresholds need no video.
+    cached = {path: path.stat().st_mtime_ns for path in (tmp_path / "cache").rglob("*.raw")}
+    assert len(cached) == 2
+    assert run_detect(small_demo, tmp_path, *videos, "--fold", "s01") == 0
+    assert {path: path.stat().st_mtime_ns for path in cached} == cached
+    assert not list((tmp_path / "cache").glob("*.tmp"))
+
+
+def test_one_fold_of_the_command_equals_the_run(small_demo, tmp_path):
+    """The network that has not seen a subject finds in its video what evaluation reports."""
+    path = sorted((small_demo / "source" / "videos").glob("s01*.mp4"))[0]
+    threshold = json.loads((small_demo / "run" / "metrics.json").read_text())["thresholds"]["s01"]
+    assert run_detect(small_demo, tmp_path, path, "--fold", "s01", "--threshold", min(threshold, 1)) == 0
+    found = json.loads((tmp_path / f"{path.stem}.json").read_text())["expressions"]
+    with (small_demo / "run" / "detections.csv").open() as file:
+        rows = [row for row in csv.DictReader(file) if row["subject"] == "s01"]
+    expected = sorted((int(row["onset"]), int(row["offset"]), row["emotion"]) for row in rows)
+    assert [(one["onset"], one["offset"], one["emotion"]) for one in found][: len(expected)] == expected
+
+
+def bad_videos(folder):
+    """name -> (file, what is said)."""
+    frames = media.numbered(20)
+    good = media.write_video(folder / "good.mp4", media.face_frames(1, 24))
+    cut = folder / "cut.mp4"
+    cut.write_bytes(good.read_bytes()[: good.stat().st_size // 2])
+    empty = folder / "empty.mp4"
+    empty.write_bytes(b"")
+    sound = folder / "sound.m4a"
+    write_sound(sound)
+    pictures = folder / "nothing"
+    pictures.mkdir()
+    return {
+        "no face": (media.write_video(folder / "blank.mp4", frames), "no face in any of its 20 frames"),
+        "cut": (cut, "not a readable video"),
+        "empty": (empty, "the file is empty"),
+        "sound": (sound, "holds no video stream"),
+        "missing": (folder / "gone.mp4", "no such video"),
+        "folder": (pictures, "holds no numbered pictures"),
+    }
+
+
+def write_sound(path):
+    import av
+
+    with av.open(str(path), "w", format="mp4") as container:
+        stream = container.add_stream("aac", rate=16000, layout="mono")
+        for k in range(4):
+            frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
+            frame.sample_rate, frame.pts = 16000, 1024 * k
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+
+
+def test_bad_videos_are_named_and_the_others_go_on(small_demo, tmp_path, capsys):
+    cases = bad_videos(tmp_path / "videos")
+    good = tmp_path / "videos" / "good.mp4"
+    paths = [path for path, _ in cases.values()]
+    assert run_detect(small_demo, tmp_path / "out", *paths[:3], good, *paths[3:]) == 2
+    said = capsys.readouterr()
+    for path, text in cases.values():
+        lines = [line for line in said.err.splitlines() if line.startswith(f"fedn: {path}")]
+        assert len(lines) == 1 and text in lines[0], (path, said.err)
+    assert "6 of 7 videos could not be used" in said.err
+    assert (tmp_path / "out" / "good.html").exists()
+    assert sorted(path.name for path in (tmp_path / "out").glob("*.html")) == ["good.html"]
+
+
+def test_unusual_videos(small_demo, tmp_path, capsys):
+    """One frame; a variable rate; 60 frames per second; turned by a phone; 4K; a folder of pictures."""
+    import trees
+
+    faces = media.face_frames(1, 24)
+    one = media.write_video(tmp_path / "one.mp4", faces[:1])
+    uneven = media.write_video(tmp_path / "uneven.mp4", faces, times=np.cumsum([0, *[20, 20, 60] * 8])[:24].tolist())
+    fast = media.write_video(tmp_path / "fast.mp4", [face for face in faces for _ in range(2)], fps=60)
+    turned = tmp_path / "turned.mp4"
+    make_turned(media.write_video(tmp_path / "upright.mp4", [np.rot90(face) for face in faces]), turned)
+    big = media.write_video(tmp_path / "big.mp4", [np.kron(face, np.ones((9, 15, 1), np.uint8)) for face in faces[:3]])
+    pictures = trees.write_pictures(tmp_path / "pictures", range(1, 25), "img_{}.jpg", size=256)
+    paths = [one, uneven, fast, turned, big, pictures]
+    assert run_detect(small_demo, tmp_path / "out", *paths, "--threshold", 0.01) == 0
+    lengths = {path.stem: json.loads((tmp_path / "out" / f"{path.stem}.json").read_text()) for path in paths}
+    frames = {name: (content["num_frames"], round(content["seconds"], 2)) for name, content in lengths.items()}
+    assert frames["one"] == (1, 0.03) and frames["fast"] == (48, 0.8) and frames["pictures"] == (24, 0.8)
+    assert frames["uneven"][0] == 24 and frames["turned"] == (24, 0.8) and frames["big"] == (3, 0.1)
+    said = capsys.readouterr().out
+    assert "without a face" not in said.split("big.mp4")[0]
+    slow = [row for row in lengths["fast"]["expressions"]]
+    assert slow and all(row["offset"] <= 48 for row in slow)
+
+
+def make_turned(source, path):
+    """Copies a video with a display matrix of 90 degrees, as phones write it."""
+    import av
+
+    with av.open(str(source)) as old, av.open(str(path), "w") as new:
+        stream = new.add_stream_from_template(old.streams.video[0])
+        for packet in old.demux(video=0):
+            if packet.dts is not None:
+                packet.stream = stream
+                new.mux(packet)
+    data = bytearray(path.read_bytes())
+    place = data.find(b"tkhd")
+    matrix = np.array([0, 65536, 0, -65536, 0, 0, 0, 0, 1 << 30], ">i4").tobytes()
+    assert place > 0
+    data[place + 44 : place + 80] = matrix
+    path.write_bytes(data)
+
+
+def test_runs_that_cannot_detect(small_demo, tmp_path, capsys):
+    assert run_detect(small_demo, tmp_path, "x.mp4", "--fold", "s9") == 2
+    assert "--fold must be one of ensemble, s01" in capsys.readouterr().err
+    assert main(["detect", "x.mp4", "--run", str(tmp_path), "--out", str(tmp_path)]) == 2
+    assert "expected the directory of a run" in capsys.readouterr().err
+    from data_prep.backbones import embed
+
+    other = embed.load_backbone("random")
+    embed.save_backbone(tmp_path / "other.safetensors", *other[:5], {}, "float32")
+    assert run_detect(small_demo, tmp_path, "x.mp4", "--backbone", tmp_path / "other.safetensors") == 2
+    assert "got other weights" in capsys.readouterr().err
+    recorded = run_dir.read_json(small_demo / "run" / "run.json")
+    assert recorded["metadata"]["preparation"]["aligner"] == "cascade"
+
+
+@needs_real
+def test_real_videos(small_demo, tmp_path, capsys):
+    paths = sorted((REAL / "videos").glob("*.mp4"))
+    assert run_detect(small_demo, tmp_path, *paths) == 0
+    said = capsys.readouterr().out
+    assert "without a face" not in said
+    for path, frames, seconds in zip(paths, (472, 72), (19.69, 2.4), strict=True):
+        written = json.loads((tmp_path / f"{path.stem}.json").read_text())
+        assert written["num_frames"] == frames and written["seconds"] == pytest.approx(seconds, abs=0.02)
+        probed = subprocess.run(["file", str(tmp_path / f"{path.stem}.html")], capture_output=True, text=True).stdout
+        assert "HTML" in probed or not probed

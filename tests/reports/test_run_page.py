@@ -1,0 +1,190 @@
+"""The page and the terminal table."""
+
+import html
+import json
+import re
+
+import numpy as np
+import pytest
+from fakes import Resources
+
+from fedn_jax.core.types import Detections, Events, VideoMeta
+from fedn_jax.evaluation import evaluate, matching
+from fedn_jax.reports import run_page
+
+EVIL = "<script>alert('x')</script>\"&\x1b[31m"
+CLASSES = ["happiness", "anger", EVIL]
+
+
+def video(subject, name, rng, count=4):
+    onset = np.arange(count) * 60 + 10.0
+    interval = np.stack([onset, onset + 30], -1).astype(np.float32)
+    emotion = rng.integers(0, 3, count).astype(np.int32)
+    events = Events(interval, onset.astype(np.float32), emotion, np.zeros(count, np.int32), np.ones(count, bool))
+    shifted = (interval + rng.integers(-12, 13, (count, 1))).astype(np.float32)
+    score = rng.uniform(0, 1, count).astype(np.float32)
+    guessed = np.where(rng.random(count) < 0.5, emotion, 0).astype(np.int32)
+    found = Detections(np.maximum(shifted, 0), score, guessed, np.ones(count, bool))
+    return run_page.Video(VideoMeta(subject, name, 300, 30.0, 1, 0, 300), events, found, 0.2)
+
+
+def evaluated(videos):
+    found, true = (matching.pad([getattr(one, name) for one in videos]) for name in ("detections", "events"))
+    subjects = [one.meta.subject for one in videos]
+    return evaluate.evaluate_detections(found, true, subjects, CLASSES, np.array([one.threshold for one in videos]))
+
+
+@pytest.fixture(scope="module")
+def problem():
+    rng = np.random.default_rng(0)
+    videos = [video(subject, f"{name}.mp4", rng) for subject in ("s1", EVIL, "s3") for name in ("a", EVIL)]
+    result = evaluated(videos)
+    quiet = [one._replace(detections=one.detections._replace(valid=np.zeros(4, bool))) for one in videos]
+    extras = {
+        "baseline": evaluated(quiet),
+        "config": {"seed": 0, "note": EVIL},
+        "versions": {"jax": "0.10", "device": EVIL},
+        "data": {"dataset": EVIL, "classes": CLASSES},
+        "thresholds": {"s1": 0.2},
+    }
+    return result | extras, videos
+
+
+HISTORY = [
+    {"epoch": epoch, "group": group, "folds": ["s1"], "loss": [3.0 / epoch], "class": [1.0 / epoch]}
+    for epoch in (1, 2)
+    for group in (0, 1)
+]
+
+
+def pictures(subject, name, frames):
+    return [np.zeros((32, 32, 3), np.uint8) for _ in frames]
+
+
+@pytest.fixture(scope="module")
+def page(problem, tmp_path_factory):
+    path = run_page.write(tmp_path_factory.mktemp("run") / "new", *problem, CLASSES, HISTORY, pictures)
+    assert path.name == "report.html"
+    return path.read_text(encoding="utf-8")
+
+
+def test_page_is_whole_and_loads_nothing(page):
+    parser = Resources()
+    parser.feed(page)
+    assert not parser.open
+    assert not parser.tags & {"script", "iframe", "object", "embed", "form"}
+    assert parser.loaded and all(link.startswith(("data:", "#")) for link in parser.loaded)
+    assert not re.search(r"https?:|//[a-z]|@import|@font-face", re.sub(r"data:[^\"]*", "", page))
+    assert all(f'id="{link[1:]}"' in page for link in parser.loaded if link.startswith("#"))
+
+
+def test_names_are_escaped(page):
+    assert "<script" not in page and "alert('x')" not in page
+    assert html.escape("<script>") in page
+
+
+def test_page_shows_the_numbers_beside_the_baseline_and_their_definitions(page, problem):
+    result, videos = problem
+    text = html.unescape(page)
+    assert (
+        run_page.percent(result["spotting"]["f1"]) in text
+        and run_page.percent(result["map"]["coco"]["detection"]) in text
+    )
+    for name in ("tp", "n", "gt", "precision", "recall", "f1", "accuracy", "macro_f1", "map", "coco", "oracle"):
+        assert result["definition"][name] in text
+    assert page.count('class="timeline"') == len(videos)
+    assert page.count("data:image/svg+xml") == 2 and "data:image/jpeg" in page
+    assert page.count("motion baseline") >= 4 and '"seed": 0' in text
+
+
+def test_page_without_extras(problem, tmp_path):
+    bare = {key: problem[0][key] for key in ("iou", *evaluated(problem[1]))}
+    page = run_page.write(tmp_path, bare, problem[1], CLASSES).read_text()
+    assert "motion baseline" not in page and "data:image/jpeg" not in page and page.count("data:image/svg+xml") == 1
+    assert "Timelines" not in run_page.write(tmp_path, bare, [], CLASSES).read_text()
+
+
+def test_features_of_an_untrained_network_have_a_banner(problem, tmp_path):
+    data = {"backbone": f"UNTRAINED slim ResNet18 {EVIL}", "classes": CLASSES}
+    page = html.unescape(run_page.write(tmp_path, problem[0] | {"data": data}, [], CLASSES).read_text())
+    assert "Features of an untrained network" in page and 'class="banner"' in page and "<strong>Features" in page
+    assert "untrained network" not in run_page.write(tmp_path, problem[0], [], CLASSES).read_text()
+    assert run_page.untrained({"data": data}) == data["backbone"] and run_page.untrained({}) == ""
+
+
+LABELS = {
+    "sheet": EVIL,
+    "options": {"labels": "annotated", "zero-offset": "apex"},
+    "notes": [{"what": "offset 0", "count": 44, "done": "offset = apex"}, {"what": "b", "count": 1, "done": "c"}],
+    "remarks": ["98 videos, 3 of them without an expression", "b"],
+    "emotions": [],
+}
+
+
+def test_how_a_run_was_made_is_readable(problem, tmp_path):
+    data = {"dataset": "casme2", "classes": CLASSES[:2], "labels": LABELS, "preparation": {"fps": None, "size": 112}}
+    metrics = problem[0] | {"data": data, "thresholds": {"s1": 0.918164968}}
+    made = {title: dict(rows) for title, rows in run_page.made(metrics)}
+    assert made["Data"] == {"dataset": ["casme2"], "classes": ["happiness, anger"]}
+    read = made["How the annotations were read"]
+    assert read["options / zero-offset"] == ["apex"] and read["emotions"] == [run_page.DASH]
+    assert read["notes"] == ["44 x offset 0: offset = apex", "1 x b: c"] and len(read["remarks"]) == 2
+    assert made["Preparation"] == {"fps": [run_page.DASH], "size": ["112"]}
+    assert made["Score threshold of each fold"] == {"s1": ["0.9182"]}
+    page = run_page.write(tmp_path, metrics, [], CLASSES).read_text()
+    assert "44 x offset 0: offset = apex<br>1 x b: c" in page and "{&#39;" not in page and "<script" not in page
+    assert run_page.made({}) == run_page.made({"data": {"labels": {}, "preparation": {}}}) == []
+
+
+def test_page_when_nothing_is_found_or_annotated(problem, tmp_path):
+    one = problem[1][0]
+    empty = one._replace(
+        events=Events(*(x[:0] for x in one.events)), detections=Detections(*(x[:0] for x in one.detections))
+    )
+    result = evaluated([empty])
+    page = run_page.write(tmp_path, result | {"baseline": result}, [empty], CLASSES).read_text()
+    assert "no better than the motion baseline" in page and run_page.DASH in page
+    assert "nan" not in re.sub(r"data:[^\"]*", "", page).lower()
+    assert run_page.DASH in run_page.table(result, result)
+
+
+def test_pages_are_reproducible(problem, tmp_path):
+    first, second = (run_page.write(tmp_path / name, *problem, CLASSES, HISTORY, pictures) for name in "ab")
+    assert first.read_bytes() == second.read_bytes()
+
+
+def test_the_page_is_written_in_utf8_and_survives_json(problem, tmp_path):
+    result = json.loads(json.dumps(problem[0]))
+    a = run_page.write(tmp_path / "a", result, problem[1], CLASSES).read_bytes()
+    assert a == run_page.write(tmp_path / "b", *problem, CLASSES).read_bytes()
+
+
+def test_table_fits_a_terminal(problem):
+    result, videos = problem
+    renamed = [
+        one._replace(meta=one.meta._replace(subject="表情" * 40 if i else "x" * 90)) for i, one in enumerate(videos)
+    ]
+    for text in (
+        run_page.table(result, result["baseline"]),
+        run_page.table(result),
+        run_page.table(evaluated(renamed)),
+    ):
+        assert all(len(line) <= 80 for line in text.splitlines())
+        assert "\x1b" not in text
+    lines = run_page.table(result, result["baseline"]).splitlines()
+    assert lines[0].split() == ["subject", "TP", "N", "GT", "F1", "recognition"]
+    assert any(line.startswith("all subjects ") for line in lines)
+    assert any(line.startswith("motion baseline ") and line.endswith(run_page.DASH) for line in lines)
+    assert result["definition"]["f1"] in " ".join(run_page.table(result).split())
+
+
+@pytest.mark.parametrize("text", ["s1", "x" * 90, "表情" * 40, "é" * 3, "e\u0301" * 50, "a表" * 30])
+def test_cells_have_one_width(text):
+    cell = run_page.cell(text, 21)
+    wide = sum(2 if "一" <= letter <= "鿿" else letter != "\u0301" for letter in cell)
+    assert wide == 21 and (len(text) < 10 or "…" in cell)
+
+
+def test_rounding():
+    assert [run_page.percent(x) for x in (0.51089, 0, 1, 0.0004, 0.0006)] == ["51.1", "0.0", "100.0", "0.0", "0.1"]
+    assert run_page.percent(None) == "–"

@@ -1,0 +1,400 @@
+"""The page of one video: its text, and what it does in a browser if there is one."""
+
+import base64
+import html
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from html.parser import HTMLParser
+
+import media
+import numpy as np
+import pytest
+from finds import CLASSES, TEXT, found
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fedn_jax.core.errors import UserError
+from fedn_jax.formats.annotations import Expression
+from fedn_jax.reports import video_page
+
+EVIL = "</script><script>window.broken=1</script>\u2028\"'&<img src=x onerror=alert(1)>"
+FPS, FRAMES = 15, 300
+PICTURES = [np.full((40, 30, 3), 50 * i, np.uint8) for i in range(5)]
+
+
+@pytest.fixture(scope="module")
+def video(tmp_path_factory):
+    """Frames that carry their number."""
+    return media.write_video(tmp_path_factory.mktemp("media") / "anna.mp4", media.numbered(FRAMES), fps=FPS)
+
+
+@pytest.fixture(scope="module")
+def path(video, tmp_path_factory):
+    classes = [*CLASSES[:3], EVIL]
+    result = found(classes=classes, subject=EVIL, about={"run": "demo/run", EVIL: EVIL})
+    path = tmp_path_factory.mktemp("page") / "new" / "viewer.html"
+    video_page.write(path, result, video, "video/mp4", PICTURES)
+    assert [one.name for one in path.parent.iterdir()] == ["viewer.html"]
+    return path
+
+
+@pytest.fixture(scope="module")
+def page(path):
+    return path.read_text(encoding="utf-8")
+
+
+# ---- Text ------------------------------------------------------------------------------------------------------------
+
+
+class Reader(HTMLParser):
+    """Everything that the page would load, and the text of its scripts."""
+
+    VOID = {"meta", "link", "img", "br", "line", "path", "input"}
+
+    def __init__(self, page):
+        super().__init__()
+        self.loaded, self.open, self.scripts, self.tags = [], [], [], []
+        self.feed(page)
+        assert not self.open
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append((tag, dict(attributes)))
+        self.loaded += [value for name, value in attributes if name in ("src", "href", "srcset", "data", "poster")]
+        assert not any(name.startswith("on") for name, _ in attributes)
+        if tag not in self.VOID:
+            self.open.append(tag)
+        if tag == "script":
+            self.scripts.append("")
+
+    def handle_endtag(self, tag):
+        assert tag in self.VOID or self.open.pop() == tag
+
+    def handle_data(self, data):
+        if self.open and self.open[-1] == "script":
+            self.scripts[-1] += data
+
+
+def test_page_is_whole_and_loads_nothing(page):
+    reader = Reader(page)
+    assert reader.loaded and all(link.startswith("data:") for link in reader.loaded)
+    rest = re.sub(r"data:[^\"]*", "", page.split('<script class="media"')[0])
+    assert not re.search(r"https?:|//[a-z]|@import|@font-face|url\(", rest)
+    policy = next(attributes["content"] for tag, attributes in reader.tags if "http-equiv" in attributes)
+    assert "default-src 'none'" in policy and "connect-src" not in policy
+
+
+def test_names_are_escaped(page):
+    scripts = [attributes for tag, attributes in Reader(page).tags if tag == "script"]
+    assert scripts == [{}, {"class": "media", "type": "text/plain"}]
+    assert "onerror=alert(1)>" not in page and "<script>window" not in page and "\u2028" not in page
+    assert html.escape("<script>window.broken=1</script>") in page and "厌恶" in page
+
+
+@pytest.mark.parametrize("size", [1, 100, 3000, 100000])
+def test_the_video_is_inside_in_pieces(size, video, tmp_path, monkeypatch):
+    monkeypatch.setattr(video_page, "PIECE", 3 * size)
+    video_page.write(tmp_path / "a.html", found(), video, "video/mp4", None)
+    pieces = Reader((tmp_path / "a.html").read_text()).scripts[1:]
+    assert len(pieces) == -(-video.stat().st_size // (3 * size))
+    assert b"".join(base64.b64decode(piece) for piece in pieces) == video.read_bytes()
+
+
+def test_a_stranger_cannot_choose_where_the_video_goes(video, tmp_path, monkeypatch):
+    video_page.write(tmp_path / "a.html", found(), video, "video/mp4", None)
+    assert (tmp_path / "a.html").read_bytes().count(base64.b64encode(video.read_bytes()[:300])) == 1
+    video_page.write(tmp_path / "b.html", found(), video, "video/mp4", None)
+    assert (tmp_path / "a.html").read_bytes() == (tmp_path / "b.html").read_bytes()
+
+
+def test_page_says_what_was_found(page):
+    text = " ".join(html.unescape(re.sub(r"<[^>]*>", " ", page.split("<script>")[0])).split())
+    for words in ("0:02.00 frame 31", "0:02.67 frame 41", "0:03.40 frame 51", "0.93", "threshold, 0.40", "demo/run"):
+        assert words in text
+    assert "nothing here is a diagnosis" in text and "no face : 1.0 s" in re.sub(r" ?: ", " : ", text)
+    assert page.count('class="bar"') == page.count('class="card"') == page.count("<tr data-") == 5
+    assert page.count("data:image/jpeg") == 5 and page.count('class="strip"') == 4
+
+
+def test_page_without_anything(tmp_path):
+    video_page.write(tmp_path / "a.html", found(spans=[], subject="", about={}, gaps=[]), None, "", None)
+    page = (tmp_path / "a.html").read_text()
+    Reader(page)
+    assert "Nothing was found" in page and "highest confidence" in page and "not inside this page" in page
+    assert not re.search(r"<video|<table|image/jpeg|class=\"media\"", page)
+    empty = found(spans=[], seconds=0.0, num_frames=0)._replace(curves=np.zeros((4, 0)))
+    video_page.write(tmp_path / "b.html", empty, None, "", [])
+    Reader((tmp_path / "b.html").read_text())
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.lists(TEXT, min_size=1, max_size=3, unique=True), TEXT, TEXT)
+def test_any_name_can_be_shown(tmp_path_factory, classes, subject, name):
+    path = tmp_path_factory.mktemp("any") / "a.html"
+    spans = [(10 * i, 10 * i + 5, i, 0.5) for i in range(len(classes))]
+    video_page.write(
+        path, found("a", spans, classes, subject=subject, video=name, about={name: subject}), None, name, None
+    )
+    reader = Reader(path.read_text(encoding="utf-8"))
+    assert sum(tag == "script" for tag, _ in reader.tags) == 1 and not reader.loaded[1:]
+
+
+def test_mistakes_leave_no_file(tmp_path, video):
+    with pytest.raises(UserError, match="no such file; expected a video"):
+        video_page.write(tmp_path / "a.html", found(), tmp_path / "none.mp4", "video/mp4", None)
+    with pytest.raises(UserError, match="thumbnails must be 5, one per expression; got 4"):
+        video_page.write(tmp_path / "a.html", found(), video, "video/mp4", PICTURES[:4])
+    assert not list(tmp_path.iterdir())
+
+
+def test_thumbnails_follow_their_expressions(tmp_path):
+    result = found()
+    video_page.write(tmp_path / "a.html", result, None, "", PICTURES)
+    shuffled = result._replace(expressions=result.expressions[::-1])
+    video_page.write(tmp_path / "b.html", shuffled, None, "", PICTURES[::-1])
+    assert (tmp_path / "a.html").read_text() == (tmp_path / "b.html").read_text()
+
+
+def test_outlines_by_hand():
+    line, area = video_page.outline(np.array([0, 1, np.nan, 0.5, np.nan], np.float32))
+    assert line == "M100.00 40.0L300.00 0.0M700.00 20.0"
+    assert area == "M100.00 40L100.00 40.0L300.00 0.0L300.00 40ZM700.00 40L700.00 20.0L700.00 40Z"
+    assert video_page.outline(np.full(3, np.nan)) == video_page.outline(np.zeros(0)) == ("", "")
+
+
+def test_clock():
+    assert [video_page.clock(x) for x in (0, 59.994, 59.996, 3599.999, 36061.5)] == [
+        "0:00.00", "0:59.99", "1:00.00", "1:00:00.00", "10:01:01.50",
+    ]  # fmt: skip
+
+
+# ---- In a browser ----------------------------------------------------------------------------------------------------
+
+NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+BROWSER = next(filter(None, map(shutil.which, NAMES)), None)
+START = (
+    "import os, sys; os.dup2(int(sys.argv[1]), 3); os.dup2(int(sys.argv[2]), 4); os.execv(sys.argv[3], sys.argv[3:])"
+)
+
+
+class Browser:
+    """Chromium without a window, led through two pipes by its DevTools protocol."""
+
+    def __init__(self, home):
+        theirs, self.to = os.pipe()
+        self.source, answers = os.pipe()
+        options = ["--headless=new", "--no-sandbox", "--disable-gpu", "--mute-audio", "--remote-debugging-pipe"]
+        command = [sys.executable, "-c", START, str(theirs), str(answers), BROWSER, *options, f"--user-data-dir={home}"]
+        quiet = subprocess.DEVNULL
+        self.process = subprocess.Popen(command, pass_fds=(theirs, answers), stdout=quiet, stderr=quiet)
+        os.close(theirs), os.close(answers)
+        self.timer = threading.Timer(120, self.process.kill)
+        self.timer.start()
+        self.rest, self.count, self.session, self.requests = b"", 0, None, []
+
+    def ask(self, method, **values):
+        self.count += 1
+        message = {"id": self.count, "method": method, "params": values}
+        message |= {"sessionId": self.session} if self.session else {}
+        os.write(self.to, json.dumps(message).encode() + b"\0")
+        while True:
+            while b"\0" not in self.rest:
+                more = os.read(self.source, 1 << 20)
+                assert more, "the browser is gone"
+                self.rest += more
+            line, _, self.rest = self.rest.partition(b"\0")
+            answer = json.loads(line)
+            if answer.get("method") == "Network.requestWillBeSent":
+                self.requests.append(answer["params"]["request"]["url"])
+            if answer.get("id") == self.count:
+                assert "error" not in answer, answer
+                return answer["result"]
+
+    def open(self, path, width=1200, height=1000):
+        self.session, self.requests = None, []
+        target = self.ask("Target.createTarget", url="about:blank")["targetId"]
+        self.session = self.ask("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+        self.ask("Network.enable")
+        self.ask("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
+        self.ask("Page.navigate", url=path.as_uri())
+        there = "document.readyState === 'complete' && location.protocol === 'file:'"
+        assert self.run(f"new Promise(go => {{ (function f() {{ {there} ? go(true) : setTimeout(f, 20) }})() }})")
+
+    def run(self, code):
+        answer = self.ask("Runtime.evaluate", expression=code, awaitPromise=True, returnByValue=True)
+        assert "exceptionDetails" not in answer, answer
+        return answer["result"].get("value")
+
+    def press(self, key):
+        text = {"text": {"Enter": "\r", "Space": " "}[key]} if key in ("Enter", "Space") else {}
+        code = {"Enter": 13, "Space": 32, "Tab": 9, "ArrowRight": 39, "ArrowLeft": 37}[key]
+        values = {"key": " " if key == "Space" else key, "code": key, "windowsVirtualKeyCode": code}
+        self.ask("Input.dispatchKeyEvent", type="keyDown", **values, **text)
+        self.ask("Input.dispatchKeyEvent", type="keyUp", **values)
+
+    def click(self, selector, x=0.5, y=0.5):
+        box = self.run(f"""(() => {{ const one = document.querySelector({json.dumps(selector)});
+            one.scrollIntoView({{ block: "center", inline: "center" }});
+            const box = one.getBoundingClientRect(); return [box.left, box.top, box.width, box.height]; }})()""")
+        at = {"x": box[0] + x * box[2], "y": box[1] + y * box[3], "button": "left", "clickCount": 1}
+        self.ask("Input.dispatchMouseEvent", type="mousePressed", **at)
+        self.ask("Input.dispatchMouseEvent", type="mouseReleased", **at)
+
+    def close(self):
+        self.timer.cancel()
+        self.process.terminate()
+        self.process.wait()
+        os.close(self.to), os.close(self.source)
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    if BROWSER is None:
+        pytest.skip(f"no browser: none of {', '.join(NAMES)} is installed")
+    browser = Browser(tmp_path_factory.mktemp("profile"))
+    yield browser
+    browser.close()
+
+
+@pytest.fixture(scope="module")
+def player(browser, path):
+    browser.open(path)
+    if not browser.run("""document.createElement("video").canPlayType('video/mp4; codecs="avc1.42E01E"')"""):
+        pytest.skip("this browser plays no H.264")
+    ready = browser.run("""new Promise(go => video.readyState ? go(true) : ["loadedmetadata", "error"].forEach(
+        name => video.addEventListener(name, event => go(event.type === "loadedmetadata"))))""")
+    assert ready and browser.run("video.duration") == pytest.approx(FRAMES / FPS, abs=0.1)
+    browser.run("window.settled = async () => { while (video.seeking) await new Promise(go => setTimeout(go, 10)) }")
+    return browser
+
+
+def at(player, expected=None):
+    """(time of the video, number of the frame that it shows, index of the expression that is marked).
+
+    A browser shows the new frame a moment after it says that it is there: the expected one is waited for.
+    """
+    for _ in range(100):
+        result = look(player)
+        if expected is None or result[1] == expected:
+            break
+        time.sleep(0.03)
+    return result
+
+
+def look(player):
+    pixels = player.run("""settled().then(() => { const canvas = document.createElement("canvas");
+        [canvas.width, canvas.height] = [video.videoWidth, video.videoHeight];
+        const pen = canvas.getContext("2d"); pen.drawImage(video, 0, 0);
+        return [...pen.getImageData(0, 0, canvas.width, canvas.height).data]; })""")
+    frame = np.array(pixels, np.uint8).reshape(48, 64, 4)[..., :3]
+    marked = player.run("""[...document.querySelectorAll(".bar[aria-current], .card[aria-current], tr[aria-current]")]
+        .map(one => Number(one.dataset.expression))""")
+    assert len(marked) in (0, 3) and len(set(marked)) <= 1
+    return player.run("video.currentTime"), media.number_of(frame), marked[0] if marked else None
+
+
+EXPRESSIONS = found().expressions
+
+
+@pytest.mark.parametrize("where", [".bar", ".card", "tr", "tr button"])
+@pytest.mark.parametrize("index", [4, 0, 2])
+def test_a_click_goes_to_the_onset(player, where, index):
+    one = EXPRESSIONS[index]
+    head, _, tail = where.partition(" ")
+    player.click(f'{head}[data-expression="{index}"] {tail}'.strip(), x=0.3)
+    seconds, frame, marked = at(player, one.onset - 1)
+    assert seconds == pytest.approx(one.begin, abs=0.1) and marked == index
+    assert frame == one.onset - 1, "the picture is the onset frame"
+    left = float(player.run("parseFloat(document.querySelector('#playhead i').style.left)"))
+    assert left == pytest.approx(100 * one.begin / 20, abs=0.1)
+    assert player.run("document.querySelectorAll('.card.now').length") >= 1
+
+
+@pytest.mark.parametrize("key", ["Enter", "Space"])
+def test_keys_go_to_the_onset(player, key):
+    player.run("video.currentTime = 0; document.querySelector('.bar[data-expression=\"1\"]').focus()")
+    player.press(key)
+    assert at(player, EXPRESSIONS[1].onset - 1)[1:] == (EXPRESSIONS[1].onset - 1, 1)
+    player.press("ArrowRight")
+    assert player.run("document.activeElement.className + document.activeElement.dataset.expression") == "bar2"
+    player.press(key)
+    assert at(player, EXPRESSIONS[2].onset - 1)[1:] == (EXPRESSIONS[2].onset - 1, 2)
+
+
+def test_each_list_is_one_tab_stop(player):
+    player.run("document.querySelector('[data-zoom=\"2\"]').focus()")
+    stops = []
+    for _ in range(3):
+        player.press("Tab")
+        stops.append(player.run("(document.activeElement.closest('.bar, .card, tr') || document.body).tagName"))
+    assert stops == ["BUTTON", "BUTTON", "TR"]
+    unlabelled = "[...document.querySelectorAll('button')].filter(one => !(one.ariaLabel || one.textContent)).length"
+    assert player.run(unlabelled) == 0
+
+
+def test_a_click_on_the_empty_timeline_goes_there(player):
+    player.click("#axis", x=0.5)
+    assert at(player)[0] == pytest.approx(10, abs=0.1)
+    player.click(".strip .plot", x=0.75, y=0.5)
+    assert at(player)[0] == pytest.approx(15, abs=0.1)
+
+
+def test_previous_and_next(player):
+    player.run("video.currentTime = 0")
+    at(player)
+    seen = []
+    for step in (1, 1, 1, 1, 1, 1, -1, -1):
+        player.click(f'[data-step="{step}"]')
+        seen.append(at(player)[2])
+    assert seen == [0, 1, 2, 3, 4, 0, 4, 3]
+    player.run("video.currentTime = 11")
+    at(player)
+    player.click('[data-step="-1"]')
+    assert at(player)[2] == 2
+
+
+def test_the_browser_loads_nothing(player):
+    assert all(link.startswith(("file:", "data:", "blob:")) for link in player.requests)
+    assert sum(link.startswith("file:") for link in player.requests) == 1
+    assert player.run("window.broken === undefined && document.scripts.length === 1")
+
+
+def test_playing_moves_the_playhead(player):
+    player.run("video.currentTime = 1; video.muted = true; video.play()")
+    player.run("new Promise(go => setTimeout(go, 500))")
+    assert player.run("video.pause(), parseFloat(document.querySelector('#playhead i').style.left)") > 100 * 1.1 / 20
+
+
+def box(browser, selector):
+    return browser.run(f"document.querySelector({json.dumps(selector)}).getBoundingClientRect().toJSON()")
+
+
+@pytest.mark.parametrize("width", [400, 1200])
+def test_long_videos(browser, tmp_path, width):
+    rng = np.random.default_rng(0)
+    begin = np.sort(rng.uniform(0, 1790, 400))
+    many = [
+        Expression(int(t * 15), int(t * 15), int(t * 15) + 9, t, t, t + 0.6, CLASSES[i % 4], 0.5)
+        for i, t in enumerate(begin)
+    ]
+    video_page.write(tmp_path / "a.html", found(num_frames=27000)._replace(expressions=many), None, "", None)
+    browser.open(tmp_path / "a.html", width, 900)
+    assert browser.run("document.documentElement.scrollWidth <= innerWidth"), "the page itself does not scroll sideways"
+    for _ in range(4):
+        browser.click('[data-zoom="2"]')
+    browser.run("select(200)")
+    for mark, frame in ((".bar", "#timeline"), (".card", ".cards"), ("tr", ".rows")):
+        a, b = (box(browser, selector) for selector in (f"{mark}[aria-current]", frame))
+        assert a["top"] >= b["top"] - 1 and a["bottom"] <= b["bottom"] + 1, mark
+        assert a["left"] >= b["left"] - 1 and (mark == "tr" or a["right"] <= b["right"] + 1), mark
+    assert browser.run("document.querySelector('.current').textContent").endswith(" 0.50")
+    code = "[...document.querySelectorAll('#axis span')].map(one => one.getBoundingClientRect().toJSON())"
+    ticks = browser.run(code)
+    assert len(ticks) > 20 and all(a["right"] < b["left"] for a, b in zip(ticks, ticks[1:], strict=False)), (
+        "times overlap"
+    )

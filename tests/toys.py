@@ -1,0 +1,79 @@
+"""Small configurations and data that many tests share."""
+
+import numpy as np
+
+from fedn_jax.core import config as configs
+from fedn_jax.core.types import Events, Store, VideoMeta
+
+
+def tiny_config():
+    """FEDN so small that a test can train it."""
+    config = configs.default()
+    config.window.update(segments=32, train_hop=16)
+    config.model.update(width=16, head_width=16, heads=2, groups=4, head_depth=1)
+    config.anchors.reaches = [[0, 16], [8, 64]]
+    config.train.update(epochs=2, batch_size=8, learning_rate=3e-3)
+    config.predict.chunk = 8
+    config.evaluate.iou = 0.5
+    return config
+
+
+def toy_data(subjects=4, videos=2, frames=200, width=8, classes=2, seed=0):
+    """Videos whose inputs say where expressions are: the mean of class c rises along direction c.
+
+    Returns:
+      (Store, metas, events), NumPy.
+    """
+    rng = np.random.default_rng(seed)
+    directions = 3 * np.eye(classes, width)
+    inputs, metas, events = [], [], []
+    for subject in range(subjects):
+        for video in range(videos):
+            x = rng.normal(size=(frames, width))
+            onset = np.array([20, 80, 140]) + rng.integers(-10, 10, 3)
+            offset = onset + rng.integers(12, 30, 3)
+            emotion = rng.integers(0, classes, 3).astype(np.int32)
+            for a, b, c in zip(onset, offset, emotion, strict=True):
+                x[a:b] += directions[c]
+            metas.append(VideoMeta(f"s{subject}", f"v{video}", frames, 30.0, 1, len(metas) * frames, frames))
+            inputs.append(x.astype(np.float16))
+            interval = np.stack([onset, offset], -1).astype(np.float32)
+            kind, valid = np.zeros(3, np.int32), np.ones(3, bool)
+            events.append(Events(interval, interval.mean(-1), emotion, kind, valid))
+    return Store(np.concatenate(inputs), np.ones(len(metas) * frames, bool)), metas, events
+
+
+TINY = {
+    "model.width": 16, "model.head_width": 16, "model.heads": 2, "model.groups": 4, "model.head_depth": 1,
+    "model.segment_fusion": "none", "train.epochs": 6, "train.batch_size": 8, "window.train_hop": 64,
+}  # fmt: skip
+
+
+SHALLOW = {
+    "window.segments": 16,
+    "window.train_hop": 16,
+    "anchors.reaches": [[0, 64]],
+    "model.window_attention": "none",
+}  # compiles quickly
+
+
+def options(**changes):
+    """Options for the command line that make FEDN small."""
+    return [f"--config.{key}={value}" for key, value in (TINY | changes).items()]
+
+
+SMALL_DEMO = ["--subjects", "4", "--videos", "1", "--seconds", "6", "--workers", "1"]
+SMALL_DEMO += options(**{"model.segment_fusion": "attention", "train.epochs": 1})
+
+
+def quiet(items=(), **_):
+    """Stands for tqdm."""
+
+    class Bar:
+        def __iter__(self):
+            return iter(items)
+
+        def __getattr__(self, name):
+            return lambda *_: None
+
+    return Bar()
