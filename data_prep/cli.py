@@ -1,13 +1,12 @@
 """The commands ``fedn prepare``, ``fedn verify`` and ``fedn convert-backbone``: arguments and printing."""
 
 import argparse
-import functools
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
 from fedn_jax.core.errors import UserError
+from fedn_jax.core.text import progress_bar
 
 # Data sets whose releases are read as they are, and the choices that their readers offer; the readers themselves
 # (data_prep.sheets.datasets.DATASETS, the first choice is the default) are not imported for --help.
@@ -146,17 +145,6 @@ def run(args: argparse.Namespace) -> None:
         {"folder": _folder, "features": _features}.get(args.source, _release)(args)
 
 
-def progress() -> Any:
-    """Progress bars: on a terminal they move, in a log they say now and then how far it is.
-
-    Returns:
-      tqdm with settings.
-    """
-    from tqdm import tqdm
-
-    return functools.partial(tqdm, mininterval=0.2 if sys.stderr.isatty() else 10, dynamic_ncols=True)
-
-
 # ---- Verify ---------------------------------------------------------------------------------------------------------
 
 
@@ -255,7 +243,7 @@ def _prepare(
     backbone = embed.load_backbone(args.backbone)
     options = videos.Options(args.aligner, args.size or backbone.size, fps)
     done, written = videos.prepare(
-        items, args.out, classes, backbone, options, first_frame, name, labels, args.workers, runner, progress()
+        items, args.out, classes, backbone, options, first_frame, name, labels, args.workers, runner, progress_bar()
     )
     _remarks(done, fps)
     print(f"{'shards written' if written else 'shards are up to date, nothing to do'}: {args.out}")
@@ -287,7 +275,7 @@ def _features(args: argparse.Namespace) -> None:
         args.annotations, args.features, _classes(args), args.first_frame, features.SUFFIXES, args.out
     )
     count, written = features.prepare(
-        sheet.items, args.out, sheet.classes, args.frames_per_row, args.fps, args.first_frame, progress=progress()
+        sheet.items, args.out, sheet.classes, args.frames_per_row, args.fps, args.first_frame, progress=progress_bar()
     )
     print(f"{count} videos")
     print(f"{'shards written' if written else 'shards are up to date, nothing to do'}: {args.out}")

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from data_prep import cli as prepare
 from fedn_jax.cli import runs
 from fedn_jax.core.errors import UserError
+from fedn_jax.core.text import progress_bar
 
 
 def detect(args: argparse.Namespace) -> None:
@@ -98,7 +98,7 @@ def _detect_one(video, out, cache, rate, model, detector, options, backbone, thr
             "NAME_aligned folder, or try --aligner cascade"
         )
     source = Source(video, rate, options.aligner == "openface")
-    got = extract.extract(source, options, backbone, cache, prepare.progress())
+    got = extract.extract(source, options, backbone, cache, progress_bar())
     facts = got.facts
     looked = detection.Frames(facts.source, facts.seconds, facts.valid > 0, facts.fps)
     result = detector(got.inputs, facts.valid)

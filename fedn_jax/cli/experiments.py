@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from data_prep import cli as prepare
 from fedn_jax.cli import runs
 from fedn_jax.core import errors
+from fedn_jax.core.text import progress_bar
 
 TABLES = {"table2": 2, "table3": 3, "table4": 4}
 
@@ -44,7 +44,7 @@ def reproduce(args: argparse.Namespace, overrides: Sequence[str]) -> None:
         number, names, lambda row: runs.load_config(f"{args.config}:{row}", overrides),
         int(dataset.metadata["frames_per_row"]),
     )  # fmt: skip
-    result = paper_tables.run(args.out, number, several, args.seeds, dataset, _backbone(args.data), prepare.progress())
+    result = paper_tables.run(args.out, number, several, args.seeds, dataset, _backbone(args.data), progress_bar())
     page = reproduce_page.write(args.out, result)
     for one in (reproduce_page.table(result), reproduce_page.verdicts(result)):
         print(tables.to_text(one))
@@ -91,7 +91,7 @@ def sweep(args: argparse.Namespace, overrides: Sequence[str]) -> None:
     settings = module.SWEEP._replace(folds=(args.fold,)) if args.fold else module.SWEEP
     search_space.check(module.SPACE, settings, config)
     search = sweep.Search(args.out, config, module.SPACE, settings, args.config)
-    study = sweep.run(search, shards.load(args.data), args.storage, prepare.progress())
+    study = sweep.run(search, shards.load(args.data), args.storage, progress_bar())
     found = sweep.summary(study, search)
     page = sweep_page.write(args.out, found)
     print(tables.to_text(sweep_page.table(found)))

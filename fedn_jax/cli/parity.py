@@ -3,9 +3,9 @@
 import argparse
 from collections.abc import Sequence
 
-from data_prep import cli as prepare
 from fedn_jax.cli import runs
 from fedn_jax.core.errors import UserError
+from fedn_jax.core.text import progress_bar
 
 
 def compare(args: argparse.Namespace, overrides: Sequence[str] = ()) -> bool:
@@ -45,7 +45,7 @@ def _compare_levels(args: argparse.Namespace) -> bool:
     if not (args.quick or args.broken):
         dataset = shards.load(runs.built_in(args.out / "built_in", subjects=4, videos=1, seconds=20.0))
     total = levels.count(dataset is not None, args.quick)
-    bar, found = prepare.progress()(total=total, desc="compare", unit="case"), []
+    bar, found = progress_bar()(total=total, desc="compare", unit="case"), []
     for one in levels.run(dataset, args.broken, args.quick):
         found.append(one)
         bar.set_postfix_str(one.level)

@@ -12,6 +12,7 @@ from typing import Any
 
 from data_prep import cli as prepare
 from fedn_jax.core.errors import UserError
+from fedn_jax.core.text import progress_bar
 from fedn_jax.core.types import Config
 
 ONLY_CSV = ("predictions", "ground_truth", "protocol", "iou", "threshold", "kind", "fps", "allow")  # of evaluate
@@ -131,7 +132,7 @@ def train(args: argparse.Namespace, overrides: Sequence[str]) -> None:
     from fedn_jax.engine import fit
 
     member = fit.Member(args.out, load_config(args.config, overrides))
-    fit.fit([member], _load_data(args.data), prepare.progress())
+    fit.fit([member], _load_data(args.data), progress_bar())
     keep_backbone(args.data, args.out)
     print(f"trained: {args.out}; next: fedn evaluate {args.out} --data {args.data}")
 
@@ -157,10 +158,8 @@ def _timelines(run: Path, data: Path) -> Any:
 
     config, last = run_dir.load_config(run), run_dir.read_json(run / "metrics.json")["config"]
     config.update_from_flattened_dict(configs.flatten(last))
-    results = run_evaluation.evaluate_run(run, config, _load_data(data), prepare.progress())
-    return run_page.timelines(
-        results.metrics, run_evaluation.videos(results), results.problem.classes, _thumbnails(data)
-    )
+    results = run_evaluation.evaluate_run(run, config, _load_data(data), progress_bar())
+    return run_page.timelines(results.metrics, run_page.videos(results), results.problem.classes, _thumbnails(data))
 
 
 def keep_backbone(source: Path, run: Path) -> None:
@@ -257,8 +256,8 @@ def _evaluate_run(args: argparse.Namespace, overrides: Sequence[str]) -> None:
     dataset = _load_data(args.data)
     config = run_dir.load_config(args.run)
     override(config, overrides, ("predict", "evaluate"))
-    results = run_evaluation.evaluate_run(args.run, configs.validate(config), dataset, prepare.progress())
-    page = run_evaluation.write_report(args.run, results, _thumbnails(args.data))
+    results = run_evaluation.evaluate_run(args.run, configs.validate(config), dataset, progress_bar())
+    page = run_page.write_report(args.run, results, _thumbnails(args.data))
     print(run_page.table(results.metrics, results.metrics["baseline"]))
     if args.json:
         run_dir.write_json(args.json, results.metrics)

@@ -12,11 +12,11 @@ import numpy as np
 
 from fedn_jax.core import errors, schema
 from fedn_jax.core.errors import UserError
+from fedn_jax.core.text import COLUMNS, cell, percent
 from fedn_jax.core.types import Detections, Events
 from fedn_jax.evaluation import evaluate, matching, metrics, protocols
 from fedn_jax.formats.csv_files import shown
 from fedn_jax.formats.pairing import Scored
-from fedn_jax.reports.run_page import COLUMNS, cell, percent
 
 KINDS = ("all", *schema.KINDS)
 NO_SCORES = "average precision ranks detections by their score; the predictions have no column score"

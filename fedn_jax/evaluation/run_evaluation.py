@@ -13,7 +13,6 @@ from fedn_jax.data import shards, splits
 from fedn_jax.data.problem import Problem, make_problem
 from fedn_jax.engine import predict, run_dir
 from fedn_jax.evaluation import evaluate, matching, metrics, motion_baseline
-from fedn_jax.reports import run_page
 
 # ---- Evaluate -------------------------------------------------------------------------------------------------------
 
@@ -111,35 +110,3 @@ def _baseline(problem: Problem, dataset: shards.Dataset, plan: dict, outer: list
         iou,
     )
     return _score(problem, found, thresholds, iou)
-
-
-# ---- Report ---------------------------------------------------------------------------------------------------------
-
-
-def videos(results: Results) -> list[run_page.Video]:
-    """What pages show of each video.
-
-    Args:
-      results: of ``evaluate_run``.
-
-    Returns:
-      V videos.
-    """
-    problem = results.problem
-    rows = zip(problem.metas, problem.events, results.detections, results.thresholds, strict=True)
-    return [run_page.Video(*row) for row in rows]
-
-
-def write_report(run: Path, results: Results, thumbnail: Callable[..., Any]) -> Path:
-    """Writes ``report.html``.
-
-    Args:
-      run: directory of the run.
-      results: of ``evaluate_run``.
-      thumbnail: (subject, video, frame indices) -> list of [H, W, 3] uint8 pictures, or None without pictures.
-
-    Returns:
-      Path of the page.
-    """
-    history = run_dir.read_metrics(run)
-    return run_page.write(run, results.metrics, videos(results), results.problem.classes, history, thumbnail)

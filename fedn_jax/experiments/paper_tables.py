@@ -19,7 +19,6 @@ from fedn_jax.data.problem import make_problem
 from fedn_jax.engine import fit, run_dir
 from fedn_jax.evaluation import run_evaluation
 from fedn_jax.experiments import flops, orderings, published
-from fedn_jax.reports import published_table
 
 FEDN = "fedn"  # directory of the row ""
 
@@ -229,8 +228,8 @@ def run(
         "seeds": [several[0].config.seed + number for number in range(seeds)],
         "rows": found,
         "orderings": [one | {"verdicts": {k: v._asdict() for k, v in one["verdicts"].items()}} for one in judged],
-        "rule": orderings.RULE, "chance": orderings.chance(seeds), "obstacle": published_table.obstacle(first),
-        "setting": published_table.setting(first), "definition": first["definition"], "config": first["config"],
+        "rule": orderings.RULE, "chance": orderings.chance(seeds), "obstacle": published.obstacle(first),
+        "setting": published.setting(first), "definition": first["definition"], "config": first["config"],
         "versions": first["versions"], "data": first["data"],
     }  # fmt: skip
     run_dir.write_json(out / f"table{table}.json", result)

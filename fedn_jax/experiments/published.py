@@ -12,6 +12,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from fedn_jax.core import config as configs
 from fedn_jax.core import errors
 
 FILE = Path(__file__).with_name("paper.json")
@@ -142,3 +143,77 @@ def departures(options: Mapping[str, Any]) -> list[str]:
     """
     stated = content()["stated"]
     return [f"{key} {options.get(key)} (paper: {value})" for key, value in stated.items() if options.get(key) != value]
+
+
+# ---- Comparable or not -----------------------------------------------------------------------------------------------
+
+
+def untrained(metrics: Mapping[str, Any]) -> str:
+    """Features of random weights: their numbers are no results.
+
+    Args:
+      metrics: content of metrics.json.
+
+    Returns:
+      What the features are, or "" if the network that made them was trained.
+    """
+    backbone = str((metrics.get("data") or {}).get("backbone", ""))
+    return backbone if "UNTRAINED" in backbone else ""
+
+
+def options(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """What a run was, as ``reproduces`` wants it.
+
+    Args:
+      metrics: content of metrics.json.
+
+    Returns:
+      dotted name -> value; "features" is "given" or "backbone".
+    """
+    given = str((metrics.get("data") or {}).get("backbone", "")).startswith("features given")
+    return configs.flatten(metrics.get("config") or {}) | {"features": "given" if given else "backbone"}
+
+
+def setting(metrics: Mapping[str, Any]) -> tuple[str, str]:
+    """Data set and labels of a run.
+
+    Args:
+      metrics: content of metrics.json.
+
+    Returns:
+      (data set, labels) as ``rows`` takes them; labels are "annotated" where a release has no other.
+    """
+    data = metrics.get("data") or {}
+    chosen = (data.get("labels") or {}).get("options") or {}
+    return str(data.get("dataset", "unknown")), str(chosen.get("labels", "annotated"))
+
+
+def obstacle(metrics: Mapping[str, Any]) -> str:
+    """Why the paper's rows cannot stand beside a run.
+
+    Args:
+      metrics: content of metrics.json.
+
+    Returns:
+      Half a sentence; "" if they can.
+    """
+    (dataset, labels), chosen = setting(metrics), options(metrics)
+    known = content()["datasets"]
+    if dataset not in known:
+        return f"the paper does not use its data set ({dataset})"
+    ours, theirs = set((metrics["data"]).get("classes") or ()), known[dataset]["classes"].get(labels)
+    recognises = chosen.get("data.recognition", True)
+    if theirs is None or recognises and ours != set(theirs):
+        return f"the paper does not use its labels ({labels}: {', '.join(sorted(ours)) or 'none'})"
+    if chosen.get("data.kind") != "macro":
+        return f"it looks for {chosen.get('data.kind')} expressions, the paper for macro-expressions"
+    if metrics["iou"] != 0.5:
+        return f"it counts a match from IoU {metrics['iou']:g}, the paper from 0.5"
+    if metrics.get("protocol", "megc") != "megc":
+        return f"it counts by the protocol {metrics['protocol']}, the paper by that of MEGC"
+    if untrained(metrics):
+        return "its features are those of an untrained network"
+    if chosen.get("data.shuffle_labels"):
+        return "it is a control that was trained on expressions moved in time"
+    gt, printed = metrics["spotting"]["gt"], known[dataset]["expressions"]
+    return "" if gt == printed else f"its data hold {gt} expressions, the paper's {printed}"

@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 
 from fedn_jax.core import config as configs
 from fedn_jax.core.errors import UserError
+from fedn_jax.core.text import DASH
 from fedn_jax.engine import run_dir
-from fedn_jax.reports import run_page
-from fedn_jax.reports.run_page import DASH
+from fedn_jax.experiments import published
 
 NEEDED = ("iou", "spotting", "recognition", "map", "per_subject", "per_class")  # of metrics.json
 F1, ACCURACY, MAP_S, MAP_D = NUMBERS = ("f1", "accuracy", "map_s", "map_d")  # what is compared
@@ -126,7 +126,7 @@ def remarks(several: Sequence[Run]) -> list[Remark]:
 def _alone(run: Run) -> list[Remark]:
     """What a number of this run says nothing about."""
     found = []
-    if run_page.untrained(run.metrics):
+    if published.untrained(run.metrics):
         found.append(Remark(run.name, "its features are those of an untrained network: the numbers say nothing about "
                             "how well the method works"))  # fmt: skip
     if run.options.get("data.shuffle_labels"):

@@ -10,11 +10,11 @@ from typing import Any
 
 from fedn_jax.core import files
 from fedn_jax.core.errors import UserError
+from fedn_jax.core.text import DASH, percent
 from fedn_jax.evaluation import bootstrap, metrics
 from fedn_jax.evaluation.metrics import Counts
 from fedn_jax.reports import comparable, figures, published_table, run_page, tables
 from fedn_jax.reports.comparable import ACCURACY, F1, MAP_D, MAP_S, NAMED, Remark, Run
-from fedn_jax.reports.run_page import DASH
 
 LABELS = (  # number, label, entry of evaluation.DEFINITIONS
     (F1, "Spotting F1", "f1"),
@@ -81,7 +81,7 @@ def table(several: Sequence[Run], known: Sequence[Remark]) -> list[dict[str, Any
             fair = [v for one, v in zip(several, values[name], strict=True) if name not in spoilt[one.name]]
             fair = [value for value in fair if value is not None]
             may = name not in spoilt[run.name] and here is not None
-            cell = {"text": run_page.percent(here), "best": may and len(fair) > 1 and here == max(fair)}
+            cell = {"text": percent(here), "best": may and len(fair) > 1 and here == max(fair)}
             cell["difference"] = signed(here - first if place and may and first is not None else None)
             cell["interval"] = _interval(run, name)
             cell["paired"] = _paired(run, several[0]) if name == F1 and place and may else None

@@ -8,12 +8,10 @@ of its numbers.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from fedn_jax.core import config as configs
 from fedn_jax.core import errors
+from fedn_jax.core.text import DASH
 from fedn_jax.evaluation import evaluate
 from fedn_jax.experiments import published
-from fedn_jax.reports import run_page
-from fedn_jax.reports.run_page import DASH
 from fedn_jax.reports.tables import Cell, Column, Table
 
 PRINTED, APART = "as printed", "the paper's rows are not comparable"  # in headings and notes
@@ -29,67 +27,6 @@ def _value(number: float | None, scale: float = 1) -> Cell:
     if number is None:
         return Cell(DASH)
     return Cell(str(number), number) if scale == 1 else Cell(f"{scale * number:.1f}", scale * number)
-
-
-# ---- Comparable or not -----------------------------------------------------------------------------------------------
-
-
-def options(metrics: Mapping[str, Any]) -> dict[str, Any]:
-    """What a run was, as ``published.reproduces`` wants it.
-
-    Args:
-      metrics: content of metrics.json.
-
-    Returns:
-      dotted name -> value; "features" is "given" or "backbone".
-    """
-    given = str((metrics.get("data") or {}).get("backbone", "")).startswith("features given")
-    return configs.flatten(metrics.get("config") or {}) | {"features": "given" if given else "backbone"}
-
-
-def setting(metrics: Mapping[str, Any]) -> tuple[str, str]:
-    """Data set and labels of a run.
-
-    Args:
-      metrics: content of metrics.json.
-
-    Returns:
-      (data set, labels) as ``published.rows`` takes them; labels are "annotated" where a release has no other.
-    """
-    data = metrics.get("data") or {}
-    chosen = (data.get("labels") or {}).get("options") or {}
-    return str(data.get("dataset", "unknown")), str(chosen.get("labels", "annotated"))
-
-
-def obstacle(metrics: Mapping[str, Any]) -> str:
-    """Why the paper's rows cannot stand beside a run.
-
-    Args:
-      metrics: content of metrics.json.
-
-    Returns:
-      Half a sentence; "" if they can.
-    """
-    (dataset, labels), chosen = setting(metrics), options(metrics)
-    known = published.content()["datasets"]
-    if dataset not in known:
-        return f"the paper does not use its data set ({dataset})"
-    ours, theirs = set((metrics["data"]).get("classes") or ()), known[dataset]["classes"].get(labels)
-    recognises = chosen.get("data.recognition", True)
-    if theirs is None or recognises and ours != set(theirs):
-        return f"the paper does not use its labels ({labels}: {', '.join(sorted(ours)) or 'none'})"
-    if chosen.get("data.kind") != "macro":
-        return f"it looks for {chosen.get('data.kind')} expressions, the paper for macro-expressions"
-    if metrics["iou"] != 0.5:
-        return f"it counts a match from IoU {metrics['iou']:g}, the paper from 0.5"
-    if metrics.get("protocol", "megc") != "megc":
-        return f"it counts by the protocol {metrics['protocol']}, the paper by that of MEGC"
-    if run_page.untrained(metrics):
-        return "its features are those of an untrained network"
-    if chosen.get("data.shuffle_labels"):
-        return "it is a control that was trained on expressions moved in time"
-    gt, printed = metrics["spotting"]["gt"], known[dataset]["expressions"]
-    return "" if gt == printed else f"its data hold {gt} expressions, the paper's {printed}"
 
 
 # ---- Tables ----------------------------------------------------------------------------------------------------------
@@ -120,7 +57,7 @@ def definitions(runs: Runs, explained: Sequence[tuple[str, str]] = EXPLAINED) ->
 
 
 def _ours(name: str, metrics: Mapping[str, Any]) -> list[Cell]:
-    spotting, recognises = metrics["spotting"], options(metrics).get("data.recognition", True)
+    spotting, recognises = metrics["spotting"], published.options(metrics).get("data.recognition", True)
     right = metrics["recognition"]["accuracy"] if recognises and spotting["tp"] else None
     ap = metrics["map"]["coco"]
     cells = [_words(name), _value(spotting["tp"]), _value(spotting["n"]), _value(spotting["f1"], 100)]
@@ -151,7 +88,7 @@ def _printed(row: published.Row, runs: Runs, marks: dict[str, str]) -> list[Cell
     cells = {name: Cell(row.printed.get(name, DASH), row.printed.get(name, "")) for name in published.NUMBERS}
     if origin == "implied":
         cells["n"] = Cell(f"~{n}", n)
-    here = [name for name, metrics in runs.items() if published.reproduces(row, options(metrics))]
+    here = [name for name, metrics in runs.items() if published.reproduces(row, published.options(metrics))]
     found = _words(", ".join(here)) if here else Cell("not run", "not run")
     tail = [found, _value(row.gt), _words(origin or "not printed"), _words(row.source)]
     return [Cell(row.method + marked, row.method), *cells.values(), *tail]
@@ -180,17 +117,19 @@ def results(runs: Runs, table: int = 2) -> Table:
     """
     if not runs:
         raise errors.UserError("a table needs at least one run; got none")
-    reasons = {name: obstacle(metrics) for name, metrics in runs.items()}
-    chosen = next((setting(metrics) for name, metrics in runs.items() if not reasons[name]), ("", ""))
+    reasons = {name: published.obstacle(metrics) for name, metrics in runs.items()}
+    chosen = next((published.setting(metrics) for name, metrics in runs.items() if not reasons[name]), ("", ""))
     printed = published.rows(*chosen, table)
     for name, metrics in runs.items():
-        if not reasons[name] and setting(metrics) != chosen:
-            reasons[name] = f"its data are {' '.join(setting(metrics))}, those of the rows {' '.join(chosen)}"
+        if not reasons[name] and published.setting(metrics) != chosen:
+            reasons[name] = f"its data are {' '.join(published.setting(metrics))}, those of the rows {' '.join(chosen)}"
     beside = {name: metrics for name, metrics in runs.items() if not reasons[name]}
     apart = {name: metrics for name, metrics in runs.items() if reasons[name]}
     if table != 2:
         wanted = [
-            name for name, one in beside.items() if any(published.reproduces(row, options(one)) for row in printed)
+            name
+            for name, one in beside.items()
+            if any(published.reproduces(row, published.options(one)) for row in printed)
         ]
         beside, apart = {name: beside[name] for name in wanted}, {}
     marks: dict[str, str] = {}
@@ -207,7 +146,9 @@ def results(runs: Runs, table: int = 2) -> Table:
         notes += [f"The paper: {data['source']}. {data['tables'][str(table)]}", f"{data['recognition']}."]
         notes.append(f"{data['definition']}; so differences in mAP may come from the definition.")
         made = {
-            name: "; ".join([f"features of {one['data'].get('backbone')}", *published.departures(options(one))])
+            name: "; ".join(
+                [f"features of {one['data'].get('backbone')}", *published.departures(published.options(one))]
+            )
             for name, one in beside.items()
         }
         notes += _grouped(made)
@@ -257,7 +198,7 @@ def subjects(runs: Runs) -> Table:
     def cells(metrics: Mapping[str, Any], row: Mapping[str, Any] | None, right: float | None) -> list[Cell]:
         if row is None:
             return [Cell(DASH)] * 5
-        right = right if row["tp"] and options(metrics).get("data.recognition", True) else None
+        right = right if row["tp"] and published.options(metrics).get("data.recognition", True) else None
         return [*(_value(row[key]) for key in ("gt", "tp", "n")), _value(row["f1"], 100), _value(right, 100)]
 
     tables = [{row["subject"]: row for row in metrics["per_subject"]} for metrics in runs.values()]

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from fedn_jax.core import files
+from fedn_jax.core.text import DASH
 from fedn_jax.experiments import orderings, paper_tables, published
 from fedn_jax.reports import figures, published_table, run_page, tables
-from fedn_jax.reports.run_page import DASH
 from fedn_jax.reports.tables import Cell, Column, Table
 
 COLUMNS = (

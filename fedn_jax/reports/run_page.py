@@ -6,37 +6,22 @@ somebody else wrote, so the template escapes every string.
 
 import json
 import textwrap
-import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from fedn_jax.core import files
+from fedn_jax.core.text import COLUMNS, DASH, cell, percent
+from fedn_jax.engine import run_dir
 from fedn_jax.evaluation import evaluate as scoring
-from fedn_jax.evaluation import matching
+from fedn_jax.evaluation import matching, run_evaluation
+from fedn_jax.experiments import published
 from fedn_jax.reports import figures, timeline
 from fedn_jax.reports.timeline import Thumbnail, Video
 
 TEMPLATES = Path(__file__).parent / "templates"
-DASH = "–"  # stands for a number that does not exist
-COLUMNS = 80  # of a terminal
-
-
-def percent(value: float | None) -> str:
-    """A share as the papers print it.
-
-    Args:
-      value: share in [0, 1]; None: there is no such number.
-
-    Returns:
-      Percent with one decimal, without the sign.
-
-    >>> percent(0.51089), percent(1), percent(None)
-    ('51.1', '100.0', '–')
-    """
-    return DASH if value is None else f"{100 * value:.1f}"
 
 
 def _recognised(row: dict[str, Any], name: str = "accuracy") -> float | None:
@@ -96,24 +81,6 @@ def _numbers(metrics: dict[str, Any], baseline: dict[str, Any] | None) -> list[d
 
 
 # ---- Terminal --------------------------------------------------------------------------------------------------------
-
-
-def cell(text: Any, width: int) -> str:
-    """Text for a column of a terminal.
-
-    Args:
-      text: anything; control characters become question marks.
-      width: columns of the terminal; wide letters take two.
-
-    Returns:
-      Text of exactly that width; what does not fit is cut, which an ellipsis shows.
-    """
-    letters = [letter if letter.isprintable() else "?" for letter in str(text)]
-    sizes = [0 if unicodedata.combining(x) else 2 if unicodedata.east_asian_width(x) in "WF" else 1 for x in letters]
-    if sum(sizes) > width:
-        kept = int((np.cumsum(sizes) <= width - 1).sum())
-        letters, sizes = [*letters[:kept], "…"], [*sizes[:kept], 1]
-    return "".join(letters) + " " * (width - sum(sizes))
 
 
 def table(metrics: dict[str, Any], baseline: dict[str, Any] | None = None) -> str:
@@ -230,19 +197,6 @@ def made(metrics: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, list[str
     return [(title, _facts(content)) for title, content in parts if content]
 
 
-def untrained(metrics: Mapping[str, Any]) -> str:
-    """Features of random weights: their numbers are no results.
-
-    Args:
-      metrics: content of metrics.json.
-
-    Returns:
-      What the features are, or "" if the network that made them was trained.
-    """
-    backbone = str((metrics.get("data") or {}).get("backbone", ""))
-    return backbone if "UNTRAINED" in backbone else ""
-
-
 def page(template: str, **content: Any) -> str:
     """Fills a template; every name is escaped.
 
@@ -326,10 +280,39 @@ def write(
         outcomes=timeline.OUTCOMES,
         size=timeline,
         made=made(metrics),
-        untrained=untrained(metrics),
+        untrained=published.untrained(metrics),
         config=json.dumps(metrics.get("config"), indent=2, ensure_ascii=False) if metrics.get("config") else "",
     )
     out.mkdir(parents=True, exist_ok=True)
     path = out / "report.html"
     files.write_text(path, text)
     return path
+
+
+def videos(results: run_evaluation.Results) -> list[Video]:
+    """What pages show of each video.
+
+    Args:
+      results: of ``evaluate_run``.
+
+    Returns:
+      V videos.
+    """
+    problem = results.problem
+    rows = zip(problem.metas, problem.events, results.detections, results.thresholds, strict=True)
+    return [Video(*row) for row in rows]
+
+
+def write_report(run: Path, results: run_evaluation.Results, thumbnail: Callable[..., Any]) -> Path:
+    """Writes ``report.html``.
+
+    Args:
+      run: directory of the run.
+      results: of ``evaluate_run``.
+      thumbnail: (subject, video, frame indices) -> list of [H, W, 3] uint8 pictures, or None without pictures.
+
+    Returns:
+      Path of the page.
+    """
+    history = run_dir.read_metrics(run)
+    return write(run, results.metrics, videos(results), results.problem.classes, history, thumbnail)

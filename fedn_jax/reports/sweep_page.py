@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from fedn_jax.core import files
+from fedn_jax.core.text import DASH
 from fedn_jax.reports import drawing, run_page, tables
 from fedn_jax.reports.drawing import COLORS, INK, PAGE, SOFT, label
-from fedn_jax.reports.run_page import DASH
 from fedn_jax.reports.tables import Cell, Column, Table
 
 STATES = {"complete": COLORS[0], "pruned": COLORS[4], "fail": COLORS[6], "running": COLORS[5]}

@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from fedn_jax.core import errors, files
-from fedn_jax.reports import run_page
-from fedn_jax.reports.run_page import COLUMNS
+from fedn_jax.core.text import COLUMNS, cell
 
 FORMULA = "=+-@＝＋－＠"  # a cell that begins with one of these is a formula for a spreadsheet
 
@@ -167,16 +166,16 @@ def to_text(table: Table) -> str:
         rule = "-" * (first + sum(widths[i] + 2 for i in block))
 
         def line(texts: list[str], block: list[int] = block, first: int = first) -> str:
-            shown = [run_page.cell(texts[i], widths[i]) for i in block]
+            shown = [cell(texts[i], widths[i]) for i in block]
             moved = [
                 " " * (len(x) - len(x.rstrip())) + x.rstrip() if columns[i].number else x
                 for i, x in zip(block, shown, strict=True)
             ]
-            return "  ".join([run_page.cell(texts[0], first), *moved]).rstrip()
+            return "  ".join([cell(texts[0], first), *moved]).rstrip()
 
         lines.append(line([column.title for column in columns]))
         for heading, rows in table.groups:
-            lines += [rule, *([run_page.cell(heading, len(rule)).rstrip()] if heading else [])]
+            lines += [rule, *([cell(heading, len(rule)).rstrip()] if heading else [])]
             lines += [line([row[place].text for place in places]) for row in rows]
         lines.append("")
     units: dict[str, list[str]] = {}

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from fedn_jax.core import files
+from fedn_jax.core.text import DASH
 from fedn_jax.engine import run_dir
 from fedn_jax.reports import run_page
 from fedn_jax.torch_parity import measure, speed
@@ -95,7 +96,7 @@ def table(levels: Sequence[Level]) -> str:
 
 
 def _number(value: float | None, digits: int = 1) -> str:
-    return run_page.DASH if value is None else f"{value:,.{digits}f}"
+    return DASH if value is None else f"{value:,.{digits}f}"
 
 
 def speeds_table(speeds: Sequence[Speed], notes: Sequence[str]) -> str:

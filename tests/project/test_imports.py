@@ -93,7 +93,16 @@ def loaded_by(statement):
 
 def test_pieces_load_without_the_rest():
     loaded = loaded_by("from fedn_jax.ops import nms, intervals; from fedn_jax.evaluation import metrics")
-    heavy = {"tensorflow_datasets", "orbax", "ml_collections", "fedn_jax.core.config", "flax", "cv2", "av", "matplotlib"}
+    heavy = {
+        "tensorflow_datasets",
+        "orbax",
+        "ml_collections",
+        "fedn_jax.core.config",
+        "flax",
+        "cv2",
+        "av",
+        "matplotlib",
+    }
     assert not loaded & heavy
 
 

@@ -11,8 +11,9 @@ from fakes import Resources
 
 from fedn_jax.core import files
 from fedn_jax.core.errors import UserError
+from fedn_jax.core.text import percent
 from fedn_jax.evaluation import bootstrap
-from fedn_jax.reports import comparable, compare_page, run_page
+from fedn_jax.reports import comparable, compare_page
 
 EVIL = "<script>alert('x')<b>$&_"
 BASE = fakes.make_metrics()
@@ -60,7 +61,7 @@ def test_names_are_escaped(written):
 def test_page_shows_numbers_differences_and_definitions(written):
     text = re.sub(r"\s+", " ", html.unescape(re.sub("<[^>]+>", " ", re.sub(r"data:[^\"]*", "", written[2]))))
     difference = 2 * 10 / (11 + 11) - 2 * 8 / (13 + 11)
-    assert run_page.percent(BETTER["spotting"]["f1"]) == "90.9" and f"90.9 +{100 * difference:.1f}" in text
+    assert percent(BETTER["spotting"]["f1"]) == "90.9" and f"90.9 +{100 * difference:.1f}" in text
     assert "better has the highest spotting F1, 90.9 %: +24.2 percentage points against base (95 % interval" in text
     assert "With these 6 subjects such a difference can be chance." in text
     assert "20.0 +10.0" in text and "2 TP / (N + GT)" in text and BASE["definition"]["map"] in text

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 from fakes import Resources
 
+from fedn_jax.core.text import DASH, cell, percent
 from fedn_jax.core.types import Detections, Events, VideoMeta
 from fedn_jax.evaluation import evaluate, matching
+from fedn_jax.experiments import published
 from fedn_jax.reports import run_page
 
 EVIL = "<script>alert('x')</script>\"&\x1b[31m"
@@ -86,10 +88,7 @@ def test_names_are_escaped(page):
 def test_page_shows_the_numbers_beside_the_baseline_and_their_definitions(page, problem):
     result, videos = problem
     text = html.unescape(page)
-    assert (
-        run_page.percent(result["spotting"]["f1"]) in text
-        and run_page.percent(result["map"]["coco"]["detection"]) in text
-    )
+    assert percent(result["spotting"]["f1"]) in text and percent(result["map"]["coco"]["detection"]) in text
     for name in ("tp", "n", "gt", "precision", "recall", "f1", "accuracy", "macro_f1", "map", "coco", "oracle"):
         assert result["definition"][name] in text
     assert page.count('class="timeline"') == len(videos)
@@ -109,7 +108,7 @@ def test_features_of_an_untrained_network_have_a_banner(problem, tmp_path):
     page = html.unescape(run_page.write(tmp_path, problem[0] | {"data": data}, [], CLASSES).read_text())
     assert "Features of an untrained network" in page and 'class="banner"' in page and "<strong>Features" in page
     assert "untrained network" not in run_page.write(tmp_path, problem[0], [], CLASSES).read_text()
-    assert run_page.untrained({"data": data}) == data["backbone"] and run_page.untrained({}) == ""
+    assert published.untrained({"data": data}) == data["backbone"] and published.untrained({}) == ""
 
 
 LABELS = {
@@ -127,9 +126,9 @@ def test_how_a_run_was_made_is_readable(problem, tmp_path):
     made = {title: dict(rows) for title, rows in run_page.made(metrics)}
     assert made["Data"] == {"dataset": ["casme2"], "classes": ["happiness, anger"]}
     read = made["How the annotations were read"]
-    assert read["options / zero-offset"] == ["apex"] and read["emotions"] == [run_page.DASH]
+    assert read["options / zero-offset"] == ["apex"] and read["emotions"] == [DASH]
     assert read["notes"] == ["44 x offset 0: offset = apex", "1 x b: c"] and len(read["remarks"]) == 2
-    assert made["Preparation"] == {"fps": [run_page.DASH], "size": ["112"]}
+    assert made["Preparation"] == {"fps": [DASH], "size": ["112"]}
     assert made["Score threshold of each fold"] == {"s1": ["0.9182"]}
     page = run_page.write(tmp_path, metrics, [], CLASSES).read_text()
     assert "44 x offset 0: offset = apex<br>1 x b: c" in page and "{&#39;" not in page and "<script" not in page
@@ -143,9 +142,9 @@ def test_page_when_nothing_is_found_or_annotated(problem, tmp_path):
     )
     result = evaluated([empty])
     page = run_page.write(tmp_path, result | {"baseline": result}, [empty], CLASSES).read_text()
-    assert "no better than the motion baseline" in page and run_page.DASH in page
+    assert "no better than the motion baseline" in page and DASH in page
     assert "nan" not in re.sub(r"data:[^\"]*", "", page).lower()
-    assert run_page.DASH in run_page.table(result, result)
+    assert DASH in run_page.table(result, result)
 
 
 def test_pages_are_reproducible(problem, tmp_path):
@@ -174,17 +173,17 @@ def test_table_fits_a_terminal(problem):
     lines = run_page.table(result, result["baseline"]).splitlines()
     assert lines[0].split() == ["subject", "TP", "N", "GT", "F1", "recognition"]
     assert any(line.startswith("all subjects ") for line in lines)
-    assert any(line.startswith("motion baseline ") and line.endswith(run_page.DASH) for line in lines)
+    assert any(line.startswith("motion baseline ") and line.endswith(DASH) for line in lines)
     assert result["definition"]["f1"] in " ".join(run_page.table(result).split())
 
 
 @pytest.mark.parametrize("text", ["s1", "x" * 90, "表情" * 40, "é" * 3, "e\u0301" * 50, "a表" * 30])
 def test_cells_have_one_width(text):
-    cell = run_page.cell(text, 21)
-    wide = sum(2 if "一" <= letter <= "鿿" else letter != "\u0301" for letter in cell)
-    assert wide == 21 and (len(text) < 10 or "…" in cell)
+    shown = cell(text, 21)
+    wide = sum(2 if "一" <= letter <= "鿿" else letter != "\u0301" for letter in shown)
+    assert wide == 21 and (len(text) < 10 or "…" in shown)
 
 
 def test_rounding():
-    assert [run_page.percent(x) for x in (0.51089, 0, 1, 0.0004, 0.0006)] == ["51.1", "0.0", "100.0", "0.0", "0.1"]
-    assert run_page.percent(None) == "–"
+    assert [percent(x) for x in (0.51089, 0, 1, 0.0004, 0.0006)] == ["51.1", "0.0", "100.0", "0.0", "0.1"]
+    assert percent(None) == "–"
