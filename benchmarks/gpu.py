@@ -112,9 +112,9 @@ def parts(problem: _standin.Problem, count: int, batch: int) -> None:
         return cut(store, *columns, problem.geometry)
 
     def loss(params, batch):
-        got, targets = gather(batch), jax.vmap(problem.task.encode)(jax.tree.map(lambda c: c[batch], plan.events))
+        got, targets = gather(batch), jax.vmap(problem.task.targets)(jax.tree.map(lambda c: c[batch], plan.events))
         features = problem.task.features({"params": params}, got.inputs, got.valid)
-        outputs, _ = problem.task.detect({"params": params}, features, got.inside, True, key)
+        outputs, _ = problem.task.outputs({"params": params}, features, got.inside, True, key)
         return problem.task.loss(outputs, targets, jnp.ones(len(batch)), _standin.hyper())[0]
 
     programs = {

@@ -67,14 +67,14 @@ def named(outputs: Mapping[str, Any], inside: np.ndarray, pair: Pair) -> dict[st
         seen = got["positions"][:, a:b, None]
         found[f"free.{level} distances"] = got["free"][:, a:b] * seen
         found[f"free.{level} logits"] = got["logits"][:, a:b, 0] * seen
-        found[f"anchored.{level} raw"] = got["raw"][:, a:b] * seen[..., None]
+        found[f"anchored.{level} offsets"] = got["offsets"][:, a:b] * seen[..., None]
         found[f"anchored.{level} logits"] = got["logits"][:, a:b, 1:] * seen[..., None]
     return found
 
 
 def _forward(pair: Pair, params: Any, inputs: Array, valid: Array, inside: Array) -> dict[str, Array]:
     features = pair.task.features({"params": params}, inputs, valid)
-    return pair.task.detect({"params": params}, features, inside, False, jax.random.key(0))[0]
+    return pair.task.outputs({"params": params}, features, inside, False, jax.random.key(0))[0]
 
 
 def make_ours(pair: Pair, hasty: bool = False) -> Callable[..., tuple[Any, Any, Any]]:
@@ -91,7 +91,7 @@ def make_ours(pair: Pair, hasty: bool = False) -> Callable[..., tuple[Any, Any, 
 
     def objective(params: Any, inputs: Array, valid: Array, inside: Array, events: Any, weight: Array):
         outputs = _forward(pair, params, inputs, valid, inside)
-        loss, parts = task.loss(outputs, jax.vmap(task.encode)(events), weight, hyper)
+        loss, parts = task.loss(outputs, jax.vmap(task.targets)(events), weight, hyper)
         return loss, (outputs, {"loss": loss, **parts})
 
     @functools.partial(jax.jit, compiler_options=measure.HASTY if hasty else None)

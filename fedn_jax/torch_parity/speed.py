@@ -96,15 +96,15 @@ def ours(fusion: str, folds: int, small: bool) -> Iterator[Contender]:
     """
     pair, batch, video = _setting(fusion, small)
     task, hyper = pair.task, configs.to_hyper(pair.config)
-    targets = jax.device_get(jax.vmap(task.encode)(batch.events))
+    targets = jax.device_get(jax.vmap(task.targets)(batch.events))
 
     def forward(params: Any, inputs: Any) -> dict[str, Any]:
         features = task.features({"params": params}, inputs, batch.valid)
-        return task.detect({"params": params}, features, batch.inside, False, jax.random.key(0))[0]
+        return task.outputs({"params": params}, features, batch.inside, False, jax.random.key(0))[0]
 
     def predict(params: Any, inputs: Any) -> tuple:
         outputs = forward(params, inputs)
-        return outputs["raw"], outputs["free"], outputs["logits"]
+        return outputs["offsets"], outputs["free"], outputs["logits"]
 
     def step(params: Any, moments: Any, inputs: Any) -> tuple:
         objective = lambda params: task.loss(forward(params, inputs), targets, batch.weight, hyper)[0]

@@ -30,7 +30,7 @@ def forward(task, variables, inputs, valid=None, inside=None):
     valid = jnp.ones(inputs.shape[:2], bool) if valid is None else valid
     features = task.features(variables, inputs, valid)
     inside = jnp.ones(features.shape[:2], bool) if inside is None else inside
-    return task.detect(variables, features, inside, False, jax.random.key(0))[0]
+    return task.outputs(variables, features, inside, False, jax.random.key(0))[0]
 
 
 @pytest.mark.parametrize("double, tolerance", [(False, 1e-5), (True, 1e-12)])
@@ -73,7 +73,7 @@ def test_shapes_at_the_papers_size():
     assert shapes["segments"] == (64, 512) and shapes["window_scores"] == (64, 1)
     assert shapes["block_0"] == (32, 512) and shapes["block_1"] == (16, 512)
     assert [shapes[f"level_{level}"] for level in range(4)] == [(16, 512), (8, 512), (4, 512), (2, 512)]
-    assert shapes["raw"] == (30, 5, 2) and shapes["free"] == (30, 2) and shapes["logits"] == (30, 6, 4)
+    assert shapes["offsets"] == (30, 5, 2) and shapes["free"] == (30, 2) and shapes["logits"] == (30, 6, 4)
 
 
 ROWS = [
@@ -92,7 +92,9 @@ def test_every_entry_gives_finite_losses_gradients_and_detections(changes):
     task, variables, inputs, geometry = build(**changes)
     interval = jnp.tile(jnp.array([[[10.0, 30.0], [0.0, 0.0]]]), (BATCH, 1, 1))
     zeros = jnp.zeros((BATCH, 2), jnp.int32)
-    targets = jax.vmap(task.encode)(Events(interval, zeros * 1.0, zeros + 1, zeros, jnp.array([[True, False]] * BATCH)))
+    targets = jax.vmap(task.targets)(
+        Events(interval, zeros * 1.0, zeros + 1, zeros, jnp.array([[True, False]] * BATCH))
+    )
     hyper = configs.to_hyper(tiny_config())
 
     def loss(params):
@@ -143,7 +145,7 @@ def test_padding_and_gaps_do_not_change_the_rest():
     inside = jnp.broadcast_to(inside, (BATCH, 32))
     one = forward(task, variables, inputs, valid, inside)
     two = forward(task, variables, inputs.at[:, 40:].set(jnp.nan), valid, inside)
-    for name in ("raw", "free", "logits"):
+    for name in ("offsets", "free", "logits"):
         np.testing.assert_array_equal(one[name], two[name])
         assert np.isfinite(one[name]).all()
 
@@ -157,7 +159,7 @@ def test_positions_past_the_end_of_a_short_video_neither_learn_nor_detect():
     seen = np.repeat(np.asarray(out["positions"]).reshape(-1), 6)
     assert not found.valid[~seen].any() and found.valid[seen].any()
     empty = Events(jnp.zeros((1, 2)), jnp.zeros(1), jnp.zeros(1, int), jnp.zeros(1, int), jnp.zeros(1, bool))
-    targets = jax.tree.map(lambda leaf: jnp.stack([leaf] * BATCH), task.encode(empty))
+    targets = jax.tree.map(lambda leaf: jnp.stack([leaf] * BATCH), task.targets(empty))
     hyper = configs.to_hyper(tiny_config())
     loss = lambda logits: task.loss(out | {"logits": logits}, targets, jnp.ones(BATCH), hyper)[0]
     gradient = np.abs(jax.grad(loss)(out["logits"])).sum((2, 3))
@@ -174,7 +176,7 @@ def test_dropout_only_in_training():
     task, variables, inputs, _ = build(**{"model.dropout": 0.5})
     features = task.features(variables, inputs, jnp.ones(inputs.shape[:2], bool))
     inside = jnp.ones(features.shape[:2], bool)
-    run = lambda train, key: task.detect(variables, features, inside, train, jax.random.key(key))[0]["logits"]
+    run = lambda train, key: task.outputs(variables, features, inside, train, jax.random.key(key))[0]["logits"]
     np.testing.assert_array_equal(run(False, 0), run(False, 1))
     assert (run(True, 0) != run(True, 1)).any()
 

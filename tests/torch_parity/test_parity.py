@@ -222,7 +222,7 @@ def test_the_economical_pytorch_is_the_same_network():
     args = [given[name] for name in ("frames", "frames_valid", "segments_inside")]
     with torch.no_grad():
         expected, got = pair.network(*args), economical.make(pair.network)(*args)
-    for name in ("raw", "free", "logits"):
+    for name in ("offsets", "free", "logits"):
         seen = expected["positions"].reshape(*expected["positions"].shape, *[1] * (expected[name].ndim - 2)).numpy()
         assert measure.difference(name, got[name].numpy() * seen, expected[name].numpy() * seen).relative < 1e-5
 
