@@ -38,7 +38,7 @@ def make_task(config: Config, geometry: windows.Geometry, num_classes: int, inpu
             f"model.segment_fusion={model.segment_fusion!r} does not fit data with {geometry.frames_per_row} frame(s) "
             "per row; expected 'none' for clip features (one row per segment) and another fusion for frame embeddings"
         )
-    if input_width % model.heads and model.segment_fusion.startswith("attention"):
+    if input_width % model.heads and model.segment_fusion == "attention":
         raise UserError(f"model.heads must divide the data's {input_width} features; got {model.heads}")
     levels = len(anchor.reaches)
     strides = [geometry.stride * 2 ** (NUM_BLOCKS + level) for level in range(levels)]
