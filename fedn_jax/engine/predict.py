@@ -43,7 +43,7 @@ def make_predictor(
 
     @jax.jit
     def outputs_of(variables: Tree, features: Array, inside: Array):
-        outputs, _ = task.detect(variables, features, inside, False, jax.random.key(0))
+        outputs, _ = task.outputs(variables, features, inside, False, jax.random.key(0))
         return {name: outputs[name] for name in OUTPUTS if name in outputs}
 
     def chunks(starts: np.ndarray) -> list[np.ndarray]:
