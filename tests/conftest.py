@@ -1,6 +1,7 @@
 """Four virtual CPU devices, so that folds can be spread over 1, 2 and 4 of them in one process; a toy data set.
 
-Most of the time of these tests is compilation; a cache for the session spares what several tests compile alike.
+Most of the time of these tests is compilation: XLA optimises little (``JAX_DISABLE_MOST_OPTIMIZATIONS=0`` undoes it),
+and a cache for the session, which subprocesses share, spares what several tests compile alike.
 """
 
 import csv
@@ -11,7 +12,8 @@ os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_p
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 _cache = tempfile.TemporaryDirectory(prefix="fedn-test-cache-")  # removed at exit
 os.environ["JAX_COMPILATION_CACHE_DIR"] = _cache.name
-os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.5"
+os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.2"
+os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 
 import jax  # noqa: E402
 import numpy as np  # noqa: E402

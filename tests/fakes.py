@@ -61,7 +61,7 @@ def write_run(path, metrics, history=True):
     for name, content in files.items():
         (path / name).write_text(json.dumps(content))
     if history:
-        lines = [{"epoch": e, "group": 0, "folds": ["a", "b"], "loss": [2.0 / e, 3.0 / e]} for e in (1, 2, 3)]
+        lines = [{"epoch": e, "program": 0, "folds": ["a", "b"], "loss": [2.0 / e, 3.0 / e]} for e in (1, 2, 3)]
         (path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     return path
 

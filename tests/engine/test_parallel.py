@@ -1,3 +1,5 @@
+import math
+
 import jax
 import numpy as np
 import pytest
@@ -75,19 +77,20 @@ def test_without_inner_folds():
 def test_slots_hold_every_fold(count, num_devices):
     slots = parallel.make_slots(count, jax.devices()[:num_devices])
     assert set(slots.fold.ravel()) == set(range(count))
-    assert slots.fold.size - count < slots.fold.shape[1] * 1 + len(slots.devices)
+    used, per_device = slots.fold.shape
+    assert per_device == math.ceil(count / num_devices) and used == math.ceil(count / per_device)  # none to spare
     tree = {"a": np.arange(count) * 10.0, "b": np.arange(count * 2).reshape(count, 2)}
-    back = parallel.collect(parallel.place(tree, slots), slots)
+    back = parallel.collect(parallel.scatter(tree, slots), slots)
     np.testing.assert_array_equal(back["a"], tree["a"])
     np.testing.assert_array_equal(back["b"], tree["b"])
 
 
-def test_groups_are_equal_and_fit():
-    assert parallel.group(22, 10, 1e9, 1) == [range(22)]
-    parts = parallel.group(22, 100, 100 * parallel.STATE_COPIES * 4, 2)  # four per device
-    assert [len(part) for part in parts] == [7, 8, 7] and list(parts[1]) == list(range(7, 15))
+def test_programs_are_equal_and_fit():
+    assert parallel.split(22, 10, 1e9, 1) == [range(22)]
+    ranges = parallel.split(22, 100, 100 * parallel.STATE_COPIES * 4, 2)  # four per device
+    assert ranges == [range(0, 7), range(7, 15), range(15, 22)]
     with pytest.raises(ValueError, match="one fold needs about"):
-        parallel.group(22, 10**9, 10**9, 4)
+        parallel.split(22, 10**9, 10**9, 4)
 
 
 def test_memory_of_takes_the_users_limit():

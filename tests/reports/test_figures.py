@@ -15,7 +15,8 @@ from fedn_jax.reports import drawing, figures
 
 RUNS = {"fedn": fakes.make_metrics(), EVIL: fakes.make_metrics(ap=0.2), "_hidden": fakes.make_metrics(ap=0.3)}
 HISTORY = [
-    {"epoch": epoch, "group": 0, "loss": [3.0 / epoch, 2.0], "class_$loss": [1.0], "missed": [1]} for epoch in (1, 2, 3)
+    {"epoch": epoch, "program": 0, "loss": [3.0 / epoch, 2.0], "class_$loss": [1.0], "missed": [1]}
+    for epoch in (1, 2, 3)
 ]
 
 

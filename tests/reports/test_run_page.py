@@ -53,9 +53,9 @@ def problem():
 
 
 HISTORY = [
-    {"epoch": epoch, "group": group, "folds": ["s1"], "loss": [3.0 / epoch], "class": [1.0 / epoch]}
+    {"epoch": epoch, "program": program, "folds": ["s1"], "loss": [3.0 / epoch], "class": [1.0 / epoch]}
     for epoch in (1, 2)
-    for group in (0, 1)
+    for program in (0, 1)
 ]
 
 
