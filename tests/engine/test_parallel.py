@@ -15,6 +15,14 @@ from fedn_jax.ops import windows
 GEOMETRY = windows.Geometry(32, 8, 2)
 
 
+def quickly_compiled():
+    """One level without attention: what is tested is how folds are mapped, which is the same for every network."""
+    config = tiny_config()
+    config.anchors.reaches = [[0, 64]]
+    config.model.update(segment_fusion="mean", window_attention="none")
+    return config
+
+
 def planned():
     store, metas, events = toy_data()
     return store, metas, windows.plan(metas, events, GEOMETRY, 16, 0.9)
@@ -101,7 +109,7 @@ def test_memory_of_takes_the_users_limit():
 def train_folds(chosen, num_devices, epochs=2):
     """Final parameters, by fold name."""
     store, metas, plan = planned()
-    config = tiny_config()
+    config = quickly_compiled()
     task = models.make_task(config, GEOMETRY, 2, 8)
     every = splits.plan_loso(metas, plan, 0.25)
     some = every if chosen is None else splits.take(every, chosen)
@@ -153,7 +161,7 @@ def test_gradients_are_not_summed_over_devices():
 
 def test_going_on_equals_never_having_stopped():
     store, metas, plan = planned()
-    config = tiny_config()
+    config = quickly_compiled()
     task = models.make_task(config, GEOMETRY, 2, 8)
     some = splits.take(splits.plan_loso(metas, plan, 0.25), [0, 1, 2])
     epoch = train_step.make_train_epoch(task, GEOMETRY, 8, 3, 4)
