@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from flax.traverse_util import flatten_dict, unflatten_dict
 
+from fedn_jax.core.keys import fold_name
 from fedn_jax.core.types import Array, Tree
 
 
@@ -43,7 +44,7 @@ def init(network: nn.Module, key: Array, *args: Any) -> Tree:
     variables = dict(network.init(key, *args))
     marked = sorted(flatten_dict(variables.pop("uniform_fan_in", {})))
     params = flatten_dict(variables["params"])
-    drawn = uniform_fan_in(key, (1, sum(params[name].size for name in marked)))[0]
+    drawn = uniform_fan_in(fold_name(key, "kernels"), (1, sum(params[name].size for name in marked)))[0]
     for name in marked:
         shape, size = params[name].shape, params[name].size
         params[name] = drawn[:size].reshape(shape) / math.sqrt(math.prod(shape[:-1]))

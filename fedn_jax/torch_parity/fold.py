@@ -65,7 +65,7 @@ def plan(dataset: shards.Dataset, seed: int, dtype: str) -> Plan:
     for k in range(2):
         fold = train_step.Fold(both.key[k], both.positive[k], both.negative[k])
         with jax.enable_x64(dtype == "float64"):
-            keys = [jax.random.fold_in(train_step.fold_key(hyper, fold), epoch) for epoch in range(EPOCHS)]
+            keys = [train_step.epoch_keys(hyper, fold, epoch)[0] for epoch in range(EPOCHS)]
             drawn = [train_step.draw(key, fold, len(problem.windows.start), negatives, steps * BATCH) for key in keys]
         batches.append(np.concatenate([np.asarray(one).reshape(steps, BATCH) for one in drawn]))
     return Plan(pair, problem, both, batches)
