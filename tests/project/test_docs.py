@@ -95,6 +95,12 @@ def test_files_and_tests_that_are_named_exist(path):
     assert missing == []
 
 
+def test_files_in_figures_exist():
+    named = [re.findall(r"(?:fedn_jax|data_prep)/[\w/.]+", path.read_text()) for path in ROOT.glob("docs/images/*.svg")]
+    assert named
+    assert [word for words in named for word in words if not (ROOT / word).exists()] == []
+
+
 @pytest.mark.parametrize("path", PRESENT, ids=name_of)
 def test_commands_and_their_options_are_known(path):
     wrong = []
