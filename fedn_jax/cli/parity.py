@@ -12,7 +12,7 @@ def compare(args: argparse.Namespace, overrides: Sequence[str] = ()) -> bool:
     """``fedn compare``: our network against an independent one.
 
     Args:
-      args: peer, out, quick, broken, weights, rename, config.
+      args: peer, out, quick, weights, rename, config.
       overrides: options for the configuration of ``weights``.
 
     Returns:
@@ -37,28 +37,22 @@ def compare(args: argparse.Namespace, overrides: Sequence[str] = ()) -> bool:
 
 
 def _compare_levels(args: argparse.Namespace) -> bool:
-    """All levels, then speeds."""
+    """All levels."""
     from fedn_jax.data import shards
-    from fedn_jax.torch_parity import levels, measure, report, speed
+    from fedn_jax.torch_parity import levels, measure, report
 
     dataset = None
-    if not (args.quick or args.broken):
+    if not args.quick:
         dataset = shards.load(runs.built_in(args.out / "built_in", subjects=4, videos=1, seconds=20.0))
-    total = levels.count(dataset is not None, args.quick)
-    bar, found = progress_bar()(total=total, desc="compare", unit="case"), []
-    for one in levels.run(dataset, args.broken, args.quick):
+    bar, found = progress_bar()(desc="compare", unit="case"), []
+    for one in levels.run(dataset, args.quick):
         found.append(one)
         bar.set_postfix_str(one.level)
         bar.update()
     bar.close()
     print(report.table(found))
-    speeds, notes = ([], []) if args.quick or args.broken else speed.run()
-    if speeds:
-        print(f"\n{report.speeds_table(speeds, notes)}")
-    title = "fedn_jax against fedn_jax.reference, an independent FEDN in PyTorch"
-    if args.broken:
-        title += f"; {args.broken} of fedn_jax is broken on purpose"
-    print(f"\npage:    {report.write(args.out, found, speeds, notes, title)}")
+    title = "fedn_jax against fedn_jax.torch_parity.reference, an independent FEDN in PyTorch"
+    print(f"\npage:    {report.write(args.out, found, title)}")
     return measure.passed(found)
 
 
@@ -80,5 +74,5 @@ def _compare_weights(args: argparse.Namespace, overrides: Sequence[str]) -> bool
     except UserError as error:
         raise UserError(f"{args.weights}: {error}") from None
     print(report.table(found))
-    print(f"\npage:    {report.write(args.out, found, [], [], f'The weights of {args.weights} in both networks')}")
+    print(f"\npage:    {report.write(args.out, found, f'The weights of {args.weights} in both networks')}")
     return measure.passed(found)

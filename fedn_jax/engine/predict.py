@@ -12,7 +12,7 @@ from fedn_jax.core.types import Array, Detections, Store, Task, Tree, VideoMeta
 from fedn_jax.ops import intervals, nms, windows
 
 CSV_COLUMNS = ("subject", "video", "onset", "offset", "score", "emotion")
-RAW = ("raw", "free", "logits", "positions", "starts")  # what is saved of a video's windows
+RAW = ("offsets", "free", "logits", "positions", "starts")  # what is saved of a video's windows
 
 
 def make_predictor(
@@ -30,7 +30,7 @@ def make_predictor(
       chunk: windows per call.
 
     Returns:
-      predict(variables, store, meta) -> {"raw" [W, L, A - 1, 2], "free" [W, L, 2], "logits" [W, L, A, channels]:
+      predict(variables, store, meta) -> {"offsets" [W, L, A - 1, 2], "free" [W, L, 2], "logits" [W, L, A, channels]:
       float32 network outputs; "positions" [W, L] bool; "starts" [W] int32: first frames of the windows}.
     """
 
@@ -42,7 +42,7 @@ def make_predictor(
 
     @jax.jit
     def detect(variables: Tree, features: Array, inside: Array):
-        outputs, _ = task.detect(variables, features, inside, False, jax.random.key(0))
+        outputs, _ = task.outputs(variables, features, inside, False, jax.random.key(0))
         return {name: outputs[name] for name in RAW if name in outputs}
 
     def chunks(starts: np.ndarray) -> list[np.ndarray]:

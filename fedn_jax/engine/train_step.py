@@ -125,12 +125,12 @@ def make_train_step(task: Task, geometry: windowing.Geometry) -> Callable:
         chosen = jax.tree.map(lambda column: column[jnp.maximum(batch, 0)], windows)
         gather = jax.vmap(windowing.gather, in_axes=(None, 0, 0, 0, 0, None))
         got = gather(store, chosen.row, chosen.num_rows, chosen.start, chosen.num_segments, geometry)
-        targets = jax.vmap(task.encode)(chosen.events)
+        targets = jax.vmap(task.targets)(chosen.events)
 
         def objective(params):
             variables = {"params": params, **state.extra}
             features = task.features(variables, got.inputs, got.valid)
-            outputs, extra = task.detect(variables, features, got.inside, True, key)
+            outputs, extra = task.outputs(variables, features, got.inside, True, key)
             loss, parts = task.loss(outputs, targets, weight, hyper)
             return loss, (extra, parts)
 

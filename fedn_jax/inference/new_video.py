@@ -132,7 +132,7 @@ def make_detector(model: Model, threshold: float) -> Callable[[np.ndarray, np.nd
         meta = VideoMeta("", "", end - start, 0.0, 0, 0, len(cut))
         outputs = [predictor(variables, store, meta) for variables in model.folds.values()]
         # Positions and starts are the same for all folds; what is averaged are network outputs.
-        mean = {name: np.mean([one[name] for one in outputs], 0, np.float32) for name in ("raw", "free", "logits")}
+        mean = {name: np.mean([one[name] for one in outputs], 0, np.float32) for name in ("offsets", "free", "logits")}
         raw = outputs[0] | mean | {"starts": outputs[0]["starts"] + np.int32(start)}
         return candidates(raw, len(valid))
 

@@ -102,8 +102,10 @@ def ours(setting: Plan, dtype: str) -> dict[str, float]:
     def detect(k: int, video: int) -> Detections:
         meta = problem.metas[video]
         with jax.enable_x64(dtype == "float64"), jax.default_matmul_precision("highest"):
-            raw = predictor(trained[k], store, meta)
-        return detections.ours(pair, raw, meta.num_frames, dtype, (post.nms_iou, post.max_detections, post.per_class))
+            outputs = predictor(trained[k], store, meta)
+        return detections.ours(
+            pair, outputs, meta.num_frames, dtype, (post.nms_iou, post.max_detections, post.per_class)
+        )
 
     return _score(setting, detect)
 
@@ -122,10 +124,12 @@ def theirs(setting: Plan, dtype: str) -> dict[str, float]:
         given, meta = cut[video], problem.metas[video]
         with torch.no_grad():
             frames = given["frames"].to(getattr(torch, dtype))
-            outputs = trained[k](frames, given["frames_valid"], given["segments_inside"])
-        raw = {name: outputs[name].numpy() for name in ("raw", "free", "logits", "positions")}
-        raw["starts"] = given["starts"].numpy()
-        return detections.theirs(pair, raw, meta.num_frames, dtype, (post.nms_iou, post.max_detections, post.per_class))
+            tensors = trained[k](frames, given["frames_valid"], given["segments_inside"])
+        outputs = {name: tensors[name].numpy() for name in ("offsets", "free", "logits", "positions")}
+        outputs["starts"] = given["starts"].numpy()
+        return detections.theirs(
+            pair, outputs, meta.num_frames, dtype, (post.nms_iou, post.max_detections, post.per_class)
+        )
 
     return _score(setting, detect)
 
