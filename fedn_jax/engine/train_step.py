@@ -83,7 +83,7 @@ def init_state(task: Task, fold: Fold, hyper: Hyper) -> TrainState:
 def draw(key: Array, fold: Fold, num_windows: int, negatives: int, size: int) -> Array:
     """The windows of one epoch, in order: all positive ones and up to ``negatives`` times as many negative ones.
 
-    Every window gets its random numbers by its place in the data set, so the order does not depend on how far the
+    Every window gets its random numbers by its index in the data set, so the order does not depend on how far the
     lists of the fold are padded.
 
     Args:
@@ -97,13 +97,13 @@ def draw(key: Array, fold: Fold, num_windows: int, negatives: int, size: int) ->
       [size] int32, windows; -1 pads, at the end.
     """
     fold = jax.tree.map(jnp.asarray, fold)
-    lot, place = jax.random.uniform(key, (2, num_windows))
+    lot, rank = jax.random.uniform(key, (2, num_windows))
     lots = jnp.where(fold.negative >= 0, lot[fold.negative], jnp.inf)
     order = jnp.argsort(lots, stable=True)
     taken = jnp.arange(order.size) < negatives * (fold.positive >= 0).sum()
     chosen = jnp.concatenate([fold.positive, jnp.where(taken, fold.negative[order], -1)])
-    places = jnp.where(chosen >= 0, place[chosen], jnp.inf)
-    chosen = chosen[jnp.argsort(places, stable=True)]
+    ranks = jnp.where(chosen >= 0, rank[chosen], jnp.inf)
+    chosen = chosen[jnp.argsort(ranks, stable=True)]
     return jnp.pad(chosen, (0, max(0, size - chosen.size)), constant_values=-1)[:size].astype(jnp.int32)
 
 
