@@ -98,8 +98,8 @@ def reproduce(args: argparse.Namespace, overrides: Sequence[str]) -> None:
         print(tables.to_text(one))
     for row in several:
         if not row.obstacle:
-            for member in paper_tables.members(args.out, row, args.seeds):
-                runs.keep_backbone(args.data, member.run)
+            for run in paper_tables.runs_of(args.out, row, args.seeds):
+                runs.keep_backbone(args.data, run.directory)
     print(f"page:    {page}\nnumbers: {args.out / f'table{number}.json'}")
 
 

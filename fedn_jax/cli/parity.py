@@ -22,14 +22,12 @@ def add_arguments(commands: Any) -> None:
       commands: what ``ArgumentParser.add_subparsers`` returned.
     """
     one = command.add(
-        commands, "parity", "compare with an independent network in PyTorch", parity, EXAMPLES,
-        options=True,
-    )  # fmt: skip
+        commands, "parity", "compare with an independent network in PyTorch", parity, EXAMPLES, options=True
+    )
     one.add_argument(
         "--out", type=Path, default=Path("parity"), metavar="DIR", help="directory for the page (default: %(default)s)"
     )
-    one.add_argument("--quick", action="store_true", help="two variants in float32, without a fold and speeds")
-    one.add_argument("--break", dest="broken", metavar="LAYER", help="change a layer of ours, to see it reported")
+    one.add_argument("--quick", action="store_true", help="two variants in float32, without a fold")
     one.add_argument("--weights", type=Path, metavar="FILE", help="compare with these weights of a PyTorch FEDN")
     one.add_argument(
         "--rename", nargs="+", default=[], metavar="REGEX=NEW", help="rules for the names of layers in --weights"
@@ -43,7 +41,7 @@ def parity(args: argparse.Namespace, overrides: Sequence[str] = ()) -> int:
     """``fedn parity``: our network against an independent one.
 
     Args:
-      args: out, quick, broken, weights, rename, config.
+      args: out, quick, weights, rename, config.
       overrides: options for the configuration of ``weights``.
 
     Returns:
@@ -65,28 +63,22 @@ def parity(args: argparse.Namespace, overrides: Sequence[str] = ()) -> int:
 
 
 def _compare_levels(args: argparse.Namespace) -> bool:
-    """All levels, then speeds."""
+    """All levels."""
     from fedn_jax.data import shards
-    from fedn_jax.torch_parity import levels, measure, report, speed
+    from fedn_jax.torch_parity import levels, measure, report
 
     dataset = None
-    if not (args.quick or args.broken):
+    if not args.quick:
         dataset = shards.load(demo.built_in(args.out / "built_in", subjects=4, videos=1, seconds=20.0))
-    total = levels.count(dataset is not None, args.quick)
-    bar, found = progress_bar()(total=total, desc="parity", unit="case"), []
-    for one in levels.run(dataset, args.broken, args.quick):
+    bar, found = progress_bar()(desc="parity", unit="case"), []
+    for one in levels.run(dataset, args.quick):
         found.append(one)
         bar.set_postfix_str(one.level)
         bar.update()
     bar.close()
     print(report.table(found))
-    speeds, notes = ([], []) if args.quick or args.broken else speed.run()
-    if speeds:
-        print(f"\n{report.speeds_table(speeds, notes)}")
     title = "fedn_jax against fedn_jax.torch_parity.reference, an independent FEDN in PyTorch"
-    if args.broken:
-        title += f"; {args.broken} of fedn_jax is broken on purpose"
-    print(f"\npage:    {report.write(args.out, found, speeds, notes, title)}")
+    print(f"\npage:    {report.write(args.out, found, title)}")
     return measure.passed(found)
 
 
@@ -108,5 +100,5 @@ def _compare_weights(args: argparse.Namespace, overrides: Sequence[str]) -> bool
     except UserError as error:
         raise UserError(f"{args.weights}: {error}") from None
     print(report.table(found))
-    print(f"\npage:    {report.write(args.out, found, [], [], f'The weights of {args.weights} in both networks')}")
+    print(f"\npage:    {report.write(args.out, found, f'The weights of {args.weights} in both networks')}")
     return measure.passed(found)

@@ -51,8 +51,8 @@ def train(args: argparse.Namespace, overrides: Sequence[str]) -> None:
     """
     from fedn_jax.engine import fit
 
-    member = fit.Member(args.out, config_files.load(args.config, overrides))
-    fit.fit([member], _load_data(args.data), progress_bar())
+    run = fit.Run(args.out, config_files.load(args.config, overrides))
+    fit.fit([run], _load_data(args.data), progress_bar())
     keep_backbone(args.data, args.out)
     print(f"trained: {args.out}; next: fedn evaluate {args.out} --data {args.data}")
 

@@ -44,8 +44,8 @@ def loss(problem, config):
     got = gather(problem.store, chosen.row, chosen.num_rows, chosen.start, chosen.num_segments, problem.geometry)
     variables = task.init(jax.random.key(0))
     features = task.features(variables, got.inputs, got.valid)
-    outputs, _ = task.detect(variables, features, got.inside, True, jax.random.key(1))
-    targets = jax.vmap(task.encode)(chosen.events)
+    outputs, _ = task.outputs(variables, features, got.inside, True, jax.random.key(1))
+    targets = jax.vmap(task.targets)(chosen.events)
     return task.loss(outputs, targets, np.ones(1), configs.to_hyper(config))[0]
 
 
