@@ -19,7 +19,7 @@ from fedn_jax.core.errors import UserError
 from fedn_jax.core.types import Hyper
 
 KINDS = (*schema.KINDS, "all")
-HYPER = {  # field of Hyper -> option: in what runs may differ that are trained together
+HYPER = {  # field of Hyper -> option: what runs that are trained as one program may differ in
     "learning_rate": "train.learning_rate",
     "weight_decay": "train.weight_decay",
     "alpha": "loss.alpha",
