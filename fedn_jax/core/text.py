@@ -25,6 +25,23 @@ def percent(value: float | None) -> str:
     return DASH if value is None else f"{100 * value:.1f}"
 
 
+def count(number: int, thing: str, things: str = "") -> str:
+    """How many there are, in words.
+
+    Args:
+      number: at least 0.
+      thing: what is counted, one of it.
+      things: several of it; "": with an s at the end.
+
+    Returns:
+      The number and the form that belongs to it.
+
+    >>> count(1, "video"), count(2, "video"), count(0, "class", "classes")
+    ('1 video', '2 videos', '0 classes')
+    """
+    return f"{number} {thing if number == 1 else things or f'{thing}s'}"
+
+
 def cell(text: Any, width: int) -> str:
     """Text for a column of a terminal.
 
