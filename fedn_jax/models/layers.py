@@ -4,6 +4,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Bool, Float
 
 from fedn_jax.core.types import Array, Tree
 
@@ -64,7 +65,7 @@ class Conv(nn.Module):
     use_bias: bool = True
 
     @nn.compact
-    def __call__(self, x: Array) -> Array:
+    def __call__(self, x: Float[Array, "B length channels"]) -> Float[Array, "B count features"]:
         """Convolves.
 
         Args:
@@ -92,7 +93,9 @@ class ConvBlock(nn.Module):
     groups: int = 32
 
     @nn.compact
-    def __call__(self, x: Array, valid: Array) -> tuple[Array, Array]:
+    def __call__(
+        self, x: Float[Array, "B length channels"], valid: Bool[Array, "B length"]
+    ) -> tuple[Float[Array, "B count features"], Bool[Array, "B count"]]:
         """Applies the block.
 
         Args:
@@ -115,7 +118,9 @@ class GroupNorm(nn.Module):
     epsilon: float = 1e-5
 
     @nn.compact
-    def __call__(self, x: Array, valid: Array) -> Array:
+    def __call__(
+        self, x: Float[Array, "B length channels"], valid: Bool[Array, "B length"]
+    ) -> Float[Array, "B length channels"]:
         """Normalises.
 
         Args:
@@ -158,7 +163,9 @@ class SelfAttention(nn.Module):
     heads: int
 
     @nn.compact
-    def __call__(self, x: Array, valid: Array) -> Array:
+    def __call__(
+        self, x: Float[Array, "B length channels"], valid: Bool[Array, "B length"]
+    ) -> Float[Array, "B length channels"]:
         """Attends.
 
         Args:
@@ -178,7 +185,7 @@ class SelfAttention(nn.Module):
         return jnp.einsum("bhqk,bkhc->bqhc", weights, value).reshape(x.shape) @ kernel + bias
 
 
-def heads_of(x: Array, heads: int) -> Array:
+def heads_of(x: Float[Array, "*n channels"], heads: int) -> Float[Array, "*n {heads} channels//{heads}"]:
     """Splits channels into heads.
 
     Args:
@@ -191,7 +198,7 @@ def heads_of(x: Array, heads: int) -> Array:
     return x.reshape(*x.shape[:-1], heads, x.shape[-1] // heads)
 
 
-def masked_softmax(scores: Array, valid: Array, axis: int = -1) -> Array:
+def masked_softmax(scores: Float[Array, "*n"], valid: Bool[Array, "*#n"], axis: int = -1) -> Float[Array, "*n"]:
     """Softmax over the valid entries.
 
     Args:
@@ -208,7 +215,7 @@ def masked_softmax(scores: Array, valid: Array, axis: int = -1) -> Array:
     return weights / jnp.maximum(weights.sum(axis, keepdims=True), jnp.finfo(scores.dtype).tiny)
 
 
-def halve(valid: Array) -> Array:
+def halve(valid: Bool[Array, "B length"]) -> Bool[Array, "B length//2"]:
     """Validity of positions after a stride of 2: a position is valid if one of the two it stands for is.
 
     Args:
