@@ -65,7 +65,7 @@ def plan(dataset: shards.Dataset, seed: int, dtype: str) -> Plan:
     for k in range(2):
         fold = train_step.Fold(both.key[k], both.positive[k], both.negative[k])
         with jax.enable_x64(dtype == "float64"):
-            keys = [jax.random.fold_in(train_step.fold_key(hyper, fold), epoch) for epoch in range(EPOCHS)]
+            keys = [train_step.epoch_keys(hyper, fold, epoch)[0] for epoch in range(EPOCHS)]
             drawn = [train_step.draw(key, fold, len(problem.windows.start), negatives, steps * BATCH) for key in keys]
         batches.append(np.concatenate([np.asarray(one).reshape(steps, BATCH) for one in drawn]))
     return Plan(pair, problem, both, batches)
@@ -111,7 +111,15 @@ def ours(setting: Plan, dtype: str) -> dict[str, float]:
 
 
 def theirs(setting: Plan, dtype: str) -> dict[str, float]:
-    """Trains and evaluates the reference (arguments and result as of ``ours``)."""
+    """Trains and evaluates the reference.
+
+    Args:
+      setting: of ``plan``.
+      dtype: float32 or float64.
+
+    Returns:
+      Name of a number -> its value.
+    """
     import torch
 
     pair, problem, post = setting.pair, setting.problem, setting.pair.config.predict

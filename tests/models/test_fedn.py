@@ -1,6 +1,7 @@
 import functools
 from typing import Any, NamedTuple
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import literal_attention
@@ -281,17 +282,40 @@ def test_options_that_do_not_fit_are_refused(changes, message):
 # ---- Layers ---------------------------------------------------------------------------------------------------------
 
 
-def drawn(module, *args):
-    """Variables of a module with kernels that are not zero."""
-    variables = module.init(jax.random.key(1), *args)
-    return {"params": layers.draw_kernels(jax.random.key(2), variables["params"])}
+@pytest.mark.parametrize("shape", [(25, 4000), (3, 3, 25, 400)])
+def test_kernels_are_uniform_within_their_inputs(shape):
+    kernel = layers.uniform_fan_in(jax.random.key(0), shape)
+    bound = 1 / np.sqrt(np.prod(shape[:-1]))
+    assert bound * 0.999 < np.abs(kernel).max() <= bound and abs(kernel.std() / bound - 1 / np.sqrt(3)) < 1e-2
 
 
-def test_initial_kernels_are_uniform_within_their_inputs():
-    params = {"kernel": jnp.zeros((25, 4000)), "bias": jnp.ones(3)}
-    fresh = layers.draw_kernels(jax.random.key(0), params)
-    assert abs(np.abs(fresh["kernel"]).max() - 0.2) < 1e-3 and abs(fresh["kernel"].std() - 0.2 / np.sqrt(3)) < 1e-3
-    np.testing.assert_array_equal(fresh["bias"], params["bias"])
+class Mixed(nn.Module):
+    """Layers of ours and of Flax."""
+
+    @nn.compact
+    def __call__(self, x):
+        x = nn.Conv(6, (3,), name="foreign")(layers.Conv(8, name="first")(x))
+        return layers.Affine(6, 4000, bias=0.5, name="last")()[0] + x.sum()
+
+
+def test_one_draw_has_the_distribution_of_the_layers_and_leaves_the_others_alone():
+    x = jnp.zeros((1, 8, 5))
+    apart, together = Mixed().init(jax.random.key(0), x)["params"], layers.init(Mixed(), jax.random.key(0), x)
+    assert set(together) == {"params"}
+    together = together["params"]
+    assert jax.tree.map(jnp.shape, together) == jax.tree.map(jnp.shape, apart)
+    np.testing.assert_array_equal(together["foreign"]["kernel"], apart["foreign"]["kernel"])
+    np.testing.assert_array_equal(together["last"]["bias"], 0.5)
+    for kernel, inputs in ((together["first"]["taps"]["kernel"], 15), (together["last"]["kernel"], 6)):
+        bound = 1 / np.sqrt(inputs)
+        assert 0.9 * bound < np.abs(kernel).max() <= bound and abs(kernel.std() / bound - 1 / np.sqrt(3)) < 0.06
+    assert len(np.unique(together["last"]["kernel"])) > 20_000  # no number twice
+
+
+def test_no_layer_of_the_network_starts_at_zero():
+    params = jax.tree_util.tree_leaves_with_path(build()[0].init(jax.random.key(0))["params"])
+    kernels = [leaf for path, leaf in params if path[-1].key == "kernel"]
+    assert len(kernels) > 20 and all(np.asarray(leaf).any() for leaf in kernels)
 
 
 @pytest.mark.parametrize("stride", [1, 2])
@@ -299,7 +323,7 @@ def test_initial_kernels_are_uniform_within_their_inputs():
 def test_conv_equals_lax_conv_with_padding_one(stride, size):
     conv = layers.Conv(5, 3, stride)
     x = jax.random.normal(jax.random.key(0), (2, size, 4))
-    variables = drawn(conv, x)
+    variables = layers.init(conv, jax.random.key(2), x)
     kernel = variables["params"]["taps"]["kernel"].reshape(3, 4, 5)
     expected = jax.lax.conv_general_dilated(
         x, kernel, (stride,), [(1, 1)], dimension_numbers=("NHC", "HIO", "NHC")
@@ -327,7 +351,7 @@ def test_self_attention_by_loops():
     attention = layers.SelfAttention(2)
     x = jax.random.normal(jax.random.key(0), (1, 5, 4))
     valid = jnp.array([[True, True, False, True, True]])
-    variables = drawn(attention, x, valid)
+    variables = layers.init(attention, jax.random.key(2), x, valid)
     weights = {name: (np.asarray(p["kernel"]), np.asarray(p["bias"])) for name, p in variables["params"].items()}
     q, k, v = (np.asarray(x[0]) @ weights[n][0] + weights[n][1] for n in ("query", "key", "value"))
     joined = np.zeros((5, 4))

@@ -213,7 +213,7 @@ def lines_of(passed):
 @pytest.mark.parametrize("passed", [True, False])
 def test_the_command_says_what_it_found(monkeypatch, tmp_path, capsys, passed):
     monkeypatch.setattr(levels, "run", lambda *args: iter(lines_of(passed)))
-    code = main(["compare", "--with", "torch", "--quick", "--out", str(tmp_path)])
+    code = main(["parity", "--quick", "--out", str(tmp_path)])
     assert code == (0 if passed else 1)
     printed = capsys.readouterr().out
     assert max(len(line) for line in printed.splitlines() if str(tmp_path) not in line) <= report.COLUMNS
@@ -226,14 +226,13 @@ def test_the_command_says_what_it_found(monkeypatch, tmp_path, capsys, passed):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--with", "tensorflow"], "--with must be one of torch; got 'tensorflow'"),
-        (["--with", "torch", "--config.model.heads=4"], "belongs to --weights"),
-        (["--with", "torch", "--rename", "a=b"], "belongs to --weights"),
-        (["--with", "torch", "--weights", "missing.pth"], "no such file"),
+        (["--config.model.heads=4"], "belongs to --weights"),
+        (["--rename", "a=b"], "belongs to --weights"),
+        (["--weights", "missing.pth"], "no such file"),
     ],
 )
 def test_mistakes_take_one_line(words, message, capsys, tmp_path):
-    assert main(["compare", *words, "--out", str(tmp_path)]) == 2
+    assert main(["parity", *words, "--out", str(tmp_path)]) == 2
     assert message in capsys.readouterr().err
 
 
@@ -248,7 +247,7 @@ def test_ones_own_weights(tmp_path, capsys, ending):
         from safetensors.torch import save_file
 
         save_file(state, path)
-    words = ["compare", "--with", "torch", "--weights", str(path), "--out", str(tmp_path), "--config.model.heads=2"]
+    words = ["parity", "--weights", str(path), "--out", str(tmp_path), "--config.model.heads=2"]
     words += [
         "--config.model.groups=2",
         "--config.window.segments=32",
@@ -274,8 +273,8 @@ def test_without_pytorch_it_says_what_to_install(monkeypatch, capsys):
     from importlib import util
 
     monkeypatch.setattr(util, "find_spec", lambda name: None)
-    assert main(["compare", "--with", "torch"]) == 2
-    assert "pip install -e '.[torch]'" in capsys.readouterr().err
+    assert main(["parity"]) == 2
+    assert "pip install torch" in capsys.readouterr().err
 
 
 def test_the_reference_imports_nothing_of_ours():

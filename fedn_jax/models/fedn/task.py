@@ -65,8 +65,7 @@ def make_task(config: Config, geometry: windows.Geometry, num_classes: int, inpu
 
     def init(key: Array) -> Tree:
         inputs = jnp.zeros((1, geometry.rows, input_width))
-        variables = network.init(key, inputs, jnp.ones(inputs.shape[:2], bool))
-        return {**variables, "params": layers.draw_kernels(key, variables["params"])}
+        return layers.init(network, key, inputs, jnp.ones(inputs.shape[:2], bool))
 
     def features(variables: Tree, inputs: Float[Array, "B T D"], valid: Bool[Array, "B T"]) -> Float[Array, "B S D"]:
         return network.apply(variables, inputs, valid, method="features")
