@@ -16,12 +16,12 @@ from collections.abc import Sequence
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Num
 
 from fedn_jax.core.types import Array
 
 
-def length(interval: Float[Array, "*n 2"]) -> Float[Array, "*n"]:
+def length(interval: Num[Array, "*n 2"]) -> Num[Array, "*n"]:
     """Length of intervals.
 
     Args:
@@ -33,7 +33,7 @@ def length(interval: Float[Array, "*n 2"]) -> Float[Array, "*n"]:
     return jnp.maximum(interval[..., 1] - interval[..., 0], 0)
 
 
-def intersection(a: Float[Array, "*#n 2"], b: Float[Array, "*#n 2"]) -> Float[Array, "*n"]:
+def intersection(a: Num[Array, "*#n 2"], b: Num[Array, "*#n 2"]) -> Num[Array, "*n"]:
     """Length of the common part.
 
     Args:
@@ -46,13 +46,13 @@ def intersection(a: Float[Array, "*#n 2"], b: Float[Array, "*#n 2"]) -> Float[Ar
     return jnp.maximum(jnp.minimum(a[..., 1], b[..., 1]) - jnp.maximum(a[..., 0], b[..., 0]), 0)
 
 
-def _ratio(numerator: Float[Array, "*n"], denominator: Float[Array, "*n"]) -> Float[Array, "*n"]:
+def _ratio(numerator: Num[Array, "*n"], denominator: Num[Array, "*n"]) -> Float[Array, "*n"]:
     """A quotient that is 0, with gradient 0, where the denominator is not positive."""
     positive = denominator > 0
     return jnp.where(positive, numerator / jnp.where(positive, denominator, 1), 0)
 
 
-def iou(a: Float[Array, "*#n 2"], b: Float[Array, "*#n 2"]) -> Float[Array, "*n"]:
+def iou(a: Num[Array, "*#n 2"], b: Num[Array, "*#n 2"]) -> Float[Array, "*n"]:
     """Temporal intersection over union (tIoU).
 
     Args:
@@ -66,7 +66,7 @@ def iou(a: Float[Array, "*#n 2"], b: Float[Array, "*#n 2"]) -> Float[Array, "*n"
     return _ratio(shared, length(a) + length(b) - shared)
 
 
-def pairwise_iou(a: Float[Array, "N 2"], b: Float[Array, "M 2"]) -> Float[Array, "N M"]:
+def pairwise_iou(a: Num[Array, "N 2"], b: Num[Array, "M 2"]) -> Float[Array, "N M"]:
     """IoU of every interval of one list with every interval of another.
 
     Args:
@@ -79,7 +79,7 @@ def pairwise_iou(a: Float[Array, "N 2"], b: Float[Array, "M 2"]) -> Float[Array,
     return iou(a[:, None], b[None, :])
 
 
-def hull(a: Float[Array, "*#n 2"], b: Float[Array, "*#n 2"]) -> Float[Array, "*n"]:
+def hull(a: Num[Array, "*#n 2"], b: Num[Array, "*#n 2"]) -> Num[Array, "*n"]:
     """Length of the smallest interval that holds both.
 
     Args:
@@ -92,7 +92,7 @@ def hull(a: Float[Array, "*#n 2"], b: Float[Array, "*#n 2"]) -> Float[Array, "*n
     return jnp.maximum(jnp.maximum(a[..., 1], b[..., 1]) - jnp.minimum(a[..., 0], b[..., 0]), 0)
 
 
-def giou(a: Float[Array, "*#n 2"], b: Float[Array, "*#n 2"]) -> Float[Array, "*n"]:
+def giou(a: Num[Array, "*#n 2"], b: Num[Array, "*#n 2"]) -> Float[Array, "*n"]:
     """Generalised IoU in one dimension (Rezatofighi et al. 2019): IoU less the empty share of the hull.
 
     In one dimension it differs from IoU only where the intervals are disjoint: otherwise the hull is the union.
@@ -109,7 +109,7 @@ def giou(a: Float[Array, "*#n 2"], b: Float[Array, "*#n 2"]) -> Float[Array, "*n
     return _ratio(shared, union) - _ratio(outer - union, outer)
 
 
-def diou(a: Float[Array, "*#n 2"], b: Float[Array, "*#n 2"]) -> Float[Array, "*n"]:
+def diou(a: Num[Array, "*#n 2"], b: Num[Array, "*#n 2"]) -> Float[Array, "*n"]:
     """Distance IoU in one dimension (Zheng et al. 2020): IoU less (centre distance / hull)^2.
 
     Args:
@@ -124,7 +124,7 @@ def diou(a: Float[Array, "*#n 2"], b: Float[Array, "*#n 2"]) -> Float[Array, "*n
 
 
 def inclusive(
-    interval: Float[Array, "*n 2"], first_frame: int = 0, source: Sequence[int] | None = None
+    interval: Num[Array, "*n 2"], first_frame: int = 0, source: Sequence[int] | np.ndarray | None = None
 ) -> Int[np.ndarray, "*n 2"]:
     """Intervals -> inclusive frame numbers, rounded to the nearest frame; at least one frame each.
 

@@ -4,7 +4,7 @@ import functools
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Num
 
 from fedn_jax.core.types import Array, Detections
 from fedn_jax.ops import intervals
@@ -15,7 +15,7 @@ def nms(
     interval: Float[Array, "N 2"],
     score: Float[Array, " N"],
     valid: Bool[Array, " N"],
-    iou_threshold: Float[Array, ""] | float,
+    iou_threshold: Num[Array, ""] | float,
     max_detections: int,
     group: Int[Array, " N"] | None = None,
 ) -> tuple[Int[Array, " kept"], Bool[Array, " kept"]]:
