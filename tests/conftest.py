@@ -15,6 +15,10 @@ os.environ["JAX_COMPILATION_CACHE_DIR"] = _cache.name
 os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.2"
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 
+from jaxtyping import install_import_hook  # noqa: E402
+
+install_import_hook(["fedn_jax.ops", "fedn_jax.models"], "shape_checks.check")  # before they are imported
+
 import jax  # noqa: E402
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402
