@@ -21,7 +21,6 @@ from toys import SMALL_DEMO, toy_data  # noqa: E402
 
 from fedn_jax.cli.main import main  # noqa: E402
 
-
 HERE = Path(__file__).parent
 SLOW = (  # the files that take longest, the longest first: `make test` begins with them, `make test-fast` omits them
     "cli/test_end_to_end.py", "engine/test_train_step.py", "engine/test_parallel.py", "inference/test_new_video.py",
