@@ -11,6 +11,7 @@ VANISHED = {  # pattern -> what stands for it now
     r"configs/\w+\.py:": "--config NAME:ROW",
     r"--config configs/": "--config NAME",
     r"\bcommands/": "cli/",
+    r"\bpairing\b": "formats/predictions",
     r"\bsidebyside\b": "reports/reproduce_page",
     r"\bpapertables\b": "reports/published_table",
     r"\bsweepreport\b": "reports/sweep_page",
