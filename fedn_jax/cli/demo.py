@@ -58,7 +58,7 @@ def demo(args: argparse.Namespace, overrides: Sequence[str]) -> None:
     runs.evaluate_run(argparse.Namespace(run=out / "run", data=out / "data", json=None), [])
     print(
         "\nThis is one run with one seed. Other seeds and other machines give other numbers;\n"
-        "README.md has their mean and spread, in which this run should lie."
+        "README.md has mean and spread of the demo without options."
     )
 
 
