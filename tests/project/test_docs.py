@@ -158,6 +158,15 @@ def test_python_runs_and_packages_exist(path):
     assert [name for name in names if not importlib.util.find_spec(name)] == []
 
 
+@pytest.mark.parametrize("path", PRESENT, ids=name_of)
+def test_options_of_benchmarks_exist(path):
+    lines = [line for line in [*quoted(path), *blocks(path)] if line.removeprefix("python ").startswith("benchmarks/")]
+    calls = [line.removeprefix("python ").split() for line in lines]
+    assert [
+        call for call in calls for word in call[1:] if word[:2] == "--" and word not in (ROOT / call[0]).read_text()
+    ] == []
+
+
 def test_targets_of_make_exist():
     targets = set(re.findall(r"(?m)^([\w-]+):", (ROOT / "Makefile").read_text()))
     named = {text.split()[1] for path in PRESENT for text in quoted(path) if re.match(r"make [\w-]+$", text)}
