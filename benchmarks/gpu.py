@@ -185,7 +185,7 @@ def main() -> None:
     budget = _count.count(problem, args.batch)
     print(_count.describe(budget))
     memory = parallel.memory_of([device], args.memory)
-    groups = parallel.group(len(problem.folds.name), budget.state_bytes, memory, 1)
+    groups = parallel.split(len(problem.folds.name), budget.state_bytes, memory, 1)
     largest = max(len(one) for one in groups)
     print(
         f"memory: inputs {problem.store.inputs.nbytes / 1e9:.2f} GB, {memory / 1e9:.1f} GB for states: {len(groups)} "

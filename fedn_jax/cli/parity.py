@@ -22,9 +22,8 @@ def add_arguments(commands: Any) -> None:
       commands: what ``ArgumentParser.add_subparsers`` returned.
     """
     one = command.add(
-        commands, "parity", "compare with an independent network in PyTorch", parity, EXAMPLES,
-        options=True,
-    )  # fmt: skip
+        commands, "parity", "compare with an independent network in PyTorch", parity, EXAMPLES, options=True
+    )
     one.add_argument(
         "--out", type=Path, default=Path("parity"), metavar="DIR", help="directory for the page (default: %(default)s)"
     )

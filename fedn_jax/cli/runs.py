@@ -134,11 +134,12 @@ def evaluate(args: argparse.Namespace, overrides: Sequence[str] = ()) -> None:
 def _evaluate_files(args: argparse.Namespace) -> None:
     from fedn_jax.engine import run_dir
     from fedn_jax.evaluation import csv_evaluation
-    from fedn_jax.formats import csv_files, pairing
+    from fedn_jax.formats import predictions
 
-    found, truth = csv_files.read(args.predictions, "predictions"), csv_files.read(args.ground_truth, "ground truth")
+    found = predictions.read(args.predictions, "predictions")
+    truth = predictions.read(args.ground_truth, "ground truth")
     result = csv_evaluation.score(
-        pairing.join(found, truth, set(args.allow)), args.protocol or "megc", args.iou or 0.5, args.threshold,
+        predictions.join(found, truth, set(args.allow)), args.protocol or "megc", args.iou or 0.5, args.threshold,
         args.kind or "all", args.fps,
     )  # fmt: skip
     print("\n".join(csv_evaluation.lines(result)))

@@ -1,6 +1,7 @@
 """From a trained network and a video to detections: network outputs first, so that all that follows can be redone."""
 
 import csv
+import functools
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -82,10 +83,11 @@ def _padded(outputs: dict[str, np.ndarray], chunk: int) -> tuple[dict[str, np.nd
     return padded, starts, np.arange(len(starts)) < count
 
 
+@functools.lru_cache(maxsize=8)
 def make_decoder(
     task: Task, nms_iou: float, max_detections: int, per_class: bool, chunk: int
 ) -> Callable[[dict[str, np.ndarray], int], Detections]:
-    """Network outputs of one video -> detections.
+    """Network outputs of one video -> detections; what was compiled for a task and options is kept.
 
     Args:
       task: the model.

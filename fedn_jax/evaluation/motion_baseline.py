@@ -1,8 +1,7 @@
 """The motion baseline: expressions are where the face moves most; nothing is learned.
 
-A network that does not beat it has learned nothing about expressions. Its settings and its
-score threshold are tuned on the training videos of each fold. It cannot recognise: its emotion is the most frequent
-one of the training videos.
+A network that does not beat it has learned nothing about expressions. Its settings and its score threshold are tuned
+on the training videos of each fold. It cannot recognise: its emotion is the most frequent one of the training videos.
 """
 
 import itertools

@@ -109,9 +109,8 @@ def _open(search: Search, dataset: shards.Dataset, storage: str | None) -> Any:
 
 def _facts(search: Search, dataset: shards.Dataset) -> dict[str, Any]:
     """What a study must not change, as JSON."""
-    searched = {
-        key: option.values if isinstance(option, Choice) else list(option) for key, option in search.space.items()
-    }
+    values = lambda option: option.values if isinstance(option, Choice) else list(option)
+    searched = {key: values(option) for key, option in search.space.items()}
     settings = {key: value for key, value in search.settings._asdict().items() if key not in MAY_GROW}
     facts = {
         "data": dataset.metadata["signature"], "configuration": configs.flatten(json.loads(search.config.to_json())),

@@ -58,7 +58,18 @@ def ours(pair: cases.Pair, outputs: Mapping[str, Any], num_frames: int, dtype: s
 
 
 def theirs(pair: cases.Pair, outputs: Mapping[str, Any], num_frames: int, dtype: str, options: tuple) -> Detections:
-    """The reference's detections of one video (arguments and result as of ``ours``)."""
+    """The reference's detections of one video.
+
+    Args:
+      pair: the networks.
+      outputs: as a predictor saves them.
+      num_frames: of the video.
+      dtype: float32 or float64.
+      options: (IoU of the suppression, most detections, per class).
+
+    Returns:
+      Detections, without padding.
+    """
     import torch
 
     from fedn_jax.torch_parity.reference import detection

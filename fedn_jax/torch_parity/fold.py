@@ -111,7 +111,15 @@ def ours(setting: Plan, dtype: str) -> dict[str, float]:
 
 
 def theirs(setting: Plan, dtype: str) -> dict[str, float]:
-    """Trains and evaluates the reference (arguments and result as of ``ours``)."""
+    """Trains and evaluates the reference.
+
+    Args:
+      setting: of ``plan``.
+      dtype: float32 or float64.
+
+    Returns:
+      Name of a number -> its value.
+    """
     import torch
 
     pair, problem, post = setting.pair, setting.problem, setting.pair.config.predict

@@ -113,7 +113,7 @@ def test_choices_in_comments_are_those_of_the_code():
     }  # fmt: skip
     comments = core.comments()
     absent = [(key, name) for key, table in tables.items() for name in table if name not in comments[key]]
-    assert [pair for pair in absent if pair[1] != "attention_literal"] == []  # on its way out
+    assert absent == []
 
 
 def test_options_stand_alone(capsys):
