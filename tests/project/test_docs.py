@@ -182,6 +182,32 @@ def test_every_package_and_command_is_described():
     assert set(subcommands(main.make_parser())) <= shown
 
 
+def test_the_figure_of_the_rooms_is_what_imports_say():
+    arrows = {}
+    for path in (path for path in ROOT.glob("*/**/*.py") if name_of(path).startswith(("fedn_jax/", "data_prep/"))):
+        room = ".".join(path.relative_to(ROOT).with_suffix("").parts[:2])
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith(("fedn_jax", "data_prep")):
+                names = [f"{node.module}.{alias.name}" for alias in node.names]
+                arrows.setdefault(room, set()).update(".".join(name.split(".")[:2]) for name in names)
+    arrows = {room: others - {room} for room, others in arrows.items()}
+
+    def reached(room):
+        return arrows.get(room, set()).union(*(reached(other) for other in arrows.get(room, set())))
+
+    needed = {
+        (a, b) for a, others in arrows.items() for b in others if not any(b in reached(c) for c in others - {b})
+    }  # what does not follow from others
+    figure = (ROOT / "docs" / "architecture.md").read_text().partition("```mermaid")[2].partition("```")[0]
+    pairs = re.findall(r"(\w+)(?:\[.*?\])? --> (\w+)", figure)
+
+    def full(name):
+        package = "fedn_jax" if (ROOT / "fedn_jax" / name).is_dir() else "data_prep"
+        return "data_prep.cli" if name == "prepcli" else f"{package}.{name}"
+
+    assert {(full(a), full(b)) for a, b in pairs} == needed
+
+
 def test_every_configuration_is_described():
     names = {path.stem for path in (ROOT / "configs").glob("*.py") if not path.stem.startswith("_")}
     assert names <= set(quoted(ROOT / "docs" / "training.md"))
