@@ -11,6 +11,7 @@ import argparse
 
 import _timing
 
+from fedn_jax.reports import tables
 from fedn_jax.torch_parity import report, speed
 
 
@@ -21,7 +22,7 @@ def main() -> None:
     parser.add_argument("--no-compile", action="store_true", help="without torch.compile, which takes minutes")
     args = parser.parse_args()
     print(_timing.machine())
-    print(report.speeds_table(*speed.run(args.small, compiled=not args.no_compile)))
+    print(tables.to_text(report.speeds_table(*speed.run(args.small, compiled=not args.no_compile))))
 
 
 if __name__ == "__main__":

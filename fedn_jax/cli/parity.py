@@ -39,6 +39,7 @@ def compare(args: argparse.Namespace, overrides: Sequence[str] = ()) -> bool:
 def _compare_levels(args: argparse.Namespace) -> bool:
     """All levels, then speeds."""
     from fedn_jax.data import shards
+    from fedn_jax.reports import tables
     from fedn_jax.torch_parity import levels, measure, report, speed
 
     dataset = None
@@ -51,10 +52,10 @@ def _compare_levels(args: argparse.Namespace) -> bool:
         bar.set_postfix_str(one.level)
         bar.update()
     bar.close()
-    print(report.table(found))
+    print(tables.to_text(report.levels_table(found)))
     speeds, notes = ([], []) if args.quick or args.broken else speed.run()
     if speeds:
-        print(f"\n{report.speeds_table(speeds, notes)}")
+        print(tables.to_text(report.speeds_table(speeds, notes)))
     title = "fedn_jax against fedn_jax.reference, an independent FEDN in PyTorch"
     if args.broken:
         title += f"; {args.broken} of fedn_jax is broken on purpose"
@@ -67,6 +68,7 @@ def _compare_weights(args: argparse.Namespace, overrides: Sequence[str]) -> bool
     from data_prep.backbones import weights as files
     from fedn_jax.core import config as configs
     from fedn_jax.models import torch_weights
+    from fedn_jax.reports import tables
     from fedn_jax.torch_parity import measure, report, weights
 
     for rule in args.rename:
@@ -79,6 +81,6 @@ def _compare_weights(args: argparse.Namespace, overrides: Sequence[str]) -> bool
         found = list(weights.compare(torch_weights.rename(files.read(args.weights), rules), config))
     except UserError as error:
         raise UserError(f"{args.weights}: {error}") from None
-    print(report.table(found))
+    print(tables.to_text(report.levels_table(found)))
     print(f"\npage:    {report.write(args.out, found, [], [], f'The weights of {args.weights} in both networks')}")
     return measure.passed(found)

@@ -20,6 +20,7 @@ from fedn_jax.models import torch_weights
 from fedn_jax.torch_parity import reference
 
 torch = pytest.importorskip("torch")
+from fedn_jax.reports import tables  # noqa: E402
 from fedn_jax.torch_parity import (  # noqa: E402
     cases,
     detections,
@@ -237,8 +238,8 @@ def test_speeds_are_measured_in_turn():
     found = speed.measure(contenders, rounds=1)
     assert [one.work for one in found] == ["predict", "predict", "video", "train"]
     assert all(one.windows > 0 and one.best >= one.windows for one in found)
-    text = report.speeds_table(found, ["a note"])
-    assert "x PyTorch literal" in text and max(map(len, text.splitlines())) <= report.COLUMNS
+    text = tables.to_text(report.speeds_table(found, ["a note"]))
+    assert "x PyTorch literal" in text and max(map(len, text.splitlines())) <= 80
 
 
 # ---- The command ----------------------------------------------------------------------------------------------------
@@ -256,7 +257,7 @@ def test_the_command_says_what_it_found(monkeypatch, tmp_path, capsys, passed):
     code = main(["compare", "--with", "torch", "--quick", "--out", str(tmp_path)])
     assert code == (0 if passed else 1)
     printed = capsys.readouterr().out
-    assert max(len(line) for line in printed.splitlines() if str(tmp_path) not in line) <= report.COLUMNS
+    assert max(len(line) for line in printed.splitlines() if str(tmp_path) not in line) <= 80
     assert ("block_0" in printed) == (not passed)
     assert json.loads((tmp_path / "parity.json").read_text())["passed"] is passed
     page = (tmp_path / "parity.html").read_text()
