@@ -4,13 +4,13 @@ import html
 import json
 import re
 
+import fakes
 import numpy as np
 import pytest
 from fakes import Resources
 
 from fedn_jax.core.text import DASH, percent
-from fedn_jax.core.types import Detections, Events, VideoMeta
-from fedn_jax.evaluation import evaluate, matching
+from fedn_jax.core.types import Detections, Events
 from fedn_jax.experiments import published
 from fedn_jax.reports import pages, run_page, run_tables, tables
 
@@ -18,28 +18,14 @@ EVIL = "<script>alert('x')</script>\"&\x1b[31m"
 CLASSES = ["happiness", "anger", EVIL]
 
 
-def video(subject, name, rng, count=4):
-    onset = np.arange(count) * 60 + 10.0
-    interval = np.stack([onset, onset + 30], -1).astype(np.float32)
-    emotion = rng.integers(0, 3, count).astype(np.int32)
-    events = Events(interval, onset.astype(np.float32), emotion, np.zeros(count, np.int32), np.ones(count, bool))
-    shifted = (interval + rng.integers(-12, 13, (count, 1))).astype(np.float32)
-    score = rng.uniform(0, 1, count).astype(np.float32)
-    guessed = np.where(rng.random(count) < 0.5, emotion, 0).astype(np.int32)
-    found = Detections(np.maximum(shifted, 0), score, guessed, np.ones(count, bool))
-    return run_page.Video(VideoMeta(subject, name, 300, 30.0, 1, 0, 300), events, found, 0.2)
-
-
 def evaluated(videos):
-    found, true = (matching.pad([getattr(one, name) for one in videos]) for name in ("detections", "events"))
-    subjects = [one.meta.subject for one in videos]
-    return evaluate.evaluate_detections(found, true, subjects, CLASSES, np.array([one.threshold for one in videos]))
+    return fakes.evaluated(videos, CLASSES)
 
 
 @pytest.fixture(scope="module")
 def problem():
     rng = np.random.default_rng(0)
-    videos = [video(subject, f"{name}.mp4", rng) for subject in ("s1", EVIL, "s3") for name in ("a", EVIL)]
+    videos = [fakes.video(subject, f"{name}.mp4", rng) for subject in ("s1", EVIL, "s3") for name in ("a", EVIL)]
     result = evaluated(videos)
     quiet = [one._replace(detections=one.detections._replace(valid=np.zeros(4, bool))) for one in videos]
     extras = {
