@@ -1,11 +1,10 @@
-"""Annotations to expressions: a folder of videos (or features) and one CSV file beside it.
+"""Annotations to expressions: a folder of videos (or features) and one table beside it (CSV or Excel).
 
 The file speaks of inclusive frame numbers that start at ``first_frame``; everything else in the project counts from 0
 and uses half-open intervals. The conversion happens here and nowhere else. Every mistake in the file is reported, all
 at once, with its line.
 """
 
-import csv
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -16,10 +15,13 @@ from data_prep.media import images
 from data_prep.media.sources import Source
 from fedn_jax.core import errors, schema
 from fedn_jax.core.errors import UserError
+from fedn_jax.formats import csv_files
+from fedn_jax.formats.csv_files import shown
 
 REQUIRED = ("subject", "video", "onset", "offset", "emotion")
 OPTIONAL = ("apex", "kind")
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv")
+_LARGEST = 2**30  # frame number; int32 must hold it, with --first-frame
 BY_LENGTH = -1  # of the kind column: the sheet does not say, the length in seconds decides
 
 
@@ -41,7 +43,7 @@ class Sheet(NamedTuple):
 
 
 class _Row(NamedTuple):
-    line: int
+    where: str  # its line in the sheet, for messages
     subject: str
     video: str
     emotion: str
@@ -93,7 +95,7 @@ def read_folder(
         what = "folder that ends in _aligned" if openface else f"file that ends in {' '.join(suffixes)}"
         problems.append(f"{directory}: no {what}")
     items = _collect(rows, files, names, directory, problems) if files else []
-    items = [one._replace(source=_source(one, directory, openface, originals, rate, problems)) for one in items]
+    items = [item._replace(source=_source(item, directory, openface, originals, rate, problems)) for item in items]
     if rows and not names:
         problems.append("no row has an expression; expected at least one onset, offset and emotion")
     errors.report(f"{csv_path}", problems)
@@ -151,57 +153,30 @@ def resolve_kinds(events: np.ndarray, fps: float) -> np.ndarray:
 
 
 def _read_rows(path: Path, first_frame: int, problems: list[str]) -> list[_Row]:
-    if not path.is_file():
-        raise UserError(f"{path}: no such file; expected a CSV file with the columns {','.join(REQUIRED)}")
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path}: not UTF-8 text (byte {error.start}); save it as CSV UTF-8") from None
-    reader = csv.reader(text.splitlines())
-    header = [name.strip().lower() for name in next(reader, [])]
-    missing = [name for name in REQUIRED if name not in header]
-    if missing:
-        hint = "; columns must be separated by commas" if len(header) == 1 and set(header[0]) & set(";\t") else ""
-        raise UserError(
-            f"{path}: no column {', '.join(missing)}; expected {','.join(REQUIRED)} and, if known, "
-            f"{','.join(OPTIONAL)}; got {','.join(header) or 'an empty file'}{hint}"
-        )
-    twice = sorted({name for name in (*REQUIRED, *OPTIONAL) if header.count(name) > 1})
-    if twice:
-        raise UserError(f"{path}: column {', '.join(twice)} appears twice; expected it once")
+    records, _, comma = csv_files.columns(path, "a row per expression", REQUIRED, OPTIONAL)
     rows, seen = [], {}
-    for cells in reader:
-        if not any(cell.strip() for cell in cells):
-            continue
-        if len(cells) != len(header):
-            problems.append(f"line {reader.line_num}: {len(cells)} cells; expected {len(header)} as in the header")
-            continue
-        fields = {name: cell.strip() for name, cell in zip(header, cells, strict=True)}
-        row = _parse(reader.line_num, fields, first_frame, problems)
+    for where, cells, problem in records:
+        row, found = (None, [problem]) if problem else _parse(where, cells, first_frame, comma)
+        problems += found
         if row is None:
             continue
         key = row[1:]
         if key in seen:
-            problems.append(f"line {row.line}: repeats line {seen[key]}; remove one of them")
-        seen.setdefault(key, row.line)
+            problems.append(f"{where}: repeats {seen[key]}; remove one of them")
+        seen.setdefault(key, where)
         rows.append(row)
     if not rows and not problems:
         raise UserError(f"{path}: holds no rows; expected one per expression")
     return rows
 
 
-def _parse(line: int, fields: dict[str, str], first_frame: int, problems: list[str]) -> _Row | None:
-    """One row; what is wrong with it goes to ``problems`` and the result is None."""
+def _parse(where: str, fields: dict[str, str], first_frame: int, comma: bool) -> tuple[_Row | None, list[str]]:
+    """(the row, or None; what is wrong with it)."""
     found: list[str] = []
-    numbers: dict[str, int | None] = {}
-    for name in ("onset", "apex", "offset"):
-        text = fields.get(name, "")
-        try:
-            # Spreadsheets write 12 as 12.0.
-            numbers[name] = None if not text else int(text.removesuffix(".0"))
-        except ValueError:
-            found.append(f"{name} must be a whole number; got {text!r}")
-            numbers[name] = None
+    numbers = {name: csv_files.whole(fields.get(name, ""), comma) for name in ("onset", "apex", "offset")}
+    for name, number in numbers.items():
+        if fields.get(name) and (number is None or abs(number) > _LARGEST):
+            found.append(f"{name} must be a whole number up to {_LARGEST}; got {shown(fields[name])}")
     found += [f"{name} is empty" for name in ("subject", "video") if not fields[name]]
     event = None
     if fields["onset"] or fields["offset"]:
@@ -218,7 +193,7 @@ def _parse(line: int, fields: dict[str, str], first_frame: int, problems: list[s
             found.append(f"apex {apex} is outside of {onset} to {offset}")
         kind = fields.get("kind", "").lower().removesuffix("-expression")
         if kind and kind not in schema.KINDS:
-            found.append(f"kind must be one of {', '.join(schema.KINDS)} or empty; got {fields['kind']!r}")
+            found.append(f"kind must be one of {', '.join(schema.KINDS)} or empty; got {shown(fields['kind'])}")
         if not found:
             # Inclusive numbers from first_frame become half-open ones from 0.
             begin, end = onset - first_frame, offset - first_frame + 1
@@ -226,8 +201,8 @@ def _parse(line: int, fields: dict[str, str], first_frame: int, problems: list[s
             event = (begin, peak, end, schema.KINDS.index(kind) if kind else BY_LENGTH)
     elif fields["emotion"] or fields.get("apex"):
         found.append("onset and offset are empty, but emotion or apex is not")
-    problems += [f"line {line}: {text}" for text in found]
-    return None if found else _Row(line, fields["subject"], fields["video"], fields["emotion"], event)
+    row = None if found else _Row(where, fields["subject"], fields["video"], fields["emotion"], event)
+    return row, [f"{where}: {text}" for text in found]
 
 
 def _find_files(directory: Path, suffixes: Sequence[str], skip: Path | None, openface: bool) -> list[Path]:
@@ -284,16 +259,16 @@ def _collect(
         found = _lookup(row.video, names)
         if len(found) != 1:
             what = "no such file" if not found else f"{len(found)} files of that name, write its folder too"
-            problems.append(f"line {row.line}: video {row.video!r}: {what} below {directory}")
+            problems.append(f"{row.where}: video {row.video!r}: {what} below {directory}")
             continue
         if row.event and row.emotion not in classes:
-            problems.append(f"line {row.line}: emotion must be one of {', '.join(classes)}; got {row.emotion!r}")
+            problems.append(f"{row.where}: emotion must be one of {', '.join(classes)}; got {row.emotion!r}")
             continue
         subject, video, events = by_path.setdefault(found[0], (row.subject, row.video, []))
         if subject != row.subject:
-            problems.append(f"line {row.line}: video {row.video!r} belongs to {subject!r} above; got {row.subject!r}")
+            problems.append(f"{row.where}: video {row.video!r} belongs to {subject!r} above; got {row.subject!r}")
         elif ids.setdefault((subject, video), found[0]) != found[0]:
-            problems.append(f"line {row.line}: video {row.video!r} of {subject!r} names two files")
+            problems.append(f"{row.where}: video {row.video!r} of {subject!r} names two files")
         if row.event:
             onset, apex, offset, kind = row.event
             events.append((onset, apex, offset, classes.index(row.emotion), kind))

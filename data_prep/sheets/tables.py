@@ -1,18 +1,16 @@
-"""Spreadsheets as rows of cells: .xlsx, .xls and .csv, without running anything that is in them."""
+"""The sheets of released data sets: several sheets in a file, headers below notes and found by their names."""
 
-import csv
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from fedn_jax.core.errors import UserError
+from fedn_jax.formats import csv_files
+from fedn_jax.formats.csv_files import Cell
 
-Cell = str | float | int | bool  # what a cell may hold; "" is an empty one
-
-_EXCEL = (".xlsx", ".xlsm", ".xls")
-_CSV = (".csv", ".tsv", ".txt")
-_MOST_CELLS = 5_000_000  # a sheet that claims more is not one of annotations
 _HEADER_ROWS = 40  # rows in which a header is searched: releases begin with notes
+_COMMA = re.compile(r"[+-]?[0-9]+,([0-9]{1,2}|[0-9]{4,})")  # 566,4; with three digits it may be thousands
 
 
 class Workbook(NamedTuple):
@@ -30,10 +28,10 @@ class Record(NamedTuple):
 
 
 def read(path: str | Path) -> Workbook:
-    """Reads a spreadsheet; formulas give the values that were saved with them.
+    """Reads a spreadsheet: Excel or CSV.
 
     Args:
-      path: .xlsx, .xls, or .csv (UTF-8; separated by commas, semicolons or tabs).
+      path: the file; see ``csv_files.read``.
 
     Returns:
       All sheets with their cells; leading empty rows are kept, so that row numbers are those of the file.
@@ -41,41 +39,10 @@ def read(path: str | Path) -> Workbook:
     Raises:
       UserError: no such file, another kind of file, damaged.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise UserError(f"{path}: no such file; expected an annotation sheet (.xlsx, .xls or .csv)")
-    if path.suffix.lower() in _CSV:
-        return Workbook(path, {"": _csv(path)})
-    if path.suffix.lower() not in _EXCEL:
-        raise UserError(f"{path}: not a spreadsheet by its name; expected .xlsx, .xls or .csv")
-    import python_calamine
-
-    try:
-        book = python_calamine.CalamineWorkbook.from_path(str(path))
-        sheets = {}
-        for name in book.sheet_names:
-            sheet = book.get_sheet_by_name(name)
-            if sheet.end and (sheet.end[0] + 1) * (sheet.end[1] + 1) > _MOST_CELLS:
-                raise UserError(f"{path}: sheet {name!r} claims {sheet.end[0] + 1} rows and {sheet.end[1] + 1} columns")
-            sheets[name] = sheet.to_python(skip_empty_area=False)
-    except UserError:
-        raise
-    except Exception as error:  # whatever the reader raises on a damaged file
-        raise UserError(f"{path}: not readable as a spreadsheet ({error}); open it and save it again") from None
-    return Workbook(path, sheets)
-
-
-def _csv(path: Path) -> list[list[Cell]]:
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path}: not UTF-8 text (byte {error.start}); save it as CSV UTF-8") from None
-    first = text.partition("\n")[0]
-    delimiter = max(",;\t", key=first.count)
-    try:
-        return [list(row) for row in csv.reader(text.splitlines(), delimiter=delimiter)]
-    except csv.Error as error:
-        raise UserError(f"{path}: not readable as CSV ({error}); save it again") from None
+    book = csv_files.read(path, "an annotation sheet (.xlsx, .xls or .csv)")
+    point = lambda cell: cell.replace(",", ".") if book.comma and _COMMA.fullmatch(cell) else cell
+    sheets = {name: [[point(cell) for cell in line.cells] for line in lines] for name, lines in book.sheets.items()}
+    return Workbook(book.path, sheets)
 
 
 def records(book: Workbook, columns: Sequence[str], what: str) -> Iterator[Record]:
@@ -128,18 +95,3 @@ def number(cell: Cell) -> float | None:
     except ValueError:
         return None
     return value if abs(value) < 1e15 else None
-
-
-def text(cell: Cell) -> str:
-    """A cell as text; whole numbers lose their ".0".
-
-    Args:
-      cell: the cell.
-
-    Returns:
-      The text, without blanks around it.
-
-    >>> text(1.0), text(" a "), text("006")
-    ('1', 'a', '006')
-    """
-    return str(int(cell)) if isinstance(cell, float) and cell.is_integer() else str(cell).strip()

@@ -2,7 +2,7 @@
 
 import functools
 import sys
-from typing import Any
+from typing import Any, Protocol
 
 DASH = "–"  # stands for a number that does not exist
 COLUMNS = 80  # of a terminal
@@ -65,7 +65,17 @@ def no_formula(value: Any) -> Any:
     return f"'{value}" if isinstance(value, str) and value.lstrip().startswith(tuple(FORMULA)) else value
 
 
-def progress_bar() -> Any:
+class Progress(Protocol):
+    """Makes progress bars: tqdm, or a stand-in with its interface.
+
+    Called with items it yields them and counts; called with ``total`` it returns a bar that is moved by hand
+    (``update``, ``set_postfix_str``, ``close``). ``desc`` says what is done, ``unit`` to what.
+    """
+
+    def __call__(self, items: Any = None, **options: Any) -> Any: ...
+
+
+def progress_bar() -> Progress:
     """Progress bars: on a terminal they move, in a log they say now and then how far it is.
 
     Returns:

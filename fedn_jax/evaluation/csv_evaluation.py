@@ -14,7 +14,7 @@ from fedn_jax.core.errors import UserError
 from fedn_jax.core.types import Detections, Events
 from fedn_jax.evaluation import evaluate, matching, metrics, protocols
 from fedn_jax.formats.csv_files import shown
-from fedn_jax.formats.pairing import Scored
+from fedn_jax.formats.predictions import Paired
 
 KINDS = ("all", *schema.KINDS)
 NO_SCORES = "average precision ranks detections by their score; the predictions have no column score"
@@ -36,7 +36,7 @@ SHARED = ("precision", "recall", "macro_f1", "confusion", "map.spotting", "map.d
 
 
 def score(
-    scored: Scored,
+    scored: Paired,
     protocol: str = "megc",
     iou: float = 0.5,
     threshold: float | None = None,
@@ -46,7 +46,7 @@ def score(
     """Every number of one evaluation.
 
     Args:
-      scored: of ``pairing.join``.
+      scored: of ``predictions.join``.
       protocol: rule of counting, a name in ``protocols.PROTOCOLS``.
       iou: lowest IoU of a match, above 0 and at most 1.
       threshold: score from which a detection counts; None: all count. Average precision always takes all.
@@ -113,7 +113,7 @@ def score(
     return evaluate.plain(result)
 
 
-def _padded(scored: Scored, fps: Any, notes: list[str]) -> tuple[Detections, Events, np.ndarray]:
+def _padded(scored: Paired, fps: Any, notes: list[str]) -> tuple[Detections, Events, np.ndarray]:
     """(detections [V', N], expressions [V', E], kinds of the detections [V', N]); what is not known is -1."""
     found, true = matching.pad(scored.detections), matching.pad(scored.events)
     det_kind = np.full(found.valid.shape, -1)

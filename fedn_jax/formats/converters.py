@@ -10,7 +10,7 @@ activitynet  JSON, Evaluation/eval_detection.py of activitynet/ActivityNet: "res
              ground truth. Half-open seconds. A video goes by its name or, as names of two subjects may be the same,
              by "subject/video".
 
-Frames come back as they were written. What a format cannot say is left out, and ``write`` tells.
+Frames come back as they were written. What a format has no place for is left out; ``write`` returns what that was.
 """
 
 import csv
@@ -27,8 +27,10 @@ import numpy as np
 
 from fedn_jax.core import files, schema
 from fedn_jax.core.errors import UserError
-from fedn_jax.formats import csv_files
-from fedn_jax.formats.csv_files import Row, Table, shown
+from fedn_jax.core.text import count
+from fedn_jax.formats import csv_files, predictions
+from fedn_jax.formats.csv_files import shown
+from fedn_jax.formats.predictions import Row, Table
 from fedn_jax.ops import intervals
 
 MEGC = {"subject": "vid", "video": "vid", "onset": "pred_onset", "offset": "pred_offset", "kind": "type"}
@@ -67,8 +69,8 @@ def _left_out(table: Table, *names: str) -> list[str]:
 
 
 def _silent(table: Table) -> list[str]:
-    count = len(set(table.videos) - {row.video for row in table.rows})
-    return [f"{count} videos without a row are left out: the format cannot list them"] if count else []
+    quiet = len(set(table.videos) - {row.video for row in table.rows})
+    return [f"{count(quiet, 'video')} without a row left out: the format cannot list them"] if quiet else []
 
 
 def _write_csv(path: Path, header: tuple[str, ...], rows: list[tuple]) -> None:
@@ -88,25 +90,25 @@ def _write_own(path: Path, table: Table, options: Options) -> list[str]:
     ]
     busy = {row.video for row in table.rows}
     rows += [(*video, *[""] * (3 + len(extra))) for video in table.videos if video not in busy]
-    _write_csv(path, (*csv_files.REQUIRED, *extra), rows)
+    _write_csv(path, (*predictions.REQUIRED, *extra), rows)
     return []
 
 
 def _read_own(path: Path, what: str, options: Options) -> Table:
-    return csv_files.read(path, what)
+    return predictions.read(path, what)
 
 
 def _write_strs(path: Path, table: Table, options: Options) -> list[str]:
     """For STRS-Metric, which fails on rows without frames."""
     _write_csv(
-        path, tuple(csv_files.REQUIRED), [(*row.video, row.onset, row.offset, row.emotion) for row in table.rows]
+        path, tuple(predictions.REQUIRED), [(*row.video, row.onset, row.offset, row.emotion) for row in table.rows]
     )
     return _left_out(table, "scores", "kinds") + _silent(table)
 
 
 def _read_strs(path: Path, what: str, options: Options) -> Table:
     """What STRS-Metric reads."""
-    return csv_files.read(path, what, optional={})
+    return predictions.read(path, what, optional={})
 
 
 def _write_megc(path: Path, table: Table, options: Options) -> list[str]:
@@ -129,7 +131,7 @@ def _write_megc(path: Path, table: Table, options: Options) -> list[str]:
 
 def _read_megc(path: Path, what: str, options: Options) -> Table:
     """A submission; it has no emotions."""
-    table = csv_files.read(path, what, MEGC, {})
+    table = predictions.read(path, what, MEGC, {})
     video = {one: (options.subjects.get(one[1], one[0]), one[1]) for one in table.videos}
     rows = [row._replace(video=video[row.video]) for row in table.rows]
     return table._replace(videos=list(video.values()), rows=rows)
@@ -165,7 +167,7 @@ def _write_activitynet(path: Path, table: Table, options: Options) -> list[str]:
             database[keys[video]] = {"subset": options.subset or "test", **known, "annotations": found}
         content |= {"taxonomy": [], "database": database}
         unknown = sum(video not in options.duration for video in entries)
-        missing = [f"the duration of {unknown} videos is left out: it is not known"] if unknown else []
+        missing = [f"the duration of {count(unknown, 'video')} left out: not known"] if unknown else []
     else:
         content |= {"results": {keys[video]: found for video, found in entries.items()}, "external_data": {}}
     files.write_text(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
@@ -210,8 +212,8 @@ def _read_activitynet(path: Path, what: str, options: Options) -> Table:
                 continue
             entries = entries.get("annotations")
         if not isinstance(entries, list):
-            problems.append(f"{where}: expected a list of segments; got {_said(entries)}")
-        elif not all(video) or not _speakable(key):
+            problems.append(f"{where}: expected a list of segments; got {_described(entries)}")
+        elif not all(video) or not _is_text(key):
             problems.append(f"{where}: expected the name of a video, or subject/video")
         elif video in videos:
             problems.append(f"{where}: names the video of {shown(videos[video])} again")
@@ -223,15 +225,15 @@ def _read_activitynet(path: Path, what: str, options: Options) -> Table:
                 row, found = _entry(f"{where}, entry {number}", video, entry, rate, given[0] == "results", options)
                 problems += found
                 rows += [] if found else [row]
-    return csv_files.make(path, what, videos, rows, [], problems)
+    return predictions.make(path, what, videos, rows, [], problems)
 
 
-def _speakable(text: Any) -> bool:
+def _is_text(text: Any) -> bool:
     """Whether it is text that a file can hold; JSON has letters that are none."""
     return isinstance(text, str) and not any(0xD800 <= ord(letter) <= 0xDFFF for letter in text)
 
 
-def _said(value: Any) -> str:
+def _described(value: Any) -> str:
     """A value for a message; what is nested may be of any size."""
     return {list: "a list", dict: "an object"}.get(type(value)) or shown(str(value))
 
@@ -246,20 +248,20 @@ def _entry(
     """(row, problems) of one segment."""
     entry = entry if isinstance(entry, dict) else {}
     label, segment, score, found = entry.get("label"), entry.get("segment"), entry.get("score"), []
-    if not _speakable(label):
-        found.append(f"{where}: label must be text; got {_said(label)}")
+    if not _is_text(label):
+        found.append(f"{where}: label must be text; got {_described(label)}")
     if scored and not _number(score):
-        found.append(f"{where}: score must be a finite number; got {_said(score)}")
+        found.append(f"{where}: score must be a finite number; got {_described(score)}")
     edges = (0, 0)
     if not isinstance(segment, list) or len(segment) != 2 or not all(map(_number, segment)):
-        found.append(f"{where}: segment must be two numbers, in seconds; got {_said(segment)}")
+        found.append(f"{where}: segment must be two numbers, in seconds; got {_described(segment)}")
     elif segment[1] < segment[0]:
         found.append(f"{where}: segment ends before it begins; got {segment}")
     else:
         ends = np.clip([edge * rate for edge in segment], -(2.0**40), 2.0**40)
         edges = intervals.inclusive(ends, options.first_frame).tolist()
-        if max(map(abs, edges)) > csv_files.LARGEST_FRAME:
-            found.append(f"{where}: segment must be within {csv_files.LARGEST_FRAME} frames of 0; got {segment}")
+        if max(map(abs, edges)) > predictions.LARGEST_FRAME:
+            found.append(f"{where}: segment must be within {predictions.LARGEST_FRAME} frames of 0; got {segment}")
     label = label.strip() if isinstance(label, str) else ""
     return Row(where, video, *edges, label, float(score) if scored and not found else None), found
 

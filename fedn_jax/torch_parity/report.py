@@ -10,9 +10,8 @@ from fedn_jax.core import text
 from fedn_jax.engine import run_dir
 from fedn_jax.reports import pages
 from fedn_jax.reports.tables import Cell, Column, Table, count, words
-from fedn_jax.torch_parity import measure, speed
+from fedn_jax.torch_parity import measure
 from fedn_jax.torch_parity.measure import Level
-from fedn_jax.torch_parity.speed import Speed
 
 
 def _plain(value: float) -> float | None:
@@ -127,43 +126,12 @@ def cases_table(levels: Sequence[Level]) -> Table:
     return Table("cases", "Every case", columns, list(groups.items()))
 
 
-def _number(value: float | None, digits: int = 1) -> Cell:
-    return words(text.DASH if value is None else f"{value:,.{digits}f}")
-
-
-def speeds_table(speeds: Sequence[Speed], notes: Sequence[str]) -> Table:
-    """How fast the two are.
-
-    Args:
-      speeds: of ``speed.run``.
-      notes: what to know about them.
-
-    Returns:
-      A table with a group per kind of work.
-    """
-    columns = [Column("Program", number=False), Column("Windows/s"), Column("Best round"), Column("MFLOP/window")]
-    groups: dict[str, list[list[Cell]]] = {}
-    for one in speeds:
-        row = [
-            words(one.name),
-            _number(one.windows),
-            _number(one.best),
-            _number(one.mflop, 0),
-            _number(one.megabytes, 0),
-        ]
-        groups.setdefault(one.work, []).append(row)
-    sentences = [*speed.ratios(speeds), *(f"{note}." for note in notes)]
-    return Table("speeds", "Speed", [*columns, Column("MB")], list(groups.items()), sentences)
-
-
-def write(out: Path, levels: Sequence[Level], speeds: Sequence[Speed], notes: Sequence[str], title: str) -> Path:
+def write(out: Path, levels: Sequence[Level], title: str) -> Path:
     """Writes ``parity.html`` and ``parity.json``.
 
     Args:
       out: directory; made if missing.
       levels: the lines.
-      speeds: of ``speed.run``; empty: not measured.
-      notes: about the speeds.
       title: what was compared.
 
     Returns:
@@ -175,11 +143,10 @@ def write(out: Path, levels: Sequence[Level], speeds: Sequence[Speed], notes: Se
     out.mkdir(parents=True, exist_ok=True)
     rows = [one._asdict() | {"absolute": _plain(one.absolute), "relative": _plain(one.relative)} for one in levels]
     found = {"passed": measure.passed(levels), "levels": rows, "versions": versions}
-    found |= {"speeds": [one._asdict() for one in speeds], "speed_notes": list(notes)}
     run_dir.write_json(out / "parity.json", found)
     return pages.write(
         out / "parity.html", "parity.html.j2", title=title, passed=measure.passed(levels), cases=len(levels),
         failures=[_failure(failed) for failed in _failed(levels)], levels=levels_table(levels),
-        speeds=speeds_table(speeds, notes) if speeds else None, every=cases_table(levels),
+        every=cases_table(levels),
         versions=pages.facts(versions),
     )  # fmt: skip

@@ -10,7 +10,7 @@ from media import REAL, needs_real
 
 from fedn_jax.core.errors import UserError
 from fedn_jax.evaluation import csv_evaluation, evaluate, matching, protocols
-from fedn_jax.formats import csv_files, pairing
+from fedn_jax.formats import predictions
 from fedn_jax.reports import run_tables
 
 HEADER = "subject,video,onset,offset,emotion"
@@ -46,8 +46,10 @@ def join(tmp_path):
     def joined(found=FOUND, truth=TRUTH, allow=()):
         for name, text in (("found", found), ("truth", truth)):
             (tmp_path / name).write_text(text)
-        return pairing.join(
-            csv_files.read(tmp_path / "found", "predictions"), csv_files.read(tmp_path / "truth", "ground truth"), allow
+        return predictions.join(
+            predictions.read(tmp_path / "found", "predictions"),
+            predictions.read(tmp_path / "truth", "ground truth"),
+            allow,
         )
 
     return joined
@@ -158,7 +160,7 @@ def test_nothing_found_and_nothing_there(join):
 def test_videos_and_emotions_that_only_the_predictions_have(join):
     with pytest.raises(UserError, match="unmatched-videos"):
         join(found=FOUND + "s9,a,1,2,fear,.1,macro\n")
-    result = csv_evaluation.score(join(found=FOUND + "s9,a,1,2,fear,.1,macro\n", allow=set(pairing.ALLOWANCES)))
+    result = csv_evaluation.score(join(found=FOUND + "s9,a,1,2,fear,.1,macro\n", allow=set(predictions.ALLOWANCES)))
     assert result["per_subject"][-1]["subject"] == "s9" and result["spotting"]["n"] == 6
     assert result["recognition"]["classes"] == ["happy", "sad", "fear"] and result["per_class"][2]["gt"] == 0
     assert result["strs"] == csv_evaluation.score(join())["strs"] | {
@@ -209,8 +211,8 @@ def test_order_of_videos_does_not_matter(tmp_path_factory, data):
             part = sorted(part, key=lambda row: order.index(row[0]))
             lines = [f"{s},{v},{on},{on + size},{emotion}" for (s, v), on, size, emotion in part]
             (folder / name).write_text("\n".join([HEADER, *(f"{s},{v},,," for s, v in order), *lines]))
-        tables = [csv_files.read(folder / name, name) for name in ("found", "truth")]
-        result = csv_evaluation.score(pairing.join(*tables, set(pairing.ALLOWANCES)))
+        tables = [predictions.read(folder / name, name) for name in ("found", "truth")]
+        result = csv_evaluation.score(predictions.join(*tables, set(predictions.ALLOWANCES)))
         assert sum(row["tp"] for row in result["per_subject"]) == result["spotting"]["tp"]
         return [result[name] for name in ("spotting", "recognition", "strs", "per_class")]
 
@@ -249,7 +251,7 @@ def test_text_is_narrow_whatever_the_names(join):
     long, wide = "x" * 200, "\u8868\u60c5" * 60
     found = FOUND.replace("s1", long).replace("s2", wide).replace("sad", wide) + f"new,{wide},1,2,{long},.1,macro\n"
     truth = TRUTH.replace("s1", long).replace("s2", wide)
-    text = run_tables.csv_text(csv_evaluation.score(join(found, truth, set(pairing.ALLOWANCES)))).splitlines()
+    text = run_tables.csv_text(csv_evaluation.score(join(found, truth, set(predictions.ALLOWANCES)))).splitlines()
     from unicodedata import east_asian_width
 
     assert all(sum(2 if east_asian_width(x) in "WF" else 1 for x in line) <= 80 for line in text)
@@ -260,7 +262,7 @@ def test_text_is_narrow_whatever_the_names(join):
 @pytest.mark.parametrize("protocol", ["strs", "megc"])
 def test_published_scores(protocol):
     files = [REAL / "results" / f"casme2_strs_{name}.csv" for name in ("predictions", "ground_truth")]
-    scored = pairing.join(csv_files.read(files[0], "predictions"), csv_files.read(files[1], "ground truth"))
+    scored = predictions.join(predictions.read(files[0], "predictions"), predictions.read(files[1], "ground truth"))
     result = csv_evaluation.score(scored, protocol)
     assert {name: round(value, 4) for name, value in result["strs"].items()} == {
         "f1_spot": 0.6516, "f1_analysis": 0.5927, "strs": 0.3862

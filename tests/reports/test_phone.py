@@ -55,13 +55,11 @@ def sweep(out):
 def parity(out):
     pytest.importorskip("torch")
     from fedn_jax.torch_parity import measure, report
-    from fedn_jax.torch_parity.speed import Speed
 
     same = [measure.difference("a/rather/long/name/of/an/array", 1.0, 1.0)]
     other = [measure.difference("block_0", 1.0, 2.0)]
     levels = [measure.judge("2 forward", "fedn", "float32", 1e-5, one, "a note") for one in (same, other)]
-    speeds = [Speed("PyTorch, literal", "predict", 10.0, 11.0, 5.0, None), Speed("JAX", "predict", 20, 22, 5.0, 9.0)]
-    return report.write(out, levels, speeds, ["a note"], "x" * 200)
+    return report.write(out, levels, "x" * 200)
 
 
 def found(out):

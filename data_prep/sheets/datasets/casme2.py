@@ -14,6 +14,7 @@ from data_prep.sheets.datasets import common
 from data_prep.sheets.datasets.common import Column, DataSet, Labels, Row
 from data_prep.sheets.tables import Workbook
 from fedn_jax.core.errors import UserError
+from fedn_jax.formats.csv_files import Cell, text
 
 # Participant number of the sheet -> number in folder names (sheet "naming rule1").
 SUBJECTS = dict(
@@ -103,17 +104,17 @@ def read(book: Workbook, emotions: Sequence[Workbook], options: dict[str, str], 
     return Labels(kept, list(CLASSES[options["labels"]]), common.noted(counts, done), UNLABELLED)
 
 
-def _full(cells: list[tables.Cell]) -> bool:
+def _full(cells: list[Cell]) -> bool:
     """Whether a row is one of expressions, not empty or a header."""
     return any(str(cell).strip() for cell in cells) and not _header(cells)
 
 
-def _header(cells: list[tables.Cell]) -> bool:
+def _header(cells: list[Cell]) -> bool:
     return not any(tables.number(cell) is not None for cell in cells[:6])
 
 
-def _fits(rows: list[list[tables.Cell]]) -> bool:
-    return any(len(cells) > 8 and tables.text(cells[7]).lower() in KINDS for cells in rows)
+def _fits(rows: list[list[Cell]]) -> bool:
+    return any(len(cells) > 8 and text(cells[7]).lower() in KINDS for cells in rows)
 
 
 def _row(where: str, cells: list, options: dict, problems: list[str], counts: Counter) -> Row | None:
@@ -122,7 +123,7 @@ def _row(where: str, cells: list, options: dict, problems: list[str], counts: Co
         problems.append(f"{where}: {len(cells)} columns; expected 9")
         return None
     before = len(problems)
-    participant, name = tables.text(cells[0]), tables.text(cells[1])
+    participant, name = text(cells[0]), text(cells[1])
     stem, _, number = name.partition("_")
     if not participant.isdigit() or int(participant) not in SUBJECTS:
         problems.append(f"{where}: participant must be 1 to {len(SUBJECTS)}; got {participant!r}")
@@ -132,10 +133,10 @@ def _row(where: str, cells: list, options: dict, problems: list[str], counts: Co
         common.whole(problems, where, column, cell)
         for column, cell in zip(("onset", "apex", "offset"), cells[2:5], strict=True)
     )
-    kind = tables.text(cells[7]).lower()
+    kind = text(cells[7]).lower()
     if kind not in KINDS:
         problems.append(f"{where}: kind must be one of {', '.join(KINDS)}; got {kind!r}")
-    spelt = tables.text(cells[COLUMN[options["labels"]]]).lower()
+    spelt = text(cells[COLUMN[options["labels"]]]).lower()
     emotion = TYPOS.get(spelt, spelt)
     if emotion not in CLASSES[options["labels"]]:
         choices = ", ".join(CLASSES[options["labels"]])
@@ -172,11 +173,11 @@ def _check_names(book: Workbook, problems: list[str]) -> None:
     """Compares the sheets of naming rules, where the file has them, with the names used here."""
     for name, rows in book.sheets.items():
         if name.strip().lower() == "naming rule1":
-            said = {(tables.text(row[2]), tables.text(row[0])) for row in rows if len(row) > 2 and not _header(row)}
+            said = {(text(row[2]), text(row[0])) for row in rows if len(row) > 2 and not _header(row)}
             ours = {(str(key), str(value)) for key, value in SUBJECTS.items()}
             problems += [f"sheet {name}: participant {a} is subject {b}; not known so" for a, b in sorted(said - ours)]
         if name.strip().lower() == "naming rule2":
-            said = {(tables.text(row[1]), tables.text(row[0]).zfill(4)) for row in rows if len(row) > 1 and row[0]}
+            said = {(text(row[1]), text(row[0]).zfill(4)) for row in rows if len(row) > 1 and row[0]}
             problems += [f"sheet {name}: {a} has code {b}; not known so" for a, b in sorted(said - set(CODES.items()))]
 
 

@@ -13,6 +13,7 @@ from data_prep.sheets import tables
 from data_prep.sheets.datasets import common
 from data_prep.sheets.datasets.common import Column, DataSet, Labels, Row
 from data_prep.sheets.tables import Record, Workbook
+from fedn_jax.formats.csv_files import text
 
 CLASSES = ("happiness", "surprise", "disgust", "anger", "fear", "sadness", "others")
 SPELLINGS = {"happy": "happiness", "sad": "sadness"}  # the sheets of macro- and micro-expressions differ
@@ -59,7 +60,7 @@ def read(book: Workbook, emotions: Sequence[Workbook], options: dict[str, str], 
     counts: Counter = Counter()
     rows = []
     for record in tables.records(book, columns, "CAS(ME)^3 part A"):
-        kind = tables.text(record.cells["expression type"]).lower()
+        kind = text(record.cells["expression type"]).lower()
         if kind not in KINDS:
             problems.append(f"{record.where}: expression type must be one of {', '.join(KINDS)}; got {kind!r}")
             continue
@@ -79,7 +80,7 @@ def read(book: Workbook, emotions: Sequence[Workbook], options: dict[str, str], 
 
 def _row(record: Record, kind: str, problems: list[str], counts: Counter) -> Row | None:
     cells, before = record.cells, len(problems)
-    subject, video = tables.text(cells["subject"]), tables.text(cells["filename"])
+    subject, video = text(cells["subject"]), text(cells["filename"])
     if not _SUBJECT.fullmatch(subject):
         problems.append(f"{record.where}: subject must be like spNO.1; got {subject!r}")
     if not re.fullmatch("[a-m]", video.lower()):
@@ -111,7 +112,7 @@ def _with_emotions(
                                      "CAS(ME)^3 part A with emotions"):  # fmt: skip
             where = f"{book.path.name}, {record.where}"
             cells = record.cells
-            name = (tables.text(cells["subject"]), tables.text(cells["filename"]).lower())
+            name = (text(cells["subject"]), text(cells["filename"]).lower())
             onset, apex, offset = (
                 common.whole(problems, where, key, cells[key]) for key in ("onset", "apex", "offset")
             )
@@ -133,7 +134,7 @@ def _with_emotions(
 
 
 def _emotion(where: str, cell: tables.Cell, counts: Counter, problems: list[str]) -> str | None:
-    spelt = tables.text(cell)
+    spelt = text(cell)
     emotion = SPELLINGS.get(spelt.lower(), spelt.lower())
     if emotion not in CLASSES:
         problems.append(f"{where}: emotion must be one of {', '.join(CLASSES)}; got {spelt!r}")

@@ -11,6 +11,7 @@ from data_prep.sheets import tables
 from data_prep.sheets.datasets import common
 from data_prep.sheets.datasets.common import Column, DataSet, Labels, Row
 from data_prep.sheets.tables import Record, Workbook
+from fedn_jax.formats.csv_files import text
 
 KINDS = {"macro": "macro", "micro - 1/2": "micro"}
 ZERO_ONSET = ("first", "drop")  # an onset of 0: the first frame, or leave the expression out, as SoftNet and MEAN do
@@ -60,14 +61,14 @@ def read(book: Workbook, emotions: Sequence[Workbook], options: dict[str, str], 
 def _row(record: Record, options: dict, problems: list[str], counts: Counter) -> Row | None:
     cells, where = record.cells, record.where
     found = []
-    name, subject = tables.text(cells["filename"]), tables.text(cells["subject"]).zfill(3)
+    name, subject = text(cells["filename"]), text(cells["subject"]).zfill(3)
     video, _, number = name.rpartition("_")  # 011_6_10 has two digits at its end
     placed = place((video,))
     if placed is None or not number.isdigit():
         found.append(f"filename must be like 006_1_1; got {name!r}")
     elif placed[0] != subject:
         found.append(f"filename {name} does not begin with the subject, {subject}")
-    kind = tables.text(cells["type"]).lower()
+    kind = text(cells["type"]).lower()
     if kind not in KINDS:
         found.append(f"type must be one of {', '.join(KINDS)}; got {kind!r}")
     times = [tables.number(cells[key]) for key in ("onset", "apex", "offset")]
@@ -75,7 +76,7 @@ def _row(record: Record, options: dict, problems: list[str], counts: Counter) ->
         if value is None:
             found.append(f"{key} must be a number; got {str(cells[key])!r}")
     if found:
-        problems += [f"{where}: {text}" for text in found]
+        problems += [f"{where}: {line}" for line in found]
         return None
     counts["frame number that is not whole"] += any(value != int(value) for value in times)
     onset, apex, offset = (round(value) for value in times)

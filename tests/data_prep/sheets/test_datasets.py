@@ -262,8 +262,10 @@ def test_missing_column_and_unreadable_files(tmp_path):
         read("samm", broken)
     with pytest.raises(UserError, match="no such file"):
         read("samm", tmp_path / "none.xlsx")
-    with pytest.raises(UserError, match="not a spreadsheet by its name"):
-        read("samm", trees.write_sheet(tmp_path / "s.xlsx", {"x": [header]}).rename(tmp_path / "s.doc"))
+    picture = tmp_path / "picture.png"
+    picture.write_bytes(b"\x89PNG\r\n\x1a\n")
+    with pytest.raises(UserError, match="not UTF-8 text"):
+        read("samm", picture)
     with pytest.raises(
         UserError, match="--labels must be one of annotated, self-reported; got 'selfreported'; did you"
     ):

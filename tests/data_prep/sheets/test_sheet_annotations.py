@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import trees
 
 from data_prep.sheets import annotations
 from fedn_jax.core.errors import UserError
@@ -61,6 +62,26 @@ def test_byte_order_mark_spaces_and_line_ends(folder, encoding):
     assert len(read(folder, text, encoding).items) == 3
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+@pytest.mark.parametrize("separator", [";", "\t"])
+def test_what_other_commands_read_is_read_here(folder, separator, encoding):
+    text = GOOD.replace(",", separator).replace(f"{separator}10{separator}", f"{separator}10,0{separator}")
+    first, *_ = read(folder, text, encoding).items
+    assert first.events[0].tolist() == [0, 4, 10, 1, 0]
+
+
+def test_excel(folder):
+    rows = [line.split(",") for line in GOOD.splitlines()]
+    typed = [[int(cell) if cell.isdigit() else cell or None for cell in row] for row in rows]
+    sheet = trees.write_sheet(folder / "sheet.xlsx", {"notes": [["see the next sheet"]], "rows": typed})
+    first, second, third = annotations.read_folder(sheet, folder / "videos").items
+    assert first.events[0].tolist() == [0, 4, 10, 1, 0] and third.events.shape == (0, 5)
+
+
+def test_frames_beyond_any_video(folder):
+    assert "line 2: offset must be a whole number" in problems(folder, GOOD.replace(",10,", f",{'9' * 20},"))
+
+
 def test_other_columns_are_ignored(folder):
     text = "note,subject,video,onset,offset,emotion\nx,s,a,1,2,e\n,s,b,,,\n,s,c,,,\n"
     assert len(read(folder, text).items) == 3
@@ -94,8 +115,8 @@ def test_all_problems_at_once(folder):
     for expected in (
         "line 2: offset 5 is before onset 10",
         "line 3: apex 12 is outside of 1 to 9",
-        "line 4: onset must be a whole number; got 'x'",
-        "line 4: offset must be a whole number; got '9.5'",
+        "line 4: onset must be a whole number up to 1073741824; got 'x'",
+        "line 4: offset must be a whole number up to 1073741824; got '9.5'",
         "line 5: kind must be one of macro, micro or empty; got 'tiny'",
         "line 6: video 'zzz': no such file",
         "line 8: repeats line 7",
@@ -127,7 +148,6 @@ def test_same_name_in_two_folders(folder):
 
 def test_missing_columns(folder):
     assert "no column offset" in problems(folder, "subject,video,onset,emotion\ns,a,1,x\n")
-    assert "separated by commas" in problems(folder, "subject;video;onset;offset;emotion\n")
     assert "twice" in problems(folder, "subject,video,onset,offset,emotion,onset\n")
     assert "an empty file" in problems(folder, "")
 
