@@ -81,8 +81,8 @@ def listing(
     if originals is None and not filmed:
         raise UserError(
             f"{directory}: OpenFace reads pictures in the order of their names as text, so which of its frames is "
-            "which picture is not known; give the folder of the pictures that it was run on (--originals), or run OpenFace 2 "
-            "on a video file and leave its CSV file beside this folder"
+            "which picture is not known; give the folder of the pictures that it was run on (--originals), or run "
+            "OpenFace 2 on a video file and leave its CSV file beside this folder"
         )
     simple = tuple(range(first_frame, first_frame + count))
     numbers = simple if originals is None else _by_names(directory, Path(originals), first_frame, count)
