@@ -32,8 +32,8 @@ test: $(VENV)/.tested
 	@$(BIN)/ruff format --check .
 	@$(BIN)/python -m pytest -n auto --dist loadfile
 
-BENCHMARKS := startup suppression mean_average_precision preparation 'torch_reference --no-compile' \
-	'embedding --small' 'folds --small' 'compilation --small' 'cost_model --small' sweep
+BENCHMARKS := startup suppression mean_average_precision preparation torch_reference \
+	'embedding --small' 'folds --small' 'compilation --small' sweep
 
 bench: $(VENV)/.tested
 	@for one in $(BENCHMARKS); do set -- $$one; name=$$1; shift; \

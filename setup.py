@@ -1,5 +1,8 @@
-"""Installation; all settings are in pyproject.toml."""
+"""Installation: the packages, `configs` as `fedn_jax.configs` among them; all other settings are in pyproject.toml."""
 
-from setuptools import setup
+from setuptools import find_packages, setup
 
-setup()
+setup(
+    packages=[*find_packages(include=["fedn_jax*", "data_prep*"]), "fedn_jax.configs"],
+    package_dir={"fedn_jax.configs": "configs"},
+)

@@ -46,8 +46,8 @@ def count(problem: _standin.Problem, batch: int) -> Budget:
     def forward(params, inputs, valid):
         features = problem.task.features({"params": params}, inputs, valid)
         inside = jnp.ones(features.shape[:2], bool)
-        outputs, _ = problem.task.detect({"params": params}, features, inside, True, jax.random.key(0))
-        return sum(outputs[name].sum() for name in ("raw", "free", "logits"))
+        outputs, _ = problem.task.outputs({"params": params}, features, inside, True, jax.random.key(0))
+        return sum(outputs[name].sum() for name in ("offsets", "free", "logits"))
 
     def cost(program, size: int) -> dict[str, float]:
         inputs = jax.ShapeDtypeStruct((size, rows, width), jnp.float32)

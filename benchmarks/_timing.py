@@ -2,20 +2,24 @@
 
 import os
 import platform
+import shlex
 import statistics
+import sys
 import time
 from collections.abc import Callable, Sequence
 from importlib import metadata
+from pathlib import Path
 from typing import Any, NamedTuple
 
 
 def machine() -> str:
-    """The machine and the versions, one line."""
+    """The command that was given; the machine and the versions: two lines."""
+    command = shlex.join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *sys.argv[1:]])
     names = [line for line in _cpuinfo() if line.startswith("model name")]
     processor = names[0].partition(":")[2].strip() if names else platform.processor()
     versions = ", ".join(f"{name} {metadata.version(name)}" for name in ("jax", "numpy"))
     versions = f"Python {platform.python_version()}, {versions}"
-    return f"{time.strftime('%Y-%m-%d')}, {processor}, {os.cpu_count()} cores, {versions}"
+    return f"{command}\n{time.strftime('%Y-%m-%d')}, {processor}, {os.cpu_count()} cores, {versions}"
 
 
 def _cpuinfo() -> list[str]:
@@ -53,8 +57,8 @@ def in_turn(works: Sequence[Callable[[], Any]], rounds: int = 7) -> list[Seconds
         work()
     seconds = [[] for _ in works]
     for _ in range(rounds):
-        for work, mine in zip(works, seconds, strict=True):
+        for work, taken in zip(works, seconds, strict=True):
             start = time.perf_counter()
             work()
-            mine.append(time.perf_counter() - start)
-    return [Seconds(statistics.median(mine), min(mine)) for mine in seconds]
+            taken.append(time.perf_counter() - start)
+    return [Seconds(statistics.median(taken), min(taken)) for taken in seconds]

@@ -1,6 +1,6 @@
 """How long until the first step of a training, without and with compiled programs kept from an earlier run?
 
-Each figure is a process of its own: from the first call of `folds.run` to the end of an epoch of one step, which
+Each figure is a process of its own: from the first call of `parallel.run` to the end of an epoch of one step, which
 holds tracing, lowering and compiling (or reading what was kept); running is subtracted. The commands keep programs in
 `JAX_COMPILATION_CACHE_DIR`, by default `fedn_jax` in the user's cache directory. Targets, two quiet cores: 30 s
 without, 5 s with. Both runs must give the same losses, bit for bit.

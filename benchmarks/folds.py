@@ -1,7 +1,7 @@
 """Do K folds in one program cost less per fold than K runs of one?
 
-Peer: ourselves with K = 1. Each K is one compiled program (`folds.run`, as `fedn train` calls it) that trains epochs of
-a few steps; all are measured in turn. Target: time per fold never above 1.05 of a fold alone, and falling with K.
+Peer: ourselves with K = 1. Each K is one compiled program (`parallel.run`, as `fedn train` calls it) that trains epochs
+of a few steps; all are measured in turn. Target: time per fold never above 1.05 of a fold alone, and falling with K.
 
     python benchmarks/folds.py            # the demo's size, K = 1, 4, 8, 22; batch 16
     python benchmarks/folds.py --paper    # the paper's size, K = 1, 4: 4 GB

@@ -1,10 +1,10 @@
 """How long does a whole leave-one-subject-out training take on a GPU, against its arithmetic and against PyTorch?
 
 Stand-in embeddings of the size of CAS(ME)^2 (98 videos x 2,940 frames, 300 expressions, 22 folds x 30 epochs) or of
-CAS(ME)^3 (100 folds), FEDN at the paper's size, through `folds.run` as `fedn train` calls it. Peers: the arithmetic
+CAS(ME)^3 (100 folds), FEDN at the paper's size, through `parallel.run` as `fedn train` calls it. Peers: the arithmetic
 (counted FLOP and bytes at the matmul rate and the bandwidth that this run measures), and the literal network in PyTorch
-(`fedn_jax.reference`), fold by fold: some hundred steps, multiplied up. Targets on one H100: CAS(ME)^2 in 60 s and 20
-times PyTorch; CAS(ME)^3 in 30 min. Needs jax, flax, optax and numpy only; torch for the peer.
+(`fedn_jax.torch_parity.reference`), fold by fold: some hundred steps, multiplied up. Targets on one H100: CAS(ME)^2 in
+60 s and 20 times PyTorch; CAS(ME)^3 in 30 min. Needs jax, flax, optax and numpy only; torch for the peer.
 
     python benchmarks/gpu.py [--data casme3] [--profile DIR] [--batch 64] [--epochs 30] [--peer-steps 200]
     python benchmarks/gpu.py --precision BF16_BF16_F32      # of matrix products; losses and parameters stay float32
@@ -112,9 +112,9 @@ def parts(problem: _standin.Problem, count: int, batch: int) -> None:
         return cut(store, *columns, problem.geometry)
 
     def loss(params, batch):
-        got, targets = gather(batch), jax.vmap(problem.task.encode)(jax.tree.map(lambda c: c[batch], plan.events))
+        got, targets = gather(batch), jax.vmap(problem.task.targets)(jax.tree.map(lambda c: c[batch], plan.events))
         features = problem.task.features({"params": params}, got.inputs, got.valid)
-        outputs, _ = problem.task.detect({"params": params}, features, got.inside, True, key)
+        outputs, _ = problem.task.outputs({"params": params}, features, got.inside, True, key)
         return problem.task.loss(outputs, targets, jnp.ones(len(batch)), _standin.hyper())[0]
 
     programs = {
@@ -185,7 +185,7 @@ def main() -> None:
     budget = _count.count(problem, args.batch)
     print(_count.describe(budget))
     memory = parallel.memory_of([device], args.memory)
-    groups = parallel.group(len(problem.folds.name), budget.state_bytes, memory, 1)
+    groups = parallel.split(len(problem.folds.name), budget.state_bytes, memory, 1)
     largest = max(len(one) for one in groups)
     print(
         f"memory: inputs {problem.store.inputs.nbytes / 1e9:.2f} GB, {memory / 1e9:.1f} GB for states: {len(groups)} "

@@ -54,8 +54,8 @@ def boxes(group: Detections | Events) -> list[dict]:
     rows = []
     for number, (video, i) in enumerate(zip(*np.nonzero(group.valid), strict=True), 1):
         onset, offset = group.interval[video, i].tolist()
-        place = {"id": number, "image_id": int(video), "category_id": int(group.emotion[video, i]), "iscrowd": 0}
-        rows.append(place | {"bbox": [onset, 0.0, offset - onset, 1.0], "area": offset - onset})
+        box = {"id": number, "image_id": int(video), "category_id": int(group.emotion[video, i]), "iscrowd": 0}
+        rows.append(box | {"bbox": [onset, 0.0, offset - onset, 1.0], "area": offset - onset})
         if isinstance(group, Detections):
             rows[-1]["score"] = float(group.score[video, i])
     return rows

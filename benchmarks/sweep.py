@@ -40,12 +40,12 @@ def config(rate: float = 1e-3) -> Config:
     return found
 
 
-def seconds(trained: fit.Trainer, several: list, inner: list[int]) -> tuple[float, float]:
+def seconds(trainer: fit.Trainer, settings: list, inner: list[int]) -> tuple[float, float]:
     """(first epoch, with compilation; an epoch after it) of some trials as one program."""
-    chosen, hyper = fit.entries(trained.problem.folds, several, [(run, inner) for run in range(len(several))])
-    rest = (trained.problem.store, trained.problem.windows, range(EPOCHS), jax.local_devices()[:1])
+    chosen, hyper = fit.program_axis(trainer.problem.folds, settings, [(run, inner) for run in range(len(settings))])
+    rest = (trainer.problem.store, trainer.problem.windows, range(EPOCHS), jax.local_devices()[:1])
     stamps = [time.perf_counter()]
-    for _ in parallel.run(trained.init, trained.epoch, chosen, hyper, *rest):
+    for _ in parallel.run(trainer.init, trainer.epoch, chosen, hyper, *rest):
         stamps.append(time.perf_counter())
     return stamps[1] - stamps[0], (stamps[-1] - stamps[1]) / (EPOCHS - 1)
 
@@ -55,11 +55,11 @@ def main() -> None:
     print(_timing.machine())
     print(f"{'trials x folds':<16}{'one program':>13}{'one by one':>13}{'ratio':>8}{'compiling':>20}")
     for trials, count in CASES:
-        trained = fit.trainer(config(), dataset(count))
-        inner = [place for place, name in enumerate(trained.problem.folds.name) if name.endswith(splits.INNER)]
-        several = [config(rate) for rate in np.geomspace(3e-4, 3e-3, trials)]
-        first, together = seconds(trained, several, inner)
-        alone = [seconds(trained, [one], inner) for one in several]
+        trainer = fit.make_trainer(config(), dataset(count))
+        inner = [index for index, name in enumerate(trainer.problem.folds.name) if name.endswith(splits.INNER)]
+        settings = [config(rate) for rate in np.geomspace(3e-4, 3e-3, trials)]
+        first, together = seconds(trainer, settings, inner)
+        alone = [seconds(trainer, [setting], inner) for setting in settings]
         apart = sum(epoch for _, epoch in alone)
         compiled = f"{first - together:.0f} s and {alone[0][0] - alone[0][1]:.0f} s"
         print(

@@ -1,10 +1,10 @@
-"""CAS(ME)^2, FEDN's values (section 4.2); rows are those of the paper's Tables 2 to 4.
+"""CAS(ME)^2 with FEDN's values (section 4.2).
 
-    fedn train --config configs/casme2.py --data DIR --out RUN
-    fedn train --config configs/casme2.py:table4/coupled --data DIR --out RUN
+    fedn train --config casme2 --data DIR --out RUN
+    fedn train --config casme2:table4/coupled --data DIR --out RUN
 
-Expected result: not run (the data set is licensed). The paper reports spotting F1 51.1 and detection mAP 51.6e-3 with
-annotated labels (Table 2).
+Expected result: not run (the data set is licensed). The paper reports spotting
+F1 51.1 and detection mAP 51.6e-3 with annotated labels (Table 2).
 """
 
 from fedn_jax.core import config as fedn_config

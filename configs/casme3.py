@@ -1,9 +1,12 @@
-"""CAS(ME)^3 part A, FEDN's values; expressions are longer, so the levels reach further (LGSNet's values).
+"""CAS(ME)^3 part A; longer expressions, so the levels reach further.
 
-    fedn train --config configs/casme3.py --data DIR --out RUN
+    fedn train --config casme3 --data DIR --out RUN
 
-Expected result: not run (the data set is licensed). The paper reports spotting F1 35.0 and detection mAP 5.4e-3
-(Table 2). A quarter of the expressions are longer than a window and cannot be found whole.
+The reaches are LGSNet's values.
+
+Expected result: not run (the data set is licensed). The paper reports spotting
+F1 35.0 and detection mAP 5.4e-3 (Table 2). A quarter of the expressions are
+longer than a window and cannot be found whole.
 """
 
 from fedn_jax.core import config as fedn_config

@@ -1,6 +1,6 @@
 """The built-in data set on a laptop: FEDN with narrow layers.
 
-    fedn demo --out demo
+    fedn demo
 
 Expected result: see README.md, "What the demo shows".
 """

@@ -1,4 +1,4 @@
-"""The paper's tables on the built-in data set, in small: narrow layers, half the windows, 12 epochs.
+"""The paper's tables on the built-in data set; narrower still.
 
     fedn reproduce table3 --data demo/data --out tables
 

@@ -1,8 +1,9 @@
-"""SAMM Long Videos, resampled to 30 frames per second; spotting only: the release has no emotions.
+"""SAMM Long Videos at 30 frames per second; spotting only.
 
-    fedn train --config configs/samm.py --data DIR --out RUN
+    fedn train --config samm --data DIR --out RUN
 
-Expected result: not run (the data set is licensed, and FEDN does not report it).
+Expected result: not run (the data set is licensed, and FEDN does not report
+it). The release has no emotions.
 """
 
 from fedn_jax.core import config as fedn_config

@@ -1,6 +1,6 @@
-"""A search on the built-in data set: 16 trials in batches of 8, each on 8 inner folds.
+"""A search on the built-in data set: 16 trials, 8 inner folds each.
 
-    fedn sweep --config configs/sweep_demo.py --data demo/data --out sweep
+    fedn sweep --config sweep_demo --data demo/data --out sweep
 
 Expected result: see README.md, "Tables and sweeps".
 """

@@ -23,11 +23,20 @@ def add_arguments(commands: Any) -> None:
     Args:
       commands: what ``ArgumentParser.add_subparsers`` returned; its ``dest`` must be "command".
     """
-    parser = commands.add_parser("prepare", help="videos or features with annotations -> shards; resumable")
+    parser = commands.add_parser(
+        "prepare", help="videos or features with annotations -> shards; resumable",
+        **_ending(
+            "fedn prepare folder --videos videos --annotations expressions.csv --out data",
+            "fedn prepare casme2 --videos rawpic --annotations CASME2.xlsx --out data",
+            "fedn prepare SOURCE --help",
+        ),
+    )  # fmt: skip
+    parser.set_defaults(function=run, takes_options=False)
     sources = parser.add_subparsers(dest="source", metavar="SOURCE", required=True)
 
     for name, (title, _) in RELEASES.items():
-        one = sources.add_parser(name, help=f"{title}: the released folder and sheet")
+        example = f"fedn prepare {name} --videos released --annotations sheet.xlsx --out data"
+        one = sources.add_parser(name, help=f"{title}: the released folder and sheet", **_ending(example))
         one.add_argument("--videos", type=Path, required=True, metavar="DIR", help="the frames or videos as released")
         _sheet(one, (name,), required=True)
         one.add_argument(
@@ -36,20 +45,35 @@ def add_arguments(commands: Any) -> None:
         )  # fmt: skip
         _videos(one)
 
-    one = sources.add_parser("folder", help="a folder of videos and a CSV file")
+    one = sources.add_parser(
+        "folder", help="a folder of videos and a CSV file",
+        **_ending(
+            "fedn prepare folder --videos videos --annotations expressions.csv --out data",
+            "fedn prepare folder --videos videos --annotations expressions.csv --out data \\\n"
+            "      --fps 30 --classes positive,surprise,negative,others",
+        ),
+    )  # fmt: skip
     one.add_argument("--videos", type=Path, required=True, metavar="DIR", help="folder of videos, sub-folders too")
     one.add_argument("--rate", type=float, default=30.0, help="frames per second of folders of pictures (default: 30)")
     _common(one)
     _videos(one)
 
-    one = sources.add_parser("features", help="a folder of .npz clip features (I3D ...) and a CSV file")
+    one = sources.add_parser(
+        "features", help="a folder of .npz clip features (I3D ...) and a CSV file",
+        **_ending("fedn prepare features --features i3d --annotations expressions.csv \\\n"
+                  "      --frames-per-row 2 --out data"),
+    )  # fmt: skip
     one.add_argument("--features", type=Path, required=True, metavar="DIR", help="folder of .npz files")
     _common(one)
     one.add_argument("--out", type=Path, required=True, metavar="DIR", help="directory for the result")
     one.add_argument("--frames-per-row", type=int, required=True, help="frames between two clips (I3D here: 2)")
     one.add_argument("--fps", type=float, default=30.0, help="frames per second of the videos (default: 30)")
 
-    one = commands.add_parser("verify", help="check prepared data or a released sheet, count what is in it")
+    one = commands.add_parser(
+        "verify", help="check and count prepared data, or a released sheet",
+        **_ending("fedn verify data", "fedn verify casme2 --annotations CASME2.xlsx"),
+    )  # fmt: skip
+    one.set_defaults(function=run, takes_options=False)
     one.add_argument(
         "what", metavar="DIR|DATASET",
         help=f"the --out of `fedn prepare`; or, with --annotations, one of {', '.join(RELEASES)}",
@@ -57,7 +81,11 @@ def add_arguments(commands: Any) -> None:
     _sheet(one, tuple(RELEASES), required=False)
     one.add_argument("--json", type=Path, metavar="OUT", help="write the counts to this file, too")
 
-    one = commands.add_parser("convert-backbone", help="a PyTorch ResNet18 -> a file for --backbone")
+    one = commands.add_parser(
+        "convert-backbone", help="a PyTorch ResNet18 -> a file for --backbone",
+        **_ending("fedn convert-backbone net.pth --out net.safetensors --normalization imagenet"),
+    )  # fmt: skip
+    one.set_defaults(function=run, takes_options=False)
     one.add_argument("checkpoint", type=Path, metavar="CKPT", help=".pth, .pt, .pth.tar or .safetensors")
     one.add_argument("--out", type=Path, required=True, metavar="FILE", help="the new file, *.safetensors")
     one.add_argument(
@@ -66,6 +94,13 @@ def add_arguments(commands: Any) -> None:
     )  # fmt: skip
     one.add_argument("--size", type=int, default=224, help="side of its face images in pixels (default: 224)")
     one.add_argument("--description", metavar="TEXT", help="name and origin, shown in reports")
+
+
+def _ending(*examples: str) -> dict[str, Any]:
+    """Arguments of ``add_parser`` that end the help with examples."""
+    heading = "examples:" if len(examples) > 1 else "example:"
+    text = "\n".join([heading, *(f"  {one}" for one in examples)])
+    return {"epilog": text, "formatter_class": argparse.RawDescriptionHelpFormatter}
 
 
 def _sheet(parser: argparse.ArgumentParser, names: tuple[str, ...], required: bool) -> None:

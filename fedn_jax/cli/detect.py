@@ -6,9 +6,36 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from fedn_jax.cli import runs
+from fedn_jax.cli import command
 from fedn_jax.core.errors import UserError
-from fedn_jax.core.text import progress_bar
+from fedn_jax.core.text import count, progress_bar
+
+EXAMPLES = (
+    "fedn detect holiday.mp4 interview.mov --run run --out found",
+    "fedn detect holiday.mp4 --run run --out found --threshold 0.3",
+)
+
+
+def add_arguments(commands: Any) -> None:
+    """Adds ``detect`` to the command line.
+
+    Args:
+      commands: what ``ArgumentParser.add_subparsers`` returned.
+    """
+    one = command.add(commands, "detect", "find the expressions in new videos", detect, EXAMPLES)
+    one.add_argument("videos", type=Path, nargs="+", metavar="VIDEO", help="video files, or folders of pictures")
+    one.add_argument("--run", type=Path, required=True, metavar="RUN", help=command.RUN)
+    one.add_argument("--out", type=Path, required=True, metavar="DIR", help="directory for the results")
+    one.add_argument(
+        "--fold", default="ensemble", metavar="NAME",
+        help="the network of one fold (default: %(default)s, the mean of all)",
+    )  # fmt: skip
+    one.add_argument("--threshold", type=float, help="lowest score to report (default: the run's own)")
+    one.add_argument("--backbone", type=Path, metavar="FILE", help="weights of the features (default: the run's own)")
+    one.add_argument("--aligner", help="another alignment than that of the run's data")
+    one.add_argument(
+        "--rate", type=float, default=30.0, help="frames per second of folders of pictures (default: %(default)g)"
+    )
 
 
 def detect(args: argparse.Namespace) -> None:
@@ -32,18 +59,20 @@ def detect(args: argparse.Namespace) -> None:
         "faces": f"{options.aligner}, {options.size} px, {options.fps:g} frames per second",
         "fedn_jax": model.recorded["versions"]["fedn_jax"],
     }  # fmt: skip
-    failed = []
+    failed = 0
     for video, name in zip(args.videos, _names(args.videos), strict=True):
         try:
             _detect_one(video, args.out / name, args.out / "cache", args.rate, model, detector, options, backbone,
                         threshold, about)  # fmt: skip
         except (UserError, OSError) as error:
-            failed.append(video)
-            print(f"fedn: {runs.line(error)}", file=sys.stderr, flush=True)
+            if len(args.videos) == 1:
+                raise
+            failed += 1
+            print(f"fedn: {command.error_line(error)}", file=sys.stderr, flush=True)
     if failed:
-        raise UserError(
-            f"{len(failed)} of {len(args.videos)} videos could not be used (see above); the others are done"
-        )
+        done = len(args.videos) - failed
+        rest = f"{count(done, 'video')} done, in {args.out}" if done else "no video is left"
+        raise UserError(f"{failed} of {len(args.videos)} videos could not be used, for the reasons above; {rest}")
 
 
 def _preparation(args: argparse.Namespace, recorded: dict[str, Any]) -> tuple[Any, Any]:
@@ -110,9 +139,11 @@ def _detect_one(video, out, cache, rate, model, detector, options, backbone, thr
     page = out.with_name(f"{out.name}.html")
     video_page.write(page, found, got.media, "video/mp4", pictures)
     lost = int((facts.valid == 0).sum())
-    count = len(found.expressions)
-    print(f"\n{video}: {count} expression{'s' * (count != 1)} in {found.seconds:.1f} s, {len(facts.valid)} frames"
-          f"{f', {lost} of them without a face' if lost else ''}")  # fmt: skip
+    gap = f", {lost} of them without a face" if lost else ""
+    print(
+        f"\n{video}: {count(len(found.expressions), 'expression')} in {found.seconds:.1f} s, "
+        f"{count(len(facts.valid), 'frame')}{gap}"
+    )
     for one in found.expressions:
         print(f"  {one.begin:>8.2f} to {one.end:>8.2f} s  {one.emotion:<14} {one.score:.2f}")
     print(f"  {page}")

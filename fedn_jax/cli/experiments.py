@@ -6,11 +6,57 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from fedn_jax.cli import runs
+from fedn_jax.cli import command, config_files, runs
 from fedn_jax.core import errors
 from fedn_jax.core.text import progress_bar
 
 TABLES = {"table2": 2, "table3": 3, "table4": 4}
+SWEEP_EXAMPLES = (
+    "fedn sweep --config sweep_demo --data demo/data --out sweep",
+    "fedn train --config sweep/best.py --data demo/data --out run",
+)
+REPRODUCE_EXAMPLES = (
+    "fedn reproduce table3 --data demo/data --out tables",
+    "fedn reproduce table4 --config casme2 --data data --out tables --seeds 5",
+)
+
+
+def add_sweep(commands: Any) -> None:
+    """Adds ``sweep`` to the command line.
+
+    Args:
+      commands: what ``ArgumentParser.add_subparsers`` returned.
+    """
+    one = command.add(
+        commands, "sweep", "search for better options, judged on inner folds", sweep, SWEEP_EXAMPLES, options=True
+    )
+    one.add_argument("--config", required=True, metavar="SPEC", help=f"one with SPACE and SWEEP: {config_files.SPEC}")
+    command.add_directories(one, "directory for the study, the page and best.py")
+    one.add_argument(
+        "--fold", metavar="NAME", help="nested: only the inner fold of this outer one judges (default: all of them)"
+    )
+    one.add_argument(
+        "--storage", metavar="URL", help="a database, e.g. sqlite:///FILE (default: a journal file in --out)"
+    )
+
+
+def add_reproduce(commands: Any) -> None:
+    """Adds ``reproduce`` to the command line.
+
+    Args:
+      commands: what ``ArgumentParser.add_subparsers`` returned.
+    """
+    one = command.add(
+        commands, "reproduce", "a table of the paper, several seeds, beside its numbers", reproduce,
+        REPRODUCE_EXAMPLES, options=True,
+    )  # fmt: skip
+    one.add_argument("table", metavar="TABLE", help="table2, table3 or table4")
+    command.add_directories(one, "directory for runs, tables and pages; tables may share it")
+    one.add_argument(
+        "--config", default="demo_tables", metavar="SPEC",
+        help="the rows that are trained: NAME of `fedn configs`, or FILE.py (default: %(default)s)",
+    )  # fmt: skip
+    one.add_argument("--seeds", type=int, default=3, metavar="N", help="runs of each row (default: %(default)s)")
 
 
 def use_all_cores() -> None:
@@ -37,11 +83,13 @@ def reproduce(args: argparse.Namespace, overrides: Sequence[str]) -> None:
     from fedn_jax.reports import reproduce_page, tables
 
     number = TABLES[errors.one_of("table", args.table, TABLES)]
-    runs.load_config(args.config, overrides)  # a mistake shows before the data are read
-    names = list(getattr(runs.config_module(args.config), "ROWS", {}))
+    if config_files.split(args.config)[1]:
+        raise errors.UserError(f"--config {args.config}: all rows of the table are trained; give it without a row")
+    config_files.load(args.config, overrides)  # a mistake shows before the data are read
+    names = config_files.rows(args.config)
     dataset = shards.load(args.data)
     several = paper_tables.rows(
-        number, names, lambda row: runs.load_config(f"{args.config}:{row}", overrides),
+        number, names, lambda row: config_files.load(f"{args.config}:{row}", overrides),
         int(dataset.metadata["frames_per_row"]),
     )  # fmt: skip
     result = paper_tables.run(args.out, number, several, args.seeds, dataset, _backbone(args.data), progress_bar())
@@ -50,8 +98,8 @@ def reproduce(args: argparse.Namespace, overrides: Sequence[str]) -> None:
         print(tables.to_text(one))
     for row in several:
         if not row.obstacle:
-            for member in paper_tables.members(args.out, row, args.seeds):
-                runs.keep_backbone(args.data, member.run)
+            for run in paper_tables.runs_of(args.out, row, args.seeds):
+                runs.keep_backbone(args.data, run.directory)
     print(f"page:    {page}\nnumbers: {args.out / f'table{number}.json'}")
 
 
@@ -83,11 +131,13 @@ def sweep(args: argparse.Namespace, overrides: Sequence[str]) -> None:
     from fedn_jax.experiments import search_space, sweep
     from fedn_jax.reports import sweep_page, tables
 
-    config = runs.load_config(args.config, overrides)
-    module = runs.config_module(args.config.partition(":")[0])
+    config = config_files.load(args.config, overrides)
+    module = config_files.module(config_files.split(args.config)[0])
     for name in ("SPACE", "SWEEP"):
         if not hasattr(module, name):
-            raise errors.UserError(f"--config {args.config}: has no {name}; see configs/sweep_demo.py")
+            raise errors.UserError(
+                f"--config {args.config}: has no {name}; `fedn configs sweep_demo` names a file that has"
+            )
     settings = module.SWEEP._replace(folds=(args.fold,)) if args.fold else module.SWEEP
     search_space.check(module.SPACE, settings, config)
     search = sweep.Search(args.out, config, module.SPACE, settings, args.config)

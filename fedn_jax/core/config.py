@@ -1,11 +1,13 @@
 """Every option once, with its default: the paper's value, or the one chosen where the paper is silent ("open").
 
 An experiment is a file with ``get_config(row)`` that starts from ``default()`` and changes a few values; a row is a
-named set of further changes, e.g. ``configs/casme2.py:table4/coupled``. On the command line ``--config.train.epochs=3``
-overrides one value.
+named set of further changes, e.g. ``casme2:table4/coupled``. On the command line ``--config.train.epochs=3`` overrides
+one value. The comment beside an option in ``default()`` is what ``fedn configs --options`` prints.
 """
 
 import ast
+import inspect
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,7 +19,7 @@ from fedn_jax.core.errors import UserError
 from fedn_jax.core.types import Hyper
 
 KINDS = (*schema.KINDS, "all")
-HYPER = {  # field of Hyper -> option: what the runs of a cohort may differ in
+HYPER = {  # field of Hyper -> option: what runs that are trained as one program may differ in
     "learning_rate": "train.learning_rate",
     "weight_decay": "train.weight_decay",
     "alpha": "loss.alpha",
@@ -44,46 +46,46 @@ def default() -> ConfigDict:
       A locked ConfigDict; unknown keys raise.
     """
     config = ConfigDict()
-    config.task = "fedn"  # entry of models.TASKS
+    config.task = "fedn"  # the model: fedn (models.TASKS)
     config.seed = 0  # the only source of randomness
 
     config.data = ConfigDict()
-    config.data.kind = "macro"  # expressions to detect: macro, micro or all (FEDN section 4.1: macro)
+    config.data.kind = "macro"  # expressions to detect: macro, micro or all (section 4.1: macro)
     config.data.recognition = True  # False: one class, spotting only (Table 2, "w/o rec")
-    config.data.standardize = "none"  # open: entry of problem.STANDARDIZATIONS
+    config.data.standardize = "none"  # open: none, or video: minus the video's mean, by its deviation
     config.data.shuffle_labels = False  # control: train on expressions moved in time; scores must fall to chance
 
     config.window = ConfigDict()
     config.window.segments = 64  # S (section 4.2)
     config.window.segment_frames = 8  # F (section 4.2)
     config.window.stride = 2  # frames between segments: overlap 6 (section 4.2)
-    config.window.context = "video"  # open: frames past a window's last: of the "video", or the last of the "window"
+    config.window.context = "video"  # open: frames past a window's last: of the video, or the last of the window
     config.window.train_hop = 32  # open: frames between training windows
     config.window.test_hop = 16  # open: frames between windows at prediction
     config.window.inside = 0.9  # open: share of an expression that must lie in a window to belong to it
 
     config.model = ConfigDict()
-    config.model.segment_fusion = "attention"  # entry of fusion.SEGMENT_FUSIONS
-    config.model.window_attention = "scaled"  # open: entry of fedn.WINDOW_ATTENTION
+    config.model.segment_fusion = "attention"  # frames of a segment to one vector: attention, mean or none
+    config.model.window_attention = "scaled"  # weights of segments: scaled (open), literal (equation) or none
     config.model.window_attention_channels = 1  # open: 1 score per segment, or 0 for one per channel
     config.model.width = 512  # d1 (section 4.2)
     config.model.head_width = 256  # d2 (section 4.2)
     config.model.head_depth = 2  # open: convolutions of a head's tower
-    config.model.head = "decoupled"  # entry of fedn.HEADS
+    config.model.head = "decoupled"  # towers of intervals and classes: decoupled, or coupled in one (Table 4)
     config.model.heads = 8  # open: heads of every attention
     config.model.groups = 32  # open: groups of the normalisation
-    config.model.scoring = "binary"  # entry of losses.SCORINGS
+    config.model.scoring = "binary"  # class scores: binary, one per class; confidence, one beside them (Table 4)
     config.model.prior = 0.02  # open: class probability that an untrained network gives
     config.model.dropout = 0.0  # open: of the features before the pyramid
 
     config.anchors = ConfigDict()
     config.anchors.widths = [0.5, 0.75, 1.0, 1.5, 2.0]  # open: in strides of the level
-    config.anchors.reaches = [[0, 10], [8, 32], [16, 64], [64, 128]]  # open: longer side, frames, per level
-    config.anchors.positive_iou = 0.5  # open
-    config.anchors.negative_iou = 0.4  # open
+    config.anchors.reaches = [[0, 10], [8, 32], [16, 64], [64, 128]]  # open: frames of the longer side, per level
+    config.anchors.positive_iou = 0.5  # open: IoU from which an anchor learns an expression
+    config.anchors.negative_iou = 0.4  # open: IoU below which it learns that there is none
 
     config.loss = ConfigDict()
-    config.loss.interval = "diou"  # entry of losses.INTERVAL_LOSSES
+    config.loss.interval = "diou"  # loss of the intervals: diou, giou or iou (Table 4)
     config.loss.alpha = 1.0  # weight of the interval loss (section 4.2)
     config.loss.beta = 2.0  # weight of the class loss (section 4.2)
     config.loss.normalize = True  # open: per branch, by positives + windows; False: the sum of eq. 3
@@ -97,11 +99,9 @@ def default() -> ConfigDict:
     config.train.checkpoint_every = 1  # epochs
 
     config.folds = ConfigDict()
-    config.folds.scheme = "loso"  # entry of folds.SCHEMES: leave one subject out (section 4.2), or "kfold" by video
-    config.folds.k = 5  # folds of "kfold"
-    config.folds.inner = (
-        0.25  # share of the training subjects that an inner fold holds out to pick the threshold; 0: none
-    )
+    config.folds.scheme = "loso"  # loso: leave one subject out (section 4.2); kfold: by video
+    config.folds.k = 5  # folds of kfold
+    config.folds.inner = 0.25  # share of the training subjects held out to pick the threshold; 0: none
     config.folds.memory_gb = 0.0  # device memory that folds may fill; 0: ask the device, else 4
 
     config.predict = ConfigDict()
@@ -114,6 +114,16 @@ def default() -> ConfigDict:
     config.evaluate.iou = 0.5  # tIoU of a true positive (section 4.3, reference [9])
     config.evaluate.threshold = 0.5  # lowest score of a detection, where no inner fold picks it
     return config.lock()
+
+
+def comments() -> dict[str, str]:
+    """What stands beside each option in ``default()``.
+
+    Returns:
+      "section.key" -> comment, in the order of the options.
+    """
+    found = re.findall(r"^ +config\.([\w.]+) = .*?  # (.+)$", inspect.getsource(default), re.MULTILINE)
+    return dict(found)
 
 
 def validate(config: ConfigDict) -> ConfigDict:

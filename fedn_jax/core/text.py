@@ -1,10 +1,10 @@
-"""Words and bars for people: numbers as text, columns of a terminal, progress."""
+"""Numbers as text, columns of a terminal, progress bars."""
 
 import functools
 import sys
 import unicodedata
 from itertools import accumulate
-from typing import Any
+from typing import Any, Protocol
 
 DASH = "–"  # stands for a number that does not exist
 COLUMNS = 80  # of a terminal
@@ -60,7 +60,17 @@ def cell(text: Any, width: int) -> str:
     return "".join(letters) + " " * (width - sum(sizes))
 
 
-def progress_bar() -> Any:
+class Progress(Protocol):
+    """Makes progress bars: tqdm, or a stand-in with its interface.
+
+    Called with items it yields them and counts; called with ``total`` it returns a bar that is moved by hand
+    (``update``, ``set_postfix_str``, ``close``). ``desc`` says what is done, ``unit`` to what.
+    """
+
+    def __call__(self, items: Any = None, **options: Any) -> Any: ...
+
+
+def progress_bar() -> Progress:
     """Progress bars: on a terminal they move, in a log they say now and then how far it is.
 
     Returns:

@@ -112,13 +112,13 @@ class Detections(NamedTuple):
 class Task(NamedTuple):
     """All that training, prediction and folds know about a model: six pure functions.
 
-    ``features`` is apart from ``detect`` because a segment's feature is a property of its video: prediction
+    ``features`` is apart from ``outputs`` because a segment's feature is a property of its video: prediction
     computes it once per video, training once per window.
     """
 
     init: Callable[..., Tree]  # (key) -> variables {"params": ..., others}
     features: Callable[..., Array]  # (variables, inputs [B, T, D], valid [B, T]) -> [B, S, d]
-    detect: Callable[..., Any]  # (variables, features [B, S, d], valid [B, S], train, key) -> (outputs, extra)
-    encode: Callable[..., Targets]  # (events of one window) -> Targets
+    outputs: Callable[..., Any]  # (variables, features [B, S, d], valid [B, S], train, key) -> (outputs, extra)
+    targets: Callable[..., Targets]  # (events of one window) -> Targets
     loss: Callable[..., Any]  # (outputs, targets, weight [B], hyper) -> (scalar, dict of scalars)
     decode: Callable[..., Detections]  # (outputs of one video's windows, starts [W], valid [W], T) -> Detections

@@ -148,14 +148,14 @@ def make_problem(config: Config, dataset: shards.Dataset) -> Problem:
         config.window.segments, config.window.segment_frames, config.window.stride,
         int(dataset.metadata["frames_per_row"]), config.window.context,
     )  # fmt: skip
-    events = [select(one, config.data.kind, config.data.recognition) for one in dataset.events]
-    if not any(len(one.valid) for one in events):
-        kinds = {schema.KINDS[kind] for one in dataset.events for kind in one.kind}
+    events = [select(annotated, config.data.kind, config.data.recognition) for annotated in dataset.events]
+    if not any(len(wanted.valid) for wanted in events):
+        kinds = {schema.KINDS[kind] for annotated in dataset.events for kind in annotated.kind}
         raise UserError(
             f"the data hold no expression of data.kind={config.data.kind}; they hold "
             f"{' and '.join(sorted(kinds)) or 'none at all'}"
         )
-    unnamed = sum(int((one.emotion < 0).sum()) for one in events)
+    unnamed = sum(int((wanted.emotion < 0).sum()) for wanted in events)
     if unnamed:
         raise UserError(
             f"{unnamed} expressions of data.kind={config.data.kind} have no emotion in these data; for spotting only "
@@ -164,7 +164,7 @@ def make_problem(config: Config, dataset: shards.Dataset) -> Problem:
     store = standardized(dataset.store, dataset.metas, config.data.standardize)
     learned = events
     if config.data.shuffle_labels:
-        learned = [shuffle(one, meta, config.seed) for one, meta in zip(events, dataset.metas, strict=True)]
+        learned = [shuffle(wanted, meta, config.seed) for wanted, meta in zip(events, dataset.metas, strict=True)]
     plan = windows.plan(dataset.metas, learned, geometry, config.window.train_hop, config.window.inside)
     classes = list(dataset.metadata["classes"]) if config.data.recognition else ["expression"]
     scheme = splits.SCHEMES[errors.one_of("folds.scheme", config.folds.scheme, splits.SCHEMES)]

@@ -58,8 +58,8 @@ def _read(path: Path, builder: Any, splits: list[str]) -> Iterator[dict[str, Any
         if not builder.info.splits[split].num_examples:
             continue
         try:
-            for raw in builder.as_data_source(split=split):
-                yield {name: _value(name, raw[name]) for name in schema.FIELDS}
+            for example in builder.as_data_source(split=split):
+                yield {name: _value(name, example[name]) for name in schema.FIELDS}
         except Exception as error:
             raise _damage(path, error) from error
 

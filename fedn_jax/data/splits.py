@@ -16,9 +16,9 @@ INNER = "/inner"  # ending of the name of an inner fold
 
 def _fold(name: str, test: set[int], train: set[int], windows: Windows) -> tuple:
     """(name, positive windows, negative windows, test videos) of one fold."""
-    mine = np.isin(windows.video, sorted(train))
-    some = windows.events.valid.any(1)
-    return name, np.flatnonzero(mine & some), np.flatnonzero(mine & ~some), tuple(sorted(test))
+    trained = np.isin(windows.video, sorted(train))
+    positive = windows.events.valid.any(1)
+    return name, np.flatnonzero(trained & positive), np.flatnonzero(trained & ~positive), tuple(sorted(test))
 
 
 def _with_inner(name: str, test: set[int], units: dict[str, set[int]], share: float, windows: Windows) -> list[tuple]:
@@ -42,8 +42,9 @@ def _stack(folds: Sequence[tuple]) -> Folds:
     """Pads the window lists to one length."""
 
     def pad(lists: list[np.ndarray]) -> np.ndarray:
-        size = max(1, max(len(one) for one in lists))
-        return np.stack([np.pad(one, (0, size - len(one)), constant_values=-1) for one in lists]).astype(np.int32)
+        size = max(1, max(len(indices) for indices in lists))
+        padded = [np.pad(indices, (0, size - len(indices)), constant_values=-1) for indices in lists]
+        return np.stack(padded).astype(np.int32)
 
     names, positive, negative, test = zip(*folds, strict=True)
     for name, windows in zip(names, positive, strict=True):
@@ -121,7 +122,7 @@ def take(folds: Folds, chosen: Sequence[int]) -> Folds:
       The chosen folds, padded as before.
     """
     index = list(chosen)
-    pick = lambda entries: tuple(entries[i] for i in index)  # noqa: E731
+    pick = lambda column: tuple(column[i] for i in index)  # noqa: E731
     return Folds(pick(folds.name), folds.key[index], folds.positive[index], folds.negative[index], pick(folds.test))
 
 

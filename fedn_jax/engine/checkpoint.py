@@ -143,6 +143,6 @@ def restore_together(directories: Sequence[Path], templates: Sequence[Tree]) -> 
                     shutil.rmtree(directory / str(step))
         if not shared:
             return None
-        found = [restore(directory, template) for directory, template in zip(directories, templates, strict=True)]
-        if all(one and one[0] == last for one in found):
-            return last, [one[1] for one in found if one]
+        restored = [restore(directory, template) for directory, template in zip(directories, templates, strict=True)]
+        if all(whole and whole[0] == last for whole in restored):
+            return last, [whole[1] for whole in restored if whole]

@@ -1,7 +1,6 @@
-"""Runs of one structure, trained as one program: the folds of all of them are entries of one mapped axis.
+"""Trains runs: the folds of all runs of one structure are trained together, as one program where memory allows.
 
-Runs may differ in the numbers of ``Hyper`` only. Each ends as a directory of its own, as if it had been alone; a single
-run is a cohort of one.
+Runs may differ in the numbers of ``Hyper`` only. Each ends as a directory of its own, as if it had been trained alone.
 """
 
 import contextlib
@@ -9,7 +8,7 @@ import logging
 import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -17,7 +16,8 @@ import numpy as np
 from fedn_jax.core import config as configs
 from fedn_jax.core import files
 from fedn_jax.core.errors import UserError
-from fedn_jax.core.types import Array, Config, Folds, Hyper, Store, TrainState, Tree, VideoMeta
+from fedn_jax.core.text import Progress, count
+from fedn_jax.core.types import Array, Config, Folds, Hyper, Store, Task, TrainState, Tree, VideoMeta
 from fedn_jax.data import shards, splits
 from fedn_jax.data.problem import Problem, make_problem
 from fedn_jax.engine import checkpoint, parallel, predict, run_dir, train_step
@@ -25,15 +25,15 @@ from fedn_jax.engine import checkpoint, parallel, predict, run_dir, train_step
 log = logging.getLogger(__name__)
 
 
-class Member(NamedTuple):
-    """One run of a cohort."""
+class Run(NamedTuple):
+    """One training."""
 
-    run: Path  # its directory
+    directory: Path
     config: Config
 
 
 class Trainer(NamedTuple):
-    """What all runs of one structure share."""
+    """What all runs of one structure have in common."""
 
     problem: Problem
     init: Callable[[train_step.Fold, Hyper], TrainState]  # of one fold
@@ -42,26 +42,15 @@ class Trainer(NamedTuple):
     state_bytes: int  # of one fold
 
 
-class Part(NamedTuple):
-    """The folds of one run that are trained in one program; its checkpoints lie together."""
+class Share(NamedTuple):
+    """The folds of one run that one program trains; their checkpoints lie together."""
 
-    member: int
-    number: int  # of the part among those of its run
+    run: int  # index of the run
+    number: int  # of the program among those of the run
     folds: range
 
-    def directory(self, members: Sequence[Member]) -> Path:
-        """Where its checkpoints lie.
 
-        Args:
-          members: of the cohort.
-
-        Returns:
-          A directory of the run.
-        """
-        return members[self.member].run / "checkpoints" / f"group{self.number}"
-
-
-def trainer(config: Config, dataset: shards.Dataset, ending: str = "") -> Trainer:
+def make_trainer(config: Config, dataset: shards.Dataset, ending: str = "") -> Trainer:
     """Everything that is compiled once for all runs of one structure.
 
     Args:
@@ -80,193 +69,223 @@ def trainer(config: Config, dataset: shards.Dataset, ending: str = "") -> Traine
     def init(fold: train_step.Fold, hyper: Hyper) -> TrainState:
         return train_step.init_state(problem.task, fold, hyper)
 
-    chosen = [place for place, name in enumerate(problem.folds.name) if name.endswith(ending)]
+    chosen = [index for index, name in enumerate(problem.folds.name) if name.endswith(ending)]
     steps = splits.steps_per_epoch(splits.take(problem.folds, chosen), config.train.batch_size, config.train.negatives)
     epoch = train_step.make_train_epoch(
         problem.task, problem.geometry, config.train.batch_size, config.train.negatives, steps
     )
     predictor = predict.make_predictor(problem.task, problem.geometry, config.window.test_hop, config.predict.chunk)
-    size = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(_shapes(init, config)))
+    size = sum(leaf.nbytes for leaf in jax.tree.leaves(empty_state(problem.task, config, 1)))
     return Trainer(problem, init, epoch, predictor, size)
 
 
-def _shapes(init: Callable, config: Config) -> Tree:
-    """Shapes of the state of one fold."""
-    empty = np.zeros(1, np.int32)
-    return jax.eval_shape(init, train_step.Fold(np.uint32(0), empty, empty), configs.to_hyper(config))
+def empty_state(task: Task, config: Config, num_folds: int) -> TrainState:
+    """Zeros of the shapes and dtypes of a training state, for checkpoints to be read into.
+
+    Args:
+      task: the model.
+      config: of the run.
+      num_folds: K.
+
+    Returns:
+      Leaves [K, ...], NumPy.
+    """
+    none = np.zeros(1, np.int32)
+    fold = train_step.Fold(np.uint32(0), none, none)
+    init = lambda fold, hyper: train_step.init_state(task, fold, hyper)
+    shapes = jax.eval_shape(init, fold, configs.to_hyper(config))
+    return jax.tree.map(lambda leaf: np.zeros((num_folds, *leaf.shape), leaf.dtype), shapes)
 
 
-def entries(plan: Folds, several: Sequence[Config], parts: Sequence[tuple[int, Sequence[int]]]) -> tuple[Folds, Hyper]:
-    """Folds of several runs as one axis.
+def program_axis(
+    plan: Folds, run_configs: Sequence[Config], shares: Sequence[tuple[int, Sequence[int]]]
+) -> tuple[Folds, Hyper]:
+    """Folds of different runs as the axis that a program is mapped over.
 
     Args:
       plan: the K folds of each run.
-      several: the configurations, one per run.
-      parts: (run, some of its folds) each.
+      run_configs: one configuration per run.
+      shares: (index of a run, indices of some of its folds) each.
 
     Returns:
-      (folds, Hyper [entries]): the folds of all parts, one after another.
+      (folds, Hyper [N]): the N folds of all shares, one share after another.
     """
-    chosen = splits.take(plan, [fold for _, part in parts for fold in part])
-    numbers = [configs.to_hyper(several[run]) for run, part in parts for _ in part]
+    chosen = splits.take(plan, [fold for _, folds in shares for fold in folds])
+    numbers = [configs.to_hyper(run_configs[run]) for run, folds in shares for _ in folds]
     return chosen, Hyper(*(np.stack(column) for column in zip(*numbers, strict=True)))
 
 
 # ---- Which folds are trained together -------------------------------------------------------------------------------
 
 
-def _split(members: Sequence[int], groups: Sequence[range], count: int) -> list[list[Part]]:
-    """Groups of the entries members x folds -> the parts of every group."""
-    programs, numbers = [], dict.fromkeys(members, 0)
-    for group in groups:
-        parts = []
-        for place, member in enumerate(members):
-            inside = range(max(group.start, place * count), min(group.stop, (place + 1) * count))
+def make_shares(runs: Sequence[int], ranges: Sequence[range], num_folds: int) -> list[list[Share]]:
+    """Turns ranges of the axis runs x folds into the shares of each program.
+
+    Args:
+      runs: indices of R runs.
+      ranges: of the axis [R * K], one per program.
+      num_folds: K, folds of each run.
+
+    Returns:
+      The shares of each program, in the order of the axis.
+    """
+    programs, numbers = [], dict.fromkeys(runs, 0)
+    for whole in ranges:
+        shares = []
+        for position, run in enumerate(runs):
+            first = position * num_folds
+            inside = range(max(whole.start, first), min(whole.stop, first + num_folds))
             if len(inside):
-                chosen = range(inside.start - place * count, inside.stop - place * count)
-                parts.append(Part(member, numbers[member], chosen))
-                numbers[member] += 1
-        programs.append(parts)
+                shares.append(Share(run, numbers[run], range(inside.start - first, inside.stop - first)))
+                numbers[run] += 1
+        programs.append(shares)
     return programs
 
 
-def _plan(members: Sequence[Member], recorded: Sequence[dict], trained: Trainer, memory_gb: float) -> list[list[Part]]:
-    """The programs, as lists of parts. What was begun keeps its programs on any devices, and so its bits."""
-    devices, count = jax.local_devices(), len(trained.problem.folds.name)
-    begun = {one["cohort"] for one, (run, _) in zip(recorded, members, strict=True)
-             if "cohort" in one and (run / "checkpoints").exists()}  # fmt: skip
-    kept: dict[tuple[str, int], list[Part]] = {}
+def _plan(runs: Sequence[Run], recorded: Sequence[dict], trainer: Trainer) -> list[list[Share]]:
+    """The shares of every program. What was begun keeps its programs on any devices, and so its bits."""
+    begun = {facts["plan"] for facts, run in zip(recorded, runs, strict=True)
+             if "plan" in facts and (run.directory / "checkpoints").exists()}  # fmt: skip
+    kept: dict[tuple[str, int], list[Share]] = {}
     fresh = []
-    for place, one in enumerate(recorded):
-        if one.get("cohort") not in begun:
-            fresh.append(place)
+    for index, facts in enumerate(recorded):
+        if facts.get("plan") not in begun:
+            fresh.append(index)
             continue
-        for number, (edges, program) in enumerate(zip(one["groups"], one["programs"], strict=True)):
-            kept.setdefault((one["cohort"], program), []).append(Part(place, number, range(*edges)))
-    programs = list(kept.values())
-    if fresh:
-        memory = parallel.memory_of(devices, memory_gb)
-        groups = parallel.group(len(fresh) * count, trained.state_bytes, memory, len(devices))
-        new = _split(fresh, groups, count)
-        name = f"{zlib.crc32(chr(0).join(str(members[place].run) for place in fresh).encode()):08x}"
-        for place in fresh:
-            mine = [(number, part) for number, parts in enumerate(new) for part in parts if part.member == place]
-            facts = {
-                "cohort": name,
-                "groups": [[part.folds.start, part.folds.stop] for _, part in mine],
-                "programs": [number for number, _ in mine],
-            }
-            run_dir.write_json(members[place].run / "run.json", recorded[place] | facts)
-        programs += new
+        for number, program in enumerate(facts["programs"]):
+            share = Share(index, number, range(*program["folds"]))
+            kept.setdefault((facts["plan"], program["number"]), []).append(share)
+    return list(kept.values()) + (_plan_fresh(runs, recorded, trainer, fresh) if fresh else [])
+
+
+def _plan_fresh(
+    runs: Sequence[Run], recorded: Sequence[dict], trainer: Trainer, fresh: Sequence[int]
+) -> list[list[Share]]:
+    """As few programs as fit the memory for the runs with these indices; each run's part is noted in its run.json."""
+    devices, num_folds = jax.local_devices(), len(trainer.problem.folds.name)
+    memory = parallel.memory_of(devices, runs[0].config.folds.memory_gb)
+    ranges = parallel.split(len(fresh) * num_folds, trainer.state_bytes, memory, len(devices))
+    programs = make_shares(fresh, ranges, num_folds)
+    name = f"{zlib.crc32(chr(0).join(str(runs[index].directory) for index in fresh).encode()):08x}"
+    for index in fresh:
+        own = [
+            {"number": number, "folds": [share.folds.start, share.folds.stop]}
+            for number, shares in enumerate(programs) for share in shares if share.run == index
+        ]  # fmt: skip
+        run_dir.write_json(runs[index].directory / "run.json", recorded[index] | {"plan": name, "programs": own})
     return programs
 
 
 # ---- Training --------------------------------------------------------------------------------------------------------
 
 
-def fit(members: Sequence[Member], dataset: shards.Dataset, progress: Callable[..., Any]) -> None:
+def fit(runs: Sequence[Run], dataset: shards.Dataset, progress: Progress) -> None:
     """Trains all folds of all runs, or goes on where an earlier start was stopped, then predicts their test videos.
 
     Args:
-      members: the runs; their configurations have one structure.
+      runs: their configurations have one structure.
       dataset: loaded shards.
-      progress: tqdm, or something with its interface.
+      progress: bars.
 
     Raises:
       UserError: configurations of different structure, or a run that cannot go on as it was begun.
     """
-    if len({configs.structure(member.config) for member in members}) != 1:
-        raise UserError(f"the runs of a cohort may differ in {', '.join(configs.HYPER.values())} only")
+    if len({configs.structure(run.config) for run in runs}) != 1:
+        raise UserError(f"runs that are trained together may differ in {', '.join(configs.HYPER.values())} only")
     with contextlib.ExitStack() as locks:
-        for member in members:
-            configs.validate(member.config)
-            locks.enter_context(files.alone(member.run))
-        _fit(members, dataset, progress)
+        for run in runs:
+            configs.validate(run.config)
+            locks.enter_context(files.alone(run.directory))
+        _fit(runs, dataset, progress)
 
 
-def _fit(members: Sequence[Member], dataset: shards.Dataset, progress: Callable[..., Any]) -> None:
-    trained = trainer(members[0].config, dataset)
-    problem = trained.problem
+def _fit(runs: Sequence[Run], dataset: shards.Dataset, progress: Progress) -> None:
+    trainer = make_trainer(runs[0].config, dataset)
+    problem = trainer.problem
     facts = {
         "data": dataset.metadata["signature"], "folds": list(problem.folds.name), "classes": problem.classes,
         "input_width": int(dataset.store.inputs.shape[1]), "metadata": dataset.metadata,
         "fps": float(np.median([meta.fps for meta in dataset.metas])),
     }  # fmt: skip
-    recorded = [run_dir.open_run(run, config, facts) for run, config in members]
-    programs = _plan(members, recorded, trained, members[0].config.folds.memory_gb)
-    _say(members, programs, trained)
-    for parts in programs:
-        missing = [part for part in parts if _unpredicted(members, part, problem)]
+    recorded = [run_dir.open_run(run.directory, run.config, facts) for run in runs]
+    programs = _plan(runs, recorded, trainer)
+    log.info(_describe(len(runs), programs, trainer))
+    for shares in programs:
+        missing = [share for share in shares if _unpredicted(runs, share, problem)]
         if missing:
-            states = _train(members, parts, trained, progress)
-            for part in missing:
-                _predict(members, part, trained, states[parts.index(part)], progress)
+            states = _train(runs, shares, trainer, progress)
+            for share in missing:
+                _predict(runs, share, trainer, states[shares.index(share)], progress)
 
 
-def _say(members: Sequence[Member], programs: Sequence[Sequence[Part]], trained: Trainer) -> None:
-    problem, devices = trained.problem, jax.local_devices()
-    inner = sum(name.endswith(splits.INNER) for name in problem.folds.name)
+def _describe(num_runs: int, programs: Sequence[Sequence[Share]], trainer: Trainer) -> str:
+    """What will be trained, on what, in two lines."""
+    problem, devices = trainer.problem, jax.local_devices()
+    names = problem.folds.name
+    inner = sum(name.endswith(splits.INNER) for name in names)
     positive = int(problem.windows.events.valid.any(1).sum())
-    most = max(sum(len(part.folds) for part in parts) for parts in programs)
-    several = f"{len(members)} runs of " if len(members) > 1 else ""
-    log.info(
-        f"{several}{len(problem.folds.name)} folds, {inner} of them inner; {len(problem.windows.start)} windows, "
-        f"{positive} with an expression; {len(devices)} x {devices[0].device_kind}\n"
-        f"a fold's state takes {trained.state_bytes / 1e6:.1f} MB: {len(programs)} group(s) of at most {most} folds"
+    largest = max(sum(len(share.folds) for share in shares) for shares in programs)
+    together = f"in {len(programs)} programs of at most {count(largest, 'fold')}, one after another"
+    return (
+        f"{f'{num_runs} runs of ' if num_runs > 1 else ''}{count(len(names), 'fold')} ({inner} of them inner) on "
+        f"{len(devices)} x {devices[0].device_kind}, {'all in one program' if len(programs) == 1 else together}; "
+        f"{trainer.state_bytes / 1e6:.1f} MB of training state per fold\n"
+        f"{count(len(problem.windows.start), 'training window')}, {positive} with an expression"
     )
 
 
-def _train(members, parts, trained, progress) -> list[TrainState]:
-    """Trains the parts of one program to the end; returns their states [folds, ...] on the host."""
-    problem, config = trained.problem, members[parts[0].member].config
-    chosen, hyper = entries(problem.folds, [config for _, config in members], [(p.member, p.folds) for p in parts])
-    shapes = _shapes(trained.init, config)
-    templates = [jax.tree.map(lambda x: np.zeros((len(part.folds), *x.shape), x.dtype), shapes) for part in parts]  # noqa: B023
-    directories = [part.directory(members) for part in parts]
+def _train(runs: Sequence[Run], shares: Sequence[Share], trainer: Trainer, progress: Progress) -> list[TrainState]:
+    """Trains one program to the end; returns the state [folds, ...] of each share on the host."""
+    problem, config = trainer.problem, runs[shares[0].run].config
+    pairs = [(share.run, share.folds) for share in shares]
+    chosen, hyper = program_axis(problem.folds, [run.config for run in runs], pairs)
+    directories = [runs[share.run].directory / "checkpoints" / f"program{share.number}" for share in shares]
+    templates = [empty_state(problem.task, config, len(share.folds)) for share in shares]
     done, states = checkpoint.restore_together(directories, templates) or (0, None)
     epochs = config.train.epochs
     if states and done >= epochs:
         log.info(f"all {done} epochs are done")
         return states
-    edges = np.cumsum([0, *(len(part.folds) for part in parts)])
+    edges = np.cumsum([0, *(len(share.folds) for share in shares)])
     slices = [slice(a, b) for a, b in zip(edges[:-1], edges[1:], strict=True)]
     state = states and jax.tree.map(lambda *leaves: np.concatenate(leaves), *states)
-    logs = [run_dir.MetricsLog(members[part.member].run, part.number, done) for part in parts]
-    bar = progress(total=epochs, initial=done, desc=f"train {len(chosen.name)} folds", unit="epoch")
+    logs = [run_dir.MetricsLog(runs[share.run].directory, share.number, done) for share in shares]
+    bar = progress(total=epochs, initial=done, desc=f"train {count(len(chosen.name), 'fold')}", unit="epoch")
     bar.set_postfix_str("compiling")
     stream = parallel.run(
-        trained.init, trained.epoch, chosen, hyper, problem.store, problem.windows, range(done, epochs),
+        trainer.init, trainer.epoch, chosen, hyper, problem.store, problem.windows, range(done, epochs),
         jax.local_devices(), state,
     )  # fmt: skip
     for index, values, get_state in stream:
         finished = index + 1
-        _refuse_nan(members, parts, chosen, finished, values)
-        for lines, piece in zip(
-            logs, slices, strict=True
-        ):  # before the checkpoint: a resumed run drops a line too many
-            lines.write(finished, chosen.name[piece], {name: value[piece] for name, value in values.items()})
+        _check_finite(runs, shares, chosen, finished, values)
+        # Metrics before the checkpoint: a resumed run drops a line too many.
+        for metrics_log, piece in zip(logs, slices, strict=True):
+            metrics_log.write(finished, chosen.name[piece], {name: value[piece] for name, value in values.items()})
         if finished % config.train.checkpoint_every == 0 or finished == epochs:
             state = get_state()
             states = [jax.tree.map(lambda leaf: leaf[piece], state) for piece in slices]  # noqa: B023
-            for directory, one, piece in zip(directories, states, slices, strict=True):
-                checkpoint.save(directory, finished, one, {"folds": list(chosen.name[piece])})
+            for directory, share_state, piece in zip(directories, states, slices, strict=True):
+                checkpoint.save(directory, finished, share_state, {"folds": list(chosen.name[piece])})
         bar.set_postfix_str(f"loss {values['loss'].mean():.3f}, {values['windows'].sum():.0f} windows")
         bar.update()
     bar.close()
-    for lines in logs:
-        lines.close()
+    for metrics_log in logs:
+        metrics_log.close()
     return states
 
 
-def _refuse_nan(members, parts, chosen: Folds, epoch: int, values: dict[str, np.ndarray]) -> None:
+def _check_finite(
+    runs: Sequence[Run], shares: Sequence[Share], chosen: Folds, epoch: int, values: dict[str, np.ndarray]
+) -> None:
     if all(np.isfinite(value).all() for value in values.values()):
         return
-    runs_of = [members[part.member].run for part in parts for _ in part.folds]
-    bad = [place for place, loss in enumerate(values["loss"]) if not np.isfinite(loss)] or range(len(chosen.name))
-    named = ", ".join(dict.fromkeys(chosen.name[place] for place in bad))
-    where = ", ".join(dict.fromkeys(str(runs_of[place]) for place in bad))
+    directories = [runs[share.run].directory for share in shares for _ in share.folds]
+    bad = [index for index, loss in enumerate(values["loss"]) if not np.isfinite(loss)] or range(len(chosen.name))
+    names = ", ".join(dict.fromkeys(chosen.name[index] for index in bad))
+    where = ", ".join(dict.fromkeys(str(directories[index]) for index in bad))
     raise UserError(
-        f"the loss is not a finite number in epoch {epoch} of fold {named} of {where}; lower train.learning_rate and "
+        f"the loss is not a finite number in epoch {epoch} of fold {names} of {where}; lower train.learning_rate and "
         "start into another --out"
     )
 
@@ -274,34 +293,33 @@ def _refuse_nan(members, parts, chosen: Folds, epoch: int, values: dict[str, np.
 # ---- Prediction ------------------------------------------------------------------------------------------------------
 
 
-def _unpredicted(members, part: Part, problem: Problem) -> list[tuple[int, str, VideoMeta]]:
-    """(place in the part, fold, video) of the raw outputs that are not there yet."""
-    return [
-        (place, problem.folds.name[fold], problem.metas[video])
-        for place, fold in enumerate(part.folds)
+def _unpredicted(runs: Sequence[Run], share: Share, problem: Problem) -> list[tuple[int, Path, VideoMeta]]:
+    """(index of the fold in the share, file, video) of the network outputs that are not there yet."""
+    directory = runs[share.run].directory
+    wanted = [
+        (index, run_dir.outputs_path(directory, problem.folds.name[fold], problem.metas[video]), problem.metas[video])
+        for index, fold in enumerate(share.folds)
         for video in problem.folds.test[fold]
-        if not run_dir.raw_path(members[part.member].run, problem.folds.name[fold], problem.metas[video]).exists()
     ]
+    return [(index, path, meta) for index, path, meta in wanted if not path.exists()]
 
 
-def _predict(members, part: Part, trained: Trainer, state: TrainState, progress) -> None:
-    """Saves the raw outputs of the part's test videos; those that are there already are kept."""
-    run, problem = members[part.member].run, trained.problem
-    store = jax.device_put(problem.store)
-    for place, name, meta in progress(_unpredicted(members, part, problem), desc="predict", unit="video"):
-        variables = fold_variables(state, place)
-        predict.save_raw(run_dir.raw_path(run, name, meta), trained.predictor(variables, store, meta))
+def _predict(runs: Sequence[Run], share: Share, trainer: Trainer, state: TrainState, progress: Progress) -> None:
+    """Saves the network outputs of the share's test videos; those that are there already are kept."""
+    store = jax.device_put(trainer.problem.store)
+    for index, path, meta in progress(_unpredicted(runs, share, trainer.problem), desc="predict", unit="video"):
+        predict.save_outputs(path, trainer.predictor(fold_variables(state, index), store, meta))
 
 
-def fold_variables(state: TrainState, place: int) -> Tree:
+def fold_variables(state: TrainState, index: int) -> Tree:
     """What the network of one fold needs.
 
     Args:
       state: leaves [K, ...].
-      place: the fold's.
+      index: of the fold.
 
     Returns:
       {"params": ..., others}.
     """
-    params, extra = jax.tree.map(lambda leaf: leaf[place], (state.params, state.extra))
+    params, extra = jax.tree.map(lambda leaf: leaf[index], (state.params, state.extra))
     return {"params": params, **extra}

@@ -25,7 +25,7 @@ def memory_of(devices: Sequence[jax.Device], limit_gb: float) -> float:
 
     Args:
       devices: the devices that will run.
-      limit_gb: the user's limit; 0 asks the device; where it does not tell (a CPU), all devices share 4 GB.
+      limit_gb: the user's limit; 0 asks the device; where it does not say (a CPU), all devices share 4 GB.
 
     Returns:
       Bytes.
@@ -33,11 +33,11 @@ def memory_of(devices: Sequence[jax.Device], limit_gb: float) -> float:
     if limit_gb > 0:
         return limit_gb * 1e9
     stats = [device.memory_stats() or {} for device in devices]
-    return min(0.8 * one["bytes_limit"] if "bytes_limit" in one else 4e9 / len(devices) for one in stats)
+    return min(0.8 * known["bytes_limit"] if "bytes_limit" in known else 4e9 / len(devices) for known in stats)
 
 
-def group(num_folds: int, state_bytes: int, memory: float, num_devices: int) -> list[range]:
-    """Splits folds into equal groups that fit the devices' memory.
+def split(num_folds: int, state_bytes: int, memory: float, num_devices: int) -> list[range]:
+    """Splits folds among as few programs as fit the devices' memory.
 
     Args:
       num_folds: K.
@@ -46,7 +46,7 @@ def group(num_folds: int, state_bytes: int, memory: float, num_devices: int) -> 
       num_devices: D.
 
     Returns:
-      Ranges of folds, as few as fit and as equal as can be.
+      Ranges of folds, one per program, as equal as can be.
 
     Raises:
       UserError: not even one fold fits.
@@ -90,7 +90,7 @@ def make_slots(num_folds: int, devices: Sequence[jax.Device]) -> Slots:
     return Slots((np.arange(len(used) * per_device) % num_folds).reshape(len(used), per_device), used, num_folds)
 
 
-def place(tree: Tree, slots: Slots) -> Tree:
+def scatter(tree: Tree, slots: Slots) -> Tree:
     """Arrays of all folds -> slots.
 
     Args:
@@ -104,7 +104,7 @@ def place(tree: Tree, slots: Slots) -> Tree:
 
 
 def collect(tree: Tree, slots: Slots) -> Tree:
-    """The inverse of ``place``: slots -> arrays of all folds, without padding.
+    """The inverse of ``scatter``: slots -> arrays of all folds, without padding.
 
     Args:
       tree: leaves [D, L, ...].
@@ -113,7 +113,7 @@ def collect(tree: Tree, slots: Slots) -> Tree:
     Returns:
       Leaves [K, ...], NumPy.
     """
-    return jax.tree.map(lambda leaf: np.asarray(leaf).reshape(-1, *leaf.shape[2:])[: slots.num_folds], tree)
+    return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:])[: slots.num_folds], jax.device_get(tree))
 
 
 @functools.lru_cache(maxsize=8)
@@ -159,11 +159,11 @@ def run(
       (epoch number, metrics [K], a function that copies the state, leaves [K, ...], to the host).
     """
     slots = make_slots(len(folds.name), devices)
-    fold = place(Fold(folds.key, folds.positive, folds.negative), slots)
-    hyper = place(Hyper(*(np.broadcast_to(value, (slots.num_folds,)) for value in hyper)), slots)
+    fold = scatter(Fold(folds.key, folds.positive, folds.negative), slots)
+    hyper = scatter(Hyper(*(np.broadcast_to(value, (slots.num_folds,)) for value in hyper)), slots)
     share, start, go_on, step = _programs(init, epoch, slots.devices)
     data = share(np.arange(len(slots.devices)), (store, windows))
-    current = start(fold, hyper) if state is None else go_on(place(state, slots))
+    current = start(fold, hyper) if state is None else go_on(scatter(state, slots))
     for number in epochs:
         current, metrics = step(current, fold, hyper, jnp.int32(number), data)
         yield number, collect(metrics, slots), lambda: collect(current, slots)  # noqa: B023

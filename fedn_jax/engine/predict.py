@@ -1,6 +1,7 @@
-"""From a trained network and a video to detections: raw outputs first, so that all that follows can be redone."""
+"""From a trained network and a video to detections: network outputs first, so that all that follows can be redone."""
 
 import csv
+import functools
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from fedn_jax.core.types import Array, Detections, Store, Task, Tree, VideoMeta
 from fedn_jax.ops import intervals, nms, windows
 
 CSV_COLUMNS = ("subject", "video", "onset", "offset", "score", "emotion")
-RAW = ("raw", "free", "logits", "positions", "starts")  # what is saved of a video's windows
+OUTPUTS = ("offsets", "free", "logits", "positions", "starts")  # what is saved of a video's windows
 
 
 def make_predictor(
@@ -30,7 +31,7 @@ def make_predictor(
       chunk: windows per call.
 
     Returns:
-      predict(variables, store, meta) -> {"raw" [W, L, A - 1, 2], "free" [W, L, 2], "logits" [W, L, A, channels]:
+      predict(variables, store, meta) -> {"offsets" [W, L, A - 1, 2], "free" [W, L, 2], "logits" [W, L, A, channels]:
       float32 network outputs; "positions" [W, L] bool; "starts" [W] int32: first frames of the windows}.
     """
 
@@ -41,9 +42,9 @@ def make_predictor(
         return task.features(variables, got.inputs, got.valid), got.inside
 
     @jax.jit
-    def detect(variables: Tree, features: Array, inside: Array):
-        outputs, _ = task.detect(variables, features, inside, False, jax.random.key(0))
-        return {name: outputs[name] for name in RAW if name in outputs}
+    def outputs_of(variables: Tree, features: Array, inside: Array):
+        outputs, _ = task.outputs(variables, features, inside, False, jax.random.key(0))
+        return {name: outputs[name] for name in OUTPUTS if name in outputs}
 
     def chunks(starts: np.ndarray) -> list[np.ndarray]:
         padding = -len(starts) % chunk
@@ -52,10 +53,10 @@ def make_predictor(
     def predict(variables: Tree, store: Store, meta: VideoMeta) -> dict[str, np.ndarray]:
         segments = windows.num_segments(meta.num_frames, geometry)
         starts = windows.starts(segments, geometry, hop_frames)
-        place = (np.int32(meta.row), np.int32(meta.num_rows))
+        rows = (np.int32(meta.row), np.int32(meta.num_rows))
 
         def features_at(tiles: np.ndarray) -> list[np.ndarray]:  # [tiles, S, d], [tiles, S]
-            parts = [features(variables, store, *place, tile, np.int32(segments)) for tile in chunks(tiles)]
+            parts = [features(variables, store, *rows, tile, np.int32(segments)) for tile in chunks(tiles)]
             return [np.concatenate(column)[: len(tiles)] for column in zip(*jax.device_get(parts), strict=True)]
 
         if geometry.context == "video":
@@ -66,25 +67,27 @@ def make_predictor(
             by_window, inside = features_at(starts)
         parts = []
         for chosen in chunks(np.arange(len(starts))):
-            parts.append(jax.device_get(detect(variables, by_window[chosen], inside[chosen])))
-        raw = {name: np.concatenate([part[name] for part in parts])[: len(starts)] for name in parts[0]}
-        return raw | {"starts": (starts * geometry.stride).astype(np.int32)}
+            parts.append(jax.device_get(outputs_of(variables, by_window[chosen], inside[chosen])))
+        outputs = {name: np.concatenate([part[name] for part in parts])[: len(starts)] for name in parts[0]}
+        return outputs | {"starts": (starts * geometry.stride).astype(np.int32)}
 
     return predict
 
 
-def _padded(raw: dict[str, np.ndarray], chunk: int) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
+def _padded(outputs: dict[str, np.ndarray], chunk: int) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
     """(outputs, starts [W], valid [W]) of one video, W padded to a multiple of ``chunk`` so that few sizes compile."""
-    count = len(raw["starts"])
-    padded = {name: np.pad(raw[name], [(0, -count % chunk)] + [(0, 0)] * (raw[name].ndim - 1)) for name in RAW}
+    count = len(outputs["starts"])
+    pad = lambda array: np.pad(array, [(0, -count % chunk)] + [(0, 0)] * (array.ndim - 1))
+    padded = {name: pad(outputs[name]) for name in OUTPUTS}
     starts = padded.pop("starts").astype(np.float32)
     return padded, starts, np.arange(len(starts)) < count
 
 
+@functools.lru_cache(maxsize=8)
 def make_decoder(
     task: Task, nms_iou: float, max_detections: int, per_class: bool, chunk: int
 ) -> Callable[[dict[str, np.ndarray], int], Detections]:
-    """Raw outputs of one video -> detections.
+    """Network outputs of one video -> detections; what was compiled for a task and options is kept.
 
     Args:
       task: the model.
@@ -94,7 +97,7 @@ def make_decoder(
       chunk: windows are padded to a multiple of it.
 
     Returns:
-      decode(raw, num_frames) -> Detections [max_detections] of the video (NumPy), by falling score.
+      decode(outputs, num_frames) -> Detections [max_detections] of the video (NumPy), by falling score.
     """
 
     @jax.jit
@@ -102,47 +105,47 @@ def make_decoder(
         candidates = task.decode(outputs, starts, valid, num_frames)
         return nms.suppress(candidates, nms_iou, max_detections, per_class)
 
-    return lambda raw, num_frames: jax.device_get(program(*_padded(raw, chunk), jnp.float32(num_frames)))
+    return lambda outputs, num_frames: jax.device_get(program(*_padded(outputs, chunk), jnp.float32(num_frames)))
 
 
 def make_candidates(task: Task, chunk: int) -> Callable[[dict[str, np.ndarray], int], Detections]:
-    """Raw outputs of one video, or of a piece of it -> candidates, before NMS.
+    """Network outputs of one video, or of a piece of it -> candidates, before NMS.
 
     Args:
       task: the model.
       chunk: windows are padded to a multiple of it.
 
     Returns:
-      candidates(raw, num_frames) -> Detections [N] (NumPy), one per position, interval and window.
+      candidates(outputs, num_frames) -> Detections [N] (NumPy), one per position, interval and window.
     """
     program = jax.jit(task.decode)
-    return lambda raw, num_frames: jax.device_get(program(*_padded(raw, chunk), jnp.float32(num_frames)))
+    return lambda outputs, num_frames: jax.device_get(program(*_padded(outputs, chunk), jnp.float32(num_frames)))
 
 
-def save_raw(path: Path, raw: dict[str, np.ndarray]) -> None:
-    """Writes the raw outputs of one video, whole or not at all.
+def save_outputs(path: Path, outputs: dict[str, np.ndarray]) -> None:
+    """Writes the network outputs of one video, whole or not at all.
 
     Args:
       path: an .npz file.
-      raw: as returned by a predictor.
+      outputs: as returned by a predictor.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(".part.npz")
-    np.savez(part, **raw)
+    np.savez(part, **outputs)
     part.replace(path)
 
 
-def load_raw(path: Path) -> dict[str, np.ndarray]:
-    """Reads raw outputs.
+def load_outputs(path: Path) -> dict[str, np.ndarray]:
+    """Reads network outputs.
 
     Args:
-      path: an .npz file written by ``save_raw``.
+      path: an .npz file written by ``save_outputs``.
 
     Returns:
       Name -> array.
     """
     with np.load(path, allow_pickle=False) as arrays:
-        return {name: arrays[name] for name in RAW}
+        return {name: arrays[name] for name in OUTPUTS}
 
 
 def write_csv(path: Path, metas: Sequence[VideoMeta], detections: Sequence[Detections], classes: Sequence[str]) -> None:

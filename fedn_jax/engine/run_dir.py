@@ -1,8 +1,8 @@
 """A run's directory: what lies where, and the files that say what was run.
 
 RUN/config.json      the configuration               RUN/checkpoints/      state of all folds, per epoch
-RUN/run.json         data, folds, versions           RUN/raw/FOLD/         network outputs per video
-RUN/metrics.jsonl    one line per epoch and group    RUN/detections.csv    what was found
+RUN/run.json         data, folds, versions           RUN/outputs/FOLD/     network outputs per video
+RUN/metrics.jsonl    one line per epoch and program  RUN/detections.csv    what was found
 RUN/tensorboard/     the same, as curves             RUN/candidates.csv    all that survived NMS
                                                      RUN/metrics.json, RUN/report.html
 """
@@ -84,7 +84,7 @@ def open_run(run: Path, config: Config, facts: dict[str, Any]) -> dict[str, Any]
     Args:
       run: the directory; made if missing.
       config: the configuration.
-      facts: what must not change between the parts of a run: data, folds.
+      facts: what must not change between two starts of a run: data, folds.
 
     Returns:
       The content of ``run.json``: ``facts`` and the versions. Of an earlier start, if there was one.
@@ -141,8 +141,8 @@ def load_config(run: Path) -> Config:
     return config
 
 
-def raw_path(run: Path, fold: str, meta: VideoMeta) -> Path:
-    """Where the raw outputs of a fold for a video lie.
+def outputs_path(run: Path, fold: str, meta: VideoMeta) -> Path:
+    """Where the network outputs of a fold for a video lie.
 
     Args:
       run: directory of the run.
@@ -152,28 +152,28 @@ def raw_path(run: Path, fold: str, meta: VideoMeta) -> Path:
     Returns:
       A path below ``run``.
     """
-    return run / "raw" / files.file_name(fold) / f"{files.file_name(meta.subject, meta.video)}.npz"
+    return run / "outputs" / files.file_name(fold) / f"{files.file_name(meta.subject, meta.video)}.npz"
 
 
 class MetricsLog:
     """Appends metrics to ``metrics.jsonl`` and TensorBoard; drops what a resumed run does again."""
 
-    def __init__(self, run: Path, group: int, done: int):
-        """Opens the log of one group of folds.
+    def __init__(self, run: Path, program: int, done: int):
+        """Opens the log of the folds of a run that one program trains.
 
         Args:
           run: directory of the run.
-          group: number of the group.
-          done: epochs of the group that are kept.
+          program: its number among those of the run.
+          done: its epochs that are kept.
         """
         import tensorboardX
 
         self.path = run / "metrics.jsonl"
-        self.group = group
+        self.program = program
         if self.path.exists():
-            kept = [entry for entry in read_metrics(run) if entry["group"] != group or entry["epoch"] <= done]
+            kept = [entry for entry in read_metrics(run) if entry["program"] != program or entry["epoch"] <= done]
             files.write_text(self.path, "".join(json.dumps(entry) + "\n" for entry in kept))
-        self.board = tensorboardX.SummaryWriter(str(run / "tensorboard" / f"group{group}"), purge_step=done + 1)
+        self.board = tensorboardX.SummaryWriter(str(run / "tensorboard" / f"program{program}"), purge_step=done + 1)
 
     def write(self, epoch: int, names: tuple[str, ...], metrics: dict[str, np.ndarray]) -> None:
         """Adds one epoch.
@@ -183,7 +183,7 @@ class MetricsLog:
           names: K fold names.
           metrics: name -> [K] values.
         """
-        entry = {"epoch": epoch, "group": self.group, "folds": list(names)}
+        entry = {"epoch": epoch, "program": self.program, "folds": list(names)}
         entry |= {name: [float(value) for value in values] for name, values in metrics.items()}
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(entry) + "\n")
@@ -207,7 +207,7 @@ def read_metrics(run: Path) -> list[dict[str, Any]]:
       run: directory of the run.
 
     Returns:
-      One dict per epoch and group, in the order of writing; half a line, left by a process that was killed, is not
+      One dict per epoch and program, in the order of writing; half a line, left by a process that was killed, is not
       read.
     """
     path = run / "metrics.jsonl"

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from fedn_jax.core.keys import fold_name
 from fedn_jax.core.types import Array, Hyper, Store, Task, TrainState, Windows
 from fedn_jax.ops import windows as windowing
 
@@ -48,6 +49,21 @@ def fold_key(hyper: Hyper, fold: Fold) -> Array:
     return jax.random.fold_in(jax.random.key(hyper.seed), fold.key)
 
 
+def epoch_keys(hyper: Hyper, fold: Fold, number: Array) -> tuple[Array, Array]:
+    """The keys of an epoch.
+
+    Args:
+      hyper: holds the seed.
+      fold: one fold.
+      number: [] int32, of the epoch.
+
+    Returns:
+      (for ``draw``, to be folded with the number of a step), typed PRNG keys.
+    """
+    key = jax.random.fold_in(fold_name(fold_key(hyper, fold), "epochs"), number)
+    return fold_name(key, "draw"), fold_name(key, "steps")
+
+
 def init_state(task: Task, fold: Fold, hyper: Hyper) -> TrainState:
     """The state before the first step.
 
@@ -59,7 +75,7 @@ def init_state(task: Task, fold: Fold, hyper: Hyper) -> TrainState:
     Returns:
       TrainState of one fold.
     """
-    variables = dict(task.init(fold_key(hyper, fold)))
+    variables = dict(task.init(fold_name(fold_key(hyper, fold), "init")))
     params = variables.pop("params")
     return TrainState(params, variables, make_optimizer(hyper).init(params), jnp.int32(0))
 
@@ -67,11 +83,11 @@ def init_state(task: Task, fold: Fold, hyper: Hyper) -> TrainState:
 def draw(key: Array, fold: Fold, num_windows: int, negatives: int, size: int) -> Array:
     """The windows of one epoch, in order: all positive ones and up to ``negatives`` times as many negative ones.
 
-    Every window gets its random numbers by its place in the data set, so the order does not depend on how far the
+    Every window gets its random numbers by its index in the data set, so the order does not depend on how far the
     lists of the fold are padded.
 
     Args:
-      key: of the epoch.
+      key: of ``epoch_keys``.
       fold: one fold.
       num_windows: windows of the data set, W.
       negatives: negative windows per positive one.
@@ -81,13 +97,13 @@ def draw(key: Array, fold: Fold, num_windows: int, negatives: int, size: int) ->
       [size] int32, windows; -1 pads, at the end.
     """
     fold = jax.tree.map(jnp.asarray, fold)
-    lot, place = jax.random.uniform(key, (2, num_windows))
+    lot, rank = jax.random.uniform(key, (2, num_windows))
     lots = jnp.where(fold.negative >= 0, lot[fold.negative], jnp.inf)
     order = jnp.argsort(lots, stable=True)
     taken = jnp.arange(order.size) < negatives * (fold.positive >= 0).sum()
     chosen = jnp.concatenate([fold.positive, jnp.where(taken, fold.negative[order], -1)])
-    places = jnp.where(chosen >= 0, place[chosen], jnp.inf)
-    chosen = chosen[jnp.argsort(places, stable=True)]
+    ranks = jnp.where(chosen >= 0, rank[chosen], jnp.inf)
+    chosen = chosen[jnp.argsort(ranks, stable=True)]
     return jnp.pad(chosen, (0, max(0, size - chosen.size)), constant_values=-1)[:size].astype(jnp.int32)
 
 
@@ -109,12 +125,12 @@ def make_train_step(task: Task, geometry: windowing.Geometry) -> Callable:
         chosen = jax.tree.map(lambda column: column[jnp.maximum(batch, 0)], windows)
         gather = jax.vmap(windowing.gather, in_axes=(None, 0, 0, 0, 0, None))
         got = gather(store, chosen.row, chosen.num_rows, chosen.start, chosen.num_segments, geometry)
-        targets = jax.vmap(task.encode)(chosen.events)
+        targets = jax.vmap(task.targets)(chosen.events)
 
         def objective(params):
             variables = {"params": params, **state.extra}
             features = task.features(variables, got.inputs, got.valid)
-            outputs, extra = task.detect(variables, features, got.inside, True, key)
+            outputs, extra = task.outputs(variables, features, got.inside, True, key)
             loss, parts = task.loss(outputs, targets, weight, hyper)
             return loss, (extra, parts)
 
@@ -153,10 +169,10 @@ def make_train_epoch(
     step = make_train_step(task, geometry)
 
     def epoch(state: TrainState, fold: Fold, hyper: Hyper, number: Array, store: Store, windows: Windows):
-        key = jax.random.fold_in(fold_key(hyper, fold), number)
-        drawn = draw(key, fold, windows.start.shape[0], negatives, steps * batch_size)
+        draw_key, step_key = epoch_keys(hyper, fold, number)
+        drawn = draw(draw_key, fold, windows.start.shape[0], negatives, steps * batch_size)
         batches = drawn.reshape(steps, batch_size)
-        keys = jax.vmap(jax.random.fold_in, in_axes=(None, 0))(key, jnp.arange(steps))
+        keys = jax.vmap(jax.random.fold_in, in_axes=(None, 0))(step_key, jnp.arange(steps))
         state, metrics = jax.lax.scan(
             lambda state, xs: step(state, xs[0], xs[1], store, windows, hyper), state, (keys, batches)
         )

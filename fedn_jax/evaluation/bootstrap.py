@@ -137,7 +137,7 @@ def interval(
 
 
 def _swaps(subjects: int, samples: int, seed: int) -> np.ndarray:
-    """[M, S] int, 1 where the two runs change places: every choice, or ``samples`` random ones behind none."""
+    """[M, S] int, 1 where the two runs are swapped: every choice, or ``samples`` random ones behind none."""
     if subjects <= EXACT:
         return np.arange(2**subjects)[:, None] >> np.arange(subjects) & 1
     drawn = np.random.default_rng([seed, 1]).integers(0, 2, (samples, subjects))

@@ -87,31 +87,31 @@ def ranking(score: Array) -> Array:
 
 
 def _alone(
-    detected: Detections, truth: Events, place: Array, thresholds: Array, same_emotion: Array
+    detected: Detections, truth: Events, rank: Array, thresholds: Array, same_emotion: Array
 ) -> tuple[Array, Array, Array]:
     """The part of one video's matching that needs no turns: takers [S, I, E]; a queue [N] for the rest, its length.
 
     Near is an IoU of the lowest threshold or more. A detection that is near one expression only leaves it taken,
     at every threshold that the IoU reaches. So an expression whose near detections are near it alone goes to the
     first that reaches the threshold; without overlapping annotations these are nearly all. The others are
-    contested. For them queue, by place, those that are near several, and the first ones of those near one only.
+    contested. For them queue, by rank, those that are near two or more, and the first ones of those near one only.
     """
     truths, never = len(truth.valid), np.int32(np.iinfo(np.int32).max)
     near = intervals.pairwise_iou(truth.interval, detected.interval) >= thresholds.min()  # [E, N]
     near &= truth.valid[:, None] & detected.valid
     # One sum says how many are near, and which if it is one: E + e. Several reductions would each take as long.
     code = jnp.where(near, truths + jnp.arange(truths)[:, None], 0).sum(0, dtype=jnp.int32)
-    single, several = (code >= truths) & (code < 2 * truths), code >= 2 * truths
-    contested = (near & several).any(1)
-    one = jnp.where(single, code - truths, 0)
-    level = (intervals.iou(detected.interval, truth.interval[one]) >= thresholds[:, None]).sum(0)  # reached
-    group = one, (detected.emotion == truth.emotion[one]).astype(jnp.int32), level
-    first = jnp.full((truths, 2, len(thresholds) + 1), never).at[group].min(jnp.where(single, place, never))
+    single, shared = (code >= truths) & (code < 2 * truths), code >= 2 * truths
+    contested = (near & shared).any(1)
+    nearest = jnp.where(single, code - truths, 0)
+    level = (intervals.iou(detected.interval, truth.interval[nearest]) >= thresholds[:, None]).sum(0)  # reached
+    group = nearest, (detected.emotion == truth.emotion[nearest]).astype(jnp.int32), level
+    first = jnp.full((truths, 2, len(thresholds) + 1), never).at[group].min(jnp.where(single, rank, never))
     first = jax.lax.cummin(first, 2, reverse=True)
     by_emotion = first[:, :, (thresholds <= thresholds[:, None]).sum(1)]  # [E, 2, I]
     taker = jnp.where(same_emotion[:, None, None], by_emotion[:, 1].T, by_emotion.min(1).T)
-    queued = several | (contested[one] & (first[group] == place))
-    queue = jnp.sort(jnp.where(queued, place, never))
+    queued = shared | (contested[nearest] & (first[group] == rank))
+    queue = jnp.sort(jnp.where(queued, rank, never))
     return jnp.where(contested | (taker == never), -1, taker), queue, queued.sum()
 
 
@@ -145,7 +145,7 @@ def _greedy(
 def takers(
     detections: Detections, ground_truth: Events, iou_thresholds: Array, same_emotion: Array
 ) -> tuple[Array, Array]:
-    """``match_all`` at several thresholds, with and without emotions, told from the side of the expressions.
+    """``match_all`` at several thresholds, with and without emotions, from the side of the expressions.
 
     Args:
       detections: [V, N].
@@ -155,7 +155,7 @@ def takers(
 
     Returns:
       [V * N] int32, all detections by falling score, equal scores as they come; and [S, I, V, E] int32, the
-      place in that order of the detection that takes the expression, -1 for none. Neither has a gradient.
+      index in that order of the detection that takes the expression, -1 for none. Neither has a gradient.
     """
     detections, ground_truth = jax.lax.stop_gradient(jax.tree.map(jnp.asarray, (detections, ground_truth)))
     shape, (videos, truths) = detections.valid.shape, ground_truth.valid.shape
@@ -164,10 +164,10 @@ def takers(
         return order, jnp.full((len(same_emotion), len(iou_thresholds), videos, truths), -1, jnp.int32)
     iou_thresholds = iou_thresholds.astype(jnp.result_type(detections.interval, iou_thresholds))
     ranked = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:])[order], detections)
-    place = jnp.zeros_like(order).at[order].set(jnp.arange(order.size, dtype=jnp.int32)).reshape(shape)
+    rank = jnp.zeros_like(order).at[order].set(jnp.arange(order.size, dtype=jnp.int32)).reshape(shape)
     same_emotion = jnp.asarray(same_emotion)
     alone = jax.vmap(_alone, (0, 0, 0, None, None))
-    queues = alone(detections, ground_truth, place, iou_thresholds, same_emotion)
+    queues = alone(detections, ground_truth, rank, iou_thresholds, same_emotion)
     greedy = jax.vmap(_greedy, (0, None, None, None, None, 0, None))  # thresholds
     greedy = jax.vmap(greedy, (0, None, None, None, None, None, 0))  # any emotion, the same
     greedy = jax.vmap(greedy, (0, 0, 0, None, 0, None, None), out_axes=2)  # videos

@@ -144,9 +144,9 @@ def recognition(
       ``macro_f1``.
     """
     index = matched(detections, ground_truth, iou_threshold)
-    video, place = np.nonzero(index >= 0)
-    true = np.asarray(ground_truth.emotion)[video, index[video, place]]
-    found = np.asarray(detections.emotion)[video, place]
+    video, detection = np.nonzero(index >= 0)
+    true = np.asarray(ground_truth.emotion)[video, index[video, detection]]
+    found = np.asarray(detections.emotion)[video, detection]
     groups = np.zeros(len(index), np.int64) if group is None else np.asarray(group)
     confusion = np.zeros((1 if group is None else num_groups, num_classes, num_classes), np.int64)
     np.add.at(confusion, (groups[video], true, found), 1)
@@ -305,7 +305,7 @@ def mean_average_precision(
 def best_threshold(detections: Detections, ground_truth: Events, iou_threshold: float = 0.5) -> float:
     """The score threshold of highest pooled F1; for held-out videos of a fold's training subjects, never its test.
 
-    All thresholds are judged in one pass, since a threshold only cuts off the tail of the matching.
+    All thresholds are tried in one pass, since a threshold only cuts off the tail of the matching.
 
     Args:
       detections: [V, N], not thresholded.

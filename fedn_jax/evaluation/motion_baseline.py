@@ -1,8 +1,7 @@
-"""A referee: spots expressions where the face moves most, without learning anything.
+"""The motion baseline: expressions are where the face moves most; nothing is learned.
 
-A network that does not beat it has learned nothing about expressions. It is given a fair chance: its settings and its
-score threshold are tuned on the training videos of each fold. It cannot recognise: its emotion is the most frequent
-one of the training videos.
+A network that does not beat it has learned nothing about expressions. Its settings and its score threshold are tuned
+on the training videos of each fold. It cannot recognise: its emotion is the most frequent one of the training videos.
 """
 
 import itertools
@@ -81,9 +80,9 @@ def detect(motion: Array, valid: Array, fps: float, setting: Setting = DEFAULT) 
         if any(onset <= peak < offset for onset, offset in found):
             continue
         low = np.flatnonzero(signal < setting.fraction * signal[peak])
-        place = np.searchsorted(low, peak)
-        onset = low[place - 1] + 1 if place else 0
-        offset = low[place] if place < len(low) else len(signal)
+        after = np.searchsorted(low, peak)
+        onset = low[after - 1] + 1 if after else 0
+        offset = low[after] if after < len(low) else len(signal)
         missing = max(MIN_SECONDS * fps - (offset - onset), 0)
         found.append((max(onset - missing / 2, 0), min(offset + missing / 2, len(signal))))
         scores.append(signal[peak])
@@ -126,13 +125,13 @@ def run(
     if not len(motions) == len(valids) == len(fps) == len(events):
         raise ValueError(f"needs one entry per video; got {len(motions)}, {len(valids)}, {len(fps)}, {len(events)}")
     candidates = [[detect(*video, setting) for video in zip(motions, valids, fps, strict=True)] for setting in GRID]
-    candidates = [[one._replace(interval=one.interval * frames_per_row) for one in row] for row in candidates]
+    candidates = [[found._replace(interval=found.interval * frames_per_row) for found in row] for row in candidates]
     videos = len(motions)
-    every = matching.pad([one for row in candidates for one in row])  # together, so that all have one size
+    every = matching.pad([found for row in candidates for found in row])  # together, so that all have one size
     padded = [Detections(*(x[i * videos : (i + 1) * videos] for x in every)) for i in range(len(GRID))]
     truth = matching.pad(list(events))
     truth = Events(*(x[:videos] for x in truth))
-    found = [one._replace(**{name: getattr(one, name)[:0] for name in one._fields}) for one in candidates[0]]
+    found = [Detections(*(column[:0] for column in detections)) for detections in candidates[0]]
     thresholds = np.zeros(videos)
     for train, test in zip(trains, tests, strict=True):
         if set(train) & set(test):
@@ -141,8 +140,8 @@ def run(
         emotion = np.concatenate([events[video].emotion[events[video].valid] for video in train] or [[]])
         usual = np.bincount(emotion.astype(np.int64), minlength=num_classes).argmax()
         for video in test:
-            one = candidates[best][video]
-            found[video] = one._replace(emotion=np.full_like(one.emotion, usual))
+            detections = candidates[best][video]
+            found[video] = detections._replace(emotion=np.full_like(detections.emotion, usual))
             thresholds[video] = threshold
     return found, thresholds
 

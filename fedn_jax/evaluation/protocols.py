@@ -152,8 +152,8 @@ def counts(
     rule = PROTOCOLS[errors.one_of("protocol", protocol, PROTOCOLS)]
     valid = np.asarray(detections.valid)
     hits = np.bincount(pairs[:, 0], minlength=len(valid))
-    several = hits - np.bincount(np.unique(pairs[:, :2], axis=0)[:, 0], minlength=len(valid))
-    per_video = Counts(hits, valid.sum(1) + rule.again * several, np.asarray(events.valid).sum(1))
+    repeated = hits - np.bincount(np.unique(pairs[:, :2], axis=0)[:, 0], minlength=len(valid))
+    per_video = Counts(hits, valid.sum(1) + rule.again * repeated, np.asarray(events.valid).sum(1))
     if group is None:
         return Counts(*(int(x.sum()) for x in per_video))
     return Counts(*(np.bincount(group, x, num_groups).astype(np.int64) for x in per_video))

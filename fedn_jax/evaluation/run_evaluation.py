@@ -1,13 +1,13 @@
 """From shards to numbers: what the commands ``evaluate`` and ``report`` do, on a run's directory."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from fedn_jax.core.errors import UserError
+from fedn_jax.core.text import Progress
 from fedn_jax.core.types import Config, Detections
 from fedn_jax.data import shards, splits
 from fedn_jax.data.problem import Problem, make_problem
@@ -26,14 +26,14 @@ class Results(NamedTuple):
     thresholds: np.ndarray  # [V] float
 
 
-def evaluate_run(run: Path, config: Config, dataset: shards.Dataset, progress: Callable[..., Any]) -> Results:
-    """Decodes the raw outputs, picks each fold's threshold on its inner fold, and scores the test videos.
+def evaluate_run(run: Path, config: Config, dataset: shards.Dataset, progress: Progress) -> Results:
+    """Decodes the saved network outputs, picks each fold's threshold on its inner fold, and scores the test videos.
 
     Args:
       run: directory of a finished run.
       config: that of the run; options of the sections predict and evaluate may differ.
       dataset: the shards that it was trained on.
-      progress: tqdm, or something with its interface.
+      progress: bars.
 
     Returns:
       Results; ``detections.csv``, ``candidates.csv`` and ``metrics.json`` are written.
@@ -51,13 +51,13 @@ def evaluate_run(run: Path, config: Config, dataset: shards.Dataset, progress: C
     thresholds = np.zeros(len(problem.metas))
     plan = dict(zip(problem.folds.name, problem.folds.test, strict=True))
 
-    def detect(fold: str) -> list[Detections]:
-        paths = [run_dir.raw_path(run, fold, problem.metas[video]) for video in plan[fold]]
+    def decode_fold(fold: str) -> list[Detections]:
+        paths = [run_dir.outputs_path(run, fold, problem.metas[video]) for video in plan[fold]]
         for path in paths:
             if not path.exists():
                 raise UserError(f"{path}: no such file; the run is not finished: start `fedn train` again to go on")
         return [
-            decode(predict.load_raw(path), problem.metas[video].num_frames)
+            decode(predict.load_outputs(path), problem.metas[video].num_frames)
             for path, video in zip(paths, plan[fold], strict=True)
         ]
 
@@ -66,8 +66,8 @@ def evaluate_run(run: Path, config: Config, dataset: shards.Dataset, progress: C
         threshold = config.evaluate.threshold
         if (inner := name + splits.INNER) in plan:
             held_out = matching.pad([problem.events[video] for video in plan[inner]])
-            threshold = metrics.best_threshold(matching.pad(detect(inner)), held_out, iou)
-        for video, detections in zip(plan[name], detect(name), strict=True):
+            threshold = metrics.best_threshold(matching.pad(decode_fold(inner)), held_out, iou)
+        for video, detections in zip(plan[name], decode_fold(name), strict=True):
             found[video], thresholds[video] = detections, threshold
     result = _score(problem, found, thresholds, iou)
     moves = dataset.motion.any()  # clip features come without pictures, hence without motion

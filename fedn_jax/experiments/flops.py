@@ -38,7 +38,7 @@ def network(task: Task, geometry: windows.Geometry, input_width: int) -> Cost:
 
     def forward(variables: Any, inputs: Any, valid: Any) -> Any:
         features = task.features(variables, inputs, valid)
-        return task.detect(variables, features, jnp.ones(features.shape[:2], bool), False, jax.random.key(0))[0]
+        return task.outputs(variables, features, jnp.ones(features.shape[:2], bool), False, jax.random.key(0))[0]
 
     shape = (1, geometry.rows, input_width)
     inputs, valid = jax.ShapeDtypeStruct(shape, jnp.float32), jax.ShapeDtypeStruct(shape[:2], jnp.bool_)

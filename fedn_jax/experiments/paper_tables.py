@@ -13,6 +13,7 @@ import numpy as np
 
 from fedn_jax.core import config as configs
 from fedn_jax.core.errors import UserError
+from fedn_jax.core.text import Progress
 from fedn_jax.core.types import Config
 from fedn_jax.data import shards
 from fedn_jax.data.problem import make_problem
@@ -90,7 +91,7 @@ def directory(out: Path, name: str, seed: int) -> Path:
     return out / "runs" / (name or FEDN) / f"seed{seed}"
 
 
-def members(out: Path, row: Row, seeds: int) -> list[fit.Member]:
+def runs_of(out: Path, row: Row, seeds: int) -> list[fit.Run]:
     """The runs of a row.
 
     Args:
@@ -105,7 +106,7 @@ def members(out: Path, row: Row, seeds: int) -> list[fit.Member]:
     for seed in range(row.config.seed, row.config.seed + seeds):
         config = row.config.copy_and_resolve_references()
         config.seed = seed
-        found.append(fit.Member(directory(out, row.name, seed), config))
+        found.append(fit.Run(directory(out, row.name, seed), config))
     return found
 
 
@@ -177,7 +178,7 @@ def run(
     seeds: int,
     dataset: shards.Dataset,
     backbone: flops.Cost | None,
-    progress: Callable[..., Any],
+    progress: Progress,
 ) -> dict[str, Any]:
     """Trains what is not trained yet, and evaluates all of it.
 
@@ -188,7 +189,7 @@ def run(
       seeds: runs of each row.
       dataset: loaded shards.
       backbone: of one frame, or None.
-      progress: tqdm, or something with its interface.
+      progress: bars.
 
     Returns:
       Content of ``table{N}.json``.
@@ -200,17 +201,17 @@ def run(
         raise UserError(f"--seeds must be at least 1; got {seeds}")
     if all(row.obstacle for row in several):
         raise UserError(f"no row of table {table} fits the data: {several[0].method} {several[0].obstacle}")
-    groups: dict[str, list[fit.Member]] = {}
+    groups: dict[str, list[fit.Run]] = {}
     for row in several:
         if not row.obstacle:
-            groups.setdefault(configs.structure(row.config), []).extend(members(out, row, seeds))
+            groups.setdefault(configs.structure(row.config), []).extend(runs_of(out, row, seeds))
     for group in groups.values():
         fit.fit(group, dataset, progress)
     found, first = [], None
     for row in several:
         scored = [] if row.obstacle else [
-            run_evaluation.evaluate_run(member.run, member.config, dataset, progress).metrics
-            for member in members(out, row, seeds)
+            run_evaluation.evaluate_run(run.directory, run.config, dataset, progress).metrics
+            for run in runs_of(out, row, seeds)
         ]  # fmt: skip
         first = first or (scored[0] if scored else None)
         columns = [numbers(one) for one in scored]

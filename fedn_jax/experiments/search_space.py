@@ -15,7 +15,7 @@ from fedn_jax.core.errors import UserError
 from fedn_jax.core.types import Config
 
 SAMPLERS = ("tpe", "random", "grid")
-OBJECTIVES = {  # what a trial is judged by, on the held-out subjects of the inner folds
+OBJECTIVES = {  # the score of a trial, on the held-out subjects of the inner folds
     "detection": "detection mAP, 101-point, pooled over the held-out videos of the inner folds",
     "spotting": "spotting mAP, 101-point, pooled over the held-out videos of the inner folds",
 }
@@ -73,7 +73,7 @@ class Settings(NamedTuple):
     seeds: int = 1  # of each trial; its score is their mean
     objective: str = "detection"  # entry of OBJECTIVES
     rungs: tuple[int, ...] = ()  # epochs after which the worse half leaves
-    folds: tuple[str, ...] = ()  # outer folds whose inner folds judge; (): all
+    folds: tuple[str, ...] = ()  # outer folds whose inner folds score; (): all
     seed: int = 0  # of the sampler
 
 
@@ -91,24 +91,26 @@ def check(space: Mapping[str, Any], settings: Settings, config: Config) -> None:
     known = configs.flatten(config)
     if not space:
         raise UserError("SPACE is empty; expected option -> space.Float(low, high) or space.Choice(...)")
-    for key, one in space.items():
+    for key, option in space.items():
         errors.one_of("option of SPACE", key, known)
         if key == "seed" or key.startswith(("folds.", "data.")):
-            raise UserError(f"SPACE: {key} changes what trials are judged on; search other options")
-        if not isinstance(one, Float | Choice):
-            raise UserError(f"SPACE: {key} must be space.Float(low, high) or space.Choice(...); got {one!r}")
+            raise UserError(f"SPACE: {key} changes what trials are scored on; search other options")
+        if not isinstance(option, Float | Choice):
+            raise UserError(f"SPACE: {key} must be space.Float(low, high) or space.Choice(...); got {option!r}")
         kind = type(known[key])
-        values = [one.low, one.high] if isinstance(one, Float) else one.values
+        values = [option.low, option.high] if isinstance(option, Float) else option.values
         if not values or any(
             type(value) is not kind and not (kind is float and type(value) is int) for value in values
         ):
             raise UserError(f"SPACE: {key} needs values of type {kind.__name__}; got {values}")
-        if isinstance(one, Float) and kind is not float:
+        if isinstance(option, Float) and kind is not float:
             raise UserError(f"SPACE: {key} is no float but {kind.__name__}; use space.Choice(...)")
-        if isinstance(one, Float) and not (one.low < one.high and (one.low > 0 or not one.log) and one.points > 0):
-            raise UserError(f"SPACE: {key} needs low < high, low > 0 if log, points > 0; got {one}")
+        if isinstance(option, Float) and not (
+            option.low < option.high and (option.low > 0 or not option.log) and option.points > 0
+        ):
+            raise UserError(f"SPACE: {key} needs low < high, low > 0 if log, points > 0; got {option}")
     if config.folds.inner == 0:
-        raise UserError("a sweep is judged on inner folds, and folds.inner=0 leaves none; give a share such as 0.25")
+        raise UserError("a sweep is scored on inner folds, and folds.inner=0 leaves none; give a share such as 0.25")
     for name in ("trials", "batch", "seeds"):
         errors.at_least(f"SWEEP.{name}", getattr(settings, name), 1)
     errors.one_of("SWEEP.sampler", settings.sampler, SAMPLERS)

@@ -1,4 +1,4 @@
-"""A search for options with optuna: batches of trials, judged on inner folds, by any number of workers.
+"""A search for options with optuna: batches of trials, scored on inner folds, by any number of workers.
 
 OUT/journal.log     the study (or a database, --storage)     OUT/report.html     the page
 OUT/workers/        a lock per worker                        OUT/best.py         the best trial as a configuration
@@ -10,7 +10,7 @@ the same values; what it had trained is trained again. The system releases a wor
 import json
 import os
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,6 +19,7 @@ import numpy as np
 from fedn_jax.core import config as configs
 from fedn_jax.core import files
 from fedn_jax.core.errors import UserError
+from fedn_jax.core.text import Progress
 from fedn_jax.core.types import Config
 from fedn_jax.data import shards
 from fedn_jax.engine import fit, run_dir
@@ -35,19 +36,19 @@ class Search(NamedTuple):
 
     out: Path
     config: Config  # what trials change
-    search_space: Mapping[str, Any]  # option -> distribution
+    space: Mapping[str, Any]  # option -> distribution
     settings: Settings
     source: str  # the configuration's file, as the user named it
 
 
-def run(search: Search, dataset: shards.Dataset, storage: str | None, progress: Callable[..., Any]) -> Any:
+def run(search: Search, dataset: shards.Dataset, storage: str | None, progress: Progress) -> Any:
     """Asks for batches of trials and trains them, until the study has as many as it should.
 
     Args:
       search: what is searched; checked with ``search_space.check``.
       dataset: loaded shards.
       storage: URL of a database; None: a journal file in ``search.out``.
-      progress: tqdm, or something with its interface.
+      progress: bars.
 
     Returns:
       The study.
@@ -63,7 +64,7 @@ def run(search: Search, dataset: shards.Dataset, storage: str | None, progress: 
             study = _open(search, dataset, storage)
         while True:
             with files.turn(search.out):
-                _revive(study, search.out)
+                _requeue_abandoned(study, search.out)
                 batch = _ask(study, search, worker)
             if not batch:
                 return study
@@ -81,8 +82,11 @@ def _open(search: Search, dataset: shards.Dataset, storage: str | None) -> Any:
     """The study, new or as it was left."""
     optuna = _optuna()
     if storage:
+        from sqlalchemy.pool import NullPool
+
         try:
-            kept = optuna.storages.RDBStorage(storage)
+            # Without a pool, so that no connection stays open.
+            kept = optuna.storages.RDBStorage(storage, engine_kwargs={"poolclass": NullPool})
         except Exception as error:  # whatever the database raises
             reason = " ".join(str(error).split())[:160]
             raise UserError(f"--storage {storage}: cannot be used ({reason}); expected e.g. sqlite:///FILE") from error
@@ -105,7 +109,8 @@ def _open(search: Search, dataset: shards.Dataset, storage: str | None) -> Any:
 
 def _facts(search: Search, dataset: shards.Dataset) -> dict[str, Any]:
     """What a study must not change, as JSON."""
-    searched = {key: one.values if isinstance(one, Choice) else list(one) for key, one in search.space.items()}
+    values = lambda option: option.values if isinstance(option, Choice) else list(option)
+    searched = {key: values(option) for key, option in search.space.items()}
     settings = {key: value for key, value in search.settings._asdict().items() if key not in MAY_GROW}
     facts = {
         "data": dataset.metadata["signature"], "configuration": configs.flatten(json.loads(search.config.to_json())),
@@ -117,20 +122,20 @@ def _facts(search: Search, dataset: shards.Dataset) -> dict[str, Any]:
 # ---- Proposing -------------------------------------------------------------------------------------------------------
 
 
-def _revive(study: Any, out: Path) -> None:
+def _requeue_abandoned(study: Any, out: Path) -> None:
     """Closes the trials of workers that have died, and queues their values again."""
     state = _optuna().trial.TrialState
-    everything = study.get_trials(deepcopy=False)
-    replaced = {trial.user_attrs.get(REPLACES) for trial in everything}
-    for trial in everything:
-        if trial.state != state.RUNNING or _alive(out, trial.user_attrs.get(WORKER)):
+    known = study.get_trials(deepcopy=False)
+    replaced = {trial.user_attrs.get(REPLACES) for trial in known}
+    for trial in known:
+        if trial.state != state.RUNNING or _is_alive(out, trial.user_attrs.get(WORKER)):
             continue
         if trial.number not in replaced:  # a worker may have died between the two lines below
             study.enqueue_trial(trial.params, user_attrs={REPLACES: trial.number})
         study.tell(trial.number, state=state.FAIL)
 
 
-def _alive(out: Path, worker: str | None) -> bool:
+def _is_alive(out: Path, worker: str | None) -> bool:
     """Whether a worker holds its lock; a trial without one was cut while it was being proposed."""
     if worker is None:
         return False
@@ -141,18 +146,18 @@ def _alive(out: Path, worker: str | None) -> bool:
         return True
 
 
-def _counted(study: Any) -> int:
+def _count_trials(study: Any) -> int:
     """Trials that are done or under way; those that were closed and queued again count once."""
     state = _optuna().trial.TrialState
-    everything = study.get_trials(deepcopy=False)
-    replaced = {trial.user_attrs.get(REPLACES) for trial in everything}
-    return sum(trial.state != state.WAITING and trial.number not in replaced for trial in everything)
+    known = study.get_trials(deepcopy=False)
+    replaced = {trial.user_attrs.get(REPLACES) for trial in known}
+    return sum(trial.state != state.WAITING and trial.number not in replaced for trial in known)
 
 
 def _ask(study: Any, search: Search, worker: str) -> list[Any]:
     """The next batch; those that were queued come first."""
     optuna, settings = _optuna(), search.settings
-    done = _counted(study)
+    done = _count_trials(study)
     total = settings.trials
     if settings.sampler == "grid":
         total = min(total, len(search_space.grid(search.space)))
@@ -172,10 +177,10 @@ def _ask(study: Any, search: Search, worker: str) -> list[Any]:
 def _distributions(searched: Mapping[str, Any]) -> dict[str, Any]:
     kinds = _optuna().distributions
     return {
-        key: kinds.CategoricalDistribution(one.values)
-        if isinstance(one, Choice)
-        else kinds.FloatDistribution(one.low, one.high, log=one.log)
-        for key, one in searched.items()
+        key: kinds.CategoricalDistribution(option.values)
+        if isinstance(option, Choice)
+        else kinds.FloatDistribution(option.low, option.high, log=option.log)
+        for key, option in searched.items()
     }
 
 
@@ -187,30 +192,30 @@ def _train(study, batch, search, dataset, trainers, progress) -> None:
     state = _optuna().trial.TrialState
     settings = search.settings
     plan = trials.Plan(settings.seeds, settings.objective, settings.rungs, settings.folds)
-    groups: dict[str, dict[int, Config]] = {}
+    by_structure: dict[str, dict[int, Config]] = {}
     by_number = {trial.number: trial for trial in batch}
     for trial in batch:
         try:
             config = search_space.apply(search.config, trial.params)
-            groups.setdefault(configs.structure(config), {})[trial.number] = config
+            by_structure.setdefault(configs.structure(config), {})[trial.number] = config
         except UserError as error:
             _fail(study, trial, str(error))
 
-    def stay(epochs: int, scores: dict[int, float]) -> set[int]:
+    def report(epochs: int, scores: dict[int, float]) -> set[int]:
         for number, score in scores.items():
             if np.isfinite(score):
                 by_number[number].report(score, epochs)
-        going = survivors(study, epochs, scores)
-        for number in set(scores) - going:
+        kept = survivors(study, epochs, scores)
+        for number in set(scores) - kept:
             if np.isfinite(scores[number]):
                 study.tell(number, state=state.PRUNED)
-        return going
+        return kept
 
-    for group in groups.values():
+    for same in by_structure.values():
         try:
-            scores = trials.run(group, plan, dataset, trainers, stay, progress)
+            scores = trials.run(same, plan, dataset, trainers, report, progress)
         except UserError as error:
-            for number in group:
+            for number in same:
                 _fail(study, by_number[number], str(error))
             if _nothing_works(study):
                 raise
@@ -265,8 +270,8 @@ def summary(study: Any, search: Search) -> dict[str, Any]:
     """
     optuna = _optuna()
     state = optuna.trial.TrialState
-    everything = study.get_trials(deepcopy=False)
-    replaced = {trial.user_attrs.get(REPLACES) for trial in everything}
+    known = study.get_trials(deepcopy=False)
+    replaced = {trial.user_attrs.get(REPLACES) for trial in known}
     shown = [
         {
             "number": trial.number, "state": trial.state.name.lower(), "params": dict(trial.params),
@@ -274,15 +279,15 @@ def summary(study: Any, search: Search) -> dict[str, Any]:
             "rungs": {str(step): value for step, value in sorted(trial.intermediate_values.items())},
             "reason": trial.user_attrs.get(REASON, ""), "replaces": trial.user_attrs.get(REPLACES),
         }
-        for trial in everything if trial.number not in replaced and trial.state != state.WAITING
+        for trial in known if trial.number not in replaced and trial.state != state.WAITING
     ]  # fmt: skip
-    complete = [one for one in shown if one["state"] == "complete"]
-    best = max(complete, key=lambda one: (one["score"], -one["number"]), default=None)
+    complete = [trial for trial in shown if trial["state"] == "complete"]
+    best = max(complete, key=lambda trial: (trial["score"], -trial["number"]), default=None)
     result = {
         "trials": shown, "best": best and best["number"], "importance": _importance(study, complete),
-        "space": {key: repr_of(one) for key, one in search.space.items()}, "settings": search.settings._asdict(),
+        "space": {key: describe(option) for key, option in search.space.items()}, "settings": search.settings._asdict(),
         "objective": search_space.OBJECTIVES[search.settings.objective], "source": search.source,
-        "repeated": len(everything) - len(shown), "epochs": search.config.train.epochs, "versions": run_dir.versions(),
+        "repeated": len(known) - len(shown), "epochs": search.config.train.epochs, "versions": run_dir.versions(),
     }  # fmt: skip
     result = json.loads(json.dumps(result))
     run_dir.write_json(search.out / "sweep.json", result)
@@ -291,24 +296,24 @@ def summary(study: Any, search: Search) -> dict[str, Any]:
     return result
 
 
-def repr_of(one: Any) -> str:
+def describe(option: Any) -> str:
     """A distribution in words.
 
     Args:
-      one: of ``space``.
+      option: its distribution, of ``search_space``.
 
     Returns:
       E.g. "0.0001 to 0.01, log" or "decoupled, coupled".
     """
-    if isinstance(one, Choice):
-        return ", ".join(map(str, one.values))
-    return f"{one.low:g} to {one.high:g}{', log' if one.log else ''}"
+    if isinstance(option, Choice):
+        return ", ".join(map(str, option.values))
+    return f"{option.low:g} to {option.high:g}{', log' if option.log else ''}"
 
 
 def _importance(study: Any, complete: list[dict]) -> dict[str, float]:
     """Share of each option in what sets the best trials apart (PED-ANOVA, Watanabe et al. 2023)."""
     optuna = _optuna()
-    if len(complete) < 4 or len({one["score"] for one in complete}) < 2:
+    if len(complete) < 4 or len({trial["score"] for trial in complete}) < 2:
         return {}
     evaluator = optuna.importance.PedAnovaImportanceEvaluator()
     return dict(optuna.importance.get_param_importances(study, evaluator=evaluator))

@@ -1,39 +1,40 @@
 """A batch of trials on the inner folds: trials x inner folds x seeds as one mapped program per structure.
 
-An inner fold holds out some of the training subjects of its outer fold; trials are judged there. Outer folds are not
+An inner fold holds out some of the training subjects of its outer fold; trials are scored there. Outer folds are not
 trained, and their test subjects are neither trained on nor scored in the inner fold of their own.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import numpy as np
 
 from fedn_jax.core import config as configs
 from fedn_jax.core.errors import UserError
+from fedn_jax.core.text import Progress, count
 from fedn_jax.core.types import Config, Detections, Events, TrainState
 from fedn_jax.data import shards, splits
 from fedn_jax.engine import fit, parallel, predict
 from fedn_jax.evaluation import matching, metrics
 
-SCORES: dict[str, Callable[[Detections, Events, int], float]] = {  # entries as of space.OBJECTIVES
+SCORES: dict[str, Callable[[Detections, Events, int], float]] = {  # entries as of search_space.OBJECTIVES
     "detection": lambda found, true, classes: metrics.mean_average_precision(found, true, classes)["coco"]["detection"],
     "spotting": lambda found, true, classes: metrics.mean_average_precision(found, true, classes)["coco"]["spotting"],
 }
 
 
 class Plan(NamedTuple):
-    """How every trial is trained and judged."""
+    """How every trial is trained and scored."""
 
     seeds: int
     objective: str  # entry of SCORES
     rungs: tuple[int, ...]  # epochs after which trials may leave
-    folds: tuple[str, ...]  # outer folds whose inner folds judge; (): all
+    folds: tuple[str, ...]  # outer folds whose inner folds are used; (): all
 
 
 def inner_folds(names: Sequence[str], wanted: Sequence[str]) -> list[int]:
-    """The inner folds that judge.
+    """The inner folds that trials are scored on.
 
     Args:
       names: of all folds.
@@ -50,14 +51,14 @@ def inner_folds(names: Sequence[str], wanted: Sequence[str]) -> list[int]:
     if unknown:
         raise UserError(f"no fold {unknown[0]!r}; the folds are {', '.join(outer)}")
     chosen = {name + splits.INNER for name in (wanted or outer)}
-    return [place for place, name in enumerate(names) if name in chosen]
+    return [index for index, name in enumerate(names) if name in chosen]
 
 
-class _State(NamedTuple):
-    """Trials that are still in, with the state of their entries (trial, seed, inner fold), in this order."""
+class Remaining(NamedTuple):
+    """Trials that are still in, and their training state; None before the first epoch."""
 
     numbers: list[int]
-    state: TrainState | None  # leaves [trials * seeds * inner folds, ...]
+    state: TrainState | None  # leaves [trials * seeds * inner folds, ...], the inner folds changing fastest
 
 
 def run(
@@ -65,18 +66,18 @@ def run(
     plan: Plan,
     dataset: shards.Dataset,
     trainers: dict[str, fit.Trainer],
-    stay: Callable[[int, dict[int, float]], set[int]],
-    progress: Callable[..., Any],
+    survivors: Callable[[int, dict[int, float]], set[int]],
+    progress: Progress,
 ) -> dict[int, float]:
-    """Trains trials of one structure, and judges them after every rung and at the end.
+    """Trains trials of one structure, and scores them after every rung and at the end.
 
     Args:
       trials: number -> configuration; all of one structure.
       plan: how.
       dataset: loaded shards.
       trainers: structure -> what was compiled; one is added where it is missing.
-      stay: (epochs done, number -> score) -> the trials that go on.
-      progress: tqdm, or something with its interface.
+      survivors: (epochs done, number -> score) -> the trials that go on.
+      progress: bars.
 
     Returns:
       number -> last score; NaN where the loss was not finite.
@@ -84,49 +85,83 @@ def run(
     config = next(iter(trials.values()))
     key = configs.structure(config)
     if key not in trainers:
-        trainers[key] = fit.trainer(config, dataset, splits.INNER)
-    trained = trainers[key]
-    inner = inner_folds(trained.problem.folds.name, plan.folds)
-    left, scores = _State(sorted(trials), None), {}
+        trainers[key] = fit.make_trainer(config, dataset, splits.INNER)
+    trainer = trainers[key]
+    inner = inner_folds(trainer.problem.folds.name, plan.folds)
+    remaining, scores = Remaining(sorted(trials), None), {}
     stops = [*plan.rungs, config.train.epochs]
     for start, stop in zip([0, *plan.rungs], stops, strict=True):
-        left, finite = _train(left, trials, plan.seeds, trained, inner, range(start, stop), progress)
-        now = _judge(left, plan, trained, inner, config, finite, progress)
+        remaining, finite = train(remaining, trials, plan.seeds, trainer, inner, range(start, stop), progress)
+        now = _score(remaining, plan, trainer, inner, config, finite, progress)
         scores |= now
         if stop == config.train.epochs:
             break
-        going = stay(stop, now) - {number for number, score in now.items() if not np.isfinite(score)}
-        if not going:
+        kept = survivors(stop, now) - {number for number, score in now.items() if not np.isfinite(score)}
+        if not kept:
             break
-        left = _keep(left, going, plan.seeds * len(inner))
+        remaining = select(remaining, kept)
     return scores
 
 
-def _keep(left: _State, going: set[int], entries: int) -> _State:
-    places = [place for place, number in enumerate(left.numbers) if number in going]
-    index = np.concatenate([np.arange(place * entries, (place + 1) * entries) for place in places])
-    return _State([left.numbers[p] for p in places], jax.tree.map(lambda leaf: leaf[index], left.state))
+def select(remaining: Remaining, kept: set[int]) -> Remaining:
+    """Some of the trials.
+
+    Args:
+      remaining: trials with their state.
+      kept: numbers of some of them.
+
+    Returns:
+      Those trials.
+    """
+    chosen = np.isin(remaining.numbers, sorted(kept))
+
+    def rows(leaf: np.ndarray) -> np.ndarray:
+        return leaf[np.repeat(chosen, len(leaf) // len(chosen))]
+
+    return Remaining([number for number in remaining.numbers if number in kept], jax.tree.map(rows, remaining.state))
 
 
-def _train(left, trials, seeds, trained, inner, epochs, progress) -> tuple[_State, np.ndarray]:
-    """(states after the epochs, [entries] bool: the loss was finite all the time)."""
-    several = []
-    for number in left.numbers:
+def train(
+    remaining: Remaining,
+    trials: Mapping[int, Config],
+    seeds: int,
+    trainer: fit.Trainer,
+    inner: Sequence[int],
+    epochs: range,
+    progress: Progress,
+) -> tuple[Remaining, np.ndarray]:
+    """Trains trials on inner folds for some epochs.
+
+    Args:
+      remaining: the trials, with their state after the epochs before.
+      trials: number -> configuration.
+      seeds: of each trial.
+      trainer: of their structure.
+      inner: indices of the inner folds.
+      epochs: numbers of the epochs.
+      progress: bars.
+
+    Returns:
+      (the trials with their new state, [trials * seeds * inner folds] bool: the loss was finite all the time).
+    """
+    run_configs = []
+    for number in remaining.numbers:
         for seed in range(seeds):
             config = trials[number].copy_and_resolve_references()
             config.seed = (config.seed + seed) % 2**32
-            several.append(config)
-    everything = [(run, [fold]) for run in range(len(several)) for fold in inner]
+            run_configs.append(config)
+    shares = [(run, [fold]) for run in range(len(run_configs)) for fold in inner]
     devices = jax.local_devices()
-    memory = parallel.memory_of(devices, several[0].folds.memory_gb)
-    states, finite = [], np.ones(len(everything), bool)
-    for group in parallel.group(len(everything), trained.state_bytes, memory, len(devices)):
-        piece = slice(group.start, group.stop)
-        chosen, hyper = fit.entries(trained.problem.folds, several, everything[piece])
-        state = left.state and jax.tree.map(lambda leaf: leaf[piece], left.state)  # noqa: B023
-        bar = progress(total=len(epochs), desc=f"train {len(left.numbers)} trials, {len(group)} folds", unit="epoch")
+    memory = parallel.memory_of(devices, run_configs[0].folds.memory_gb)
+    states, finite = [], np.ones(len(shares), bool)
+    title = f"train {count(len(remaining.numbers), 'trial')}"
+    for part in parallel.split(len(shares), trainer.state_bytes, memory, len(devices)):
+        piece = slice(part.start, part.stop)
+        chosen, hyper = fit.program_axis(trainer.problem.folds, run_configs, shares[piece])
+        state = remaining.state and jax.tree.map(lambda leaf: leaf[piece], remaining.state)  # noqa: B023
+        bar = progress(total=len(epochs), desc=f"{title}, {count(len(part), 'fold')}", unit="epoch")
         stream = parallel.run(
-            trained.init, trained.epoch, chosen, hyper, trained.problem.store, trained.problem.windows, epochs,
+            trainer.init, trainer.epoch, chosen, hyper, trainer.problem.store, trainer.problem.windows, epochs,
             devices, state,
         )  # fmt: skip
         for _, values, get_state in stream:  # noqa: B007
@@ -134,25 +169,25 @@ def _train(left, trials, seeds, trained, inner, epochs, progress) -> tuple[_Stat
             bar.update()
         states.append(get_state())
         bar.close()
-    return _State(left.numbers, jax.tree.map(lambda *leaves: np.concatenate(leaves), *states)), finite
+    return Remaining(remaining.numbers, jax.tree.map(lambda *leaves: np.concatenate(leaves), *states)), finite
 
 
-def _judge(left, plan, trained, inner, config, finite, progress) -> dict[int, float]:
+def _score(remaining, plan, trainer, inner, config, finite, progress) -> dict[int, float]:
     """number -> mean score over seeds."""
-    problem, post = trained.problem, config.predict
+    problem, post = trainer.problem, config.predict
     decode = predict.make_decoder(problem.task, post.nms_iou, post.max_detections, post.per_class, post.chunk)
-    store, entry, scores = jax.device_put(problem.store), 0, {}
-    for number in progress(left.numbers, desc="judge", unit="trial"):
+    store, row, scores = jax.device_put(problem.store), 0, {}
+    for number in progress(remaining.numbers, desc="score", unit="trial"):
         values = []
         for _ in range(plan.seeds):
-            found, true, usable = [], [], finite[entry : entry + len(inner)].all()
+            found, true, usable = [], [], finite[row : row + len(inner)].all()
             for fold in inner:
-                variables = fit.fold_variables(left.state, entry)
+                variables = fit.fold_variables(remaining.state, row)
                 for video in problem.folds.test[fold] if usable else ():
                     meta = problem.metas[video]
-                    found.append(decode(trained.predictor(variables, store, meta), meta.num_frames))
+                    found.append(decode(trainer.predictor(variables, store, meta), meta.num_frames))
                     true.append(problem.events[video])
-                entry += 1
+                row += 1
             score = (
                 SCORES[plan.objective](matching.pad(found), matching.pad(true), len(problem.classes))
                 if usable

@@ -11,12 +11,11 @@ import jax
 import numpy as np
 
 from fedn_jax import models
-from fedn_jax.core import config as configs
 from fedn_jax.core import errors
 from fedn_jax.core.errors import UserError
-from fedn_jax.core.types import Config, Detections, Store, Tree, VideoMeta
+from fedn_jax.core.types import Config, Detections, Store, Task, TrainState, Tree, VideoMeta
 from fedn_jax.data import problem, splits
-from fedn_jax.engine import checkpoint, predict, run_dir, train_step
+from fedn_jax.engine import checkpoint, fit, predict, run_dir
 from fedn_jax.formats import annotations
 from fedn_jax.ops import intervals, nms, windows
 
@@ -58,7 +57,7 @@ def load(run: Path, fold: str = ENSEMBLE) -> Model:
       UserError: not a finished run of ``fedn train``, or no such fold.
     """
     recorded, config = run_dir.read_json(run / "run.json"), run_dir.load_config(run)
-    if "groups" not in recorded or "input_width" not in recorded:
+    if "programs" not in recorded or "input_width" not in recorded:
         raise UserError(f"{run}: was trained by an older version, or training never began; train it again")
     names = [name for name in recorded["folds"] if not name.endswith(splits.INNER)]
     errors.one_of("--fold", fold, [ENSEMBLE, *names])
@@ -73,32 +72,26 @@ def load(run: Path, fold: str = ENSEMBLE) -> Model:
     )
     task = _task(config, geometry, recorded)
     found: dict[str, Tree] = {}
-    for number, edges in enumerate(recorded["groups"]):
-        members = recorded["folds"][slice(*edges)]
-        if set(members) & set(wanted):
-            state = _restore(run, number, len(members), task, config)
-            for place, name in enumerate(members):
-                if name in wanted:
-                    params, extra = jax.tree.map(lambda leaf: leaf[place], (state.params, state.extra))  # noqa: B023
-                    found[name] = {"params": params, **extra}
+    for number, program in enumerate(recorded["programs"]):
+        trained = recorded["folds"][slice(*program["folds"])]
+        if set(trained) & set(wanted):
+            state = _restore(run, number, len(trained), task, config)
+            found |= {name: fit.fold_variables(state, index) for index, name in enumerate(trained) if name in wanted}
     scored = run_dir.read_json(run / "metrics.json") if (run / "metrics.json").exists() else {}
     thresholds = {name: scored["thresholds"][name] for name in wanted} if scored and config.folds.inner else {}
     return Model(config, recorded["classes"], geometry, found, thresholds, recorded)
 
 
-def _task(config: Config, geometry: windows.Geometry, recorded: dict[str, Any]) -> Any:
+def _task(config: Config, geometry: windows.Geometry, recorded: dict[str, Any]) -> Task:
     return models.make_task(config, geometry, len(recorded["classes"]), recorded["input_width"])
 
 
-def _restore(run: Path, number: int, members: int, task: Any, config: Config) -> train_step.TrainState:
-    empty = np.zeros(1, np.int32)
-    one = train_step.Fold(np.uint32(0), empty, empty)
-    shapes = jax.eval_shape(lambda fold, hyper: train_step.init_state(task, fold, hyper), one, configs.to_hyper(config))
-    template = jax.tree.map(lambda leaf: np.zeros((members, *leaf.shape), leaf.dtype), shapes)
-    done, state, _ = checkpoint.restore(run / "checkpoints" / f"group{number}", template) or (0, None, {})
+def _restore(run: Path, number: int, num_folds: int, task: Task, config: Config) -> TrainState:
+    directory = run / "checkpoints" / f"program{number}"
+    done, state, _ = checkpoint.restore(directory, fit.empty_state(task, config, num_folds)) or (0, None, {})
     if done < config.train.epochs:
         raise UserError(
-            f"{run}: group {number} has {done} of {config.train.epochs} epochs; start `fedn train` again to finish it"
+            f"{directory}: holds {done} of {config.train.epochs} epochs; start `fedn train` again to finish the run"
         )
     return state
 
@@ -132,9 +125,9 @@ def make_detector(model: Model, threshold: float) -> Callable[[np.ndarray, np.nd
         meta = VideoMeta("", "", end - start, 0.0, 0, 0, len(cut))
         outputs = [predictor(variables, store, meta) for variables in model.folds.values()]
         # Positions and starts are the same for all folds; what is averaged are network outputs.
-        mean = {name: np.mean([one[name] for one in outputs], 0, np.float32) for name in ("raw", "free", "logits")}
-        raw = outputs[0] | mean | {"starts": outputs[0]["starts"] + np.int32(start)}
-        return candidates(raw, len(valid))
+        averaged = ("offsets", "free", "logits")
+        mean = {name: np.mean([fold[name] for fold in outputs], 0, np.float32) for name in averaged}
+        return candidates(outputs[0] | mean | {"starts": outputs[0]["starts"] + np.int32(start)}, len(valid))
 
     def detect(inputs: np.ndarray, valid: np.ndarray) -> Found:
         valid = np.asarray(valid, bool)
@@ -187,7 +180,7 @@ def _apexes(inputs: np.ndarray, valid: np.ndarray, interval: np.ndarray) -> np.n
     return np.array(apexes, int)
 
 
-# ---- For people -----------------------------------------------------------------------------------------------------
+# ---- In frames of the file and in seconds ---------------------------------------------------------------------------
 
 
 class Frames(NamedTuple):
@@ -234,10 +227,10 @@ def present(
       frames: about its frames.
       first_frame: number that the file gives to its first frame.
       threshold: lowest score of a detection.
-      about: how it was made, for people.
+      about: how it was made, in words.
 
     Returns:
-      What the writers of ``exports`` and the viewer take.
+      What the writers of ``annotations`` and the viewer take.
     """
     seconds, source = np.asarray(frames.seconds, float), np.asarray(frames.source)
     shown = np.median(np.diff(seconds)) if len(seconds) > 1 else 1 / frames.fps  # for how long the last frame is shown

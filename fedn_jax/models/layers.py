@@ -1,11 +1,55 @@
 """Layers of sequence models; Flax modules take a batch, ``[B, length, channels]``, and a mask of its positions."""
 
+import math
+from typing import Any
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import numpy as np
+from flax.traverse_util import flatten_dict, unflatten_dict
 
+from fedn_jax.core.keys import fold_name
 from fedn_jax.core.types import Array, Tree
+
+
+def uniform_fan_in(key: Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Array:
+    """Initial kernel (open): PyTorch's default for linear and convolutional layers.
+
+    Args:
+      key: a PRNG key.
+      shape: of the kernel; the last axis counts outputs, the others inputs.
+      dtype: of the kernel.
+
+    Returns:
+      ``shape``, uniform in +-1 / sqrt(inputs).
+    """
+    return jax.random.uniform(key, shape, dtype, minval=-1) / math.sqrt(math.prod(shape[:-1]))
+
+
+def init(network: nn.Module, key: Array, *args: Any) -> Tree:
+    """``network.init``, with all kernels of ``uniform_fan_in`` from one draw.
+
+    The distribution is that of the layers' own initialiser; a draw per kernel takes minutes to compile where folds are
+    mapped. A layer marks such a kernel in the collection "uniform_fan_in"; everything else in a network keeps what its
+    own initialiser gives.
+
+    Args:
+      network: a module.
+      key: a PRNG key.
+      *args: of its ``__call__``.
+
+    Returns:
+      Its variables.
+    """
+    variables = dict(network.init(key, *args))
+    marked = sorted(flatten_dict(variables.pop("uniform_fan_in", {})))
+    params = flatten_dict(variables["params"])
+    drawn = uniform_fan_in(fold_name(key, "kernels"), (1, sum(params[name].size for name in marked)))[0]
+    for name in marked:
+        shape, size = params[name].shape, params[name].size
+        params[name] = drawn[:size].reshape(shape) / math.sqrt(math.prod(shape[:-1]))
+        drawn = drawn[size:]
+    return {**variables, "params": unflatten_dict(params)}
 
 
 class Affine(nn.Module):
@@ -23,32 +67,12 @@ class Affine(nn.Module):
         Returns:
           (kernel [inputs, outputs], bias [outputs], or 0 without one).
         """
-        kernel = self.param("kernel", nn.initializers.zeros, (self.inputs, self.outputs))  # see draw_kernels
+        kernel = self.param("kernel", uniform_fan_in, (self.inputs, self.outputs))
+        if self.is_initializing():
+            self.variable("uniform_fan_in", "kernel", jnp.zeros, ())  # see init
         if not self.use_bias:
             return kernel, jnp.zeros((), kernel.dtype)
         return kernel, self.param("bias", nn.initializers.constant(self.bias), (self.outputs,))
-
-
-def draw_kernels(key: Array, params: Tree) -> Tree:
-    """Initial kernels (open): PyTorch's default for linear and convolutional layers, uniform in +-1 / sqrt(inputs).
-
-    All come from one draw: a draw per kernel takes a third of the time that a training takes to compile.
-
-    Args:
-      key: a PRNG key.
-      params: of a network; its kernels [inputs, outputs] are replaced.
-
-    Returns:
-      Parameters of the same structure.
-    """
-    leaves, structure = jax.tree_util.tree_flatten_with_path(params)
-    sizes = [leaf.size if path[-1].key == "kernel" else 0 for path, leaf in leaves]
-    drawn = jnp.split(jax.random.uniform(key, (sum(sizes),), minval=-1), np.cumsum(sizes)[:-1])
-    fresh = [
-        flat.reshape(leaf.shape) / np.sqrt(leaf.shape[0]) if size else leaf
-        for size, flat, (_, leaf) in zip(sizes, drawn, leaves, strict=True)
-    ]
-    return jax.tree.unflatten(structure, fresh)
 
 
 class Conv(nn.Module):

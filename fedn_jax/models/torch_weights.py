@@ -1,6 +1,6 @@
 """Parameters of FEDN from PyTorch and back, by an explicit map of names; NumPy only.
 
-A layer is named as in ``fedn_jax.reference`` and stored as PyTorch stores it:
+A layer is named as in ``fedn_jax.torch_parity.reference`` and stored as PyTorch stores it:
 
     ours                                    PyTorch's                             what differs
     fusion/{query,key,value}                fusion.attention.in_proj_*            stacked [3 D, D]
@@ -225,7 +225,7 @@ def options(state: Mapping[str, np.ndarray]) -> dict[str, Any]:
     """What the shapes of a state dict say about its configuration.
 
     Args:
-      state: name -> array, under the names of ``fedn_jax.reference``.
+      state: name -> array, under the names of ``fedn_jax.torch_parity.reference``.
 
     Returns:
       "options" {"model.width": 512, ...}, "classes" (outputs per interval) and "inputs" (D). Heads, groups, windows

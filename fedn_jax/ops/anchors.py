@@ -58,20 +58,22 @@ def make_grid(window_frames: int, strides: list[int], widths: list[float], reach
     )
 
 
-def decode(raw: Array, grid: Grid, free: Array) -> Array:
+def decode(offsets: Array, grid: Grid, free: Array) -> Array:
     """Network outputs -> intervals.
 
     Args:
-      raw: [..., L, A - 1, 2] float, (centre shift in anchor widths, log width change) of each anchor.
+      offsets: [..., L, A - 1, 2] float, (centre shift in anchor widths, log width change) of each anchor.
       grid: the L positions.
       free: [..., L, 2] float, non-negative distances (to the onset, to the offset) in strides.
 
     Returns:
       [..., L, A, 2] float, frames of the window, [onset, offset); slot 0 is the anchor-free interval.
     """
-    errors.shape("raw", raw[..., 0, 0, 0:1], (*raw.shape[:-3], 1))
-    centre = raw[..., 0] * grid.width + grid.centre[:, None]  # [..., L, A - 1]
-    half = jnp.exp(jnp.clip(raw[..., 1], -MAX_LOG_WIDTH, MAX_LOG_WIDTH)) * grid.width / 2
+    lead, (positions, anchors) = offsets.shape[:-3], grid.width.shape
+    errors.shape("offsets", offsets, (*lead, positions, anchors, 2))
+    errors.shape("free", free, (*lead, positions, 2))
+    centre = offsets[..., 0] * grid.width + grid.centre[:, None]  # [..., L, A - 1]
+    half = jnp.exp(jnp.clip(offsets[..., 1], -MAX_LOG_WIDTH, MAX_LOG_WIDTH)) * grid.width / 2
     anchored = jnp.stack([centre - half, centre + half], -1)  # [..., L, A - 1, 2]
     reach = free * grid.stride[:, None]
     unanchored = jnp.stack([grid.centre - reach[..., 0], grid.centre + reach[..., 1]], -1)  # [..., L, 2]
@@ -86,13 +88,13 @@ def encode(interval: Array, grid: Grid) -> tuple[Array, Array]:
       grid: the L positions.
 
     Returns:
-      (raw [..., L, A - 1, 2], free [..., L, 2]) as in ``decode``.
+      (offsets [..., L, A - 1, 2], free [..., L, 2]) as in ``decode``.
     """
     free, anchored = interval[..., 0, :], interval[..., 1:, :]
     centre, width = anchored.mean(-1), intervals.length(anchored)
-    raw = jnp.stack([(centre - grid.centre[:, None]) / grid.width, jnp.log(width / grid.width)], -1)
+    offsets = jnp.stack([(centre - grid.centre[:, None]) / grid.width, jnp.log(width / grid.width)], -1)
     sides = jnp.stack([grid.centre - free[..., 0], free[..., 1] - grid.centre], -1)
-    return raw, sides / grid.stride[:, None]
+    return offsets, sides / grid.stride[:, None]
 
 
 def assign(events: Events, grid: Grid, num_classes: int, positive_iou: float, negative_iou: float) -> Targets:

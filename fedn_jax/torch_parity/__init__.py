@@ -1,4 +1,4 @@
-"""The comparison with PyTorch, level by level: where two implementations differ, and how fast each is.
+"""The comparison with PyTorch, level by level: where two implementations differ.
 
     1 layers       each against PyTorch's own          6 optimiser    Adam, 2,000 steps
     2 forward      every intermediate by name          7 training     100 steps on the same batches
@@ -6,5 +6,5 @@
     4 losses       all options                         9 fold         from first weights to metrics
     5 gradients    of every parameter
 
-``levels.run`` runs them, ``report`` shows them, ``speed`` times both sides, ``weights`` compares on given weights.
+``levels.run`` runs them, ``report`` shows them, ``weights`` compares on given weights.
 """

@@ -8,12 +8,10 @@ import numpy as np
 
 from fedn_jax import models
 from fedn_jax.core import config as configs
-from fedn_jax.core import errors
 from fedn_jax.core.types import Config, Events, Store, Task, Tree, VideoMeta
 from fedn_jax.models import torch_weights
 from fedn_jax.ops import windows
 
-SCRATCH = 1e-3  # what a deliberately broken layer is off by
 NARROW = {
     "window.segments": 32, "window.train_hop": 16, "model.width": 32, "model.head_width": 16, "model.heads": 2,
     "model.groups": 2, "anchors.reaches": [[0, 16], [8, 32], [16, 64]],
@@ -22,14 +20,13 @@ WIDTH, CLASSES = 12, 3  # of the narrow inputs
 VARIANTS: dict[str, dict[str, Any]] = {  # FEDN, its Tables 2 to 4, and the options that the paper leaves open
     "fedn": {},
     **configs.PAPER_ROWS,
-    "open/literal_segments": {"model.segment_fusion": "attention_literal"},
     "open/literal_window": {"model.window_attention": "literal", "window.context": "window"},
     "open/channels": {"model.window_attention_channels": 0, "model.head_depth": 1, "loss.normalize": False},
 }
 
 
 class Pair(NamedTuple):
-    """One network twice: ours and the reference, with the same weights unless ours is broken on purpose."""
+    """One network twice: ours and the reference, with the same weights."""
 
     config: Config
     geometry: windows.Geometry
@@ -60,10 +57,8 @@ def settings_of(config: Config) -> Any:
     """
     from fedn_jax.torch_parity.reference.model import Settings
 
-    fusion = config.model.segment_fusion
     sections = {**config.window, **config.model, **config.anchors, **config.loss}
     sections |= {"anchor_widths": tuple(config.anchors.widths), "interval_loss": config.loss.interval}
-    sections["segment_fusion"] = fusion.removesuffix("_literal")  # the reference has this form only
     sections["reaches"] = tuple(tuple(reach) for reach in config.anchors.reaches)
     return Settings(**{name: sections[name] for name in Settings._fields})
 
@@ -84,17 +79,13 @@ def configure(changes: Mapping[str, Any], base: Mapping[str, Any] = NARROW) -> C
     return configs.validate(config)
 
 
-def make(
-    config: Config, classes: int = CLASSES, width: int = WIDTH, broken: str | None = None, params: Tree | None = None
-) -> Pair:
+def make(config: Config, classes: int = CLASSES, width: int = WIDTH, params: Tree | None = None) -> Pair:
     """Builds both networks with the same weights.
 
     Args:
       config: of FEDN.
       classes: C; one without recognition.
       width: D.
-      broken: layer of ours whose kernel is changed by ``SCRATCH``, under PyTorch's name; one that the network lacks
-        is left out.
       params: ours; None: initial ones, moved a little so that no bias is zero.
 
     Returns:
@@ -116,7 +107,7 @@ def make(
     network = Fedn(width, classes, settings)
     state = torch_weights.to_torch(params)
     network.load_state_dict({name: torch.from_numpy(array.copy()) for name, array in state.items()}, strict=True)
-    return Pair(config, geometry, classes, task, scratch(params, broken), settings, network)
+    return Pair(config, geometry, classes, task, params, settings, network)
 
 
 def initial(task: Task, seed: int = 0) -> Tree:
@@ -139,36 +130,6 @@ def initial(task: Task, seed: int = 0) -> Tree:
         return (middle + 0.1 * rng.normal(size=leaf.shape)).astype(np.float32)
 
     return jax.tree_util.tree_map_with_path(draw, shapes)
-
-
-def layers(params: Tree) -> list[str]:
-    """Layers that can be broken on purpose.
-
-    Args:
-      params: ours.
-
-    Returns:
-      PyTorch's names of all layers with a kernel.
-    """
-    ends = (".in_proj_weight", ".weight")
-    return [name.removesuffix(end) for name in torch_weights.names(params) for end in ends if name.endswith(end)]
-
-
-def scratch(params: Tree, layer: str | None) -> Tree:
-    """Breaks a layer: adds ``SCRATCH`` to its kernel.
-
-    Args:
-      params: ours.
-      layer: PyTorch's name; None, or one that is not there, changes nothing.
-
-    Returns:
-      Parameters of the same structure.
-    """
-    if layer not in layers(params):
-        return params
-    state = torch_weights.to_torch(params)
-    name = next(name for name in (f"{layer}.in_proj_weight", f"{layer}.weight") if name in state)
-    return torch_weights.from_torch(state | {name: state[name] + np.float32(SCRATCH)}, params)
 
 
 # ---- Toy videos -----------------------------------------------------------------------------------------------------
@@ -260,7 +221,7 @@ def batch(pair: Pair, data: Data, chosen: Sequence[int], dtype: str = "float32")
     Args:
       pair: the networks.
       data: the videos.
-      chosen: training windows, by their place in our plan; -1 pads.
+      chosen: training windows, by their index in our plan; -1 pads.
       dtype: float32 or float64.
 
     Returns:
@@ -289,22 +250,6 @@ def batch(pair: Pair, data: Data, chosen: Sequence[int], dtype: str = "float32")
     theirs = {name: torch.cat([part[name] for part in parts]) for name in ("frames", "frames_valid", "segments_inside")}
     theirs["targets"] = {k: torch.cat([part["targets"][k] for part in parts]) for k in parts[0]["targets"]}
     theirs["frames"], theirs["weight"] = theirs["frames"].to(getattr(torch, dtype)), torch.from_numpy(weight)
-    arrays = (np.asarray(x) for x in got)
     interval = ours.events._replace(interval=ours.events.interval.astype(dtype))
-    inputs, valid, inside = arrays
+    inputs, valid, inside = map(np.asarray, got)
     return Batch(inputs.astype(dtype), valid, inside, interval, weight, theirs)
-
-
-def check_layer(layer: str | None) -> None:
-    """Refuses to break a layer that no network has.
-
-    Args:
-      layer: PyTorch's name, or None.
-
-    Raises:
-      UserError: lists the layers.
-    """
-    if layer is not None:
-        heads = ({}, {"model.head": "coupled"})
-        known = [name for changes in heads for name in layers(make(configure(changes)).params)]
-        errors.one_of("layer to break", layer, dict.fromkeys(known))

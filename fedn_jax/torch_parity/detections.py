@@ -1,4 +1,4 @@
-"""Level 8: from raw outputs to detections, the same ones in the same order."""
+"""Level 8: from outputs to detections, the same ones in the same order."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -25,26 +25,26 @@ def draw(pair: cases.Pair, rng: np.random.Generator, count: int) -> dict[str, np
       count: windows.
 
     Returns:
-      "raw", "free", "logits", "positions" and "starts", float32.
+      "offsets", "free", "logits", "positions" and "starts", float32.
     """
     positions, slots = len(networks.grid(pair).centre), len(pair.config.anchors.widths)
     channels = pair.classes + (pair.config.model.scoring == "confidence")
     logits = rng.normal(size=(count, positions, slots + 1, channels)).astype(np.float32)
     logits[::2] = logits[:1]  # half of the windows score alike
-    raw = rng.normal(size=(count, positions, slots, 2)).astype(np.float32)
-    raw[0, 0, 0, 1], raw[0, 1, 0, 1] = 9, -9  # beyond what a width may change by
+    offsets = rng.normal(size=(count, positions, slots, 2)).astype(np.float32)
+    offsets[0, 0, 0, 1], offsets[0, 1, 0, 1] = 9, -9  # beyond what a width may change by
     return {
-        "raw": raw, "free": 2 * rng.random((count, positions, 2)).astype(np.float32), "logits": logits,
+        "offsets": offsets, "free": 2 * rng.random((count, positions, 2)).astype(np.float32), "logits": logits,
         "positions": rng.random((count, positions)) < 0.9, "starts": np.arange(count, dtype=np.int32) * 16 - 16,
     }  # fmt: skip
 
 
-def ours(pair: cases.Pair, raw: Mapping[str, Any], num_frames: int, dtype: str, options: tuple) -> Detections:
+def ours(pair: cases.Pair, outputs: Mapping[str, Any], num_frames: int, dtype: str, options: tuple) -> Detections:
     """Our detections of one video.
 
     Args:
       pair: the networks.
-      raw: as a predictor saves it.
+      outputs: as a predictor saves them.
       num_frames: of the video.
       dtype: float32 or float64.
       options: (IoU of the suppression, most detections, per class).
@@ -53,18 +53,29 @@ def ours(pair: cases.Pair, raw: Mapping[str, Any], num_frames: int, dtype: str, 
       Detections, without padding.
     """
     with jax.enable_x64(dtype == "float64"):
-        found = predict.make_decoder(pair.task, *options, chunk=1)(networks.cast(dict(raw), dtype), num_frames)
+        found = predict.make_decoder(pair.task, *options, chunk=1)(networks.cast(dict(outputs), dtype), num_frames)
     return Detections(*(np.asarray(column)[found.valid] for column in found))
 
 
-def theirs(pair: cases.Pair, raw: Mapping[str, Any], num_frames: int, dtype: str, options: tuple) -> Detections:
-    """The reference's detections of one video (arguments and result as of ``ours``)."""
+def theirs(pair: cases.Pair, outputs: Mapping[str, Any], num_frames: int, dtype: str, options: tuple) -> Detections:
+    """The reference's detections of one video.
+
+    Args:
+      pair: the networks.
+      outputs: as a predictor saves them.
+      num_frames: of the video.
+      dtype: float32 or float64.
+      options: (IoU of the suppression, most detections, per class).
+
+    Returns:
+      Detections, without padding.
+    """
     import torch
 
     from fedn_jax.torch_parity.reference import detection
 
-    outputs = {name: torch.from_numpy(np.asarray(array)) for name, array in networks.cast(dict(raw), dtype).items()}
-    found = detection.detect(outputs, outputs.pop("starts"), num_frames, pair.settings, *options)
+    tensors = {name: torch.from_numpy(np.asarray(array)) for name, array in networks.cast(dict(outputs), dtype).items()}
+    found = detection.detect(tensors, tensors.pop("starts"), num_frames, pair.settings, *options)
     interval, score, emotion = (column.numpy() for column in found)
     return Detections(interval, score, emotion, np.ones(len(score), bool))
 
@@ -102,9 +113,9 @@ def run(precisions: tuple[str, ...] = ("float32", "float64"), windows: int = 12)
         found, number = [], 0
         for scoring in ("binary", "confidence"):
             pair = cases.make(cases.configure({"model.scoring": scoring}))
-            raw = draw(pair, np.random.default_rng(4), windows)
+            outputs = draw(pair, np.random.default_rng(4), windows)
             for options in CASES:
-                one, two = (side(pair, raw, windows * 16 + 21, dtype, options) for side in (ours, theirs))
+                one, two = (side(pair, outputs, windows * 16 + 21, dtype, options) for side in (ours, theirs))
                 found += compare(f"{scoring}, IoU {options[0]}, {options[1]} at most", one, two)
                 number += len(two.score)
         note = f"{number} detections, equal scores among them; numbers and emotions must be equal"

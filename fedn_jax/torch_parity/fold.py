@@ -65,7 +65,7 @@ def plan(dataset: shards.Dataset, seed: int, dtype: str) -> Plan:
     for k in range(2):
         fold = train_step.Fold(both.key[k], both.positive[k], both.negative[k])
         with jax.enable_x64(dtype == "float64"):
-            keys = [jax.random.fold_in(train_step.fold_key(hyper, fold), epoch) for epoch in range(EPOCHS)]
+            keys = [train_step.epoch_keys(hyper, fold, epoch)[0] for epoch in range(EPOCHS)]
             drawn = [train_step.draw(key, fold, len(problem.windows.start), negatives, steps * BATCH) for key in keys]
         batches.append(np.concatenate([np.asarray(one).reshape(steps, BATCH) for one in drawn]))
     return Plan(pair, problem, both, batches)
@@ -102,14 +102,24 @@ def ours(setting: Plan, dtype: str) -> dict[str, float]:
     def detect(k: int, video: int) -> Detections:
         meta = problem.metas[video]
         with jax.enable_x64(dtype == "float64"), jax.default_matmul_precision("highest"):
-            raw = predictor(trained[k], store, meta)
-        return detections.ours(pair, raw, meta.num_frames, dtype, (post.nms_iou, post.max_detections, post.per_class))
+            outputs = predictor(trained[k], store, meta)
+        return detections.ours(
+            pair, outputs, meta.num_frames, dtype, (post.nms_iou, post.max_detections, post.per_class)
+        )
 
     return _score(setting, detect)
 
 
 def theirs(setting: Plan, dtype: str) -> dict[str, float]:
-    """Trains and evaluates the reference (arguments and result as of ``ours``)."""
+    """Trains and evaluates the reference.
+
+    Args:
+      setting: of ``plan``.
+      dtype: float32 or float64.
+
+    Returns:
+      Name of a number -> its value.
+    """
     import torch
 
     pair, problem, post = setting.pair, setting.problem, setting.pair.config.predict
@@ -122,10 +132,12 @@ def theirs(setting: Plan, dtype: str) -> dict[str, float]:
         given, meta = cut[video], problem.metas[video]
         with torch.no_grad():
             frames = given["frames"].to(getattr(torch, dtype))
-            outputs = trained[k](frames, given["frames_valid"], given["segments_inside"])
-        raw = {name: outputs[name].numpy() for name in ("raw", "free", "logits", "positions")}
-        raw["starts"] = given["starts"].numpy()
-        return detections.theirs(pair, raw, meta.num_frames, dtype, (post.nms_iou, post.max_detections, post.per_class))
+            tensors = trained[k](frames, given["frames_valid"], given["segments_inside"])
+        outputs = {name: tensors[name].numpy() for name in ("offsets", "free", "logits", "positions")}
+        outputs["starts"] = given["starts"].numpy()
+        return detections.theirs(
+            pair, outputs, meta.num_frames, dtype, (post.nms_iou, post.max_detections, post.per_class)
+        )
 
     return _score(setting, detect)
 

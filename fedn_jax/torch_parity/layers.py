@@ -186,8 +186,7 @@ LAYERS: dict[str, tuple[Callable[..., tuple[np.ndarray, np.ndarray]], tuple]] = 
     "self-attention, masked": (self_attention, ()),
     "masked softmax, last axis": (softmax, (2,)),
     "masked softmax, middle axis": (softmax, (1,)),
-    "segment fusion, economical": (segment_fusion, ("attention",)),
-    "segment fusion, literal": (segment_fusion, ("attention_literal",)),
+    "segment fusion": (segment_fusion, ("attention",)),
     "segment fusion, mean": (segment_fusion, ("mean",)),
 }
 

@@ -28,45 +28,24 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def run(dataset: shards.Dataset | None, broken: str | None = None, quick: bool = False) -> Iterator[Level]:
+def run(dataset: shards.Dataset | None, quick: bool = False) -> Iterator[Level]:
     """Runs the levels.
 
     Args:
       dataset: videos for the fold; None leaves it out.
-      broken: layer of ours that is broken on purpose, by PyTorch's name: a comparison that cannot fail shows nothing.
       quick: two variants, one precision, no fold.
 
     Yields:
       One line per level, case and precision.
-
-    Raises:
-      UserError: no such layer.
     """
-    cases.check_layer(broken)
     precisions = ONE if quick else BOTH
     variants = {name: cases.VARIANTS[name] for name in FEW} if quick else cases.VARIANTS
     with one_thread():
         yield from layers.run(precisions)
         yield from targets.run(precisions)
-        yield from network.run(precisions, broken, variants, not quick)
+        yield from network.run(precisions, variants, not quick)
         yield from training.adam()
-        yield from training.steps(precisions, broken)
+        yield from training.steps(precisions)
         yield from detections.run(precisions)
         if dataset is not None and not quick:
             yield from fold.run(dataset)
-
-
-def count(fold: bool, quick: bool = False) -> int:
-    """How many lines ``run`` yields.
-
-    Args:
-      fold: whether it is given videos.
-      quick: as of ``run``.
-
-    Returns:
-      A number.
-    """
-    precisions, variants = (1, len(FEW)) if quick else (2, len(cases.VARIANTS))
-    of_networks = 3 * variants * precisions + (0 if quick else precisions)
-    exact, adam = 3 + 2 * len(targets.REACHES), 1
-    return exact + adam + of_networks + 4 * precisions + (fold and not quick)

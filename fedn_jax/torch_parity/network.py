@@ -67,14 +67,14 @@ def named(outputs: Mapping[str, Any], inside: np.ndarray, pair: Pair) -> dict[st
         seen = got["positions"][:, a:b, None]
         found[f"free.{level} distances"] = got["free"][:, a:b] * seen
         found[f"free.{level} logits"] = got["logits"][:, a:b, 0] * seen
-        found[f"anchored.{level} raw"] = got["raw"][:, a:b] * seen[..., None]
+        found[f"anchored.{level} offsets"] = got["offsets"][:, a:b] * seen[..., None]
         found[f"anchored.{level} logits"] = got["logits"][:, a:b, 1:] * seen[..., None]
     return found
 
 
 def _forward(pair: Pair, params: Any, inputs: Array, valid: Array, inside: Array) -> dict[str, Array]:
     features = pair.task.features({"params": params}, inputs, valid)
-    return pair.task.detect({"params": params}, features, inside, False, jax.random.key(0))[0]
+    return pair.task.outputs({"params": params}, features, inside, False, jax.random.key(0))[0]
 
 
 def make_ours(pair: Pair, hasty: bool = False) -> Callable[..., tuple[Any, Any, Any]]:
@@ -91,7 +91,7 @@ def make_ours(pair: Pair, hasty: bool = False) -> Callable[..., tuple[Any, Any, 
 
     def objective(params: Any, inputs: Array, valid: Array, inside: Array, events: Any, weight: Array):
         outputs = _forward(pair, params, inputs, valid, inside)
-        loss, parts = task.loss(outputs, jax.vmap(task.encode)(events), weight, hyper)
+        loss, parts = task.loss(outputs, jax.vmap(task.targets)(events), weight, hyper)
         return loss, (outputs, {"loss": loss, **parts})
 
     @functools.partial(jax.jit, compiler_options=measure.HASTY if hasty else None)
@@ -200,20 +200,19 @@ def grid(pair: Pair) -> anchors.Grid:
     return anchors.make_grid(pair.geometry.frames, strides, list(anchor.widths), [list(one) for one in anchor.reaches])
 
 
-def compare(name: str, changes: Mapping[str, Any], dtype: str, broken: str | None) -> dict[str, list[Difference]]:
+def compare(name: str, changes: Mapping[str, Any], dtype: str) -> dict[str, list[Difference]]:
     """One variant in one precision, on whole windows and on such that end with their video or have no face in parts.
 
     Args:
       name: of the variant; the first, "fedn", is deeper than the others and compiled as in training.
       changes: options.
       dtype: float32 or float64.
-      broken: layer of ours that is broken on purpose.
 
     Returns:
       "2 forward", "4 losses" and "5 gradients" -> differences in the order of the computation.
     """
     first = name == "fedn"
-    pair = cases.make(cases.configure(changes, cases.NARROW if first else SMALL), broken=broken)
+    pair = cases.make(cases.configure(changes, cases.NARROW if first else SMALL))
     data = cases.toy(frames_per_row=pair.geometry.frames_per_row)
     every = cases.batch(pair, data, range(num_windows(pair, data)), dtype)
     whole = every.inside.all(1)
@@ -269,24 +268,22 @@ def forward(pair: Pair, batch: Batch, dtype: str) -> list[Difference]:
     return measure.differences(named(one, batch.inside, pair), named(two, batch.inside, pair))
 
 
-def paper(dtype: str, broken: str | None) -> list[Difference]:
+def paper(dtype: str) -> list[Difference]:
     """Forward at the paper's size, two windows.
 
     Args:
       dtype: float32 or float64.
-      broken: layer of ours that is broken on purpose.
 
     Returns:
       Differences of all intermediates.
     """
-    pair = cases.make(cases.configure({}, {}), classes=4, width=512, broken=broken)
+    pair = cases.make(cases.configure({}, {}), classes=4, width=512)
     data = cases.toy((300,), width=512, classes=4)
     return forward(pair, cases.batch(pair, data, [0, 2], dtype), dtype)
 
 
 def run(
     precisions: tuple[str, ...] = ("float32", "float64"),
-    broken: str | None = None,
     variants: Mapping[str, Mapping[str, Any]] = cases.VARIANTS,
     at_papers_size: bool = True,
 ) -> Iterator[Level]:
@@ -294,7 +291,6 @@ def run(
 
     Args:
       precisions: of float32, float64.
-      broken: layer of ours that is broken on purpose.
       variants: name -> options.
       at_papers_size: compare the forward pass at the paper's size, too.
 
@@ -303,7 +299,7 @@ def run(
     """
     for name, changes in variants.items():
         for dtype in precisions:
-            for level, found in compare(name, changes, dtype, broken).items():
+            for level, found in compare(name, changes, dtype).items():
                 yield measure.judge(level, name, dtype, TOLERANCES[level][dtype], found)
     for dtype in precisions if at_papers_size else ():
-        yield measure.judge("2 forward", PAPER, dtype, TOLERANCES["2 forward"][dtype], paper(dtype, broken))
+        yield measure.judge("2 forward", PAPER, dtype, TOLERANCES["2 forward"][dtype], paper(dtype))

@@ -8,12 +8,10 @@ from typing import Any
 import numpy as np
 
 from fedn_jax.core import files
-from fedn_jax.core.text import DASH
 from fedn_jax.engine import run_dir
 from fedn_jax.reports import run_page
-from fedn_jax.torch_parity import measure, speed
+from fedn_jax.torch_parity import measure
 from fedn_jax.torch_parity.measure import Level
-from fedn_jax.torch_parity.speed import Speed
 
 COLUMNS = 80
 
@@ -95,40 +93,12 @@ def table(levels: Sequence[Level]) -> str:
     return "\n".join(lines)
 
 
-def _number(value: float | None, digits: int = 1) -> str:
-    return DASH if value is None else f"{value:,.{digits}f}"
-
-
-def speeds_table(speeds: Sequence[Speed], notes: Sequence[str]) -> str:
-    """The figures for a terminal.
-
-    Args:
-      speeds: of ``speed.run``.
-      notes: what to know about them.
-
-    Returns:
-      Text of at most 80 columns.
-    """
-    lines = [f"{'':<8}{'':<40}{'windows/s':>10}{'best':>8}{'MFLOP':>7}{'MB':>6}", "-" * COLUMNS]
-    for one in speeds:
-        lines.append(
-            f"{one.work:<8}{one.name:<40}{_number(one.windows):>10}{_number(one.best):>8}{_number(one.mflop, 0):>7}"
-            f"{_number(one.megabytes, 0):>6}"
-        )
-    lines += ["", *speed.ratios(speeds)]
-    for note in notes:
-        lines += textwrap.wrap(f"{note}.", COLUMNS, subsequent_indent="  ")
-    return "\n".join(lines)
-
-
-def write(out: Path, levels: Sequence[Level], speeds: Sequence[Speed], notes: Sequence[str], title: str) -> Path:
+def write(out: Path, levels: Sequence[Level], title: str) -> Path:
     """Writes ``parity.html`` and ``parity.json``.
 
     Args:
       out: directory; made if missing.
       levels: the lines.
-      speeds: of ``speed.run``; empty: not measured.
-      notes: about the speeds.
       title: what was compared.
 
     Returns:
@@ -140,12 +110,10 @@ def write(out: Path, levels: Sequence[Level], speeds: Sequence[Speed], notes: Se
     out.mkdir(parents=True, exist_ok=True)
     rows = [one._asdict() | {"absolute": _plain(one.absolute), "relative": _plain(one.relative)} for one in levels]
     found = {"passed": measure.passed(levels), "levels": rows, "versions": versions}
-    found |= {"speeds": [one._asdict() for one in speeds], "speed_notes": list(notes)}
     run_dir.write_json(out / "parity.json", found)
     text = run_page.page(
         "parity.html.j2", title=title, passed=measure.passed(levels), levels=levels, summary=summary(levels),
-        speeds=speeds, notes=notes, ratios=speed.ratios(speeds) if speeds else [], versions=versions,
-        exponent=exponent, number=_number,
+        versions=versions, exponent=exponent,
     )  # fmt: skip
     files.write_text(out / "parity.html", text)
     return out / "parity.html"

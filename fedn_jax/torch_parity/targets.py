@@ -59,7 +59,7 @@ def _assign(config: Any, events: Events, dtype: str) -> tuple[Targets, dict[str,
     pair = cases.make(config)
     events = events._replace(interval=events.interval.astype(dtype))
     with jax.enable_x64(dtype == "float64"):
-        ours = jax.device_get(jax.jit(jax.vmap(pair.task.encode))(events))
+        ours = jax.device_get(jax.jit(jax.vmap(pair.task.targets))(events))
     each = [
         reference.assign(interval, emotion, valid, pair.settings, pair.classes)
         for interval, emotion, valid in zip(events.interval, events.emotion, events.valid, strict=True)
@@ -137,7 +137,7 @@ def costs(precisions: tuple[str, ...] = ("float32", "float64")) -> Iterator[Leve
     events = draw(rng, 6, first.geometry.frames, cases.CLASSES, True)
     positions, slots = len(networks.grid(first).centre), len(first.config.anchors.widths)
     outputs = {
-        "raw": rng.normal(size=(6, positions, slots, 2)), "free": 3 * rng.random((6, positions, 2)),
+        "offsets": rng.normal(size=(6, positions, slots, 2)), "free": 3 * rng.random((6, positions, 2)),
         "logits": 2 * rng.normal(size=(6, positions, slots + 1, cases.CLASSES + 1)),
     }  # fmt: skip
     outputs = {name: array.astype(np.float32) for name, array in outputs.items()}
@@ -164,10 +164,10 @@ def _costs(pair: cases.Pair, outputs: dict, events: Events, weight: np.ndarray, 
     confidence = pair.config.model.scoring == "confidence"
     outputs = outputs | {"logits": outputs["logits"][..., : pair.classes + confidence]}
     hyper = configs.to_hyper(pair.config)
-    floats = ("raw", "free", "logits")
+    floats = ("offsets", "free", "logits")
 
     def objective(free: dict, events: Events, weight: np.ndarray):
-        loss, parts = pair.task.loss(free | {"positions": outputs["positions"]}, jax.vmap(pair.task.encode)(events),
+        loss, parts = pair.task.loss(free | {"positions": outputs["positions"]}, jax.vmap(pair.task.targets)(events),
                                      weight, hyper)  # fmt: skip
         return loss, {"loss": loss, **parts}
 

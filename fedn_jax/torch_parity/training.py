@@ -123,20 +123,17 @@ def peer_steps(pair: cases.Pair, every: dict[str, Any], batches: np.ndarray, dty
     return network, [float(training.step(network, optimizer, take(every, b), pair.settings)) for b in batches]
 
 
-def steps(
-    precisions: tuple[str, ...] = ("float32", "float64"), broken: str | None = None, count: int = STEPS
-) -> Iterator[Level]:
+def steps(precisions: tuple[str, ...] = ("float32", "float64"), count: int = STEPS) -> Iterator[Level]:
     """Training steps on the same batches, one of them with padding, one of padding only.
 
     Args:
       precisions: of float32, float64.
-      broken: layer of ours that is broken on purpose.
       count: steps.
 
     Yields:
       One line per precision: losses of all steps and, in float64, all parameters.
     """
-    pair = cases.make(cases.configure({}, networks.SMALL), broken=broken)
+    pair = cases.make(cases.configure({}, networks.SMALL))
     data = cases.toy()
     hop = pair.config.window.train_hop
     plan = windows.plan(data.metas, data.events, pair.geometry, hop, pair.config.window.inside)

@@ -22,7 +22,7 @@ def fit(state: Mapping[str, np.ndarray], config: Config) -> tuple[Config, int, i
     """A configuration for weights, as far as their shapes tell.
 
     Args:
-      state: name -> array, under the names of ``fedn_jax.reference``.
+      state: name -> array, under the names of ``fedn_jax.torch_parity.reference``.
       config: says what shapes do not tell: heads, groups, windows, anchors, the meaning of the class outputs.
 
     Returns:
@@ -54,7 +54,7 @@ def compare(state: Mapping[str, np.ndarray], config: Config) -> Iterator[Level]:
     """Forward pass of both networks with given weights, on random videos.
 
     Args:
-      state: name -> array, under the names of ``fedn_jax.reference``.
+      state: name -> array, under the names of ``fedn_jax.torch_parity.reference``.
       config: of FEDN.
 
     Yields:

@@ -1,7 +1,10 @@
 """What a user types, and the one line that comes back when it cannot be done."""
 
+import argparse
 import json
 import os
+import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +13,9 @@ import numpy as np
 import pytest
 from media import write_video
 
-from fedn_jax.cli import runs
+from data_prep import cli as prepare
+from fedn_jax.cli import config_files
+from fedn_jax.cli import main as program
 from fedn_jax.cli.main import main
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -26,23 +31,53 @@ def refused(capsys, *words):
     return lines[0]
 
 
-def test_help_is_quick_and_names_the_commands():
+COMMANDS = [
+    "demo", "prepare", "verify", "convert-backbone", "configs", "train", "evaluate", "report", "detect", "convert",
+    "sweep", "reproduce", "parity",
+]  # fmt: skip
+
+
+def test_commands_stand_in_the_order_of_work(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    listed = [line.split()[0] for line in program.make_parser().format_help().splitlines() if line.startswith("    ")]
+    assert [name for name in listed if name in COMMANDS] == COMMANDS
+
+
+def parsers(parser, name="fedn"):
+    """(words, parser) of a command and of all commands below it."""
+    yield name, parser
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for word, inner in action.choices.items():
+                yield from parsers(inner, f"{name} {word}")
+
+
+def test_every_help_ends_with_examples_that_can_be_parsed(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    known = dict(parsers(program.make_parser()))
+    assert len(known) == 1 + len(COMMANDS) + 5  # five sources of prepare
+    for name, parser in known.items():
+        text = parser.format_help()
+        assert max(map(len, text.splitlines())) <= 80, name
+        examples = re.findall(r"^  (fedn .*)$", parser.epilog.replace("\\\n", ""), re.MULTILINE)
+        assert examples and (name == "fedn" or any(one.startswith(name) for one in examples)), name
+        for one in examples:
+            words = shlex.split(re.sub(r"  +[a-z0-9 ,]+$", "", one))[1:]  # without the remark at its end
+            if words[-1] != "--help":
+                program.make_parser().parse_known_args(words)
+
+
+def test_help_comes_quickly():
     done = subprocess.run(
         [sys.executable, "-m", "fedn_jax.cli.main", "--help"], capture_output=True, text=True, cwd=ROOT
     )
-    assert done.returncode == 0
-    for command in (
-        "demo",
-        "prepare",
-        "verify",
-        "convert-backbone",
-        "train",
-        "evaluate",
-        "detect",
-        "reproduce",
-        "sweep",
-    ):
-        assert command in done.stdout
+    assert done.returncode == 0 and "COMMAND" in done.stdout
+
+
+def test_version(capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(["--version"])
+    assert stopped.value.code == 0 and re.match(r"fedn_jax \d+\.\d+", capsys.readouterr().out)
 
 
 @pytest.mark.parametrize(
@@ -98,7 +133,7 @@ def test_debug_shows_the_traceback():
 
 
 def test_overrides_are_typed():
-    config = runs.load_config(f"{DEMO}:shuffled", ["--config.train.epochs=3", "--config.loss.alpha=2"])
+    config = config_files.load(f"{DEMO}:shuffled", ["--config.train.epochs=3", "--config.loss.alpha=2"])
     assert config.data.shuffle_labels is True and config.train.epochs == 3 and config.loss.alpha == 2.0
 
 
@@ -182,31 +217,31 @@ def test_evaluate_wants_a_run_or_files(tmp_path, capsys):
 def test_convert_backbone_needs_to_know_the_normalisation(tmp_path, capsys):
 
     with pytest.raises(SystemExit):
-        runs.parse(["convert-backbone", "x.pth", "--out", "y.safetensors"])
+        prepare.parse(["convert-backbone", "x.pth", "--out", "y.safetensors"])
     line = refused(capsys, "convert-backbone", tmp_path / "x.pth", "--out", "y.safetensors", "--normalization", "half")
     assert "x.pth: no such" in line
 
 
 def test_compiled_programs_are_kept_where_the_user_says(tmp_path):
     environment = {"XDG_CACHE_HOME": str(tmp_path)}
-    runs.keep_compiled(environment)
-    assert environment[runs.CACHE] == str(tmp_path / "fedn_jax")
+    program.keep_compiled(environment)
+    assert environment[program.CACHE] == str(tmp_path / "fedn_jax")
     for chosen in ("", "/elsewhere"):  # JAX's own variable stays; empty turns it off
-        environment = {runs.CACHE: chosen}
-        runs.keep_compiled(environment)
-        assert environment == {runs.CACHE: chosen}
+        environment = {program.CACHE: chosen}
+        program.keep_compiled(environment)
+        assert environment == {program.CACHE: chosen}
     (tmp_path / "file").touch()
     environment = {"XDG_CACHE_HOME": str(tmp_path / "file")}
-    runs.keep_compiled(environment)
-    assert runs.CACHE not in environment
+    program.keep_compiled(environment)
+    assert program.CACHE not in environment
 
 
 def test_training_goes_on_where_nothing_can_be_kept(tmp_path):
     (tmp_path / "file").touch()
     code = "import jax, numpy as np; print(jax.jit(lambda x: x + 1)(np.float32(1)))"
-    program = f"import os; from fedn_jax.cli import runs; runs.keep_compiled(os.environ); {code}"
-    environment = {name: value for name, value in os.environ.items() if name != runs.CACHE}
+    script = f"import os; from fedn_jax.cli import main; main.keep_compiled(os.environ); {code}"
+    environment = {name: value for name, value in os.environ.items() if name != program.CACHE}
     environment["XDG_CACHE_HOME"] = str(tmp_path / "file")
-    done = subprocess.run([sys.executable, "-W", "error", "-c", program], capture_output=True, text=True,
+    done = subprocess.run([sys.executable, "-W", "error", "-c", script], capture_output=True, text=True,
                           env=environment, cwd=ROOT)  # fmt: skip
     assert done.stdout.strip() == "2.0", done.stderr

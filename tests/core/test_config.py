@@ -1,36 +1,12 @@
-import importlib.util
-from pathlib import Path
+"""The default values, and what is refused; every row of every configuration: tests/models/test_rows.py."""
 
 import pytest
 
-from fedn_jax import models
 from fedn_jax.core import config as configs
-from fedn_jax.ops import windows
-
-CONFIGS = Path(__file__).resolve().parents[2] / "configs"
-
-
-def module(path):
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    loaded = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(loaded)
-    return loaded
-
-
-ROWS = [(path, row) for path in sorted(CONFIGS.glob("*.py")) for row in ["", *module(path).ROWS]]
-
-
-@pytest.mark.parametrize("path, row", ROWS, ids=lambda value: getattr(value, "stem", value))
-def test_every_row_builds_a_task(path, row):
-    config = configs.validate(module(path).get_config(row))
-    clips = 2 if config.model.segment_fusion == "none" else 1
-    geometry = windows.Geometry(config.window.segments, config.window.segment_frames, config.window.stride, clips)
-    assert models.make_task(config, geometry, 4, config.model.width) is not None
-    assert config.is_locked
 
 
 def test_the_papers_values():
-    config = module(CONFIGS / "casme2.py").get_config()
+    config = configs.default()
     assert (config.window.segments, config.window.segment_frames, config.window.stride) == (64, 8, 2)
     assert (config.model.width, config.model.head_width) == (512, 256)
     assert (config.loss.alpha, config.loss.beta, config.loss.interval) == (1, 2, "diou")
@@ -42,7 +18,7 @@ def test_misspelt_keys_and_rows_raise():
     with pytest.raises((AttributeError, KeyError), match="epoch"):
         config.train.epoch = 3
     with pytest.raises(ValueError, match="must be one of .*; got 'table4/coupeld'; did you mean 'table4/coupled'"):
-        module(CONFIGS / "casme2.py").get_config("table4/coupeld")
+        configs.with_row(config, configs.PAPER_ROWS, "table4/coupeld")
 
 
 @pytest.mark.parametrize(
@@ -67,8 +43,3 @@ def test_values_out_of_range_are_refused(key, value, message):
     config.update_from_flattened_dict({key: value})
     with pytest.raises(ValueError, match=message):
         configs.validate(config)
-
-
-def test_configs_are_short():
-    for path in CONFIGS.glob("*.py"):
-        assert len(path.read_text().splitlines()) <= 60, path

@@ -33,8 +33,8 @@ def test_equals_windows_one_by_one(setting):
         for index, start in enumerate(starts):
             got = windows.gather(store, meta.row, meta.num_rows, start, segments, geometry)
             features = task.features(variables, got.inputs[None], got.valid[None])
-            out, _ = task.detect(variables, features, got.inside[None], False, jax.random.key(0))
-            for name in ("raw", "free", "logits"):
+            out, _ = task.outputs(variables, features, got.inside[None], False, jax.random.key(0))
+            for name in ("offsets", "free", "logits"):
                 np.testing.assert_allclose(raw[name][index], out[name][0], atol=1e-5)
 
 
@@ -51,7 +51,7 @@ def test_decode_pools_windows_and_suppresses(setting, tmp_path):
     predict.save_raw(tmp_path / "raw" / "a.npz", raw)
     raw = predict.load_raw(tmp_path / "raw" / "a.npz")
     found = predict.make_decoder(task, 0.3, 10, False, 4)(raw, 150)
-    outputs = {name: raw[name] for name in ("raw", "free", "logits", "positions")}
+    outputs = {name: raw[name] for name in ("offsets", "free", "logits", "positions")}
     candidates = task.decode(outputs, raw["starts"].astype(np.float32), np.ones(len(raw["starts"]), bool), 150.0)
     expected = nms.suppress(candidates, 0.3, 10)
     np.testing.assert_allclose(found.score, expected.score, rtol=1e-6)

@@ -101,11 +101,11 @@ def test_an_epoch_is_its_steps(setting):
         epoch = jax.jit(train_step.make_train_epoch(task, geometry, 8, 3, 12))
         state = start(task, fold, hyper)
         got, metrics = epoch(state, fold, hyper, 4, store, plan)
-        key = jax.random.fold_in(train_step.fold_key(hyper, fold), 4)
-        batches = train_step.draw(key, fold, len(plan.start), 3, 96).reshape(12, 8)
+        draw_key, step_key = train_step.epoch_keys(hyper, fold, 4)
+        batches = train_step.draw(draw_key, fold, len(plan.start), 3, 96).reshape(12, 8)
         step = jax.jit(train_step.make_train_step(task, geometry))
         for index, batch in enumerate(batches):
-            state, _ = step(state, jax.random.fold_in(key, index), batch, store, plan, hyper)
+            state, _ = step(state, jax.random.fold_in(step_key, index), batch, store, plan, hyper)
         assert got.step == state.step == (np.asarray(batches).max(1) >= 0).sum()
         assert worst_difference(got.params, state.params) < 1e-9
         assert metrics["windows"] == (batches >= 0).sum()

@@ -7,7 +7,7 @@ import pytest
 from toys import SHALLOW, TINY
 
 from fedn_jax import models
-from fedn_jax.cli import runs
+from fedn_jax.cli import config_files
 from fedn_jax.cli.main import main
 from fedn_jax.core import config as configs
 from fedn_jax.engine import parallel
@@ -21,7 +21,7 @@ TABLES = str(ROOT / "configs" / "demo_tables.py")
 
 
 def rows(table, frames_per_row=1):
-    load = lambda row: runs.load_config(f"{TABLES}:{row}", [])
+    load = lambda row: config_files.load(f"{TABLES}:{row}", [])
     return paper_tables.rows(table, list(configs.PAPER_ROWS), load, frames_per_row)
 
 

@@ -14,7 +14,7 @@ import optuna
 import pytest
 from toys import SHALLOW, TINY, quiet
 
-from fedn_jax.cli import runs
+from fedn_jax.cli import config_files
 from fedn_jax.cli.main import main
 from fedn_jax.core import config as configs
 from fedn_jax.data import shards as data
@@ -252,7 +252,7 @@ def test_the_whole_command_and_a_kill(shards, tmp_path, capsys):
     assert len(states) == 4 and set(states) <= {"complete", "pruned"} and found["repeated"] in (1, 2)
     assert [one["number"] for one in found["trials"]][:2] == [0, 1]
     assert len({json.dumps(one["params"], sort_keys=True) for one in found["trials"]}) == 4
-    config = runs.load_config(str(out / "best.py"), [])
+    config = config_files.load(str(out / "best.py"))
     best = next(one for one in found["trials"] if one["number"] == found["best"])
     assert config.loss.beta == best["params"]["loss.beta"] and config.model.width == 16
     page = (out / "report.html").read_text()

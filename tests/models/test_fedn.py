@@ -1,61 +1,116 @@
-import itertools
+import functools
+from typing import Any, NamedTuple
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import literal_attention
 import numpy as np
 import pytest
 from toys import tiny_config
 
 from fedn_jax import models
 from fedn_jax.core import config as configs
-from fedn_jax.core.types import Events
+from fedn_jax.core.types import Events, Task
 from fedn_jax.models import layers
 from fedn_jax.models.fedn import fusion, network
 from fedn_jax.ops import losses, windows
+from fedn_jax.torch_parity.measure import HASTY
 
 WIDTH, CLASSES, BATCH = 8, 3, 2
+SMALL = {"window.segments": 16, "anchors.reaches": [[0, 16], [8, 64]]}  # 6 positions of 6 intervals
 
 
-def build(frames_per_row=1, **changes):
+class Built(NamedTuple):
+    """A network, its parameters and random inputs."""
+
+    task: Task
+    variables: Any
+    inputs: np.ndarray  # [BATCH, rows, WIDTH]
+    geometry: windows.Geometry
+    program: Any  # (variables, inputs, valid, inside) -> outputs, compiled
+
+
+def task_of(frames_per_row=1, **changes):
     config = tiny_config()
-    config.update_from_flattened_dict(changes)
+    config.update_from_flattened_dict(SMALL | changes)
     geometry = windows.Geometry(config.window.segments, 8, 2, frames_per_row)
-    task = models.make_task(config, geometry, CLASSES, WIDTH)
-    variables = task.init(jax.random.key(0))
-    inputs = jax.random.normal(jax.random.key(1), (BATCH, geometry.rows, WIDTH))
-    return task, variables, inputs, geometry
+    return models.make_task(config, geometry, CLASSES, WIDTH), geometry
 
 
-def forward(task, variables, inputs, valid=None, inside=None):
-    valid = jnp.ones(inputs.shape[:2], bool) if valid is None else valid
-    features = task.features(variables, inputs, valid)
-    inside = jnp.ones(features.shape[:2], bool) if inside is None else inside
-    return task.detect(variables, features, inside, False, jax.random.key(0))[0]
+def initial(init):
+    """Random variables of the right shapes, without compiling anything; no bias is zero."""
+    rng = np.random.default_rng(0)
+    draw = lambda leaf: (0.3 * rng.normal(size=leaf.shape) + (leaf.ndim < 2) * 0.5).astype(np.float32)
+    return jax.tree.map(draw, jax.eval_shape(init, jax.random.key(0)))
 
 
-@pytest.mark.parametrize("double, tolerance", [(False, 1e-5), (True, 1e-12)])
-@pytest.mark.parametrize("gaps", [False, True])
-def test_the_economical_form_equals_the_literal_one(double, tolerance, gaps):
-    with jax.enable_x64(double):
-        task, variables, inputs, geometry = build()
-        literal = build(**{"model.segment_fusion": "attention_literal"})[0]
-        variables = jax.tree.map(lambda x: x + 0.1 * jnp.cos(jnp.arange(x.size)).reshape(x.shape), variables)
-        valid = jnp.ones(inputs.shape[:2], bool)
-        if gaps:  # segments with some and segments without any valid frame
-            valid = valid.at[0, 3:20].set(False).at[1].set(False)
-        one, two = task.features(variables, inputs, valid), literal.features(variables, inputs, valid)
-        assert one.dtype == (jnp.float64 if double else jnp.float32)
-        assert float(jnp.abs(one - two).max()) <= tolerance * max(1.0, float(jnp.abs(two).max()))
-        assert np.isfinite(one).all()
+@functools.cache
+def build(frames_per_row=1, **changes):
+    task, geometry = task_of(frames_per_row, **changes)
+    inputs = np.random.default_rng(1).normal(size=(BATCH, geometry.rows, WIDTH)).astype(np.float32)
+
+    def forward(variables, inputs, valid, inside):
+        features = task.features(variables, inputs, valid)
+        return task.outputs(variables, features, inside, False, jax.random.key(0))[0]
+
+    return Built(task, initial(task.init), inputs, geometry, jax.jit(forward, compiler_options=HASTY))
+
+
+@pytest.fixture(autouse=True, scope="module")
+def networks_are_dropped():
+    yield
+    build.cache_clear()
+
+
+def forward(built, inputs=None, valid=None, inside=None):
+    inputs = built.inputs if inputs is None else inputs
+    valid = np.ones(inputs.shape[:2], bool) if valid is None else valid
+    inside = np.ones((BATCH, built.geometry.segments), bool) if inside is None else inside
+    return jax.device_get(built.program(built.variables, inputs, valid, inside))
+
+
+# ---- Segments -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype, tolerance", [("float32", 1e-5), ("float64", 1e-12)])
+def test_the_economical_form_equals_the_literal_one(dtype, tolerance):
+    task, geometry = task_of()
+    rng = np.random.default_rng(2)
+    inputs = rng.normal(size=(3, geometry.rows, WIDTH)).astype(dtype)
+    valid = np.ones(inputs.shape[:2], bool)
+    valid[1, 3:20], valid[2] = False, False  # segments with some and segments without any valid frame
+    variables = jax.tree.map(lambda leaf: leaf.astype(dtype), initial(task.init))
+    expected = literal_attention.fuse(
+        variables["params"]["fusion"], inputs, valid, windows.segment_rows(geometry), tiny_config().model.heads
+    )
+    with jax.enable_x64(dtype == "float64"):
+        got = np.asarray(jax.jit(task.features, compiler_options=HASTY)(variables, inputs, valid))
+    assert got.dtype == expected.dtype == dtype and np.abs(expected[:2]).max() > 0.1 and not got[2].any()
+    assert np.abs(got - expected).max() <= tolerance * max(1.0, np.abs(expected).max())
 
 
 def test_the_score_of_the_global_vector_cancels():
-    task, variables, inputs, _ = build(**{"model.segment_fusion": "attention_literal"})
-    moved = jax.tree.map(lambda x: x, variables)
-    kernel = moved["params"]["fusion"]["score"]["kernel"]
-    moved["params"]["fusion"]["score"]["kernel"] = kernel.at[WIDTH:].add(3.0)
-    valid = jnp.ones(inputs.shape[:2], bool)
-    np.testing.assert_allclose(task.features(variables, inputs, valid), task.features(moved, inputs, valid), atol=1e-5)
+    task, geometry = task_of()
+    params = initial(task.init)["params"]["fusion"]
+    moved = params | {"score": {**params["score"], "kernel": params["score"]["kernel"].copy()}}
+    moved["score"]["kernel"][WIDTH:] += 3.0
+    inputs = np.random.default_rng(1).normal(size=(1, geometry.rows, WIDTH)).astype(np.float32)
+    given = (inputs, np.ones(inputs.shape[:2], bool), windows.segment_rows(geometry), 2)
+    np.testing.assert_allclose(literal_attention.fuse(params, *given), literal_attention.fuse(moved, *given), atol=1e-5)
+
+
+def test_clip_features_pass_through():
+    task, geometry = task_of(2, **{"model.segment_fusion": "none"})
+    inputs = np.random.default_rng(1).normal(size=(BATCH, geometry.rows, WIDTH)).astype(np.float32)
+    valid = np.ones(inputs.shape[:2], bool)
+    valid[0, 4] = False
+    got = task.features(initial(task.init), inputs, valid)
+    np.testing.assert_array_equal(got[0, 4], np.zeros(WIDTH))
+    np.testing.assert_array_equal(got[1], inputs[1])
+
+
+# ---- The network ----------------------------------------------------------------------------------------------------
 
 
 def test_shapes_at_the_papers_size():
@@ -66,131 +121,145 @@ def test_shapes_at_the_papers_size():
     assert round(size / 1e6, 1) == 23.4
 
     def whole(key, inputs):
-        return forward(task, task.init(key), inputs)
+        variables = task.init(key)
+        features = task.features(variables, inputs, jnp.ones(inputs.shape[:2], bool))
+        return task.outputs(variables, features, jnp.ones(features.shape[:2], bool), False, key)[0]
 
     out = jax.eval_shape(whole, jax.random.key(0), jnp.zeros((2, 134, 512)))
     shapes = {name: value.shape[1:] for name, value in out.items()}
     assert shapes["segments"] == (64, 512) and shapes["window_scores"] == (64, 1)
     assert shapes["block_0"] == (32, 512) and shapes["block_1"] == (16, 512)
     assert [shapes[f"level_{level}"] for level in range(4)] == [(16, 512), (8, 512), (4, 512), (2, 512)]
-    assert shapes["raw"] == (30, 5, 2) and shapes["free"] == (30, 2) and shapes["logits"] == (30, 6, 4)
+    assert shapes["offsets"] == (30, 5, 2) and shapes["free"] == (30, 2) and shapes["logits"] == (30, 6, 4)
 
 
-ROWS = [
-    *({"model.segment_fusion": name} for name in fusion.SEGMENT_FUSIONS if name != "none"),
-    *(
-        {"model.window_attention": name, "model.window_attention_channels": channels}
-        for name, channels in itertools.product(network.WINDOW_ATTENTION, (0, 1))
-    ),
-    *({"model.head": name} for name in network.HEADS),
-    *({"model.scoring": name} for name in losses.SCORINGS),
-]
+ROWS = [  # together they hold every entry of every table
+    {},
+    {
+        "model.segment_fusion": "mean", "model.window_attention_channels": 0, "model.head": "coupled",
+        "model.scoring": "confidence",
+    },
+    {"model.window_attention": "literal"},
+    {"model.window_attention": "literal", "model.window_attention_channels": 0, "model.segment_fusion": "mean"},
+    {"model.window_attention": "none", "model.segment_fusion": "mean"},
+]  # fmt: skip
+
+
+def test_the_rows_hold_every_entry():
+    default = tiny_config()
+    for key, table in (
+        ("model.segment_fusion", set(fusion.SEGMENT_FUSIONS) - {"none"}),
+        ("model.window_attention", network.WINDOW_ATTENTION),
+        ("model.head", network.HEADS),
+        ("model.scoring", losses.SCORINGS),
+    ):
+        section, _, option = key.partition(".")
+        assert {changes.get(key, default[section][option]) for changes in ROWS} == set(table)
 
 
 @pytest.mark.parametrize("changes", ROWS, ids=str)
 def test_every_entry_gives_finite_losses_gradients_and_detections(changes):
-    task, variables, inputs, geometry = build(**changes)
-    interval = jnp.tile(jnp.array([[[10.0, 30.0], [0.0, 0.0]]]), (BATCH, 1, 1))
-    zeros = jnp.zeros((BATCH, 2), jnp.int32)
-    targets = jax.vmap(task.encode)(Events(interval, zeros * 1.0, zeros + 1, zeros, jnp.array([[True, False]] * BATCH)))
+    built = build(**changes)
+    task, interval = built.task, np.array([[[10, 30], [0, 0]]] * BATCH, np.float32)
+    zeros, valid = np.zeros((BATCH, 2), np.int32), np.array([[True, False]] * BATCH)
+    events = Events(interval, zeros.astype(np.float32), zeros + 1, zeros, valid)
     hyper = configs.to_hyper(tiny_config())
 
-    def loss(params):
-        out = forward(task, {"params": params}, inputs)
-        return task.loss(out, targets, jnp.ones(BATCH), hyper)[0]
+    def loss(params, inputs, events):
+        features = task.features({"params": params}, inputs, np.ones(inputs.shape[:2], bool))
+        inside = np.ones(features.shape[:2], bool)
+        out, _ = task.outputs({"params": params}, features, inside, False, jax.random.key(0))
+        return task.loss(out, jax.vmap(task.targets)(events), jnp.ones(BATCH), hyper)[0], out
 
-    value, grads = jax.value_and_grad(loss)(variables["params"])
+    program = jax.jit(jax.value_and_grad(loss, has_aux=True), compiler_options=HASTY)
+    (value, out), grads = program(built.variables["params"], built.inputs, events)
     assert np.isfinite(value) and value > 0
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(grads))
-    out = forward(task, variables, inputs)
-    found = task.decode(out, jnp.array([0.0, 16.0]), jnp.array([True, False]), jnp.float32(50))
-    assert found.interval.shape == (BATCH * 12 * 6, 2) and (found.interval >= 0).all() and (found.interval <= 50).all()
+    assert ("window_scores" in out) == (changes.get("model.window_attention") != "none")
+    assert out["logits"].shape[-1] == CLASSES + (changes.get("model.scoring") == "confidence")
+    found = jax.jit(task.decode)(out, np.array([0.0, 16.0]), np.array([True, False]), np.float32(30))
+    assert found.interval.shape == (BATCH * 6 * 6, 2) and (found.interval >= 0).all() and (found.interval <= 30).all()
     assert ((found.score >= 0) & (found.score <= 1)).all() and (found.emotion < CLASSES).all()
-    assert not found.valid[12 * 6 :].any() and found.valid[: 12 * 6].any()
-
-
-def test_without_window_attention_there_are_no_scores():
-    task, variables, inputs, _ = build(**{"model.window_attention": "none"})
-    assert "window_scores" not in forward(task, variables, inputs)
+    assert not found.valid[6 * 6 :].any() and found.valid[: 6 * 6].any()
 
 
 def test_scaled_window_attention_is_the_literal_one_times_the_segments():
-    literal, scaled = (build(**{"model.window_attention": name}) for name in ("literal", "scaled"))
-    one, two = forward(*literal[:3]), forward(*scaled[:3])
+    scaled, literal = build(), build(**{"model.window_attention": "literal"})
+    one, two = forward(literal), forward(scaled)
     np.testing.assert_allclose(one["window_scores"].sum(1), 1, rtol=1e-5)
     np.testing.assert_array_equal(one["window_scores"], two["window_scores"])
     block = layers.ConvBlock(16, stride=2, groups=4)
-    variables = {"params": scaled[1]["params"]["blocks_0"]}
-    inside = jnp.ones(one["segments"].shape[:2], bool)
-    for out, gain in ((one, 1), (two, 32)):
+    variables = {"params": scaled.variables["params"]["blocks_0"]}
+    inside = np.ones(one["segments"].shape[:2], bool)
+    for out, gain in ((one, 1), (two, 16)):
         expected, _ = block.apply(variables, out["segments"] * out["window_scores"] * gain, inside)
         np.testing.assert_allclose(out["block_0"], expected, atol=1e-5)
 
 
-def test_clip_features_pass_through():
-    task, variables, inputs, _ = build(frames_per_row=2, **{"model.segment_fusion": "none"})
-    valid = jnp.ones(inputs.shape[:2], bool).at[0, 4].set(False)
-    got = task.features(variables, inputs, valid)
-    np.testing.assert_array_equal(got[0, 4], np.zeros(WIDTH))
-    np.testing.assert_array_equal(got[1], inputs[1])
-
-
 def test_padding_and_gaps_do_not_change_the_rest():
     """What lies past the video's end, or in frames without a face, has no influence."""
-    task, variables, inputs, _ = build()
-    valid = jnp.ones(inputs.shape[:2], bool).at[:, 40:].set(False)
-    inside = jnp.arange(32)[None] < 20
-    inside = jnp.broadcast_to(inside, (BATCH, 32))
-    one = forward(task, variables, inputs, valid, inside)
-    two = forward(task, variables, inputs.at[:, 40:].set(jnp.nan), valid, inside)
-    for name in ("raw", "free", "logits"):
+    built = build()
+    valid, inputs = np.ones(built.inputs.shape[:2], bool), built.inputs.copy()
+    valid[:, 24:], inputs[:, 24:] = False, np.nan
+    inside = np.broadcast_to(np.arange(16) < 12, (BATCH, 16))
+    one, two = forward(built, valid=valid, inside=inside), forward(built, inputs, valid, inside)
+    for name in ("offsets", "free", "logits"):
         np.testing.assert_array_equal(one[name], two[name])
         assert np.isfinite(one[name]).all()
 
 
 def test_positions_past_the_end_of_a_short_video_neither_learn_nor_detect():
-    task, variables, inputs, _ = build()
-    inside = jnp.broadcast_to(jnp.arange(32) < 10, (BATCH, 32))  # of 8 and 4 positions, 3 and 2 see a valid segment
-    out = forward(task, variables, inputs, inside=inside)
-    assert out["positions"].sum(1).tolist() == [3 + 2] * BATCH
-    found = task.decode(out, jnp.zeros(BATCH), jnp.ones(BATCH, bool), jnp.float32(20))
-    seen = np.repeat(np.asarray(out["positions"]).reshape(-1), 6)
+    built = build()
+    task, inside = built.task, np.broadcast_to(np.arange(16) < 6, (BATCH, 16))
+    out = forward(built, inside=inside)  # of 4 and 2 positions, 2 and 1 see a valid segment
+    assert out["positions"].sum(1).tolist() == [2 + 1] * BATCH
+    found = jax.jit(task.decode)(out, np.zeros(BATCH), np.ones(BATCH, bool), np.float32(12))
+    seen = np.repeat(out["positions"].reshape(-1), 6)
     assert not found.valid[~seen].any() and found.valid[seen].any()
-    empty = Events(jnp.zeros((1, 2)), jnp.zeros(1), jnp.zeros(1, int), jnp.zeros(1, int), jnp.zeros(1, bool))
-    targets = jax.tree.map(lambda leaf: jnp.stack([leaf] * BATCH), task.encode(empty))
+    zero = np.zeros((BATCH, 1), np.int32)
+    empty = Events(np.zeros((BATCH, 1, 2), np.float32), zero.astype(np.float32), zero, zero, zero > 0)
     hyper = configs.to_hyper(tiny_config())
-    loss = lambda logits: task.loss(out | {"logits": logits}, targets, jnp.ones(BATCH), hyper)[0]
-    gradient = np.abs(jax.grad(loss)(out["logits"])).sum((2, 3))
-    assert (gradient[np.asarray(out["positions"])] > 0).all() and not gradient[~np.asarray(out["positions"])].any()
+
+    def loss(logits):
+        return task.loss(out | {"logits": logits}, jax.vmap(task.targets)(empty), jnp.ones(BATCH), hyper)[0]
+
+    gradient = np.abs(jax.jit(jax.grad(loss))(out["logits"])).sum((2, 3))
+    assert (gradient[out["positions"]] > 0).all() and not gradient[~out["positions"]].any()
 
 
 def test_windows_do_not_influence_one_another():
-    task, variables, inputs, _ = build()
-    both, alone = forward(task, variables, inputs), forward(task, variables, inputs[:1])
-    np.testing.assert_allclose(both["logits"][:1], alone["logits"], atol=1e-5)
+    built = build()
+    other = built.inputs.copy()
+    other[1] *= -2
+    one, two = forward(built), forward(built, other)
+    np.testing.assert_array_equal(one["logits"][0], two["logits"][0])
+    assert (one["logits"][1] != two["logits"][1]).any()
 
 
 def test_dropout_only_in_training():
-    task, variables, inputs, _ = build(**{"model.dropout": 0.5})
-    features = task.features(variables, inputs, jnp.ones(inputs.shape[:2], bool))
-    inside = jnp.ones(features.shape[:2], bool)
-    run = lambda train, key: task.detect(variables, features, inside, train, jax.random.key(key))[0]["logits"]
-    np.testing.assert_array_equal(run(False, 0), run(False, 1))
-    assert (run(True, 0) != run(True, 1)).any()
+    task, geometry = task_of(**{"model.dropout": 0.5})
+    variables = initial(task.init)
+    features = np.random.default_rng(1).normal(size=(1, geometry.segments, WIDTH)).astype(np.float32)
+    inside = np.ones(features.shape[:2], bool)
+
+    @functools.partial(jax.jit, static_argnums=0, compiler_options=HASTY)
+    def logits(train, key):
+        return task.outputs(variables, features, inside, train, key)[0]["logits"]
+
+    (one, two), (three, four) = ([logits(train, jax.random.key(n)) for n in (0, 1)] for train in (False, True))
+    np.testing.assert_array_equal(one, two)
+    assert (three != four).any()
 
 
 def test_the_initial_probability_is_the_prior():
-    task, variables, inputs, _ = build(**{"model.prior": 0.1})
+    variables = jax.jit(task_of(**{"model.prior": 0.1})[0].init, compiler_options=HASTY)(jax.random.key(0))
     bias = variables["params"]["free_0"]["class_output"]["bias"]
     np.testing.assert_allclose(jax.nn.sigmoid(bias), 0.1, rtol=1e-5)
 
 
-def test_confidence_branch_is_one_more_output():
-    assert forward(*build(**{"model.scoring": "confidence"})[:3])["logits"].shape[-1] == CLASSES + 1
-
-
 def test_the_coupled_head_shares_its_tower():
-    decoupled, coupled = build()[1]["params"], build(**{"model.head": "coupled"})[1]["params"]
+    shapes = lambda **changes: jax.eval_shape(task_of(**changes)[0].init, jax.random.key(0))["params"]
+    decoupled, coupled = shapes(), shapes(**{"model.head": "coupled"})
     assert {"interval_0", "class_0"} <= set(decoupled["free_0"]) and "shared_0" in coupled["free_0"]
     count = lambda tree: sum(leaf.size for leaf in jax.tree.leaves(tree))
     assert count(coupled) < count(decoupled)
@@ -207,23 +276,46 @@ def test_the_coupled_head_shares_its_tower():
 )
 def test_options_that_do_not_fit_are_refused(changes, message):
     with pytest.raises(ValueError, match=message):
-        build(**changes)
+        task_of(**changes)
 
 
 # ---- Layers ---------------------------------------------------------------------------------------------------------
 
 
-def drawn(module, *args):
-    """Variables of a module with kernels that are not zero."""
-    variables = module.init(jax.random.key(1), *args)
-    return {"params": layers.draw_kernels(jax.random.key(2), variables["params"])}
+@pytest.mark.parametrize("shape", [(25, 4000), (3, 3, 25, 400)])
+def test_kernels_are_uniform_within_their_inputs(shape):
+    kernel = layers.uniform_fan_in(jax.random.key(0), shape)
+    bound = 1 / np.sqrt(np.prod(shape[:-1]))
+    assert bound * 0.999 < np.abs(kernel).max() <= bound and abs(kernel.std() / bound - 1 / np.sqrt(3)) < 1e-2
 
 
-def test_initial_kernels_are_uniform_within_their_inputs():
-    params = {"kernel": jnp.zeros((25, 4000)), "bias": jnp.ones(3)}
-    fresh = layers.draw_kernels(jax.random.key(0), params)
-    assert abs(np.abs(fresh["kernel"]).max() - 0.2) < 1e-3 and abs(fresh["kernel"].std() - 0.2 / np.sqrt(3)) < 1e-3
-    np.testing.assert_array_equal(fresh["bias"], params["bias"])
+class Mixed(nn.Module):
+    """Layers of ours and of Flax."""
+
+    @nn.compact
+    def __call__(self, x):
+        x = nn.Conv(6, (3,), name="foreign")(layers.Conv(8, name="first")(x))
+        return layers.Affine(6, 4000, bias=0.5, name="last")()[0] + x.sum()
+
+
+def test_one_draw_has_the_distribution_of_the_layers_and_leaves_the_others_alone():
+    x = jnp.zeros((1, 8, 5))
+    apart, together = Mixed().init(jax.random.key(0), x)["params"], layers.init(Mixed(), jax.random.key(0), x)
+    assert set(together) == {"params"}
+    together = together["params"]
+    assert jax.tree.map(jnp.shape, together) == jax.tree.map(jnp.shape, apart)
+    np.testing.assert_array_equal(together["foreign"]["kernel"], apart["foreign"]["kernel"])
+    np.testing.assert_array_equal(together["last"]["bias"], 0.5)
+    for kernel, inputs in ((together["first"]["taps"]["kernel"], 15), (together["last"]["kernel"], 6)):
+        bound = 1 / np.sqrt(inputs)
+        assert 0.9 * bound < np.abs(kernel).max() <= bound and abs(kernel.std() / bound - 1 / np.sqrt(3)) < 0.06
+    assert len(np.unique(together["last"]["kernel"])) > 20_000  # no number twice
+
+
+def test_no_layer_of_the_network_starts_at_zero():
+    params = jax.tree_util.tree_leaves_with_path(build()[0].init(jax.random.key(0))["params"])
+    kernels = [leaf for path, leaf in params if path[-1].key == "kernel"]
+    assert len(kernels) > 20 and all(np.asarray(leaf).any() for leaf in kernels)
 
 
 @pytest.mark.parametrize("stride", [1, 2])
@@ -231,7 +323,7 @@ def test_initial_kernels_are_uniform_within_their_inputs():
 def test_conv_equals_lax_conv_with_padding_one(stride, size):
     conv = layers.Conv(5, 3, stride)
     x = jax.random.normal(jax.random.key(0), (2, size, 4))
-    variables = drawn(conv, x)
+    variables = layers.init(conv, jax.random.key(2), x)
     kernel = variables["params"]["taps"]["kernel"].reshape(3, 4, 5)
     expected = jax.lax.conv_general_dilated(
         x, kernel, (stride,), [(1, 1)], dimension_numbers=("NHC", "HIO", "NHC")
@@ -259,7 +351,7 @@ def test_self_attention_by_loops():
     attention = layers.SelfAttention(2)
     x = jax.random.normal(jax.random.key(0), (1, 5, 4))
     valid = jnp.array([[True, True, False, True, True]])
-    variables = drawn(attention, x, valid)
+    variables = layers.init(attention, jax.random.key(2), x, valid)
     weights = {name: (np.asarray(p["kernel"]), np.asarray(p["bias"])) for name, p in variables["params"].items()}
     q, k, v = (np.asarray(x[0]) @ weights[n][0] + weights[n][1] for n in ("query", "key", "value"))
     joined = np.zeros((5, 4))
@@ -274,14 +366,12 @@ def test_self_attention_by_loops():
 
 def test_a_head_does_not_see_masked_positions():
     """Positions past the end of a short video change nothing: a head says the same without them."""
-    branch = network.Branch(8, 2, 2, 2, 3, 2, 0.02, ("interval", "class"))
+    branch = network.Branch(8, 1, 2, 2, 3, 2, 0.02, ("interval", "class"))
     rng = np.random.default_rng(0)
     x = rng.normal(size=(2, 8, 8)).astype(np.float32)
     x[:, 5:] = 0
     valid = np.broadcast_to(np.arange(8) < 5, (2, 8))
-    params = branch.init(jax.random.key(0), x, valid)
-    params = jax.tree.map(lambda leaf: leaf + 0.3 * rng.normal(size=leaf.shape).astype(np.float32), params)
-    whole = branch.apply(params, x, valid)
-    alone = branch.apply(params, x[:, :5], valid[:, :5])
-    for masked, short in zip(whole, alone, strict=True):
+    params = initial(lambda key: branch.init(key, x, valid))
+    apply = jax.jit(branch.apply, compiler_options=HASTY)
+    for masked, short in zip(apply(params, x, valid), apply(params, x[:, :5], valid[:, :5]), strict=True):
         np.testing.assert_allclose(masked[:, :5], short, atol=1e-5)

@@ -1,26 +1,20 @@
 """Every row of every configuration: it loads, it fits its data, and its loss can be built."""
 
 import functools
-from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
 from toys import toy_data
 
-from fedn_jax.cli import runs
+from fedn_jax.cli import config_files
 from fedn_jax.core import config as configs
 from fedn_jax.data import shards
 from fedn_jax.data.problem import make_problem
 from fedn_jax.ops import windows
 
-ROOT = Path(__file__).resolve().parents[2]
 SMALL = {"model.width": 16, "model.head_width": 16, "model.heads": 2, "model.groups": 4, "model.head_depth": 1}
-SPECS = [
-    f"{path}:{row}" if row else str(path)
-    for path in sorted((ROOT / "configs").glob("*.py"))
-    for row in ["", *getattr(runs.config_module(str(path)), "ROWS", {})]
-]
+SPECS = [f"{name}:{row}" if row else name for name in config_files.names() for row in ["", *config_files.rows(name)]]
 BUILT = {spec for spec in SPECS if "casme2" in spec}  # the same rows as elsewhere, at other sizes
 
 
@@ -31,11 +25,12 @@ def toy_dataset(frames_per_row):
     return shards.Dataset(store, frames, events, np.zeros(len(store.valid), np.float32), metadata)
 
 
-@pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.rpartition("configs/")[2])
+@pytest.mark.parametrize("spec", SPECS, ids=str)
 def test_every_row(spec):
     overrides = [f"--config.{key}={value}" for key, value in SMALL.items()]
     overrides += ["--config.data.kind=macro"]
-    config = runs.load_config(spec, overrides)
+    config = config_files.load(spec, overrides)
+    assert config.is_locked
     dataset = toy_dataset(2 if config.model.segment_fusion == "none" else 1)
     problem = make_problem(config, dataset)
     if spec in BUILT:
@@ -49,11 +44,11 @@ def loss(problem, config):
     got = gather(problem.store, chosen.row, chosen.num_rows, chosen.start, chosen.num_segments, problem.geometry)
     variables = task.init(jax.random.key(0))
     features = task.features(variables, got.inputs, got.valid)
-    outputs, _ = task.detect(variables, features, got.inside, True, jax.random.key(1))
-    targets = jax.vmap(task.encode)(chosen.events)
+    outputs, _ = task.outputs(variables, features, got.inside, True, jax.random.key(1))
+    targets = jax.vmap(task.targets)(chosen.events)
     return task.loss(outputs, targets, np.ones(1), configs.to_hyper(config))[0]
 
 
 def test_the_rows_of_the_paper_are_in_every_configuration_of_its_data():
     for name in ("casme2", "casme3", "demo", "demo_tables"):
-        assert set(configs.PAPER_ROWS) <= set(runs.config_module(str(ROOT / "configs" / f"{name}.py")).ROWS)
+        assert set(configs.PAPER_ROWS) <= set(config_files.rows(name))

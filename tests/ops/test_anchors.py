@@ -28,9 +28,9 @@ def test_grid_of_the_paper():
 
 
 def test_decode_by_hand():
-    raw, free = np.zeros((30, 5, 2), np.float32), np.ones((30, 2), np.float32)
-    raw[16, 2] = [0.5, np.log(2)]
-    got = np.asarray(anchors.decode(raw, GRID, free))
+    offsets, free = np.zeros((30, 5, 2), np.float32), np.ones((30, 2), np.float32)
+    offsets[16, 2] = [0.5, np.log(2)]
+    got = np.asarray(anchors.decode(offsets, GRID, free))
     np.testing.assert_allclose(got[16, 0], [8 - 16, 8 + 16])  # one stride to both sides
     np.testing.assert_allclose(got[16, 1], [4, 12])  # the anchor itself
     np.testing.assert_allclose(got[16, 3], [0, 32], atol=1e-5)  # centre 8 + 16 / 2, width 2 x 16
@@ -43,10 +43,10 @@ def test_decode_stays_finite():
 
 def test_encode_and_decode_are_inverse():
     rng = np.random.default_rng(0)
-    raw = rng.normal(size=(3, 30, 5, 2)).astype(np.float32)
+    offsets = rng.normal(size=(3, 30, 5, 2)).astype(np.float32)
     free = rng.uniform(0, 3, (3, 30, 2)).astype(np.float32)
-    again = anchors.encode(anchors.decode(raw, GRID, free), GRID)
-    np.testing.assert_allclose(again[0], raw, atol=1e-4)
+    again = anchors.encode(anchors.decode(offsets, GRID, free), GRID)
+    np.testing.assert_allclose(again[0], offsets, atol=1e-4)
     np.testing.assert_allclose(again[1], free, atol=1e-4)
 
 
@@ -110,3 +110,11 @@ def test_impossible_grids_are_refused():
         anchors.make_grid(100, [8], [1], [[0, 10]])
     with pytest.raises(ValueError, match="one \\[low, high\\] per level"):
         anchors.make_grid(128, [8, 16], [1], [[0, 10]])
+
+
+@pytest.mark.parametrize(
+    ("offsets", "free"), [((30, 5, 1), (30, 2)), ((30, 4, 2), (30, 2)), ((29, 5, 2), (29, 2)), ((2, 30, 5, 2), (30, 2))]
+)
+def test_outputs_that_do_not_fit_the_grid_are_refused(offsets, free):
+    with pytest.raises(ValueError, match="must have shape"):
+        anchors.decode(np.zeros(offsets), GRID, np.zeros(free))

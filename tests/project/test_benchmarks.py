@@ -8,12 +8,16 @@ import numpy as np
 import pytest
 
 from fedn_jax.core import config
+from fedn_jax.torch_parity import cases, measure
 
+torch = pytest.importorskip("torch")
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
 
 import _count  # noqa: E402
 import _standin  # noqa: E402
+import _timing  # noqa: E402
 import suppression  # noqa: E402
+import torch_reference  # noqa: E402
 
 
 def test_the_stand_in_has_the_paper_size():
@@ -43,3 +47,31 @@ def test_nms_in_c_keeps_the_same(tmp_path):
             suppression.ours(*jax.device_put((interval, score)), threshold, most),
             peer(interval, score, threshold, most),
         )
+
+
+def test_the_economical_pytorch_is_the_same_network():
+    pair = cases.make(cases.configure({}))
+    given = cases.batch(pair, cases.toy(gaps=False), range(4)).theirs
+    args = [given[name] for name in ("frames", "frames_valid", "segments_inside")]
+    with torch.no_grad():
+        expected, got = pair.network(*args), torch_reference.economical(pair.network)(*args)
+    for name in ("offsets", "free", "logits"):
+        seen = expected["positions"].reshape(*expected["positions"].shape, *[1] * (expected[name].ndim - 2)).numpy()
+        assert measure.difference(name, got[name].numpy() * seen, expected[name].numpy() * seen).relative < 1e-5
+
+
+def test_speeds_are_measured_in_turn(monkeypatch):
+    monkeypatch.setattr(torch_reference, "FRAMES", 400)
+    given = torch_reference.setting(small=True)
+    contenders = [next(torch_reference.ours(given, 1)), *torch_reference.theirs(given, "literal", 1)]
+    assert [one.work for one in contenders] == ["predict", "predict", "video", "train"]
+    monkeypatch.setattr(torch_reference, "WORK", ("predict",))
+    lines = torch_reference.measure(contenders, rounds=1)["predict"]
+    assert len(lines) == 3 and "x PyTorch literal" in lines[-1]
+    assert all(float(number) > 0 for line in lines[:-1] for number in line.split()[-2:])
+
+
+def test_the_machine_and_the_command_are_printed(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["/somewhere/sweep.py", "--small"])
+    command, machine = _timing.machine().splitlines()
+    assert command == "python benchmarks/sweep.py --small" and "jax" in machine

@@ -99,10 +99,10 @@ def test_padding_and_no_expression():
 
 
 def test_decoding_by_hand():
-    raw, free = torch.zeros(30, 5, 2), torch.ones(30, 2)
-    raw[0, 2] = torch.tensor([0.5, math.log(2.0)])
+    offsets, free = torch.zeros(30, 5, 2), torch.ones(30, 2)
+    offsets[0, 2] = torch.tensor([0.5, math.log(2.0)])
     free[0] = torch.tensor([0.5, 2.0])
-    interval = targets.decode(raw, free, FULL)
+    interval = targets.decode(offsets, free, FULL)
     assert interval[0, 0].tolist() == [0, 20]
     assert torch.allclose(interval[0, 3], torch.tensor([0.0, 16.0]), atol=1e-5)
     assert interval[29].tolist() == [[32, 160], [80, 112], [72, 120], [64, 128], [48, 144], [32, 160]]
@@ -122,8 +122,8 @@ def test_interval_losses_by_hand(kind, disjoint, overlap):
 
 def flat_outputs(batch, channels):
     positions = torch.ones(batch, 3, dtype=torch.bool)
-    raw, free = torch.zeros(batch, 3, 5, 2), torch.ones(batch, 3, 2)
-    return {"raw": raw, "free": free, "logits": torch.zeros(batch, 3, 6, channels), "positions": positions}
+    offsets, free = torch.zeros(batch, 3, 5, 2), torch.ones(batch, 3, 2)
+    return {"offsets": offsets, "free": free, "logits": torch.zeros(batch, 3, 6, channels), "positions": positions}
 
 
 def stacked(*each):
@@ -278,7 +278,7 @@ def test_shapes_at_the_papers_size():
     assert {name: tuple(value.shape[1:]) for name, value in outputs.items()} == {
         "segments": (64, 512), "window_scores": (64, 1), "block_0": (32, 512), "block_1": (16, 512),
         "level_0": (16, 512), "level_1": (8, 512), "level_2": (4, 512), "level_3": (2, 512),
-        "positions": (30,), "free": (30, 2), "raw": (30, 5, 2), "logits": (30, 6, 4),
+        "positions": (30,), "free": (30, 2), "offsets": (30, 5, 2), "logits": (30, 6, 4),
     }  # fmt: skip
     assert (outputs["free"] >= 0).all()
 

@@ -19,8 +19,7 @@ class SegmentAttention(nn.Module):
     follows a softmax is linear, so the mean over queries comes before the output projection, and the weighted sum of
     frames before the reduction, which splits into a frame part and a global part. The global part of the score is
     the same for all frames of a segment: the softmax over them removes it. Products of all frames of the window with
-    one another cost less than copying each segment's frames. ``SegmentAttentionLiteral`` is the text, word for word,
-    with the same parameters.
+    one another cost less than copying each segment's frames. The tests compare it with the text, word for word.
     """
 
     heads: int
@@ -37,10 +36,7 @@ class SegmentAttention(nn.Module):
         Returns:
           [B, S, D] float; 0 for a segment without a valid frame.
         """
-        return self.fuse(x, valid, index, *fusion_parameters(x.shape[-1]))
-
-    def fuse(self, x: Array, valid: Array, index: np.ndarray, attention: dict, score: tuple, reduce: tuple) -> Array:
-        """The computation, given the parameters (see ``__call__``)."""
+        attention, score, reduce = fusion_parameters(x.shape[-1])
         width = x.shape[-1]
         seen = valid[:, index]  # [B, S, F]
         holds = (index[..., None] == np.arange(x.shape[1])).astype(x.dtype)  # [S, F, T], which frame is whose
@@ -61,28 +57,6 @@ class SegmentAttention(nn.Module):
         frame = jnp.einsum("bsf,sft->bst", focus, holds) @ x
         feature = frame @ reduce[0][:width] + summary @ reduce[0][width:] + reduce[1]
         return feature * seen.any(-1, keepdims=True)
-
-
-class SegmentAttentionLiteral(SegmentAttention):
-    """Segment attention and fusion as the paper words it: every segment on its own, nothing reordered."""
-
-    def fuse(self, x: Array, valid: Array, index: np.ndarray, attention: dict, score: tuple, reduce: tuple) -> Array:
-        """The computation, given the parameters (see ``SegmentAttention``)."""
-        frames, seen = x[:, index], valid[:, index]  # [B, S, F, D], [B, S, F]
-        query, key, value = (
-            layers.heads_of(frames @ attention[name][0] + attention[name][1], self.heads)
-            for name in ("query", "key", "value")
-        )
-        affinity = jnp.einsum("bsqhc,bskhc->bshqk", query, key) / math.sqrt(x.shape[-1] / self.heads)
-        weights = layers.masked_softmax(affinity, seen[:, :, None, None, :])
-        attended = jnp.einsum("bshqk,bskhc->bsqhc", weights, value).reshape(frames.shape)
-        attended = attended @ attention["out"][0] + attention["out"][1]
-        share = seen / jnp.maximum(seen.sum(-1, keepdims=True), 1)
-        summary = (attended * share[..., None]).sum(2, keepdims=True)  # [B, S, 1, D]
-        joined = jnp.concatenate([frames, jnp.broadcast_to(summary, frames.shape)], -1)  # [B, S, F, 2 D]
-        focus = layers.masked_softmax((joined @ score[0] + score[1])[..., 0], seen)
-        reduced = joined @ reduce[0] + reduce[1]  # [B, S, F, D]
-        return (reduced * focus[..., None]).sum(2) * seen.any(-1, keepdims=True)
 
 
 def segments_of(pairs: Array, index: np.ndarray) -> Array:
@@ -145,7 +119,6 @@ class SegmentIdentity(nn.Module):
 
 SEGMENT_FUSIONS: dict[str, type[nn.Module]] = {
     "attention": SegmentAttention,
-    "attention_literal": SegmentAttentionLiteral,
     "mean": SegmentMean,
     "none": SegmentIdentity,
 }

@@ -58,7 +58,7 @@ class Branch(nn.Module):
           valid: [B, length] bool.
 
         Returns:
-          (raw intervals [B, length, slots, 2], class logits [B, length, slots, channels]).
+          (interval outputs [B, length, slots, 2], class logits [B, length, slots, channels]).
         """
         attended = layers.SelfAttention(self.heads, name="attention")(x, valid)
         x = x + attended * valid[..., None]  # what is masked stays zero: the convolutions read it as padding
@@ -73,8 +73,8 @@ class Branch(nn.Module):
             ("interval", self.towers[0], 2, 0.0),
             ("class", self.towers[1], self.channels, -math.log(1 / self.prior - 1)),
         ):
-            kernel, offset = layers.Affine(self.width, self.slots * size, bias, name=f"{name}_output")()
-            y = towers[tower] @ kernel + offset
+            kernel, shift = layers.Affine(self.width, self.slots * size, bias, name=f"{name}_output")()
+            y = towers[tower] @ kernel + shift
             outputs.append(y.reshape(*y.shape[:2], self.slots, size))
         return outputs[0], outputs[1]
 
@@ -87,7 +87,7 @@ HEADS: dict[str, tuple[str, str]] = {"decoupled": ("interval", "class"), "couple
 
 
 class Fedn(nn.Module):
-    """The network, in two steps: segment features, which belong to the video, and detection in windows."""
+    """The network, in two steps: segment features, which belong to the video, and the outputs of windows."""
 
     geometry: windows.Geometry
     segment_fusion: str
@@ -133,7 +133,7 @@ class Fedn(nn.Module):
         inputs = jnp.where(valid[..., None], inputs.astype(float), 0)  # a gap may hold anything
         return self.fusion(inputs, valid, windows.segment_rows(self.geometry))
 
-    def detect(self, features: Array, valid: Array, train: bool) -> dict[str, Array]:
+    def outputs(self, features: Array, valid: Array, train: bool) -> dict[str, Array]:
         """Intervals and class logits of a window.
 
         Args:
@@ -142,7 +142,7 @@ class Fedn(nn.Module):
           train: apply dropout, with the random stream "dropout".
 
         Returns:
-          Every intermediate by name; the results are ``raw`` [B, L, A - 1, 2], ``free`` [B, L, 2], ``logits``
+          Every intermediate by name; the results are ``offsets`` [B, L, A - 1, 2], ``free`` [B, L, 2], ``logits``
           [B, L, A, channels] and ``positions`` [B, L] bool, those that see a valid segment.
         """
         out = {"segments": features}
@@ -163,13 +163,13 @@ class Fedn(nn.Module):
             positions.append(valid)
             free.append(self.free[level](x, valid))
             anchored.append(self.anchored[level](x, valid))
-        free_raw, free_logits = (jnp.concatenate(parts, 1) for parts in zip(*free, strict=True))
-        raw, logits = (jnp.concatenate(parts, 1) for parts in zip(*anchored, strict=True))
+        free_sides, free_logits = (jnp.concatenate(parts, 1) for parts in zip(*free, strict=True))
+        offsets, logits = (jnp.concatenate(parts, 1) for parts in zip(*anchored, strict=True))
         out["positions"] = jnp.concatenate(positions, 1)
-        out["free"] = nn.softplus(free_raw[:, :, 0])  # open: what makes the distances non-negative
-        return {**out, "raw": raw, "logits": jnp.concatenate([free_logits, logits], 2)}
+        out["free"] = nn.softplus(free_sides[:, :, 0])  # open: what makes the distances non-negative
+        return {**out, "offsets": offsets, "logits": jnp.concatenate([free_logits, logits], 2)}
 
     def __call__(self, inputs: Array, valid: Array) -> dict[str, Array]:
         """Both steps, to initialise all parameters (arguments as of ``features``)."""
         features = self.features(inputs, valid)
-        return self.detect(features, jnp.ones(features.shape[:2], bool), False)
+        return self.outputs(features, jnp.ones(features.shape[:2], bool), False)

@@ -26,11 +26,11 @@ def make_task(config: Config, geometry: windows.Geometry, num_classes: int, inpu
     Raises:
       UserError: a table entry that does not exist, or numbers that do not fit one another.
     """
-    model, anchor, loss = config.model, config.anchors, config.loss
+    model, anchor = config.model, config.anchors
     errors.one_of("model.segment_fusion", model.segment_fusion, fusion.SEGMENT_FUSIONS)
     errors.one_of("model.window_attention", model.window_attention, WINDOW_ATTENTION)
     errors.one_of("model.head", model.head, HEADS)
-    errors.one_of("loss.interval", loss.interval, losses.INTERVAL_LOSSES)
+    errors.one_of("loss.interval", config.loss.interval, losses.INTERVAL_LOSSES)
     scoring = losses.SCORINGS[errors.one_of("model.scoring", model.scoring, losses.SCORINGS)]
     clips = geometry.rows == geometry.segments
     if (model.segment_fusion == "none") != clips:
@@ -38,7 +38,7 @@ def make_task(config: Config, geometry: windows.Geometry, num_classes: int, inpu
             f"model.segment_fusion={model.segment_fusion!r} does not fit data with {geometry.frames_per_row} frame(s) "
             "per row; expected 'none' for clip features (one row per segment) and another fusion for frame embeddings"
         )
-    if input_width % model.heads and model.segment_fusion.startswith("attention"):
+    if input_width % model.heads and model.segment_fusion == "attention":
         raise UserError(f"model.heads must divide the data's {input_width} features; got {model.heads}")
     levels = len(anchor.reaches)
     strides = [geometry.stride * 2 ** (NUM_BLOCKS + level) for level in range(levels)]
@@ -60,36 +60,35 @@ def make_task(config: Config, geometry: windows.Geometry, num_classes: int, inpu
         prior=model.prior,
         dropout=model.dropout,
     )
-    interval_cost = losses.INTERVAL_LOSSES[loss.interval]
+    interval_cost = losses.INTERVAL_LOSSES[config.loss.interval]
 
     def init(key: Array) -> Tree:
         inputs = jnp.zeros((1, geometry.rows, input_width))
-        variables = network.init(key, inputs, jnp.ones(inputs.shape[:2], bool))
-        return {**variables, "params": layers.draw_kernels(key, variables["params"])}
+        return layers.init(network, key, inputs, jnp.ones(inputs.shape[:2], bool))
 
     def features(variables: Tree, inputs: Array, valid: Array) -> Array:
         return network.apply(variables, inputs, valid, method="features")
 
-    def detect(variables: Tree, features: Array, valid: Array, train: bool, key: Array) -> tuple[dict, Tree]:
-        out = network.apply(variables, features, valid, train, rngs={"dropout": key}, method="detect")
+    def outputs(variables: Tree, features: Array, valid: Array, train: bool, key: Array) -> tuple[dict, Tree]:
+        out = network.apply(variables, features, valid, train, rngs={"dropout": key}, method="outputs")
         return out, {}
 
-    def encode(events: Events) -> Targets:
+    def targets(events: Events) -> Targets:
         return anchors.assign(events, grid, num_classes, anchor.positive_iou, anchor.negative_iou)
 
-    def task_loss(outputs: dict, targets: Targets, weight: Array, hyper: Hyper) -> tuple[Array, dict]:
-        predicted = anchors.decode(outputs["raw"], grid, outputs["free"])
+    def loss(outputs: dict, targets: Targets, weight: Array, hyper: Hyper) -> tuple[Array, dict]:
+        predicted = anchors.decode(outputs["offsets"], grid, outputs["free"])
         seen = outputs["positions"][..., None]  # a short video ends before its window
         interval, label = losses.detection_loss(
             interval_cost(predicted, targets.interval),
             scoring.cost(outputs["logits"], targets.label, targets.positive),
-            targets.positive & seen, targets.counted & seen, weight, loss.normalize,
+            targets.positive & seen, targets.counted & seen, weight, config.loss.normalize,
         )  # fmt: skip
         total = hyper.alpha * interval + hyper.beta * label
         return total, {"interval_loss": interval, "class_loss": label}
 
     def decode(outputs: dict, starts: Array, valid: Array, num_frames: Array) -> Detections:
-        predicted = anchors.decode(outputs["raw"], grid, outputs["free"])  # [W, L, A, 2]
+        predicted = anchors.decode(outputs["offsets"], grid, outputs["free"])  # [W, L, A, 2]
         predicted = jnp.clip(predicted + starts[:, None, None, None], 0, num_frames)
         scores = scoring.scores(outputs["logits"])  # [W, L, A, C]
         interval = predicted.reshape(-1, 2)
@@ -101,4 +100,4 @@ def make_task(config: Config, geometry: windows.Geometry, num_classes: int, inpu
             valid=kept & (interval[:, 1] > interval[:, 0]),
         )
 
-    return Task(init, features, detect, encode, task_loss, decode)
+    return Task(init, features, outputs, targets, loss, decode)

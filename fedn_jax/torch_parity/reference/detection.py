@@ -38,7 +38,7 @@ def candidates(outputs, starts, num_frames, settings):
       Interval [N, 2] in frames of the video, score [N], emotion [N]; without positions past the video's end and without
       intervals that have no frame in the video.
     """
-    interval = targets.decode(outputs["raw"], outputs["free"], settings)  # [W, L, A, 2]
+    interval = targets.decode(outputs["offsets"], outputs["free"], settings)  # [W, L, A, 2]
     score, emotion = scores_of(outputs["logits"], settings.scoring)  # [W, L, A]
     starts = torch.as_tensor(starts).to(interval.dtype)
     interval = (interval + starts[:, None, None, None]).clamp(min=0, max=num_frames)

@@ -75,7 +75,7 @@ def total(outputs, targets, weight, settings):
     """
     dtype = outputs["logits"].dtype
     weight = weight.to(dtype)
-    predicted = reference_targets.decode(outputs["raw"], outputs["free"], settings)  # [B, L, A, 2]
+    predicted = reference_targets.decode(outputs["offsets"], outputs["free"], settings)  # [B, L, A, 2]
     exists = outputs["positions"][:, :, None]  # past the video's end nothing is learnt
     positive = targets["positive"] & exists
     counted = targets["counted"] & exists

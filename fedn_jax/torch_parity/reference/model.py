@@ -334,7 +334,7 @@ class Fedn(nn.Module):
         Returns:
           dict, channels last: "segments" [B, S, D]; "window_scores" [B, S, 1 or D], sum 1 over S (absent for
           "none"); "block_0" [B, S / 2, width]; "block_1"; "level_0", "level_1", ...; "positions" [B, L]
-          bool; "free" [B, L, 2] distances in strides; "raw" [B, L, anchors, 2] centre and log-width;"logits"
+          bool; "free" [B, L, 2] distances in strides; "offsets" [B, L, anchors, 2] centre and log-width;"logits"
           [B, L, 1 + anchors, channels], slot 0 anchor-free; with "confidence" scoring channel 0 is the confidence.
         """
         settings = self.settings
@@ -360,17 +360,17 @@ class Fedn(nn.Module):
         for block in self.neck:
             x, valid = block(x, valid)
             levels.append((x, valid))
-        positions, free, raw, logits = [], [], [], []
+        positions, free, offsets, logits = [], [], [], []
         for index, (x, valid) in enumerate(levels):
             outputs[f"level_{index}"] = x
             free_interval, free_logits = self.free[index](x, valid)
             anchored_interval, anchored_logits = self.anchored[index](x, valid)
             positions.append(valid)
             free.append(functional.softplus(free_interval[:, :, 0]))  # distances are not negative
-            raw.append(anchored_interval)
+            offsets.append(anchored_interval)
             logits.append(torch.cat([free_logits, anchored_logits], dim=2))
         outputs["positions"] = torch.cat(positions, dim=1)
         outputs["free"] = torch.cat(free, dim=1)
-        outputs["raw"] = torch.cat(raw, dim=1)
+        outputs["offsets"] = torch.cat(offsets, dim=1)
         outputs["logits"] = torch.cat(logits, dim=1)
         return outputs

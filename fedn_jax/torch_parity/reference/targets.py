@@ -136,11 +136,11 @@ def assign(intervals, emotions, valid, settings, classes):
     return {"interval": interval, "label": label, "positive": positive, "counted": counted}
 
 
-def decode(raw, free, settings):
+def decode(offsets, free, settings):
     """Intervals from outputs.
 
     Args:
-      raw: [..., L, anchors, 2], centre in anchor widths and logarithm of the width in anchor widths.
+      offsets: [..., L, anchors, 2], centre in anchor widths and logarithm of the width in anchor widths.
       free: [..., L, 2], distances to onset and offset in strides of the level.
       settings: model.Settings.
 
@@ -148,13 +148,13 @@ def decode(raw, free, settings):
       [..., L, 1 + anchors, 2] frames in the window; slot 0 is anchor-free.
     """
     positions = grid(settings)
-    stride = raw.new_tensor([position.stride for position in positions])  # [L]
-    centre = raw.new_tensor([position.centre for position in positions])  # [L]
-    widths = raw.new_tensor([position.widths for position in positions])  # [L, anchors]
+    stride = offsets.new_tensor([position.stride for position in positions])  # [L]
+    centre = offsets.new_tensor([position.centre for position in positions])  # [L]
+    widths = offsets.new_tensor([position.widths for position in positions])  # [L, anchors]
     onset = centre - free[..., 0] * stride
     offset = centre + free[..., 1] * stride
     free_interval = torch.stack([onset, offset], dim=-1)[..., None, :]  # [..., L, 1, 2]
-    middle = raw[..., 0] * widths + centre[:, None]
-    width = torch.exp(raw[..., 1].clamp(-LARGEST_LOG_WIDTH, LARGEST_LOG_WIDTH)) * widths
+    middle = offsets[..., 0] * widths + centre[:, None]
+    width = torch.exp(offsets[..., 1].clamp(-LARGEST_LOG_WIDTH, LARGEST_LOG_WIDTH)) * widths
     anchored_interval = torch.stack([middle - width / 2, middle + width / 2], dim=-1)  # [..., L, anchors, 2]
     return torch.cat([free_interval, anchored_interval], dim=-2)

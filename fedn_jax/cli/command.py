@@ -1,0 +1,62 @@
+"""What all commands share: how one is added to the command line, and how an error is shown."""
+
+import argparse
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+OVERRIDES = "--config.KEY=VALUE changes one option, e.g. --config.train.epochs=3"
+ALL_OPTIONS = "fedn configs --options lists all of them"
+DATA = "directory made by `fedn prepare`"
+RUN = "directory made by `fedn train`"
+
+
+def add(
+    commands: Any, name: str, title: str, function: Callable[..., Any], examples: Sequence[str], options: bool = False
+) -> argparse.ArgumentParser:
+    """Adds a command.
+
+    Args:
+      commands: what ``ArgumentParser.add_subparsers`` returned.
+      name: what the user types.
+      title: what it does, in one line of ``fedn --help``.
+      function: does it; called with the arguments and, with ``options``, the words "--config.KEY=VALUE". It returns
+        None, or an exit code.
+      examples: lines for the end of the help.
+      options: it takes options of the configuration.
+
+    Returns:
+      The parser, for arguments.
+    """
+    lines = ["examples:" if len(examples) > 1 else "example:", *(f"  {one}" for one in examples)]
+    lines += ["", f"{OVERRIDES};", ALL_OPTIONS] if options else []
+    parser = commands.add_parser(
+        name, help=title, description=f"{title[0].upper()}{title[1:]}.", epilog="\n".join(lines),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    parser.set_defaults(function=function, takes_options=options)
+    return parser
+
+
+def add_directories(parser: argparse.ArgumentParser, out: str) -> None:
+    """Adds ``--data`` and ``--out``, both required.
+
+    Args:
+      parser: of the command.
+      out: what the directory ``--out`` is for.
+    """
+    parser.add_argument("--data", type=Path, required=True, metavar="DIR", help=DATA)
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help=out)
+
+
+def error_line(error: Exception) -> str:
+    """An error as one line.
+
+    Args:
+      error: a UserError or an OSError.
+
+    Returns:
+      What is wrong, for the command line.
+    """
+    named = isinstance(error, OSError) and error.filename
+    return f"{error.filename}: {error.strerror}" if named else str(error)

@@ -1,0 +1,83 @@
+"""The command ``fedn demo``: everything once, on built-in videos."""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from data_prep import cli as prepare
+from fedn_jax.cli import command, config_files, runs
+
+EXAMPLES = (
+    "fedn demo                                  about 3 minutes on 2 cores",
+    "fedn demo --out small --subjects 3 --videos 1 --config.train.epochs=3",
+)
+
+
+def add_arguments(commands: Any) -> None:
+    """Adds ``demo`` to the command line.
+
+    Args:
+      commands: what ``ArgumentParser.add_subparsers`` returned.
+    """
+    one = command.add(
+        commands, "demo", "draw videos of faces, prepare them, train, evaluate", demo, EXAMPLES, options=True
+    )
+    one.add_argument(
+        "--out", type=Path, default=Path("demo"), metavar="DIR", help="directory for everything (default: %(default)s)"
+    )
+    number = {"type": int, "metavar": "N"}
+    one.add_argument("--subjects", **number, default=8, help="people to draw (default: %(default)s)")
+    one.add_argument("--videos", **number, default=2, help="videos of each (default: %(default)s)")
+    one.add_argument(
+        "--seconds", type=float, default=20.0, metavar="S", help="length of a video (default: %(default)g)"
+    )
+    one.add_argument("--seed", **number, default=0, help="of the drawing (default: %(default)s)")
+    one.add_argument("--workers", **number, help="processes that draw and prepare (default: one per core)")
+    one.add_argument("--config", default="demo", metavar="SPEC", help=f"{config_files.SPEC} (default: %(default)s)")
+
+
+def demo(args: argparse.Namespace, overrides: Sequence[str]) -> None:
+    """``fedn demo``: the whole way on built-in videos; what is done already is kept.
+
+    Args:
+      args: out, subjects, videos, seconds, seed, workers, config.
+      overrides: options for the configuration.
+    """
+    config_files.load(args.config, overrides)  # a mistake in the options shows before the work begins
+    out = args.out
+
+    def say(step: int, text: str) -> None:
+        print(f"[{step}/3] {text}", flush=True)
+
+    say(1, "drawing videos of faces with known expressions, and preparing them")
+    built_in(out, args.subjects, args.videos, args.seconds, args.seed, args.workers)
+    say(2, "training every leave-one-subject-out fold, in one program")
+    runs.train(argparse.Namespace(config=args.config, data=out / "data", out=out / "run"), overrides)
+    say(3, "evaluating on the subjects that each fold has not seen")
+    runs.evaluate_run(argparse.Namespace(run=out / "run", data=out / "data", json=None), [])
+
+
+def built_in(out: Path, subjects: int, videos: int, seconds: float, seed: int = 0, workers: int | None = None) -> Path:
+    """Draws and prepares the built-in data set, as far as it is not there.
+
+    Args:
+      out: directory for the videos and the shards.
+      subjects: faces.
+      videos: of each.
+      seconds: length of a video.
+      seed: of everything.
+      workers: processes; None: one per core.
+
+    Returns:
+      The directory of the shards.
+    """
+    from data_prep import synthetic
+
+    source = out / "source"
+    synthetic.write(source, subjects, videos, seconds, seed=seed, workers=workers)
+    command = ["prepare", "folder", "--videos", source / "videos", "--annotations", source / "annotations.csv"]
+    command += ["--classes", ",".join(synthetic.CLASSES), "--out", out / "data"]
+    command += ["--workers", workers] if workers else []
+    prepare.run(prepare.parse([str(word) for word in command]))
+    return out / "data"
