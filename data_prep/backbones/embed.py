@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from fedn_jax.core import files
 from fedn_jax.core.errors import UserError
 from fedn_jax.core.types import Tree
 
@@ -75,11 +76,7 @@ def save_backbone(
     settings = {"widths": widths, "mean": mean, "std": std, "size": size}
     metadata = {"format": _FORMAT, **{name: json.dumps(value) for name, value in settings.items()}, **provenance}
     tensors = {name: np.ascontiguousarray(leaf.astype(dtype)) for name, leaf in flatten(params).items()}
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{path.name}.tmp")
-    temporary.write_bytes(save(tensors, metadata=metadata))
-    temporary.replace(path)
+    files.write_bytes(Path(path), save(tensors, metadata=metadata))
 
 
 def load_backbone(name: str | Path) -> Backbone:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from fedn_jax.core import errors
+from fedn_jax.core import errors, files
 
 COLUMN, PAGE = 3.4, 7.0  # inches
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#222222")
@@ -152,8 +152,5 @@ def save(figure: Any, path: Path, formats: Sequence[str] = ("svg", "png", "pdf")
     """
     contents = {path.with_name(f"{path.name}.{kind}"): encode(figure, kind) for kind in formats}
     for file, content in contents.items():
-        file.parent.mkdir(parents=True, exist_ok=True)
-        part = file.with_name(f"{file.name}.part")
-        part.write_bytes(content)
-        part.replace(file)
+        files.write_bytes(file, content)
     return list(contents)
