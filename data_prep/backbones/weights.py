@@ -259,6 +259,8 @@ def convert(tensors: dict[str, np.ndarray]) -> Converted:
     Raises:
       UserError: another architecture, missing weights, or numbers that cannot be.
     """
+    from flax.traverse_util import unflatten_dict
+
     from fedn_jax.models.resnet import fold
 
     style, names = _reading(list(tensors))
@@ -273,10 +275,11 @@ def convert(tensors: dict[str, np.ndarray]) -> Converted:
             raise UserError(f"{shown} holds negative variances; the checkpoint is damaged, download it again")
         used += wanted
         kernel = kernel.transpose(2, 3, 1, 0)  # [out, in, height, width] -> [height, width, in, out]
-        _put(params, unit.path, {"conv": {"kernel": kernel}, "norm": {"scale": scale, "bias": bias}})
-        _put(statistics, unit.path, {"norm": {"mean": mean, "var": var}})
+        params |= {(*unit.path, "conv", "kernel"): kernel}
+        params |= {(*unit.path, "norm", "scale"): scale, (*unit.path, "norm", "bias"): bias}
+        statistics |= {(*unit.path, "norm", "mean"): mean, (*unit.path, "norm", "var"): var}
     with np.errstate(over="ignore"):
-        folded = fold({"params": params, "batch_stats": statistics})["params"]
+        folded = fold({"params": unflatten_dict(params), "batch_stats": unflatten_dict(statistics)})["params"]
     if not all(np.isfinite(leaf).all() for leaf in embed.flatten(folded).values()):
         raise UserError("has weights so large that they overflow; the checkpoint is damaged, download it again")
     rest = tuple(sorted(name for name in tensors.keys() - set(used) if not name.endswith("num_batches_tracked")))
@@ -295,12 +298,6 @@ def _values(name: str, array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     if not np.isfinite(values).all():
         raise UserError(f"{shown} holds NaN or infinity; the checkpoint is damaged or its training failed")
     return values
-
-
-def _put(tree: dict[str, Any], path: tuple[str, ...], node: dict[str, Any]) -> None:
-    for parent in path[:-1]:
-        tree = tree.setdefault(parent, {})
-    tree[path[-1]] = node
 
 
 def convert_file(
