@@ -64,14 +64,13 @@ def keep_backbone(source: Path, run: Path) -> None:
       source: directory made by `fedn prepare`.
       run: directory of the run.
     """
-    from fedn_jax.core import schema
+    from fedn_jax.core import files, schema
     from fedn_jax.data import shards
 
     weights, kept = shards.backbone_file(source), run / schema.BACKBONE
     if weights is not None and not kept.exists():
-        part = kept.with_suffix(".part")
-        shutil.copyfile(weights, part)
-        part.replace(kept)
+        with files.replacing(kept) as part:
+            shutil.copyfile(weights, part)
 
 
 def _load_data(directory: Path) -> Any:

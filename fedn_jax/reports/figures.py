@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from fedn_jax.core import errors
+from fedn_jax.core import errors, files
 from fedn_jax.reports import pages
 from fedn_jax.reports.pages import COLORS, PALETTE
 
@@ -153,10 +153,7 @@ def save(figure: Any, path: Path, formats: Sequence[str] = ("svg", "png", "pdf")
     """
     contents = {path.with_name(f"{path.name}.{kind}"): encode(figure, kind) for kind in formats}
     for file, content in contents.items():
-        file.parent.mkdir(parents=True, exist_ok=True)
-        part = file.with_name(f"{file.name}.part")
-        part.write_bytes(content)
-        part.replace(file)
+        files.write_bytes(file, content)
     return list(contents)
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from fedn_jax.core import files
 from fedn_jax.core.errors import UserError
 from fedn_jax.formats import annotations
 from fedn_jax.formats.annotations import Found
@@ -154,13 +155,10 @@ def write(
         media=mark if media else None,
         mime=annotations.plain(mime),
     )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    with part.open("w", encoding="utf-8") as file:
+    with files.replacing(path) as part, part.open("w", encoding="utf-8") as file:
         before, _, after = page.partition(mark)
         file.write(before)
         for number, piece in enumerate(_pieces(media) if media else ()):
             file.write('</script><script class="media" type="text/plain">' if number else "")
             file.write(piece)
         file.write(after)
-    part.replace(path)
