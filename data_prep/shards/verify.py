@@ -85,7 +85,7 @@ def _count(total: dict[str, Any], record: dict[str, Any], classes: list[str]) ->
 
 
 def lines(summary: dict[str, Any]) -> list[str]:
-    """Writes a summary for people.
+    """Writes a summary as text.
 
     Args:
       summary: of :func:`verify`.
