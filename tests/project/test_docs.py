@@ -158,6 +158,15 @@ def test_python_runs_and_packages_exist(path):
     assert [name for name in names if not importlib.util.find_spec(name)] == []
 
 
+@pytest.mark.parametrize("path", PRESENT, ids=name_of)
+def test_options_of_benchmarks_exist(path):
+    lines = [line for line in [*quoted(path), *blocks(path)] if line.removeprefix("python ").startswith("benchmarks/")]
+    calls = [line.removeprefix("python ").split() for line in lines]
+    assert [
+        call for call in calls for word in call[1:] if word[:2] == "--" and word not in (ROOT / call[0]).read_text()
+    ] == []
+
+
 def test_targets_of_make_exist():
     targets = set(re.findall(r"(?m)^([\w-]+):", (ROOT / "Makefile").read_text()))
     named = {text.split()[1] for path in PRESENT for text in quoted(path) if re.match(r"make [\w-]+$", text)}
@@ -171,6 +180,32 @@ def test_every_package_and_command_is_described():
     assert packages <= set(quoted(ROOT / "docs" / "architecture.md"))
     shown = {words[0] for path in PRESENT for words in commands(path)}
     assert set(subcommands(main.make_parser())) <= shown
+
+
+def test_the_figure_of_the_rooms_is_what_imports_say():
+    arrows = {}
+    for path in (path for path in ROOT.glob("*/**/*.py") if name_of(path).startswith(("fedn_jax/", "data_prep/"))):
+        room = ".".join(path.relative_to(ROOT).with_suffix("").parts[:2])
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith(("fedn_jax", "data_prep")):
+                names = [f"{node.module}.{alias.name}" for alias in node.names]
+                arrows.setdefault(room, set()).update(".".join(name.split(".")[:2]) for name in names)
+    arrows = {room: others - {room} for room, others in arrows.items()}
+
+    def reached(room):
+        return arrows.get(room, set()).union(*(reached(other) for other in arrows.get(room, set())))
+
+    needed = {
+        (a, b) for a, others in arrows.items() for b in others if not any(b in reached(c) for c in others - {b})
+    }  # what does not follow from others
+    figure = (ROOT / "docs" / "architecture.md").read_text().partition("```mermaid")[2].partition("```")[0]
+    pairs = re.findall(r"(\w+)(?:\[.*?\])? --> (\w+)", figure)
+
+    def full(name):
+        package = "fedn_jax" if (ROOT / "fedn_jax" / name).is_dir() else "data_prep"
+        return "data_prep.cli" if name == "prepcli" else f"{package}.{name}"
+
+    assert {(full(a), full(b)) for a, b in pairs} == needed
 
 
 def test_every_configuration_is_described():
