@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from fedn_jax.core.errors import UserError
-from fedn_jax.core.text import progress_bar
+from fedn_jax.core.text import count, progress_bar
 
 # Data sets whose releases are read as they are, and the choices that their readers offer; the readers themselves
 # (data_prep.sheets.datasets.DATASETS, the first choice is the default) are not imported for --help.
@@ -46,7 +46,7 @@ def add_arguments(commands: Any) -> None:
         _videos(one)
 
     one = sources.add_parser(
-        "folder", help="a folder of videos and a CSV file",
+        "folder", help="a folder of videos and a table of their expressions (CSV, Excel)",
         **_ending(
             "fedn prepare folder --videos videos --annotations expressions.csv --out data",
             "fedn prepare folder --videos videos --annotations expressions.csv --out data \\\n"
@@ -59,7 +59,7 @@ def add_arguments(commands: Any) -> None:
     _videos(one)
 
     one = sources.add_parser(
-        "features", help="a folder of .npz clip features (I3D ...) and a CSV file",
+        "features", help="a folder of .npz clip features (I3D ...) and a table of their expressions",
         **_ending("fedn prepare features --features i3d --annotations expressions.csv \\\n"
                   "      --frames-per-row 2 --out data"),
     )  # fmt: skip
@@ -128,7 +128,12 @@ def _videos(parser: argparse.ArgumentParser) -> None:
         "--aligner", default="cascade",
         help="cascade; openface for a folder that OpenFace wrote; none for aligned faces (default: cascade)",
     )  # fmt: skip
-    parser.add_argument("--originals", type=Path, metavar="DIR", help="openface: the pictures that it was given")
+    parser.add_argument(
+        "--originals",
+        type=Path,
+        metavar="DIR",
+        help="openface: the pictures that it was given, unless video files",
+    )
     parser.add_argument("--size", type=int, help="side of the aligned face in pixels (default: the backbone's)")
     parser.add_argument(
         "--fps", type=float, help="resample to this rate; 0: keep all frames (default: 30 for samm, else keep)"
@@ -142,8 +147,8 @@ def _videos(parser: argparse.ArgumentParser) -> None:
 
 def _common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--annotations", type=Path, required=True, metavar="CSV",
-        help="columns subject,video,onset,offset,emotion; optional apex, kind; inclusive frame numbers",
+        "--annotations", type=Path, required=True, metavar="FILE",
+        help="CSV or Excel; columns subject,video,onset,offset,emotion; optional apex, kind; inclusive frame numbers",
     )  # fmt: skip
     parser.add_argument("--classes", metavar="A,B,...", help="the emotions in order (default: those found, sorted)")
     parser.add_argument("--first-frame", type=int, default=1, help="number of a video's first frame (default: 1)")
@@ -286,20 +291,24 @@ def _prepare(
 
 def _remarks(done: list, fps: float | None) -> None:
     """What is odd about the videos, then how many there are."""
-    gaps = [one for one in done if one.invalid]
-    for one in gaps:
-        share = 100 * one.invalid / one.num_frames
-        print(f"no face in {one.invalid} of {one.num_frames} frames ({share:.1f} %): {one.subject}/{one.video}")
-    for one in done:
-        for note in one.notes:
-            print(f"{one.subject}/{one.video}: {note}")
-        if one.uneven and fps is None:
+    gaps = [video for video in done if video.invalid]
+    for video in gaps:
+        share = 100 * video.invalid / video.num_frames
+        print(
+            f"no face in {video.invalid} of {count(video.num_frames, 'frame')} ({share:.1f} %): "
+            f"{video.subject}/{video.video}"
+        )
+    for video in done:
+        for note in video.notes:
+            print(f"{video.subject}/{video.video}: {note}")
+        if video.uneven and fps is None:
             print(
-                f"uneven frame rate: {one.subject}/{one.video}; frames count as they come, --fps 30 would even it out"
+                f"uneven frame rate: {video.subject}/{video.video}; frames count as they come, "
+                "--fps 30 would even it out"
             )
-    frames, lost = sum(one.num_frames for one in done), sum(one.invalid for one in gaps)
-    kept = sum(one.cached for one in done)
-    print(f"{len(done)} videos, {frames} frames, {lost} without a face; {kept} from the cache")
+    frames, lost = sum(video.num_frames for video in done), sum(video.invalid for video in gaps)
+    kept = sum(video.cached for video in done)
+    print(f"{count(len(done), 'video')}, {count(frames, 'frame')}, {lost} without a face; {kept} from the cache")
 
 
 def _features(args: argparse.Namespace) -> None:
@@ -309,10 +318,10 @@ def _features(args: argparse.Namespace) -> None:
     sheet = annotations.read_folder(
         args.annotations, args.features, _classes(args), args.first_frame, features.SUFFIXES, args.out
     )
-    count, written = features.prepare(
+    number, written = features.prepare(
         sheet.items, args.out, sheet.classes, args.frames_per_row, args.fps, args.first_frame, progress=progress_bar()
     )
-    print(f"{count} videos")
+    print(count(number, "video"))
     print(f"{'shards written' if written else 'shards are up to date, nothing to do'}: {args.out}")
 
 

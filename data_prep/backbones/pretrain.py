@@ -48,13 +48,13 @@ def person(seed: int, per_identity: int, number: int) -> Stills:
 
     from data_prep import synthetic
     from data_prep.faces.align import cut
-    from data_prep.faces.find import Detector
+    from data_prep.faces.find import Finder
 
     cv2.setNumThreads(1)
-    detector, side = Detector(), SIZE + 2 * MARGIN
+    finder, side = Finder(), SIZE + 2 * MARGIN
     images, labels, strengths = [], [], []
     for frame, label, strength in synthetic.stills(seed, number, 1, per_identity):
-        pose = detector.find(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY))
+        pose = finder.find(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY))
         if pose is None:
             continue
         # The same crop as in a video, and a margin around it.

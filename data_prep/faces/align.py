@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 from data_prep.faces import register
-from data_prep.faces.find import Detector
+from data_prep.faces.find import Finder
 
 LOOKAHEAD = 12  # frames in which the first face is searched
 _LOOK_EVERY = 3  # the cascade runs on every third of them, and of the frames without a face
@@ -87,7 +87,7 @@ class Tracker:
     """Follows one face from frame to frame; poses take the crop [0, 1] to pixels of the frame."""
 
     def __init__(self) -> None:
-        self._detector = Detector()
+        self._finder = Finder()
         self._templates: list[tuple[register.Level, ...]] = []
         self._current = 0  # index of the template in use
         self._pose: np.ndarray | None = None  # of the last frame with a face
@@ -105,7 +105,7 @@ class Tracker:
           Whether there is one; if so ``next`` may be called, from the first of the frames on.
         """
         greys = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in frames[::_LOOK_EVERY]]
-        found = self._detector.find_steady(greys)
+        found = self._finder.find_steady(greys)
         if found is not None:
             self._begin(greys[found[0]], found[1])
         return found is not None
@@ -188,7 +188,7 @@ class Tracker:
     def _recover(self, grey: np.ndarray) -> np.ndarray | None:
         """Finds the face again after a gap: with the cascade, then with the templates."""
         self._count = 0
-        detected = self._detector.find(grey)
+        detected = self._finder.find(grey)
         if detected is None:
             return None
         found = self._best(self._small(grey), self._units(detected))
@@ -200,7 +200,7 @@ class Tracker:
     def _check(self, grey: np.ndarray, pose: np.ndarray) -> np.ndarray:
         """Looks whether the cascade sees the face somewhere else, as after a false start."""
         self._count = 0
-        detected = self._detector.find(grey)
+        detected = self._finder.find(grey)
         if detected is None:
             return pose  # the cascade misses many faces; what is followed correlates
         away = np.abs((detected - pose) @ (0.5, 0.5, 1)).max() / np.linalg.norm(pose[:, 0])

@@ -19,7 +19,7 @@ _LEAST = 0.12  # smallest face, in shorter sides of the picture
 _EYE_ROI = 160  # pixels that the box is scaled to when eyes are searched
 
 
-class Detector:
+class Finder:
     """Finds the largest upright, frontal face of a picture."""
 
     def __init__(self) -> None:

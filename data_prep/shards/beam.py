@@ -56,9 +56,9 @@ def make_runner(name: str, options: Sequence[str]) -> Runner:
                 | "spread" >> beam.Reshuffle()
                 | "decode, align, embed" >> beam.Map(make)
             )
-        for place, job in jobs.items():
+        for index, job in jobs.items():
             failed = _problem(job)
-            yield place, UserError(failed.read_text()) if failed.exists() else None
+            yield index, UserError(failed.read_text()) if failed.exists() else None
             failed.unlink(missing_ok=True)
 
     return run

@@ -1,6 +1,7 @@
 """What was found in one video, as files for other programs: CSV, JSON, WebVTT and ELAN.
 
-Names come from files that strangers wrote. In every file they are one line of text, without what XML 1.0 forbids.
+Names come from the data and may hold anything. In every file written here they are one line of text, without what XML
+1.0 forbids.
 """
 
 import csv
@@ -60,7 +61,7 @@ class Found(NamedTuple):
     threshold: float  # lowest score that counts
     curves: np.ndarray  # [C, P] float32, confidence in bins of seconds / P, at their centres; NaN: none
     gaps: list[tuple[float, float]]  # seconds without a face
-    about: dict[str, str]  # how it was made, for people
+    about: dict[str, str]  # how it was made, as text
 
 
 def plain(text: str) -> str:

@@ -114,7 +114,7 @@ def compare(name: str, options: dict[str, str], counts: Mapping[tuple[str, str],
 
 
 def lines(checked: dict[str, Any]) -> list[str]:
-    """Writes the summary of a sheet for people.
+    """Writes the summary of a sheet as text.
 
     Args:
       checked: of ``summary``.
