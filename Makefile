@@ -1,12 +1,13 @@
-# make demo    sets everything up, then runs the whole way on built-in videos
-# make test    the same set-up plus the test extra, then the tests
-# make bench   the benchmarks that need no GPU (benchmarks/gpu.py is for a machine with one)
+# make demo        sets everything up, then runs the whole way on built-in videos
+# make test        the same set-up plus the test extra, then all tests
+# make test-fast   the tests without the files that take longest
+# make bench       the benchmarks that need no GPU (benchmarks/gpu.py is for a machine with one)
 
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test bench clean
+.PHONY: demo test test-fast bench clean
 
 $(VENV)/.made:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -27,10 +28,16 @@ $(VENV)/.tested: $(VENV)/.installed
 demo: $(VENV)/.installed
 	@$(BIN)/fedn demo --out demo
 
+# A file stays with one worker, which shares its fixtures; the longest files come first (tests/conftest.py).
+PYTEST := $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
+
 test: $(VENV)/.tested
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
-	@$(BIN)/python -m pytest -n auto --dist loadfile
+	@$(PYTEST)
+
+test-fast: $(VENV)/.tested
+	@$(PYTEST) -m "not slow"
 
 BENCHMARKS := startup suppression mean_average_precision preparation torch_reference \
 	'embedding --small' 'folds --small' 'compilation --small' sweep

@@ -62,12 +62,12 @@ def limits(small: bool) -> tuple[float, float]:
     return 2 * side**3 / seconds[0].best, 2 * many[0].nbytes / seconds[1].best
 
 
-def train_all(problem: _standin.Problem, groups: list[range], budget: _count.Budget, args: argparse.Namespace):
+def train_all(problem: _standin.Problem, programs: list[range], budget: _count.Budget, args: argparse.Namespace):
     """Trains every fold; prints what it takes; returns the seconds of all, with and without compilation."""
     epoch = train_step.make_train_epoch(problem.task, problem.geometry, args.batch, _count.NEGATIVES, budget.steps)
     begin, compiling, running = time.perf_counter(), 0.0, []
-    for number, members in enumerate(groups):
-        chosen = splits.take(problem.folds, members)
+    for number, folds in enumerate(programs):
+        chosen = splits.take(problem.folds, folds)
         stream = parallel.run(
             _standin.init_of(problem), epoch, chosen, _standin.hyper(), problem.store, problem.windows,
             range(args.epochs), jax.local_devices()[:1],
@@ -85,7 +85,7 @@ def train_all(problem: _standin.Problem, groups: list[range], budget: _count.Bud
         steady = float(np.median(seconds[1:] or seconds))
         compiling += max(0.0, seconds[0] - steady)
         running.append(steady)
-        print(f"group {number + 1}: {len(members)} folds, {steady:.3f} s per epoch, loss {metrics['loss'].mean():.3f}")
+        print(f"program {number + 1}: {len(folds)} folds, {steady:.3f} s per epoch, loss {metrics['loss'].mean():.3f}")
         stream.close()
     total, epoch_seconds = time.perf_counter() - begin, sum(running)
     print(f"all folds, {args.epochs} epochs: {total:.1f} s, of which {compiling:.1f} s before the first step")
@@ -185,16 +185,16 @@ def main() -> None:
     budget = _count.count(problem, args.batch)
     print(_count.describe(budget))
     memory = parallel.memory_of([device], args.memory)
-    groups = parallel.split(len(problem.folds.name), budget.state_bytes, memory, 1)
-    largest = max(len(one) for one in groups)
+    programs = parallel.split(len(problem.folds.name), budget.state_bytes, memory, 1)
+    largest = max(len(folds) for folds in programs)
     print(
-        f"memory: inputs {problem.store.inputs.nbytes / 1e9:.2f} GB, {memory / 1e9:.1f} GB for states: {len(groups)} "
-        f"group(s) of at most {largest} folds, {largest * budget.state_bytes / 1e9:.1f} GB of states"
+        f"memory: inputs {problem.store.inputs.nbytes / 1e9:.2f} GB, {memory / 1e9:.1f} GB for states: {len(programs)} "
+        f"program(s) of at most {largest} folds, {largest * budget.state_bytes / 1e9:.1f} GB of states"
     )
     rate, bandwidth = limits(args.small)
     floor = args.epochs * (budget.flops / rate + budget.traffic / bandwidth)
     print(f"matmul {rate / 1e12:.3g} TFLOP/s, memory {bandwidth / 1e12:.3g} TB/s (measured; {H100})")
-    total, running = train_all(problem, groups, budget, args)
+    total, running = train_all(problem, programs, budget, args)
     print(
         f"floor, counted arithmetic at these rates: {floor:.1f} s; distance {total / floor:.1f}x, "
         f"{running / floor:.1f}x without compilation"

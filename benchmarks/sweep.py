@@ -54,17 +54,16 @@ def main() -> None:
     """Prints the table."""
     print(_timing.machine())
     print(f"{'trials x folds':<16}{'one program':>13}{'one by one':>13}{'ratio':>8}{'compiling':>20}")
-    for trials, count in CASES:
+    for number, count in CASES:
         trainer = fit.make_trainer(config(), dataset(count))
         inner = [index for index, name in enumerate(trainer.problem.folds.name) if name.endswith(splits.INNER)]
-        settings = [config(rate) for rate in np.geomspace(3e-4, 3e-3, trials)]
-        first, together = seconds(trainer, settings, inner)
-        alone = [seconds(trainer, [setting], inner) for setting in settings]
+        trials = [config(rate) for rate in np.geomspace(3e-4, 3e-3, number)]
+        first, together = seconds(trainer, trials, inner)
+        alone = [seconds(trainer, [trial], inner) for trial in trials]
         apart = sum(epoch for _, epoch in alone)
         compiled = f"{first - together:.0f} s and {alone[0][0] - alone[0][1]:.0f} s"
-        print(
-            f"{f'{trials} x {count}':<16}{together:>9.2f} s/ep{apart:>9.2f} s/ep{apart / together:>7.2f}x{compiled:>20}"
-        )
+        label = f"{number} x {count}"
+        print(f"{label:<16}{together:>9.2f} s/ep{apart:>9.2f} s/ep{apart / together:>7.2f}x{compiled:>20}")
 
 
 if __name__ == "__main__":

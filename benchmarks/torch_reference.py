@@ -32,6 +32,7 @@ from fedn_jax.engine import predict as predictions
 from fedn_jax.engine import train_step
 from fedn_jax.ops import windows
 from fedn_jax.torch_parity import cases
+from fedn_jax.torch_parity import network as networks
 from fedn_jax.torch_parity.reference import losses, training
 
 BATCH, FOLDS = 16, 4
@@ -60,7 +61,7 @@ class Setting(NamedTuple):
 def setting(small: bool) -> Setting:
     """Two networks with the same weights, a batch and a video without gaps."""
     width = cases.WIDTH if small else 512
-    pair = cases.make(cases.configure({}, cases.NARROW if small else {}), classes=4, width=width)
+    pair = cases.make(cases.configure({}, networks.SMALL if small else {}), classes=4, width=width)
     video = cases.toy((FRAMES,), width=width, classes=4, gaps=False)
     count = len(windows.starts(windows.num_segments(FRAMES, pair.geometry), pair.geometry, HOP))
     return Setting(pair, cases.batch(pair, video, range(BATCH)), video, count)

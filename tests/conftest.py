@@ -1,17 +1,24 @@
 """Four virtual CPU devices, so that folds can be spread over 1, 2 and 4 of them in one process; a toy data set.
 
-Most of the time of these tests is compilation; a cache for the session spares what several tests compile alike.
+Most of the time of these tests is compilation: XLA optimises little (``JAX_DISABLE_MOST_OPTIMIZATIONS=0`` undoes it),
+and a cache for the session, which subprocesses share, spares what several tests compile alike.
 """
 
 import csv
 import os
 import tempfile
+from pathlib import Path
 
 os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=4"
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 _cache = tempfile.TemporaryDirectory(prefix="fedn-test-cache-")  # removed at exit
 os.environ["JAX_COMPILATION_CACHE_DIR"] = _cache.name
-os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.5"
+os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.2"
+os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+
+from jaxtyping import install_import_hook  # noqa: E402
+
+install_import_hook(["fedn_jax.ops", "fedn_jax.models"], "shape_checks.check")  # before they are imported
 
 import jax  # noqa: E402
 import numpy as np  # noqa: E402
@@ -19,6 +26,25 @@ import pytest  # noqa: E402
 from toys import SMALL_DEMO, toy_data  # noqa: E402
 
 from fedn_jax.cli.main import main  # noqa: E402
+
+HERE = Path(__file__).parent
+SLOW = (  # the files that take longest, the longest first: `make test` begins with them, `make test-fast` omits them
+    "cli/test_end_to_end.py", "engine/test_train_step.py", "engine/test_parallel.py", "inference/test_new_video.py",
+    "models/test_fedn.py", "torch_parity/test_parity.py", "experiments/test_sweep.py", "engine/test_fit.py",
+    "experiments/test_paper_tables.py", "models/test_rows.py", "reports/test_video_page.py",
+    "data_prep/shards/test_builders.py", "data_prep/backbones/test_pretrain.py", "project/test_benchmarks.py",
+    "evaluation/test_metrics.py", "torch_parity/test_reference.py", "project/test_wheel.py",
+)  # fmt: skip
+
+
+@pytest.hookimpl(tryfirst=True)  # before `-m "not slow"` looks at the markers
+def pytest_collection_modifyitems(items):
+    """Marks the slow files and puts them first, so that no long file is left for the end (`--dist loadfile`)."""
+    rank = {HERE / name: number for number, name in enumerate(SLOW)}
+    for item in items:
+        if item.path in rank:
+            item.add_marker(pytest.mark.slow)
+    items.sort(key=lambda item: rank.get(item.path, len(rank)))
 
 
 @pytest.fixture(scope="session")

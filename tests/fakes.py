@@ -8,7 +8,7 @@ import numpy as np
 
 from fedn_jax.core import config as configs
 from fedn_jax.core.types import Detections, Events, VideoMeta
-from fedn_jax.evaluation import evaluate
+from fedn_jax.evaluation import evaluate, matching
 from fedn_jax.reports import timeline
 
 EVIL = "<script>_$x^2$表\x1b\n" + "long" * 30  # a name from a stranger
@@ -61,7 +61,7 @@ def write_run(path, metrics, history=True):
     for name, content in files.items():
         (path / name).write_text(json.dumps(content))
     if history:
-        lines = [{"epoch": e, "group": 0, "folds": ["a", "b"], "loss": [2.0 / e, 3.0 / e]} for e in (1, 2, 3)]
+        lines = [{"epoch": e, "program": 0, "folds": ["a", "b"], "loss": [2.0 / e, 3.0 / e]} for e in (1, 2, 3)]
         (path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     return path
 
@@ -102,3 +102,23 @@ def layout(count=6, thumbnail=pictures):
     video = timeline.Video(VideoMeta(EVIL, "v", 400, 30.0, 1, 0, 400), events, found, 0.2)
     matched = np.where(np.arange(count) == 1, -1, np.arange(count))
     return timeline.layout(video, matched, ["happiness", "helplessness", EVIL], thumbnail)
+
+
+def video(subject, name, rng, count=4):
+    """Expressions, and detections near them."""
+    onset = np.arange(count) * 60 + 10.0
+    interval = np.stack([onset, onset + 30], -1).astype(np.float32)
+    emotion = rng.integers(0, 3, count).astype(np.int32)
+    events = Events(interval, onset.astype(np.float32), emotion, np.zeros(count, np.int32), np.ones(count, bool))
+    shifted = (interval + rng.integers(-12, 13, (count, 1))).astype(np.float32)
+    score = rng.uniform(0, 1, count).astype(np.float32)
+    guessed = np.where(rng.random(count) < 0.5, emotion, 0).astype(np.int32)
+    found = Detections(np.maximum(shifted, 0), score, guessed, np.ones(count, bool))
+    return timeline.Video(VideoMeta(subject, name, 300, 30.0, 1, 0, 300), events, found, 0.2)
+
+
+def evaluated(videos, classes):
+    """Metrics of videos."""
+    found, true = (matching.pad([getattr(one, name) for one in videos]) for name in ("detections", "events"))
+    subjects = [one.meta.subject for one in videos]
+    return evaluate.evaluate_detections(found, true, subjects, classes, np.array([one.threshold for one in videos]))

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from fedn_jax.core import files
 from fedn_jax.core.errors import UserError
 from fedn_jax.core.types import Tree
 
@@ -27,7 +28,7 @@ class Backbone(NamedTuple):
     std: tuple[float, ...]  # of R, G, B; divided by
     size: int  # side of the face image in pixels that the weights were trained with
     sha: str  # sha256 over weights and settings: what a stored embedding depends on
-    description: str  # for people: name, origin
+    description: str  # name, origin
 
 
 def flatten(params: Tree) -> dict[str, np.ndarray]:
@@ -39,13 +40,9 @@ def flatten(params: Tree) -> dict[str, np.ndarray]:
     Returns:
       "stem.conv.kernel" -> array, and so on.
     """
-    flat: dict[str, np.ndarray] = {}
-    for name, child in params.items():
-        if hasattr(child, "items"):
-            flat |= {f"{name}.{rest}": leaf for rest, leaf in flatten(child).items()}
-        else:
-            flat[name] = np.asarray(child)
-    return flat
+    from flax.traverse_util import flatten_dict
+
+    return {name: np.asarray(leaf) for name, leaf in flatten_dict(params, sep=".").items()}
 
 
 def save_backbone(
@@ -75,11 +72,7 @@ def save_backbone(
     settings = {"widths": widths, "mean": mean, "std": std, "size": size}
     metadata = {"format": _FORMAT, **{name: json.dumps(value) for name, value in settings.items()}, **provenance}
     tensors = {name: np.ascontiguousarray(leaf.astype(dtype)) for name, leaf in flatten(params).items()}
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{path.name}.tmp")
-    temporary.write_bytes(save(tensors, metadata=metadata))
-    temporary.replace(path)
+    files.write_bytes(Path(path), save(tensors, metadata=metadata))
 
 
 def load_backbone(name: str | Path) -> Backbone:
@@ -203,14 +196,9 @@ def _read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
 
 
 def _unflatten(tensors: dict[str, np.ndarray]) -> dict[str, Any]:
-    tree: dict[str, Any] = {}
-    for name, leaf in tensors.items():
-        *parents, last = name.split(".")
-        node = tree
-        for parent in parents:
-            node = node.setdefault(parent, {})
-        node[last] = leaf
-    return tree
+    from flax.traverse_util import unflatten_dict
+
+    return unflatten_dict(tensors, sep=".")
 
 
 def _check(path: Path, params: Tree, widths: tuple[int, ...]) -> None:
@@ -221,7 +209,7 @@ def _check(path: Path, params: Tree, widths: tuple[int, ...]) -> None:
     if wrong:
         name = wrong[0]
         raise UserError(
-            f"backbone {path}: {len(wrong)} weight(s) do not fit widths {list(widths)}; first {name}: "
+            f"backbone {path}: weights that do not fit widths {list(widths)}: {len(wrong)}; first {name}: "
             f"expected {wanted.get(name, 'none')}, got {got.get(name, 'none')}"
         )
     if not all(np.isfinite(leaf).all() for leaf in flatten(params).values()):
@@ -231,10 +219,10 @@ def _check(path: Path, params: Tree, widths: tuple[int, ...]) -> None:
 def _shapes(widths: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
     """Name -> shape of the weights of the network."""
     import jax
+    from flax.traverse_util import flatten_dict
 
     from fedn_jax.models.resnet import ResNet18
 
     images = jax.ShapeDtypeStruct((1, 32, 32, 3), np.float32)
     tree = jax.eval_shape(ResNet18(widths).init, jax.random.key(0), images)["params"]
-    flat = jax.tree_util.tree_flatten_with_path(tree)[0]
-    return {".".join(key.key for key in path): leaf.shape for path, leaf in flat}
+    return {name: leaf.shape for name, leaf in flatten_dict(tree, sep=".").items()}

@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -9,7 +10,7 @@ from typing import Any, NamedTuple
 import ml_dtypes
 import numpy as np
 
-from data_prep.backbones import embed, torchfile
+from data_prep.backbones import embed
 from fedn_jax.core import errors
 from fedn_jax.core.errors import UserError
 from fedn_jax.core.types import Tree
@@ -50,6 +51,8 @@ _SAFETENSORS |= {"I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "i1", "U8": "u1
 def read(path: str | Path) -> dict[str, np.ndarray]:
     """Reads the weights of a checkpoint; the content decides on the format, not the name. No code in it is run.
 
+    Files of ``torch.save`` need the extra ``torch``; safetensors do not.
+
     Args:
       path: safetensors, or a file of ``torch.save``: a state dict, alone or as an entry of ``CONTAINERS``.
 
@@ -63,17 +66,15 @@ def read(path: str | Path) -> dict[str, np.ndarray]:
     if not path.is_file():
         raise UserError(f"{path}: no such file; give a checkpoint (.pth, .pt, .pth.tar or .safetensors)")
     try:
-        data = path.read_bytes()
+        with path.open("rb") as file:
+            head = file.read(9)
+            safe = head[8:] == b"{" and int.from_bytes(head[:8], "little") < path.stat().st_size
+            data = head + file.read() if safe else b""
+        return _read_safetensors(data) if safe else _state_dict(_load(path))
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}); see to its permissions") from None
-    try:
-        safe = data[8:9] == b"{" and int.from_bytes(data[:8], "little") < len(data)
-        return _read_safetensors(data) if safe else _state_dict(torchfile.read(data))
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
-    except torchfile.DAMAGED as error:
-        reason = " ".join(str(error).split())[:200]
-        raise UserError(f"{path}: damaged or cut off ({reason}); download it again, or save it again") from None
 
 
 def _read_safetensors(data: bytes) -> dict[str, np.ndarray]:
@@ -82,7 +83,7 @@ def _read_safetensors(data: bytes) -> dict[str, np.ndarray]:
     try:
         entries = deserialize(data)
     except SafetensorError as error:
-        raise ValueError(error) from None
+        raise UserError(f"damaged or cut off ({error}); download it again, or save it again") from None
     tensors = {}
     for name, entry in entries:
         dtype = _SAFETENSORS[errors.one_of(f"type of {_shown([name])}", entry["dtype"], _SAFETENSORS)]
@@ -90,12 +91,46 @@ def _read_safetensors(data: bytes) -> dict[str, np.ndarray]:
     return tensors
 
 
+def _load(path: Path) -> Any:
+    """What ``torch.save`` wrote; PyTorch's own reader for weights, which refuses whatever could run code."""
+    try:
+        import torch
+    except ImportError:
+        raise UserError(
+            "is not a safetensors file, and other checkpoints need PyTorch: pip install 'fedn_jax[torch]'"
+        ) from None
+    scalar = np._core.multiarray.scalar  # the metrics that checkpoints carry are often NumPy values
+    known = [scalar, (scalar, "numpy.core.multiarray.scalar"), np.dtype]
+    known += [type(np.dtype(name)) for name in ("f2", "f4", "f8", "i4", "i8", "?")]
+    try:
+        with torch.serialization.safe_globals(known), warnings.catch_warnings(action="ignore"):
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # of a damaged file PyTorch raises nearly anything
+        named = re.search(r"GLOBAL ([\w.]+)", str(error))
+        if named:
+            raise UserError(
+                f"needs {named[1][:80]}: it holds objects beside tensors and could run any code, so it is not read; "
+                "if you trust it, load it in PyTorch and save only model.state_dict()"
+            ) from None
+        reason = " ".join(str(error).rpartition("WeightsUnpickler error:")[2].split())[:120] or type(error).__name__
+        raise UserError(
+            f"not readable as weights of PyTorch ({reason}); download it again, or in PyTorch save model.state_dict()"
+        ) from None
+
+
 def _state_dict(saved: Any) -> dict[str, np.ndarray]:
-    """The tensors of what a file holds, out of their container."""
-    if type(saved) is not dict:
+    """The tensors of what a file holds, out of their container; bfloat16 becomes float32."""
+    import torch
+
+    if not isinstance(saved, dict):
         raise UserError(f"holds a {type(saved).__name__}; expected a state dict: in PyTorch, save model.state_dict()")
-    inner = next((saved[name] for name in CONTAINERS if type(saved.get(name)) is dict), saved)
-    tensors = {name: value.array() for name, value in inner.items() if type(value) is torchfile.Tensor}
+    inner = next((saved[name] for name in CONTAINERS if isinstance(saved.get(name), dict)), saved)
+    found = {name: value.detach() for name, value in inner.items() if isinstance(value, torch.Tensor)}
+    if other := [name for name, value in found.items() if value.is_quantized or value.layout != torch.strided]:
+        raise UserError(f"{_shown(other)} is quantised or sparse; expected floats, as before its compression")
+    tensors = {
+        name: (value.float() if value.dtype == torch.bfloat16 else value).numpy() for name, value in found.items()
+    }
     if not tensors or not all(type(name) is str for name in tensors):
         raise UserError(
             f"has no weights at its top level, which holds {_shown(saved)}; expected tensors by name, or under one of "
@@ -105,7 +140,7 @@ def _state_dict(saved: Any) -> dict[str, np.ndarray]:
 
 
 def _shown(names: Iterable[Any], most: int = 6) -> str:
-    """Names that a stranger chose, for one line: the first of them, printable and short."""
+    """Names from a file, for one line: the first of them, printable and short."""
     names = list(names)
     listed = ", ".join(ascii(name)[:60].strip("'") for name in names[:most])
     return f"{listed} and {len(names) - most} more" if len(names) > most else listed or "nothing"
@@ -224,6 +259,8 @@ def convert(tensors: dict[str, np.ndarray]) -> Converted:
     Raises:
       UserError: another architecture, missing weights, or numbers that cannot be.
     """
+    from flax.traverse_util import unflatten_dict
+
     from fedn_jax.models.resnet import fold
 
     style, names = _reading(list(tensors))
@@ -238,10 +275,11 @@ def convert(tensors: dict[str, np.ndarray]) -> Converted:
             raise UserError(f"{shown} holds negative variances; the checkpoint is damaged, download it again")
         used += wanted
         kernel = kernel.transpose(2, 3, 1, 0)  # [out, in, height, width] -> [height, width, in, out]
-        _put(params, unit.path, {"conv": {"kernel": kernel}, "norm": {"scale": scale, "bias": bias}})
-        _put(statistics, unit.path, {"norm": {"mean": mean, "var": var}})
+        params |= {(*unit.path, "conv", "kernel"): kernel}
+        params |= {(*unit.path, "norm", "scale"): scale, (*unit.path, "norm", "bias"): bias}
+        statistics |= {(*unit.path, "norm", "mean"): mean, (*unit.path, "norm", "var"): var}
     with np.errstate(over="ignore"):
-        folded = fold({"params": params, "batch_stats": statistics})["params"]
+        folded = fold({"params": unflatten_dict(params), "batch_stats": unflatten_dict(statistics)})["params"]
     if not all(np.isfinite(leaf).all() for leaf in embed.flatten(folded).values()):
         raise UserError("has weights so large that they overflow; the checkpoint is damaged, download it again")
     rest = tuple(sorted(name for name in tensors.keys() - set(used) if not name.endswith("num_batches_tracked")))
@@ -262,12 +300,6 @@ def _values(name: str, array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     return values
 
 
-def _put(tree: dict[str, Any], path: tuple[str, ...], node: dict[str, Any]) -> None:
-    for parent in path[:-1]:
-        tree = tree.setdefault(parent, {})
-    tree[path[-1]] = node
-
-
 def convert_file(
     source: str | Path, out: str | Path, normalization: str, size: int = 224, description: str | None = None
 ) -> Converted:
@@ -278,7 +310,7 @@ def convert_file(
       out: the new file, .safetensors.
       normalization: a name of ``NORMALIZATIONS``, as the checkpoint's authors say.
       size: side of the face images in pixels that it was trained with.
-      description: for people: name, origin; else made of the file's name, style and normalisation.
+      description: name and origin; None: made of the file's name, style and normalisation.
 
     Returns:
       The weights, and what was used.

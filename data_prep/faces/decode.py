@@ -12,6 +12,7 @@ import numpy as np
 from data_prep.media import sources
 from data_prep.media.frames import Frame, resample
 from data_prep.media.sources import Source
+from fedn_jax.core import files
 from fedn_jax.core.errors import UserError
 
 
@@ -214,8 +215,10 @@ def _encoder(path: Path, rate: float, crf: int) -> Iterator[Callable[[np.ndarray
     """A function (picture, time in 1 / rate seconds or None for the next one) that encodes a frame."""
     import av
 
-    temporary = path.with_suffix(".tmp.mp4")
-    with av.open(str(temporary), "w", options={"movflags": "+faststart"}) as container:
+    with (
+        files.replacing(path) as part,
+        av.open(str(part), "w", format="mp4", options={"movflags": "+faststart"}) as container,
+    ):
         video = container.add_stream("libx264", rate=Fraction(rate).limit_denominator(1001))
         video.pix_fmt, last = "yuv420p", -1
         video.options = {"preset": "ultrafast", "crf": str(crf), "threads": "1"}
@@ -232,4 +235,3 @@ def _encoder(path: Path, rate: float, crf: int) -> Iterator[Callable[[np.ndarray
         yield encode
         if last >= 0:
             container.mux(video.encode(None))
-    temporary.replace(path)

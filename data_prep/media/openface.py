@@ -1,8 +1,8 @@
 """What OpenFace's FeatureExtraction wrote, as a video: aligned faces, and a CSV file beside their folder.
 
 OpenFace counts frames in the order in which it read them, and reads a folder (-fdir) in the order of the names as text:
-10.jpg comes before 2.jpg, so its frame 2 may be picture 10. The names of the originals undo that exactly. Without them
-the order is taken in which neighbours look alike, if that is clear.
+10.jpg comes before 2.jpg, so its frame 2 may be picture 10. The names of the originals undo that; without them a folder
+is refused. The frames of a video file are in order.
 """
 
 import csv
@@ -14,9 +14,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from data_prep.media import images, order
-from data_prep.media.order import Order, Thumb
-from fedn_jax.core import errors
+from data_prep.media import images
+from fedn_jax.core import errors, text
 from fedn_jax.core.errors import UserError
 
 REQUIRED = ("frame", "confidence", "success")
@@ -62,7 +61,7 @@ def listing(
     Args:
       directory: ``BASE_aligned``; ``BASE.csv`` is read if it lies beside it.
       originals: the folder of pictures that OpenFace was run on: its names say which frame is which. None for a video
-        file, and for pictures that are numbered without gaps, whose order is checked by the motion in them.
+        file, which the times in the CSV file of OpenFace 2 show.
       first_frame: the number of a video's first frame in the annotations.
       renumbered: the numbers of the originals have gaps, so that OpenFace's positions say nothing without them.
 
@@ -70,8 +69,7 @@ def listing(
       The pictures. Frames that OpenFace lost are invalid; frames without a picture are gaps.
 
     Raises:
-      UserError: files that are not OpenFace's, do not fit one another or show several faces; an order that cannot be
-        told.
+      UserError: files that are not OpenFace's, do not fit one another or show several faces; originals are needed.
     """
     directory = Path(directory)
     if renumbered and originals is None:
@@ -80,19 +78,15 @@ def listing(
             "the originals; give the folder of the pictures that OpenFace was run on (--originals)"
         )
     faces, lost, count, exact, filmed = _written(directory)
-    thumb = order.thumbnails({frame: path for frame, path in faces.items() if frame not in lost})
+    if originals is None and not filmed:
+        raise UserError(
+            f"{directory}: OpenFace reads pictures in the order of their names as text, so which of its frames is "
+            "which picture is not known; give the folder of the pictures that it was run on (--originals), or run "
+            "OpenFace 2 on a video file and leave its CSV file beside this folder"
+        )
     simple = tuple(range(first_frame, first_frame + count))
-    if originals is not None:
-        numbers = _by_names(directory, Path(originals), first_frame, count, thumb)
-        notes = () if numbers == simple else ("order repaired from the names of the originals",)
-    else:
-        numbers, note = (simple, "") if filmed else _by_sight(directory, simple, thumb)
-        notes = (note,) if note else ()
-        if numbers != simple and not exact and len(faces) < count:
-            raise UserError(
-                f"{directory}: names were sorted as text and pictures are missing, so the number of frames must be "
-                f"known; put the CSV file of OpenFace beside it, or give --originals"
-            )
+    numbers = simple if originals is None else _by_names(directory, Path(originals), first_frame, count)
+    notes = () if numbers == simple else ("order repaired from the names of the originals",)
     files = dict(sorted((numbers[frame - 1], path) for frame, path in faces.items()))
     last = max(numbers)
     notes += () if exact else ("no CSV file beside it",)
@@ -217,29 +211,14 @@ def _written(directory: Path) -> _Written:
     return _Written(faces, frozenset(table.frame[~table.success].tolist()), count, True, table.filmed)
 
 
-def _by_names(directory: Path, originals: Path, first_frame: int, count: int, thumb: Thumb) -> Order:
-    """The order of the originals' names as text, unless the pictures contradict it."""
+def _by_names(directory: Path, originals: Path, first_frame: int, count: int) -> tuple[int, ...]:
+    """The numbers of the originals in the order of their names as text."""
     files = images.listing(originals, first_frame).files
     numbers = tuple(number for number, path in sorted(files.items(), key=lambda item: item[1].name))
     if len(numbers) != count:
         raise UserError(
-            f"{directory}: OpenFace saw {count} pictures, {originals} holds {len(numbers)}; expected the folder that "
-            "it was run on, and its CSV file beside the aligned pictures (it stops at a picture that it cannot read)"
-        )
-    if order.contradicted(numbers, thumb):
-        raise UserError(
-            f"{directory}: the faces move smoothly in another order than that of the names in {originals}; expected "
-            "the folder that OpenFace was run on, with the names of that time"
+            f"{directory}: OpenFace saw {text.count(count, 'picture')}, {originals} holds {len(numbers)}; expected the "
+            "folder that it was run on, and its CSV file beside the aligned pictures (it stops at a picture that it "
+            "cannot read)"
         )
     return numbers
-
-
-def _by_sight(directory: Path, simple: Order, thumb: Thumb) -> tuple[Order, str]:
-    """The order in which neighbours look alike, and what to note."""
-    decided = order.decide(simple, thumb)
-    if decided is None:
-        raise UserError(
-            f"{directory}: OpenFace may have read the pictures in the order of their names as text, and the faces move "
-            "too little or too wildly to tell; give the folder of the pictures that it was run on (--originals)"
-        )
-    return decided

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from fedn_jax.core import schema
+from fedn_jax.core import files, schema
 from fedn_jax.core.errors import UserError
 
 FOLDER = "shards"  # below the output directory
@@ -139,9 +139,7 @@ def pack(
 
 
 def _write_state(out: Path, state: dict[str, Any]) -> None:
-    temporary = out / f"{STATE}.tmp"
-    temporary.write_text(json.dumps(state, indent=2, sort_keys=True) + "\n")
-    temporary.replace(out / STATE)
+    files.write_text(out / STATE, json.dumps(state, indent=2, sort_keys=True) + "\n")
 
 
 def _features(tfds: Any) -> Any:

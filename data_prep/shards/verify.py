@@ -10,8 +10,8 @@ from data_prep.shards import builders
 from data_prep.sheets.datasets import DATASETS, check
 from fedn_jax.core import errors, schema
 from fedn_jax.core.errors import UserError
-
-_WIDTH = 80  # columns of the report
+from fedn_jax.reports import tables
+from fedn_jax.reports.tables import Cell, Column, Table, count, words
 
 
 def verify(directory: str | Path) -> dict[str, Any]:
@@ -85,7 +85,7 @@ def _count(total: dict[str, Any], record: dict[str, Any], classes: list[str]) ->
 
 
 def lines(summary: dict[str, Any]) -> list[str]:
-    """Writes a summary for people.
+    """A summary as text.
 
     Args:
       summary: of :func:`verify`.
@@ -99,16 +99,26 @@ def lines(summary: dict[str, Any]) -> list[str]:
         for name in ("videos", "frames", "rows", "invalid"):
             total[name] += one[name]
         total["expressions"].update(one["expressions"])
-    text = [f"{name:<14} {metadata[name]}"[:_WIDTH] for name in ("dataset", "backbone", "aligner", "signature")]
-    text += ["", f"{'subject':<20}{'videos':>8}{'frames':>11}{'no face':>10}{'macro':>9}{'micro':>9}"]
-    for name, one in [*subjects.items(), ("all", total)]:
-        by_kind = [sum(n for key, n in one["expressions"].items() if key.endswith(f"/{kind}")) for kind in schema.KINDS]
-        counts = f"{one['videos']:>8}{one['frames']:>11}{one['invalid']:>10}{by_kind[0]:>9}{by_kind[1]:>9}"
-        text.append(f"{name[:19]:<20}{counts}")
-    text += ["", f"{'emotion':<20}{'macro':>8}{'micro':>11}"]
+    text = [f"{name:<14} {metadata[name]}" for name in ("dataset", "backbone", "aligner", "signature")]
+    columns = [Column("Subject", number=False), *map(Column, ("videos", "frames", "no face", *schema.KINDS))]
+    rows = [_row(name, one) for name, one in subjects.items()]
+    table = Table("subjects", "", columns, [("", rows), ("", [_row("all", total)])])
+    columns = [Column("Emotion", number=False), *map(Column, schema.KINDS)]
     unnamed = [""] if any(key.startswith("/") for key in total["expressions"]) else []
-    for emotion in [*metadata["classes"], *unnamed]:
-        macro, micro = (total["expressions"][f"{emotion}/{kind}"] for kind in schema.KINDS)
-        text.append(f"{(emotion or check.NO_EMOTION)[:19]:<20}{macro:>8}{micro:>11}")
+    rows = [
+        [
+            words(emotion or check.NO_EMOTION),
+            *(count(total["expressions"][f"{emotion}/{kind}"]) for kind in schema.KINDS),
+        ]
+        for emotion in [*metadata["classes"], *unnamed]
+    ]
+    emotions = Table("emotions", "", columns, [("", rows)])
+    text = [*(line for one in text for line in tables.folded(one)), ""]
+    text += [*tables.to_text(table).splitlines(), "", *tables.to_text(emotions).splitlines()]
     text += check.published(summary["published"]) + check.noted(metadata["labels"].get("notes", []))
     return [*text, "", "every record fits the schema"]
+
+
+def _row(name: str, one: dict[str, Any]) -> list[Cell]:
+    by_kind = [sum(n for key, n in one["expressions"].items() if key.endswith(f"/{kind}")) for kind in schema.KINDS]
+    return [words(name), *map(count, (one["videos"], one["frames"], one["invalid"], *by_kind))]

@@ -180,10 +180,8 @@ def embed_raw(job: Job, facts: Facts, backbone: Backbone) -> None:
         "fps": np.float32(facts.fps),
         "notes": np.array(facts.notes, np.str_),
     }
-    temporary = job.cache.with_suffix(".tmp")
-    with temporary.open("wb") as file:
+    with files.replacing(job.cache) as part, part.open("wb") as file:
         np.savez(file, **{name: content[name] for name in _COLUMNS})
-    temporary.replace(job.cache)
 
 
 def _fill(
@@ -193,7 +191,7 @@ def _fill(
     for folder in ("cache", "previews"):
         (out / folder).mkdir(exist_ok=True)
         for leftover in [
-            *(out / folder).glob("*.tmp*"),
+            *(out / folder).glob(f"{files.PART}*"),
             *(out / folder).glob("*.raw"),
             *(out / folder).glob("*.problem"),
         ]:

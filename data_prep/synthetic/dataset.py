@@ -67,23 +67,18 @@ def _write_video(path: str, seed: int, subject: int, video: int, num_frames: int
 
     cv2.setNumThreads(1)
     who, plan = identity(seed, subject), script(seed, subject, video, num_frames, fps)
-    partial = f"{path}.part"
-    try:
-        with av.open(partial, "w", format="mp4") as container:
-            stream: Any = container.add_stream("libx264", rate=fps, options={"preset": "ultrafast", "crf": "20"})
-            stream.pix_fmt, stream.codec_context.thread_count = "yuv420p", 1
-            for t in range(num_frames):
-                image = render(who, plan.actions[t], plan.pose[t], plan.light[t], video * num_frames + t)
-                if t == 0:
-                    stream.height, stream.width = image.shape[:2]
-                planes = cv2.cvtColor(image, cv2.COLOR_RGB2YUV_I420)
-                for packet in stream.encode(av.VideoFrame.from_ndarray(planes, format="yuv420p")):
-                    container.mux(packet)
-            for packet in stream.encode():
+    with files.replacing(Path(path)) as part, av.open(str(part), "w", format="mp4") as container:
+        stream: Any = container.add_stream("libx264", rate=fps, options={"preset": "ultrafast", "crf": "20"})
+        stream.pix_fmt, stream.codec_context.thread_count = "yuv420p", 1
+        for t in range(num_frames):
+            image = render(who, plan.actions[t], plan.pose[t], plan.light[t], video * num_frames + t)
+            if t == 0:
+                stream.height, stream.width = image.shape[:2]
+            planes = cv2.cvtColor(image, cv2.COLOR_RGB2YUV_I420)
+            for packet in stream.encode(av.VideoFrame.from_ndarray(planes, format="yuv420p")):
                 container.mux(packet)
-        os.replace(partial, path)
-    finally:
-        Path(partial).unlink(missing_ok=True)
+        for packet in stream.encode():
+            container.mux(packet)
     return path
 
 
@@ -162,11 +157,10 @@ def write(
     settings = {"version": VERSION, "num_subjects": num_subjects, "videos_per_subject": videos_per_subject}
     _settle(out, settings | {"seconds": float(seconds), "fps": fps, "seed": seed})
     videos = [(s, v) for s in range(num_subjects) for v in range(videos_per_subject)]
-    with open(out / f"annotations.csv.{os.getpid()}.part", "w", newline="", encoding="utf-8") as file:
+    with files.replacing(out / "annotations.csv") as part, part.open("w", newline="", encoding="utf-8") as file:
         table = csv.writer(file)
         table.writerow(COLUMNS)
         table.writerows(row for s, v in videos for row in _rows(seed, s, v, num_frames, fps))
-    os.replace(file.name, out / "annotations.csv")
     paths = [(str(out / "videos" / f"{_stem(s, v)[1]}.mp4"), seed, s, v, num_frames, fps) for s, v in videos]
     todo = [job for job in paths if not os.path.exists(job[0])]
     bar = tqdm(total=len(paths), initial=len(paths) - len(todo), desc="drawing", unit="video", disable=not progress)

@@ -4,11 +4,13 @@ import ast
 import difflib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fedn_jax.cli.command import ALL_OPTIONS, OVERRIDES
 from fedn_jax.core.errors import UserError
-from fedn_jax.core.types import Config
+
+if TYPE_CHECKING:  # it imports jaxtyping and NumPy
+    from fedn_jax.core.types import Config
 
 PACKAGE = Path(__file__).resolve().parents[1]
 SPEC = "NAME[:ROW] of `fedn configs`, or FILE.py[:ROW]"  # of the option --config
@@ -121,7 +123,7 @@ def docstring(name: str) -> str:
     return ast.get_docstring(ast.parse(find(name).read_text(encoding="utf-8"))) or ""
 
 
-def load(spec: str, overrides: Sequence[str] = ()) -> Config:
+def load(spec: str, overrides: Sequence[str] = ()) -> "Config":
     """Reads a configuration and applies options of the command line.
 
     Args:
@@ -149,7 +151,7 @@ def load(spec: str, overrides: Sequence[str] = ()) -> Config:
     return configs.validate(config)
 
 
-def override(config: Config, overrides: Sequence[str], sections: Sequence[str] = ()) -> None:
+def override(config: "Config", overrides: Sequence[str], sections: Sequence[str] = ()) -> None:
     """Applies options of the command line.
 
     Args:

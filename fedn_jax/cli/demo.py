@@ -56,6 +56,10 @@ def demo(args: argparse.Namespace, overrides: Sequence[str]) -> None:
     runs.train(argparse.Namespace(config=args.config, data=out / "data", out=out / "run"), overrides)
     say(3, "evaluating on the subjects that each fold has not seen")
     runs.evaluate_run(argparse.Namespace(run=out / "run", data=out / "data", json=None), [])
+    print(
+        "\nThis is one run with one seed. Other seeds and other machines give other numbers;\n"
+        "README.md has mean and spread of the demo without options."
+    )
 
 
 def built_in(out: Path, subjects: int, videos: int, seconds: float, seed: int = 0, workers: int | None = None) -> Path:

@@ -65,6 +65,7 @@ def parity(args: argparse.Namespace, overrides: Sequence[str] = ()) -> int:
 def _compare_levels(args: argparse.Namespace) -> bool:
     """All levels."""
     from fedn_jax.data import shards
+    from fedn_jax.reports import tables
     from fedn_jax.torch_parity import levels, measure, report
 
     dataset = None
@@ -76,7 +77,7 @@ def _compare_levels(args: argparse.Namespace) -> bool:
         bar.set_postfix_str(one.level)
         bar.update()
     bar.close()
-    print(report.table(found))
+    print(tables.to_text(report.levels_table(found)))
     title = "fedn_jax against fedn_jax.torch_parity.reference, an independent FEDN in PyTorch"
     print(f"\npage:    {report.write(args.out, found, title)}")
     return measure.passed(found)
@@ -87,6 +88,7 @@ def _compare_weights(args: argparse.Namespace, overrides: Sequence[str]) -> bool
     from data_prep.backbones import weights as files
     from fedn_jax.core import config as configs
     from fedn_jax.models import torch_weights
+    from fedn_jax.reports import tables
     from fedn_jax.torch_parity import measure, report, weights
 
     for rule in args.rename:
@@ -99,6 +101,6 @@ def _compare_weights(args: argparse.Namespace, overrides: Sequence[str]) -> bool
         found = list(weights.compare(torch_weights.rename(files.read(args.weights), rules), config))
     except UserError as error:
         raise UserError(f"{args.weights}: {error}") from None
-    print(report.table(found))
+    print(tables.to_text(report.levels_table(found)))
     print(f"\npage:    {report.write(args.out, found, f'The weights of {args.weights} in both networks')}")
     return measure.passed(found)

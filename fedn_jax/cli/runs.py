@@ -64,14 +64,13 @@ def keep_backbone(source: Path, run: Path) -> None:
       source: directory made by `fedn prepare`.
       run: directory of the run.
     """
-    from fedn_jax.core import schema
+    from fedn_jax.core import files, schema
     from fedn_jax.data import shards
 
     weights, kept = shards.backbone_file(source), run / schema.BACKBONE
     if weights is not None and not kept.exists():
-        part = kept.with_suffix(".part")
-        shutil.copyfile(weights, part)
-        part.replace(kept)
+        with files.replacing(kept) as part:
+            shutil.copyfile(weights, part)
 
 
 def _load_data(directory: Path) -> Any:
@@ -135,6 +134,7 @@ def _evaluate_files(args: argparse.Namespace) -> None:
     from fedn_jax.engine import run_dir
     from fedn_jax.evaluation import csv_evaluation
     from fedn_jax.formats import predictions
+    from fedn_jax.reports import run_tables
 
     found = predictions.read(args.predictions, "predictions")
     truth = predictions.read(args.ground_truth, "ground truth")
@@ -142,7 +142,7 @@ def _evaluate_files(args: argparse.Namespace) -> None:
         predictions.join(found, truth, set(args.allow)), args.protocol or "megc", args.iou or 0.5, args.threshold,
         args.kind or "all", args.fps,
     )  # fmt: skip
-    print("\n".join(csv_evaluation.lines(result)))
+    print(run_tables.csv_text(result))
     if args.json:
         run_dir.write_json(args.json, result)
 
@@ -157,14 +157,14 @@ def evaluate_run(args: argparse.Namespace, overrides: Sequence[str]) -> None:
     from fedn_jax.core import config as configs
     from fedn_jax.engine import run_dir
     from fedn_jax.evaluation import run_evaluation
-    from fedn_jax.reports import run_page
+    from fedn_jax.reports import run_page, run_tables
 
     dataset = _load_data(args.data)
     config = run_dir.load_config(args.run)
     config_files.override(config, overrides, ("predict", "evaluate"))
     results = run_evaluation.evaluate_run(args.run, configs.validate(config), dataset, progress_bar())
     page = run_page.write_report(args.run, results, _thumbnails(args.data))
-    print(run_page.table(results.metrics, results.metrics["baseline"]))
+    print(run_tables.run_text(results.metrics))
     if args.json:
         run_dir.write_json(args.json, results.metrics)
     print(f"\nnumbers: {args.run / 'metrics.json'}\npage:    {page}\nfound:   {args.run / 'detections.csv'}")

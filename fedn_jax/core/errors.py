@@ -88,4 +88,4 @@ def report(where: str, problems: Sequence[str]) -> None:
     if len(problems) > SHOWN:
         lines.append(f"... and {len(problems) - SHOWN} more")
     listed = "\n".join(f"  {line}" for line in lines)
-    raise UserError(f"{where}: {len(problems)} problems; nothing is guessed, please correct:\n{listed}")
+    raise UserError(f"{where}: {len(problems)} problems; correct them and start again:\n{listed}")

@@ -1,6 +1,7 @@
 """Files: safe names, writing whole or not at all, one process at a time."""
 
 import contextlib
+import os
 import re
 import zlib
 from collections.abc import Iterator
@@ -8,9 +9,11 @@ from pathlib import Path
 
 from fedn_jax.core.errors import UserError
 
+PART = ".part-"  # how files begin that are being written; no name of ``file_name`` does
+
 
 def file_name(*parts: str) -> str:
-    """A name for files about something that strangers named: safe on every file system, different for different parts.
+    """A name for files made of names in the data: safe on every file system, different for different parts.
 
     Args:
       *parts: e.g. subject and video.
@@ -29,17 +32,45 @@ def file_name(*parts: str) -> str:
     return safe if clear else f"{safe.lstrip('.')}-{zlib.crc32(chr(0).join(parts).encode()):08x}"
 
 
-def write_text(path: Path, text: str) -> None:
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
     """Writes a file whole or not at all.
 
     Args:
       path: the file; its directory is made if missing.
-      text: its content.
+
+    Yields:
+      Another path beside it, with the same suffix, to write to. It takes the file's place at the end, and vanishes
+      after an exception; of a process that was killed it may stay, as a name that begins with ``PART``.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    part.write_text(text, encoding="utf-8")
-    part.replace(path)
+    part = path.with_name(f"{PART}{os.getpid()}-{path.name}")
+    try:
+        yield part
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a text file whole or not at all.
+
+    Args:
+      path: the file; its directory is made if missing.
+      text: its content; line ends stay as they are.
+    """
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Writes a file whole or not at all.
+
+    Args:
+      path: the file; its directory is made if missing.
+      content: what it shall hold.
+    """
+    with replacing(path) as part:
+        part.write_bytes(content)
 
 
 @contextlib.contextmanager

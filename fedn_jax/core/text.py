@@ -1,13 +1,12 @@
-"""Numbers as text, columns of a terminal, progress bars."""
+"""Numbers and names as text, and progress bars."""
 
 import functools
 import sys
-import unicodedata
-from itertools import accumulate
 from typing import Any, Protocol
 
 DASH = "–"  # stands for a number that does not exist
 COLUMNS = 80  # of a terminal
+FORMULA = "=+-@＝＋－＠"  # a cell that begins with one of these is a formula for a spreadsheet
 
 
 def percent(value: float | None) -> str:
@@ -42,22 +41,28 @@ def count(number: int, thing: str, things: str = "") -> str:
     return f"{number} {thing if number == 1 else things or f'{thing}s'}"
 
 
-def cell(text: Any, width: int) -> str:
-    """Text for a column of a terminal.
+def plain(text: Any) -> str:
+    """Text without control characters.
 
     Args:
-      text: anything; control characters become question marks.
-      width: columns of the terminal; wide letters take two.
+      text: anything.
 
     Returns:
-      Text of exactly that width; what does not fit is cut, which an ellipsis shows.
+      One line of it, with question marks for what cannot be printed.
     """
-    letters = [letter if letter.isprintable() else "?" for letter in str(text)]
-    sizes = [0 if unicodedata.combining(x) else 2 if unicodedata.east_asian_width(x) in "WF" else 1 for x in letters]
-    if sum(sizes) > width:
-        kept = sum(size <= width - 1 for size in accumulate(sizes))
-        letters, sizes = [*letters[:kept], "…"], [*sizes[:kept], 1]
-    return "".join(letters) + " " * (width - sum(sizes))
+    return "".join(letter if letter.isprintable() else "?" for letter in str(text))
+
+
+def no_formula(value: Any) -> Any:
+    """What a CSV file may hold of a name that somebody else chose.
+
+    Args:
+      value: a name, or a number.
+
+    Returns:
+      The same, with an apostrophe in front of text that a spreadsheet would take for a formula.
+    """
+    return f"'{value}" if isinstance(value, str) and value.lstrip().startswith(tuple(FORMULA)) else value
 
 
 class Progress(Protocol):

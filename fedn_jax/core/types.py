@@ -15,7 +15,9 @@ Time inside the package is counted in frames of the video, from 0, as floats; in
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-Array = Any  # a NumPy or JAX array; shapes and dtypes are given per field
+from jaxtyping import Bool, Float, Int, UInt
+
+Array = Any  # a NumPy or JAX array, as in Float[Array, "N 2"]; the tests check what ops and models say of shapes
 Tree = Any  # a pytree of arrays
 Config = Any  # a configuration with attributes, as made by config.default()
 
@@ -36,28 +38,28 @@ class VideoMeta(NamedTuple):
 class Events(NamedTuple):
     """Expressions: of one video ``[E]``, or of each window of a plan ``[W, E]``."""
 
-    interval: Array  # [..., E, 2] float32, frames, half-open [onset, offset)
-    apex: Array  # [..., E] float32, frame of the apex; -1 where it is not annotated
-    emotion: Array  # [..., E] int32, class index; -1 where it is not annotated
-    kind: Array  # [..., E] int32, index into schema.KINDS (macro, micro)
-    valid: Array  # [..., E] bool, False for padding
+    interval: Float[Array, "*W E 2"]  # float32, frames, half-open [onset, offset)
+    apex: Float[Array, "*W E"]  # float32, frame of the apex; -1 where it is not annotated
+    emotion: Int[Array, "*W E"]  # int32, class index; -1 where it is not annotated
+    kind: Int[Array, "*W E"]  # int32, index into schema.KINDS (macro, micro)
+    valid: Bool[Array, "*W E"]  # False for padding
 
 
 class Store(NamedTuple):
     """All inputs of a data set, flat, on the device."""
 
-    inputs: Array  # [R, D] float16 or float32, one row per frame (or per clip)
-    valid: Array  # [R] bool, False where the frame shows no face
+    inputs: Float[Array, "R D"]  # float16 or float32, one row per frame (or per clip)
+    valid: Bool[Array, " R"]  # False where the frame shows no face
 
 
 class Windows(NamedTuple):
     """Every window of a data set, as arrays that live beside the store."""
 
-    row: Array  # [W] int32, first row of the window's video in Store.inputs
-    num_rows: Array  # [W] int32, rows of the window's video
-    start: Array  # [W] int32, first segment of the window, counted in segments of its video
-    num_segments: Array  # [W] int32, segments of the window's video
-    video: Array  # [W] int32, index of the window's video
+    row: Int[Array, " W"]  # int32, first row of the window's video in Store.inputs
+    num_rows: Int[Array, " W"]  # int32, rows of the window's video
+    start: Int[Array, " W"]  # int32, first segment of the window, counted in segments of its video
+    num_segments: Int[Array, " W"]  # int32, segments of the window's video
+    video: Int[Array, " W"]  # int32, index of the window's video
     events: Events  # [W, E], frames relative to the window's first frame, clipped to the window
 
 
@@ -65,20 +67,20 @@ class Folds(NamedTuple):
     """Cross-validation as index lists; a fold is data, not a code path."""
 
     name: tuple[str, ...]  # K names, e.g. "s15" or "s15/inner"
-    key: Array  # [K] uint32, crc32 of the fold's name: folded into the root key
-    positive: Array  # [K, P] int32, training windows with an expression; -1 pads
-    negative: Array  # [K, Q] int32, training windows without one; -1 pads
+    key: UInt[Array, " K"]  # uint32, crc32 of the fold's name: folded into the root key
+    positive: Int[Array, "K P"]  # int32, training windows with an expression; -1 pads
+    negative: Int[Array, "K Q"]  # int32, training windows without one; -1 pads
     test: tuple[tuple[int, ...], ...]  # K lists of test videos
 
 
 class Hyper(NamedTuple):
     """Numbers that keep every shape, hence axes of one program (scalars, or [K] when mapped)."""
 
-    learning_rate: Array  # float32
-    weight_decay: Array  # float32, L2 added to the gradient
-    alpha: Array  # float32, weight of the interval loss
-    beta: Array  # float32, weight of the classification loss
-    seed: Array  # uint32, seed of the fold's keys
+    learning_rate: Float[Array, "*K"]  # float32
+    weight_decay: Float[Array, "*K"]  # float32, L2 added to the gradient
+    alpha: Float[Array, "*K"]  # float32, weight of the interval loss
+    beta: Float[Array, "*K"]  # float32, weight of the classification loss
+    seed: UInt[Array, "*K"]  # uint32, seed of the fold's keys
 
 
 class TrainState(NamedTuple):
@@ -87,26 +89,26 @@ class TrainState(NamedTuple):
     params: Tree  # trainable variables
     extra: Tree  # other variables (batch statistics); {} for FEDN
     opt_state: Tree  # state of the optimiser
-    step: Array  # int32, updates done
+    step: Int[Array, "*K"]  # int32, updates done
 
 
 class Targets(NamedTuple):
     """What the network should say about one window; M = L positions x A intervals."""
 
-    interval: Array  # [L, A, 2] float32, frames in the window, [onset, offset) of the matched expression
-    label: Array  # [L, A, C] float32, one-hot emotion of positives, zeros elsewhere
-    positive: Array  # [L, A] bool, matched to an expression
-    counted: Array  # [L, A] bool, positive or negative; False: ignored
-    missed: Array  # [] int32, expressions of the window that no interval was matched to
+    interval: Float[Array, "*B L A 2"]  # float32, frames in the window, [onset, offset) of the matched expression
+    label: Float[Array, "*B L A C"]  # float32, one-hot emotion of positives, zeros elsewhere
+    positive: Bool[Array, "*B L A"]  # matched to an expression
+    counted: Bool[Array, "*B L A"]  # positive or negative; False: ignored
+    missed: Int[Array, "*B"]  # int32, expressions of the window that no interval was matched to
 
 
 class Detections(NamedTuple):
-    """Detected expressions of one video; [N]."""
+    """Detected expressions of one video."""
 
-    interval: Array  # [N, 2] float32, frames of the video, half-open [onset, offset)
-    score: Array  # [N] float32 in [0, 1], highest class probability
-    emotion: Array  # [N] int32, class index
-    valid: Array  # [N] bool, False for padding
+    interval: Float[Array, "N 2"]  # float32, frames of the video, half-open [onset, offset)
+    score: Float[Array, " N"]  # float32 in [0, 1], highest class probability
+    emotion: Int[Array, " N"]  # int32, class index
+    valid: Bool[Array, " N"]  # False for padding
 
 
 class Task(NamedTuple):
@@ -117,7 +119,7 @@ class Task(NamedTuple):
     """
 
     init: Callable[..., Tree]  # (key) -> variables {"params": ..., others}
-    features: Callable[..., Array]  # (variables, inputs [B, T, D], valid [B, T]) -> [B, S, d]
+    features: Callable[..., Float[Array, "B S d"]]  # (variables, inputs [B, T, D], valid [B, T]) -> [B, S, d]
     outputs: Callable[..., Any]  # (variables, features [B, S, d], valid [B, S], train, key) -> (outputs, extra)
     targets: Callable[..., Targets]  # (events of one window) -> Targets
     loss: Callable[..., Any]  # (outputs, targets, weight [B], hyper) -> (scalar, dict of scalars)

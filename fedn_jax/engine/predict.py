@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from fedn_jax.core import files
 from fedn_jax.core.types import Array, Detections, Store, Task, Tree, VideoMeta
 from fedn_jax.ops import intervals, nms, windows
 
@@ -129,10 +130,8 @@ def save_outputs(path: Path, outputs: dict[str, np.ndarray]) -> None:
       path: an .npz file.
       outputs: as returned by a predictor.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".part.npz")
-    np.savez(part, **outputs)
-    part.replace(path)
+    with files.replacing(path) as part:
+        np.savez(part, **outputs)
 
 
 def load_outputs(path: Path) -> dict[str, np.ndarray]:
@@ -157,9 +156,7 @@ def write_csv(path: Path, metas: Sequence[VideoMeta], detections: Sequence[Detec
       detections: V detections, by falling score.
       classes: C names.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".part")
-    with part.open("w", newline="") as file:
+    with files.replacing(path) as part, part.open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(CSV_COLUMNS)
         for meta, found in zip(metas, detections, strict=True):
@@ -168,4 +165,3 @@ def write_csv(path: Path, metas: Sequence[VideoMeta], detections: Sequence[Detec
                 edges[found.valid], found.score[found.valid], found.emotion[found.valid], strict=True
             ):
                 writer.writerow([meta.subject, meta.video, onset, offset, f"{score:.6f}", classes[emotion]])
-    part.replace(path)

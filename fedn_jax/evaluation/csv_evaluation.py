@@ -1,10 +1,9 @@
-"""Every number of an evaluation of CSV files, and the table of them that a terminal shows.
+"""Every number of an evaluation of CSV files.
 
 The numbers of a run (``evaluation``) rest on one rule of counting. Here the rule is a choice, since predictions of
 other methods come with the rule of their paper; each number carries its definition.
 """
 
-import textwrap
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,7 +11,6 @@ import numpy as np
 
 from fedn_jax.core import errors, schema
 from fedn_jax.core.errors import UserError
-from fedn_jax.core.text import COLUMNS, cell, percent
 from fedn_jax.core.types import Detections, Events
 from fedn_jax.evaluation import evaluate, matching, metrics, protocols
 from fedn_jax.formats.csv_files import shown
@@ -151,65 +149,3 @@ def _definition(protocol: str, iou: float) -> dict[str, str]:
     rule = protocols.PROTOCOLS[protocol].definition
     shared = {name: evaluate.DEFINITIONS[name] for name in SHARED}
     return {"protocol": f"{rule} Here k = {iou:g}."} | DEFINITIONS | shared
-
-
-# ---- Terminal --------------------------------------------------------------------------------------------------------
-
-
-def _wrap(text: str) -> list[str]:
-    width = COLUMNS if text.isascii() else COLUMNS // 2  # letters of some scripts take two columns
-    return textwrap.wrap(text, width, subsequent_indent="  ")
-
-
-def lines(result: dict[str, Any]) -> list[str]:
-    """The numbers for a terminal.
-
-    Args:
-      result: of ``score``.
-
-    Returns:
-      Lines of at most 80 columns: subjects, all of them, kinds, emotions, average precision, STRS, notes, and what the
-      columns mean.
-    """
-    head = f"{'TP':>5} {'N':>5} {'GT':>5} {'F1':>7} {'recognition':>13}"
-    width = min(COLUMNS - len(head) - 2, 36)
-    rule = "-" * (width + 2 + len(head))
-
-    def line(name: str, row: dict[str, Any], right: float | None) -> str:
-        counts = " ".join(f"{row[key]:>5}" for key in ("tp", "n", "gt"))
-        return f"{cell(name, width)}  {counts} {percent(row['f1']):>7} {percent(right if row['tp'] else None):>13}"
-
-    limit = "every detection" if result["threshold"] is None else f"scores of at least {result['threshold']:g}"
-    kinds = "all expressions" if result["kind"] == "all" else f"{result['kind']}-expressions"
-    text = [f"Protocol {result['protocol']}, IoU {result['iou']:g}, {kinds}, {limit}.", ""]
-    text += [f"{cell('subject', width)}  {head}", rule]
-    text += [line(row["subject"], row, row["accuracy"]) for row in result["per_subject"]]
-    text += [rule, line("all subjects", result["spotting"], result["recognition"]["accuracy"])]
-    if result["confidence"]:
-        parts = [f"{percent(low)} to {percent(high)}" for low, high in (result["confidence"]["f1"],)]
-        text.append(f"{cell('95 % interval of F1, over subjects', width)}  {parts[0]:>25}")
-    text += [line(f"kind: {name}", row, None) for name, row in (result["by_kind"] or {}).items()]
-    if result["per_class"]:
-        text += ["", f"{cell('emotion', width)}  {'TP':>5} {'right':>5} {'GT':>5} {'AP.50':>7} {'mAP':>13}", rule]
-    for row in result["per_class"]:
-        counts = " ".join(f"{row[key]:>5}" for key in ("tp", "correct", "gt"))
-        text.append(f"{cell(row['class'], width)}  {counts} {percent(row['ap50']):>7} {percent(row['map']):>13}")
-    if result["map"]:
-        text += ["", f"{cell('mAP, IoU .50:.05:.95', width)}  {'spotting':>17} {'detection':>13}", rule]
-        for name, words in (("coco", "101-point"), ("all_point", "all-point")):
-            ap = result["map"][name]
-            text.append(f"{cell(words, width)}  {percent(ap['spotting']):>17} {percent(ap['detection']):>13}")
-    else:
-        text += ["", *_wrap(f"No mAP: {result['map_missing']}.")]
-    parts = [percent(result["strs"][name]) for name in ("f1_spot", "f1_analysis", "strs")]
-    text += ["", "STRS: spotting F1 {} x analysis F1 {} = {}".format(*parts)]
-    text += ["", *(part for note in result["notes"] for part in _wrap(f"Note: {note}"))] if result["notes"] else []
-    explained = {"Protocol": "protocol", "TP": "tp", "N": "n", "GT": "gt", "F1": "f1", "recognition": "accuracy"}
-    explained |= {"interval": "confidence"} if result["confidence"] else {}
-    explained |= {"kind": "by_kind"} if result["by_kind"] else {}
-    explained |= {"mAP": "map", "101-point": "coco", "all-point": "all_point"} if result["map"] else {}
-    explained |= {"analysis F1": "strs.f1_analysis", "STRS": "strs"}
-    text += ["", "Shares are in percent."]
-    for name, key in explained.items():
-        text += _wrap(f"{name}: {result['definition'][key]}")
-    return text

@@ -57,16 +57,17 @@ def above(detections: Detections, threshold: Array) -> Detections:
     """Leaves out the detections that score less than the threshold of their video.
 
     Args:
-      detections: [V, N].
-      threshold: float or [V'] float, one per video, V' <= V.
+      detections: [V, N], or [N] of one video.
+      threshold: float or [V'] float, one per video, V' <= V. It is compared in the precision of the scores.
 
     Returns:
-      [V, N] detections; only ``valid`` differs.
+      The same detections; only ``valid`` differs.
     """
-    given = np.asarray(threshold, np.asarray(detections.score).dtype)
-    per_video = np.zeros(len(detections.valid), given.dtype)
-    per_video[: given.size if given.ndim else None] = given
-    return detections._replace(valid=np.asarray(detections.valid) & (detections.score >= per_video[:, None]))
+    score = np.asarray(detections.score)
+    limit = np.asarray(threshold, score.dtype)
+    if limit.ndim:
+        limit = np.pad(limit, (0, len(score) - limit.size))[:, None]  # [V, 1]
+    return detections._replace(valid=np.asarray(detections.valid) & (score >= limit))
 
 
 def ranking(score: Array) -> Array:

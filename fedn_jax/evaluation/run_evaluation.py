@@ -78,7 +78,7 @@ def evaluate_run(run: Path, config: Config, dataset: shards.Dataset, progress: P
         "signature": recorded["data"]
     }
     predict.write_csv(run / "candidates.csv", problem.metas, found, problem.classes)
-    kept = [one._replace(valid=one.valid & (one.score >= limit)) for one, limit in zip(found, thresholds, strict=True)]
+    kept = [matching.above(*pair) for pair in zip(found, thresholds, strict=True)]
     predict.write_csv(run / "detections.csv", problem.metas, kept, problem.classes)
     run_dir.write_json(run / "metrics.json", result)
     return Results(problem, result, found, thresholds)

@@ -15,7 +15,7 @@ RULE = (
     "Rows are compared seed by seed. If all differences have one sign and their mean exceeds two standard errors, the "
     "ordering is seen, or not seen where the sign is the other one; else it is undecided, and with one seed always"
 )
-NUMBERS = {"f1_s": "F1 S", "map_s": "mAP S", "map_d": "mAP D"}  # what is compared; the last needs emotions
+NUMBERS = ("f1_s", "map_s", "map_d")  # of the headline: what is compared; the last needs emotions
 
 
 class Ordering(NamedTuple):
@@ -75,7 +75,7 @@ def judge(better: Sequence[float], worse: Sequence[float]) -> Verdict:
 
 
 def chance(n: int) -> float | None:
-    """How often, at most, the rule tells two rows apart that do not differ, if seeds scatter normally.
+    """How often, at most, the rule calls two equally good rows different, if seeds scatter normally.
 
     Args:
       n: seeds.

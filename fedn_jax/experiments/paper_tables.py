@@ -5,7 +5,7 @@ OUT/table3.json              every number of every seed, unrounded; the same as 
 """
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,7 +18,7 @@ from fedn_jax.core.types import Config
 from fedn_jax.data import shards
 from fedn_jax.data.problem import make_problem
 from fedn_jax.engine import fit, run_dir
-from fedn_jax.evaluation import run_evaluation
+from fedn_jax.evaluation import headline, run_evaluation
 from fedn_jax.experiments import flops, orderings, published
 
 FEDN = "fedn"  # directory of the row ""
@@ -113,27 +113,6 @@ def runs_of(out: Path, row: Row, seeds: int) -> list[fit.Run]:
 # ---- Numbers ---------------------------------------------------------------------------------------------------------
 
 
-def numbers(metrics: Mapping[str, Any]) -> dict[str, float | None]:
-    """The numbers of a run that the paper prints.
-
-    Args:
-      metrics: content of metrics.json.
-
-    Returns:
-      number of ``published.NUMBERS`` -> count, or share in [0, 1]; None where it does not exist.
-    """
-    spotting, ap = metrics["spotting"], metrics["map"]["coco"]
-    recognises = metrics["config"]["data"]["recognition"]
-    return {
-        "tp": spotting["tp"],
-        "n": spotting["n"],
-        "f1_s": spotting["f1"],
-        "f1_r": metrics["recognition"]["accuracy"] if recognises and spotting["tp"] else None,
-        "map_s": ap["spotting"],
-        "map_d": ap["detection"] if recognises else None,
-    }
-
-
 def spread(values: Sequence[float | None]) -> dict[str, Any]:
     """Mean and standard deviation over seeds.
 
@@ -214,10 +193,10 @@ def run(
             for run in runs_of(out, row, seeds)
         ]  # fmt: skip
         first = first or (scored[0] if scored else None)
-        columns = [numbers(one) for one in scored]
+        columns = [headline.numbers(one) for one in scored]
         found.append({
             "row": row.name, "method": row.method, "obstacle": row.obstacle,
-            "numbers": {name: spread([one[name] for one in columns]) for name in published.NUMBERS if columns},
+            "numbers": {name: spread([one[name] for one in columns]) for name in headline.NUMBERS if columns},
             "cost": None if row.obstacle else price(row, dataset, backbone),
             "changes": configs.PAPER_ROWS.get(row.name, {}),
         })  # fmt: skip

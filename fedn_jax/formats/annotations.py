@@ -21,9 +21,9 @@ import numpy as np
 
 from fedn_jax.core import errors, files
 from fedn_jax.core.errors import UserError
+from fedn_jax.core.text import no_formula
 
 CSV_COLUMNS = ("subject", "video", "onset", "apex", "offset", "onset_seconds", "offset_seconds", "emotion", "score")
-FORMULA = "=+-@＝＋－＠"  # a cell that begins with one of these is a formula for a spreadsheet
 ONSET = operator.attrgetter("onset")
 SCHEMA = {  # of ELAN documents
     "xmlns:xsi": "http://www.w3.org/2001/XMLSchema-instance",
@@ -138,15 +138,14 @@ def write_csv(path: Path, found: Found) -> None:
     """
     found = checked(found)
 
-    def name(text: str) -> str:
-        return f"'{text}" if text.lstrip().startswith(tuple(FORMULA)) else text
-
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(CSV_COLUMNS)
     for one in found.expressions:
         numbers = [one.onset, one.apex, one.offset, f"{one.begin:.6f}", f"{one.end:.6f}"]
-        writer.writerow([name(found.subject), name(found.video), *numbers, name(one.emotion), f"{one.score:.6f}"])
+        writer.writerow(
+            [no_formula(found.subject), no_formula(found.video), *numbers, no_formula(one.emotion), f"{one.score:.6f}"]
+        )
     files.write_text(path, text.getvalue())
 
 

@@ -16,6 +16,7 @@ from fedn_jax.core.errors import UserError
 from fedn_jax.core.types import Config, Detections, Store, Task, TrainState, Tree, VideoMeta
 from fedn_jax.data import problem, splits
 from fedn_jax.engine import checkpoint, fit, predict, run_dir
+from fedn_jax.evaluation import matching
 from fedn_jax.formats import annotations
 from fedn_jax.ops import intervals, nms, windows
 
@@ -137,7 +138,7 @@ def make_detector(model: Model, threshold: float) -> Callable[[np.ndarray, np.nd
         for start, end in windows.pieces(len(valid), geometry, hop, WINDOWS):
             found = piece(inputs, valid, numbers, start, end)
             _raise_curves(curves, found, len(valid))
-            strong = found.valid & (found.score >= np.float32(threshold))
+            strong = matching.above(found, threshold).valid
             kept.append(Detections(*(column[strong] for column in found)))
         strong = Detections(*(np.concatenate(column) for column in zip(*kept, strict=True)))
         best = _suppress(strong, config.predict.nms_iou, config.predict.per_class)

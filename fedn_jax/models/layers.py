@@ -7,6 +7,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from flax.traverse_util import flatten_dict, unflatten_dict
+from jaxtyping import Bool, Float
 
 from fedn_jax.core.keys import fold_name
 from fedn_jax.core.types import Array, Tree
@@ -88,7 +89,7 @@ class Conv(nn.Module):
     use_bias: bool = True
 
     @nn.compact
-    def __call__(self, x: Array) -> Array:
+    def __call__(self, x: Float[Array, "B length channels"]) -> Float[Array, "B count features"]:
         """Convolves.
 
         Args:
@@ -116,7 +117,9 @@ class ConvBlock(nn.Module):
     groups: int = 32
 
     @nn.compact
-    def __call__(self, x: Array, valid: Array) -> tuple[Array, Array]:
+    def __call__(
+        self, x: Float[Array, "B length channels"], valid: Bool[Array, "B length"]
+    ) -> tuple[Float[Array, "B count features"], Bool[Array, "B count"]]:
         """Applies the block.
 
         Args:
@@ -139,7 +142,9 @@ class GroupNorm(nn.Module):
     epsilon: float = 1e-5
 
     @nn.compact
-    def __call__(self, x: Array, valid: Array) -> Array:
+    def __call__(
+        self, x: Float[Array, "B length channels"], valid: Bool[Array, "B length"]
+    ) -> Float[Array, "B length channels"]:
         """Normalises.
 
         Args:
@@ -182,7 +187,9 @@ class SelfAttention(nn.Module):
     heads: int
 
     @nn.compact
-    def __call__(self, x: Array, valid: Array) -> Array:
+    def __call__(
+        self, x: Float[Array, "B length channels"], valid: Bool[Array, "B length"]
+    ) -> Float[Array, "B length channels"]:
         """Attends.
 
         Args:
@@ -202,7 +209,7 @@ class SelfAttention(nn.Module):
         return jnp.einsum("bhqk,bkhc->bqhc", weights, value).reshape(x.shape) @ kernel + bias
 
 
-def heads_of(x: Array, heads: int) -> Array:
+def heads_of(x: Float[Array, "*n channels"], heads: int) -> Float[Array, "*n {heads} channels//{heads}"]:
     """Splits channels into heads.
 
     Args:
@@ -215,7 +222,7 @@ def heads_of(x: Array, heads: int) -> Array:
     return x.reshape(*x.shape[:-1], heads, x.shape[-1] // heads)
 
 
-def masked_softmax(scores: Array, valid: Array, axis: int = -1) -> Array:
+def masked_softmax(scores: Float[Array, "*n"], valid: Bool[Array, "*#n"], axis: int = -1) -> Float[Array, "*n"]:
     """Softmax over the valid entries.
 
     Args:
@@ -232,7 +239,7 @@ def masked_softmax(scores: Array, valid: Array, axis: int = -1) -> Array:
     return weights / jnp.maximum(weights.sum(axis, keepdims=True), jnp.finfo(scores.dtype).tiny)
 
 
-def halve(valid: Array) -> Array:
+def halve(valid: Bool[Array, "B length"]) -> Bool[Array, "B length//2"]:
     """Validity of positions after a stride of 2: a position is valid if one of the two it stands for is.
 
     Args:

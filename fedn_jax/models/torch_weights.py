@@ -22,6 +22,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
+from flax.traverse_util import flatten_dict, unflatten_dict
 
 from fedn_jax.core import errors
 from fedn_jax.core.errors import UserError
@@ -74,24 +75,6 @@ class Piece(NamedTuple):
     kind: str  # entry of KINDS
 
 
-def _flat(tree: Tree, path: tuple[str, ...] = ()) -> dict[tuple[str, ...], Any]:
-    """Path -> leaf."""
-    if not isinstance(tree, Mapping):
-        return {path: tree}
-    return {key: leaf for name, child in tree.items() for key, leaf in _flat(child, (*path, str(name))).items()}
-
-
-def _nested(flat: Mapping[tuple[str, ...], Any]) -> Tree:
-    """The inverse of ``_flat``."""
-    tree: dict[str, Any] = {}
-    for path, leaf in flat.items():
-        node = tree
-        for name in path[:-1]:
-            node = node.setdefault(name, {})
-        node[path[-1]] = leaf
-    return tree
-
-
 def names(params: Tree) -> dict[str, Piece]:
     """The map of names.
 
@@ -109,7 +92,7 @@ def names(params: Tree) -> dict[str, Piece]:
     """
     found: dict[str, Piece] = {}
     unknown = []
-    for path in _flat(params):
+    for path in flatten_dict(params):
         module, leaf = "/".join(path[:-1]), path[-1]
         for pattern, template, kind in MODULES:
             match = re.fullmatch(pattern, module)
@@ -134,7 +117,7 @@ def to_torch(params: Tree) -> dict[str, np.ndarray]:
     Returns:
       Name -> array, contiguous; numbers and types are unchanged.
     """
-    flat = _flat(params)
+    flat = flatten_dict(params)
     state = {}
     for name, piece in names(params).items():
         parts = [KINDS[piece.kind].to_torch(np.asarray(flat[path])) for path in piece.ours]
@@ -144,7 +127,7 @@ def to_torch(params: Tree) -> dict[str, np.ndarray]:
 
 def _expected(params: Tree) -> dict[str, tuple[int, ...]]:
     """PyTorch's name -> shape."""
-    flat = _flat(params)
+    flat = flatten_dict(params)
     empty = {path: np.broadcast_to(np.float32(0), leaf.shape) for path, leaf in flat.items()}
     shapes = {}
     for name, piece in names(params).items():
@@ -189,7 +172,7 @@ def from_torch(state: Mapping[str, np.ndarray], like: Tree) -> Tree:
             flat |= {path: np.ascontiguousarray(part) for path, part in zip(paths, parts, strict=True)}
     problems += [f"unexpected: {name} {list(arrays[name].shape)}" for name in unexpected]
     errors.report("weights", problems)
-    return _nested({path: flat[path] for path in _flat(like)})
+    return unflatten_dict({path: flat[path] for path in flatten_dict(like)})
 
 
 def rename(state: Mapping[str, Any], rules: Mapping[str, str]) -> dict[str, Any]:

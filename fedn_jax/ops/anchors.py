@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float
 
 from fedn_jax.core import errors
 from fedn_jax.core.errors import UserError
@@ -21,10 +22,10 @@ MAX_LOG_WIDTH = 4.0  # widths change by at most e^4: exp stays finite whatever t
 class Grid(NamedTuple):
     """The positions of all pyramid levels of a window, in one list (NumPy)."""
 
-    centre: np.ndarray  # [L] float32, frames from the window's start
-    stride: np.ndarray  # [L] float32, frames between positions of the level
-    reach: np.ndarray  # [L, 2] float32, frames: longer side of the expressions that the level's free interval takes
-    width: np.ndarray  # [L, A - 1] float32, anchor widths in frames
+    centre: Float[np.ndarray, " L"]  # float32, frames from the window's start
+    stride: Float[np.ndarray, " L"]  # float32, frames between positions of the level
+    reach: Float[np.ndarray, "L 2"]  # float32, frames: longer side of what the level's free interval takes
+    width: Float[np.ndarray, "L anchors"]  # float32, anchor widths in frames
 
 
 def make_grid(window_frames: int, strides: list[int], widths: list[float], reaches: list[list[float]]) -> Grid:
@@ -58,7 +59,9 @@ def make_grid(window_frames: int, strides: list[int], widths: list[float], reach
     )
 
 
-def decode(offsets: Array, grid: Grid, free: Array) -> Array:
+def decode(
+    offsets: Float[Array, "*b L anchors 2"], grid: Grid, free: Float[Array, "*b L 2"]
+) -> Float[Array, "*b L anchors+1 2"]:
     """Network outputs -> intervals.
 
     Args:
@@ -80,7 +83,7 @@ def decode(offsets: Array, grid: Grid, free: Array) -> Array:
     return jnp.concatenate([unanchored[..., None, :], anchored], -2)
 
 
-def encode(interval: Array, grid: Grid) -> tuple[Array, Array]:
+def encode(interval: Float[Array, "*b L A 2"], grid: Grid) -> tuple[Float[Array, "*b L A-1 2"], Float[Array, "*b L 2"]]:
     """The inverse of ``decode``: the outputs that would give these intervals.
 
     Args:

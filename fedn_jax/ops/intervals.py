@@ -16,11 +16,12 @@ from collections.abc import Sequence
 
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float, Int, Num
 
 from fedn_jax.core.types import Array
 
 
-def length(interval: Array) -> Array:
+def length(interval: Num[Array, "*n 2"]) -> Num[Array, "*n"]:
     """Length of intervals.
 
     Args:
@@ -32,7 +33,7 @@ def length(interval: Array) -> Array:
     return jnp.maximum(interval[..., 1] - interval[..., 0], 0)
 
 
-def intersection(a: Array, b: Array) -> Array:
+def intersection(a: Num[Array, "*#n 2"], b: Num[Array, "*#n 2"]) -> Num[Array, "*n"]:
     """Length of the common part.
 
     Args:
@@ -45,13 +46,13 @@ def intersection(a: Array, b: Array) -> Array:
     return jnp.maximum(jnp.minimum(a[..., 1], b[..., 1]) - jnp.maximum(a[..., 0], b[..., 0]), 0)
 
 
-def _ratio(numerator: Array, denominator: Array) -> Array:
+def _ratio(numerator: Num[Array, "*n"], denominator: Num[Array, "*n"]) -> Float[Array, "*n"]:
     """A quotient that is 0, with gradient 0, where the denominator is not positive."""
     positive = denominator > 0
     return jnp.where(positive, numerator / jnp.where(positive, denominator, 1), 0)
 
 
-def iou(a: Array, b: Array) -> Array:
+def iou(a: Num[Array, "*#n 2"], b: Num[Array, "*#n 2"]) -> Float[Array, "*n"]:
     """Temporal intersection over union (tIoU).
 
     Args:
@@ -65,7 +66,7 @@ def iou(a: Array, b: Array) -> Array:
     return _ratio(shared, length(a) + length(b) - shared)
 
 
-def pairwise_iou(a: Array, b: Array) -> Array:
+def pairwise_iou(a: Num[Array, "N 2"], b: Num[Array, "M 2"]) -> Float[Array, "N M"]:
     """IoU of every interval of one list with every interval of another.
 
     Args:
@@ -78,7 +79,7 @@ def pairwise_iou(a: Array, b: Array) -> Array:
     return iou(a[:, None], b[None, :])
 
 
-def hull(a: Array, b: Array) -> Array:
+def hull(a: Num[Array, "*#n 2"], b: Num[Array, "*#n 2"]) -> Num[Array, "*n"]:
     """Length of the smallest interval that holds both.
 
     Args:
@@ -91,7 +92,7 @@ def hull(a: Array, b: Array) -> Array:
     return jnp.maximum(jnp.maximum(a[..., 1], b[..., 1]) - jnp.minimum(a[..., 0], b[..., 0]), 0)
 
 
-def giou(a: Array, b: Array) -> Array:
+def giou(a: Num[Array, "*#n 2"], b: Num[Array, "*#n 2"]) -> Float[Array, "*n"]:
     """Generalised IoU in one dimension (Rezatofighi et al. 2019): IoU less the empty share of the hull.
 
     In one dimension it differs from IoU only where the intervals are disjoint: otherwise the hull is the union.
@@ -108,7 +109,7 @@ def giou(a: Array, b: Array) -> Array:
     return _ratio(shared, union) - _ratio(outer - union, outer)
 
 
-def diou(a: Array, b: Array) -> Array:
+def diou(a: Num[Array, "*#n 2"], b: Num[Array, "*#n 2"]) -> Float[Array, "*n"]:
     """Distance IoU in one dimension (Zheng et al. 2020): IoU less (centre distance / hull)^2.
 
     Args:
@@ -122,7 +123,9 @@ def diou(a: Array, b: Array) -> Array:
     return iou(a, b) - _ratio(distance, hull(a, b)) ** 2
 
 
-def inclusive(interval: Array, first_frame: int = 0, source: Sequence[int] | None = None) -> np.ndarray:
+def inclusive(
+    interval: Num[Array, "*n 2"], first_frame: int = 0, source: Sequence[int] | np.ndarray | None = None
+) -> Int[np.ndarray, "*n 2"]:
     """Intervals -> inclusive frame numbers, rounded to the nearest frame; at least one frame each.
 
     Args:

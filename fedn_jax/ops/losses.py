@@ -6,6 +6,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
+from jaxtyping import Bool, Float
 
 from fedn_jax.core.types import Array
 from fedn_jax.ops import intervals
@@ -26,7 +27,9 @@ class Scoring(NamedTuple):
     scores: Callable[[Array], Array]  # logits [..., C + extra] -> [..., C]; highest: the confidence, argmax: the class
 
 
-def binary_cost(logits: Array, label: Array, positive: Array) -> Array:
+def binary_cost(
+    logits: Float[Array, "*n C"], label: Float[Array, "*n C"], positive: Bool[Array, "*n"]
+) -> Float[Array, "*n"]:
     """Binary cross-entropy summed over the classes; a negative has an all-zero label (FEDN section 3).
 
     Args:
@@ -41,7 +44,9 @@ def binary_cost(logits: Array, label: Array, positive: Array) -> Array:
     return optax.sigmoid_binary_cross_entropy(logits, label).sum(-1)
 
 
-def confidence_cost(logits: Array, label: Array, positive: Array) -> Array:
+def confidence_cost(
+    logits: Float[Array, "*n channels"], label: Float[Array, "*n channels-1"], positive: Bool[Array, "*n"]
+) -> Float[Array, "*n"]:
     """Binary cross-entropy of a confidence, and softmax cross-entropy of the class of positives (Table 4, "w/ conf.").
 
     Args:
@@ -56,8 +61,8 @@ def confidence_cost(logits: Array, label: Array, positive: Array) -> Array:
     return confidence + optax.softmax_cross_entropy(logits[..., 1:], label)  # 0 where the label is all zero
 
 
-def confidence_scores(logits: Array) -> Array:
-    """The confidence, at the place of the likeliest class.
+def confidence_scores(logits: Float[Array, "*n channels"]) -> Float[Array, "*n channels-1"]:
+    """The confidence, at the index of the likeliest class.
 
     Args:
       logits: [..., C + 1] float, the confidence first.
@@ -76,8 +81,13 @@ SCORINGS: dict[str, Scoring] = {
 
 
 def detection_loss(
-    interval_cost: Array, class_cost: Array, positive: Array, counted: Array, weight: Array, normalize: bool
-) -> tuple[Array, Array]:
+    interval_cost: Float[Array, "B L A"],
+    class_cost: Float[Array, "B L A"],
+    positive: Bool[Array, "B L A"],
+    counted: Bool[Array, "B L A"],
+    weight: Float[Array, " B"],
+    normalize: bool,
+) -> tuple[Float[Array, ""], Float[Array, ""]]:
     """Adds up the costs of a batch, branch by branch (the anchor-free slot, the anchors).
 
     Args:

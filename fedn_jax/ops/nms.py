@@ -4,16 +4,21 @@ import functools
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Bool, Float, Int, Num
 
-from fedn_jax.core import errors
 from fedn_jax.core.types import Array, Detections
 from fedn_jax.ops import intervals
 
 
 @functools.partial(jax.jit, static_argnames=("max_detections",))
 def nms(
-    interval: Array, score: Array, valid: Array, iou_threshold: float, max_detections: int, group: Array | None = None
-) -> tuple[Array, Array]:
+    interval: Float[Array, "N 2"],
+    score: Float[Array, " N"],
+    valid: Bool[Array, " N"],
+    iou_threshold: Num[Array, ""] | float,
+    max_detections: int,
+    group: Int[Array, " N"] | None = None,
+) -> tuple[Int[Array, " kept"], Bool[Array, " kept"]]:
     """Keeps the best interval, drops all that overlap it, and so on.
 
     A candidate is dropped if its IoU with a kept one exceeds ``iou_threshold``. Equal scores are taken in the order
@@ -38,18 +43,16 @@ def nms(
     [1, 2]
     """
     count = score.shape[0]
-    errors.shape("interval", interval, (count, 2))
-    errors.shape("valid", valid, (count,))
     left = jnp.where(valid & ~jnp.isnan(score), score, -jnp.inf)
-    place = jnp.arange(count, dtype=jnp.int32)
+    index = jnp.arange(count, dtype=jnp.int32)
 
     def pick(state):
         step, left, highest, picked = state
-        best = jnp.where(left == highest, place, count - 1).min()  # the first: cheaper than argmax, or than sorting
+        best = jnp.where(left == highest, index, count - 1).min()  # the first: cheaper than argmax, or than sorting
         drops = intervals.iou(interval[best], interval) > iou_threshold
         if group is not None:
             drops &= group == group[best]
-        left = jnp.where(drops | (place == best), -jnp.inf, left)
+        left = jnp.where(drops | (index == best), -jnp.inf, left)
         return step + 1, left, left.max(), picked.at[step].set(best)
 
     start = (0, left, left.max(), jnp.full(max_detections, -1, jnp.int32))

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Bool, Float, Int
 
 from fedn_jax.core import errors
 from fedn_jax.core.types import Array, Events, Store, VideoMeta, Windows
@@ -41,9 +42,9 @@ class Geometry(NamedTuple):
 class Gathered(NamedTuple):
     """The inputs of windows."""
 
-    inputs: Array  # [..., rows, D]
-    valid: Array  # [..., rows] bool, False where the row shows no face
-    inside: Array  # [..., S] bool, False for segments past the end of the video, or without a face
+    inputs: Float[Array, "*B rows D"]
+    valid: Bool[Array, "*B rows"]  # False where the row shows no face
+    inside: Bool[Array, "*B S"]  # False for segments past the end of the video, or without a face
 
 
 def check(geometry: Geometry) -> Geometry:
@@ -78,7 +79,7 @@ def num_segments(num_frames: int, geometry: Geometry) -> int:
     return max(1, -(-num_frames // geometry.stride))
 
 
-def starts(segments: int, geometry: Geometry, hop_frames: int) -> np.ndarray:
+def starts(segments: int, geometry: Geometry, hop_frames: int) -> Int[np.ndarray, " W"]:
     """First segments of the windows of one video: every hop, and a last window that ends with the video.
 
     Args:
@@ -158,9 +159,9 @@ def plan(
       Windows (NumPy), video by video.
     """
     check(geometry)
-    size = max(1, max((len(one.valid) for one in events), default=1))
+    size = max(1, max((len(found.valid) for found in events), default=1))
     fields: dict[str, list] = {name: [] for name in Windows._fields}
-    for index, (meta, one) in enumerate(zip(metas, events, strict=True)):
+    for index, (meta, expressions) in enumerate(zip(metas, events, strict=True)):
         segments = num_segments(meta.num_frames, geometry)
         for start in starts(segments, geometry, hop_frames):
             fields["row"].append(meta.row)
@@ -169,14 +170,14 @@ def plan(
             fields["num_segments"].append(segments)
             fields["video"].append(index)
             frame = int(start) * geometry.stride
-            fields["events"].append(window_events(one, frame, geometry.frames, inside, size))
+            fields["events"].append(window_events(expressions, frame, geometry.frames, inside, size))
     stacked = Events(*(np.stack(column) for column in zip(*fields.pop("events"), strict=True)))
     widest = max(1, int(stacked.valid.sum(1).max()))  # keep no more room than the fullest window needs
     stacked = Events(*(column[:, :widest] for column in stacked))
     return Windows(**{name: np.array(column, np.int32) for name, column in fields.items()}, events=stacked)
 
 
-def segment_rows(geometry: Geometry) -> np.ndarray:
+def segment_rows(geometry: Geometry) -> Int[np.ndarray, "S F"]:
     """Which of a window's rows each segment holds.
 
     Args:
@@ -190,7 +191,14 @@ def segment_rows(geometry: Geometry) -> np.ndarray:
     return np.arange(geometry.segments)[:, None] * scale + np.arange(held)
 
 
-def gather(store: Store, row: Array, num_rows: Array, start: Array, segments: Array, geometry: Geometry) -> Gathered:
+def gather(
+    store: Store,
+    row: Int[Array, ""] | int,
+    num_rows: Int[Array, ""] | int,
+    start: Int[Array, ""] | int,
+    segments: Int[Array, ""] | int,
+    geometry: Geometry,
+) -> Gathered:
     """The inputs of one window, cut from the store (inside jit; batch with vmap).
 
     Args:

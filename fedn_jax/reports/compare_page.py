@@ -1,40 +1,194 @@
-"""Runs side by side: figures and tables as files, and for several runs a page.
+"""Runs beside each other: figures and tables as files, and for several runs a page.
 
-Nothing is computed again; everything comes from the files of the runs. Where two runs cannot be compared, the page says
-so in words, and leaves out the difference and the mark of the best.
+Nothing is computed again; everything comes from the files of the runs. What the numbers of a run rest on is a dict, see
+``basis``; where it differs from that of the first run, ``SPOILS`` says which numbers cannot be compared. For these the
+page leaves out the difference and the mark of the best.
 """
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+from fedn_jax.core import config as configs
 from fedn_jax.core import files
 from fedn_jax.core.errors import UserError
-from fedn_jax.core.text import DASH, percent
-from fedn_jax.evaluation import bootstrap, metrics
+from fedn_jax.core.text import DASH, count, percent
+from fedn_jax.engine import run_dir
+from fedn_jax.evaluation import bootstrap, headline, metrics
 from fedn_jax.evaluation.metrics import Counts
-from fedn_jax.reports import comparable, figures, published_table, run_page, tables
-from fedn_jax.reports.comparable import ACCURACY, F1, MAP_D, MAP_S, NAMED, Remark, Run
+from fedn_jax.experiments import published
+from fedn_jax.reports import figures, pages, published_table, run_tables, tables, timeline
+from fedn_jax.reports.tables import Column, Table, words
 
-LABELS = (  # number, label, entry of evaluation.DEFINITIONS
-    (F1, "Spotting F1", "f1"),
-    (ACCURACY, "Recognition", "accuracy"),
-    (MAP_S, "Spotting mAP", "map.spotting"),
-    (MAP_D, "Detection mAP", "map.detection"),
-)
+NEEDED = ("iou", "spotting", "recognition", "map", "per_subject", "per_class")  # of metrics.json
+DEFINED = ("tp", "n", "gt", "f1", "accuracy", "map", "map.spotting", "map.detection", "coco")  # of DEFINITIONS
 LEVEL = 0.95  # of confidence
+ALL, COUNTED = frozenset(headline.SHARES), frozenset({"f1_s", "f1_r"})  # the latter need an IoU
+SPOILS: dict[str, frozenset[str]] = {  # entry of ``basis`` -> the numbers that need the same in both runs
+    "data set": ALL, "kind of expressions": ALL, "reading of the annotations": ALL, "annotated expressions": ALL,
+    "preparation": frozenset(), "training with emotions": headline.NAMED, "emotions": headline.NAMED,
+    "definitions": ALL, "rule of counting": COUNTED, "lowest IoU of a match": COUNTED, "folds": frozenset(),
+}  # fmt: skip
+# Of each tuple only the first difference is shown: the others follow from it, or say no more.
+IMPLIED = (
+    ("data set", "kind of expressions", "reading of the annotations", "annotated expressions", "preparation"),
+    ("training with emotions", "emotions", "preparation"),
+)
+
+
+class Run(NamedTuple):
+    """What the files of a run say."""
+
+    name: str  # its directory's, with the parent's where two are called alike
+    options: dict[str, Any]  # of the training and of the evaluation, by dotted name
+    recorded: dict[str, Any]  # run.json
+    metrics: dict[str, Any]  # metrics.json
+    history: list[dict[str, Any]]  # metrics.jsonl
+
+
+class Remark(NamedTuple):
+    """Something to know before a run is compared with the first."""
+
+    run: str
+    about: str
+    here: str
+    first: str = DASH
+    spoils: frozenset[str] = frozenset()  # of ``headline.SHARES``: those that cannot be compared
+
+
+def load(paths: Sequence[Path]) -> list[Run]:
+    """Reads runs.
+
+    Args:
+      paths: their directories.
+
+    Returns:
+      Runs, named differently.
+
+    Raises:
+      UserError: a directory is given twice, holds no run, or a run that was not evaluated.
+    """
+    whole = [path.resolve() for path in paths]
+    for number, path in enumerate(whole):
+        if path in whole[:number]:
+            raise UserError(f"{paths[number]} is given twice; give each run once")
+    names, depth = [path.name for path in whole], 1
+    while len(set(names)) < len(names):
+        depth += 1
+        longer = ["/".join(path.parts[-depth:]) for path in whole]
+        names = [b if names.count(a) > 1 else a for a, b in zip(names, longer, strict=True)]
+    return [_load(path, name) for path, name in zip(paths, names, strict=True)]
+
+
+def _load(path: Path, name: str) -> Run:
+    settings, recorded = run_dir.read_json(path / "config.json"), run_dir.read_json(path / "run.json")
+    again = f"run `fedn evaluate {path} --data DIR`"
+    if not (path / "metrics.json").exists():
+        raise UserError(f"{path}: is not evaluated; {again} first")
+    found = run_dir.read_json(path / "metrics.json")
+    if missing := [key for key in NEEDED if not isinstance(found, dict) or not found.get(key)]:
+        raise UserError(f"{path}/metrics.json: has no {missing[0]}; {again} again with this version")
+    found["config"] = found.get("config") or settings
+    return Run(name, configs.flatten(found["config"]), recorded, found, run_dir.read_metrics(path))
+
+
+def differences(several: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[str]]]:
+    """What is not the same in all runs.
+
+    Args:
+      several: name -> value of each run, such as its options.
+
+    Returns:
+      (name, value of each run) in the order of the names.
+    """
+    keys = dict.fromkeys(key for one in several for key in one)
+    rows = [(key, [str(one.get(key, DASH)) for one in several]) for key in keys]
+    return [(key, values) for key, values in rows if len(set(values)) > 1]
+
+
+# ---- Comparability ---------------------------------------------------------------------------------------------------
+
+
+def basis(run: Run) -> dict[str, Any]:
+    """What the numbers of a run rest on.
+
+    Args:
+      run: the run.
+
+    Returns:
+      An entry for each of ``SPOILS``; two runs with the same one may be compared.
+    """
+    data, options, found = run.metrics.get("data") or {}, run.options, run.metrics
+    reading = dict((data.get("labels") or {}).get("options") or {})
+    labels = reading.pop("labels", None)
+    known, iou = found.get("definition") or {}, f"IoU >= {found['iou']}"
+    scheme = [options.get(f"folds.{key}") for key in ("scheme", "inner")]
+    return {
+        "data set": data.get("dataset"),
+        "kind of expressions": options.get("data.kind"),
+        "reading of the annotations": reading,
+        "annotated expressions": {row["subject"]: row["gt"] for row in found["per_subject"] if row["gt"]},
+        "preparation": {key: data.get(key) for key in ("backbone", "aligner", "signature")},
+        "training with emotions": options.get("data.recognition", True),
+        "emotions": (list(map(str, data.get("classes") or ())), labels),
+        "definitions": [known.get(key, "").replace(iou, "IoU") for key in DEFINED],
+        "rule of counting": found.get("protocol", "megc"),
+        "lowest IoU of a match": found["iou"],
+        "folds": [*scheme, options.get("folds.k") if scheme[0] == "kfold" else None],
+    }
+
+
+def _shown(about: str, value: Any, other: Any) -> str:
+    """An entry of a basis in words; of dicts only what is not the same in the other."""
+    if about == "annotated expressions":
+        return f"{sum(value.values())} of {count(len(value), 'subject')}"
+    if about == "emotions":
+        return ", ".join(value[0]) + (f" ({value[1]})" if value[1] else "")
+    if isinstance(value, dict):
+        return ", ".join(
+            f"{key} {value.get(key, DASH)}" for key in {**value, **other} if value.get(key) != other.get(key)
+        )
+    return ", ".join(str(one) for one in value if one is not None) if isinstance(value, list) else str(value)
+
+
+def remarks(several: Sequence[Run]) -> list[Remark]:
+    """What to know before the runs are compared with the first one.
+
+    Args:
+      several: the runs.
+
+    Returns:
+      Remarks, those of the first run first.
+    """
+    found, there = [], basis(several[0])
+    for run in several:
+        if published.untrained(run.metrics):
+            text = "made by an untrained network; the numbers say nothing about how well the method works"
+            found.append(Remark(run.name, "features", text))
+        if run.options.get("data.shuffle_labels"):
+            text = "expressions moved in time, as a control; the numbers show what chance reaches"
+            found.append(Remark(run.name, "trained on", text))
+        here = basis(run)
+        other = [about for about in SPOILS if here[about] != there[about]]
+        implied = {about for group in IMPLIED for about in [one for one in group if one in other][1:]}
+        for about in (one for one in other if one not in implied):
+            pair = _shown(about, here[about], there[about]), _shown(about, there[about], here[about])
+            pair = pair if about != "definitions" else ("other words; evaluate both runs with one version", DASH)
+            found.append(Remark(run.name, about, *pair, SPOILS[about]))
+    return found
+
+
+def _remarks_table(known: Sequence[Remark]) -> Table:
+    columns = [Column(x, number=False) for x in ("Run", "What differs", "Here", "In the first run", "Not comparable")]
+    rows = []
+    for one in known:
+        spoilt = ", ".join(headline.NUMBERS[name].title for name in headline.SHARES if name in one.spoils)
+        spoilt = "all numbers" if one.spoils == ALL else spoilt or "nothing"
+        rows.append([words(x) for x in (one.run, one.about, one.here, one.first, spoilt)])
+    return Table("remarks", "Before comparing", columns, [("", rows)])
 
 
 # ---- Numbers ---------------------------------------------------------------------------------------------------------
-
-
-def _value(run: Run, name: str) -> float | None:
-    found, ap = run.metrics, run.metrics["map"]["coco"]
-    if name in NAMED and not run.options.get("data.recognition", True):
-        return None
-    right = found["recognition"]["accuracy"] if found["spotting"]["tp"] else None
-    values = {F1: found["spotting"]["f1"], ACCURACY: right, MAP_S: ap["spotting"], MAP_D: ap["detection"]}
-    return values[name]
 
 
 def _per_subject(run: Run) -> dict[str, Counts]:
@@ -67,43 +221,42 @@ def table(several: Sequence[Run], known: Sequence[Remark]) -> list[dict[str, Any
       known: of ``remarks``.
 
     Returns:
-      A row per run: "name", "tp", "n", "gt", and "cells", one per entry of ``LABELS``: "text", "best", "difference" to
-      the first run, "interval", and for spotting F1 "paired", of ``statistics``; None where they do not exist.
+      A row per run: "name", "tp", "n", "gt", and "cells", one per entry of ``headline.SHARES``: "text", "best",
+      "difference" to the first run, "interval", and for spotting F1 "paired", of ``bootstrap``; None where they do not
+      exist.
     """
     spoilt = {run.name: frozenset().union(*(one.spoils for one in known if one.run == run.name)) for run in several}
-    values = {name: [_value(run, name) for run in several] for name, *_ in LABELS}
+    numbers = [headline.numbers(run.metrics) for run in several]
     rows = []
-    for place, run in enumerate(several):
-        spotting = run.metrics["spotting"]
-        rows.append({"name": run.name, **{key: spotting[key] for key in Counts._fields}, "cells": []})
-        for name, *_ in LABELS:
-            here, first = values[name][place], values[name][0]
-            fair = [v for one, v in zip(several, values[name], strict=True) if name not in spoilt[one.name]]
+    for index, run in enumerate(several):
+        rows.append({"name": run.name, **{key: run.metrics["spotting"][key] for key in Counts._fields}, "cells": []})
+        for name in headline.SHARES:
+            here, first = numbers[index][name], numbers[0][name]
+            fair = [one[name] for other, one in zip(several, numbers, strict=True) if name not in spoilt[other.name]]
             fair = [value for value in fair if value is not None]
             may = name not in spoilt[run.name] and here is not None
             cell = {"text": percent(here), "best": may and len(fair) > 1 and here == max(fair)}
-            cell["difference"] = signed(here - first if place and may and first is not None else None)
-            cell["interval"] = _interval(run, name)
-            cell["paired"] = _paired(run, several[0]) if name == F1 and place and may else None
+            cell["difference"] = signed(here - first if index and may and first is not None else None)
+            cell["interval"] = None if here is None else _interval(run, name)
+            cell["paired"] = _paired(run, several[0]) if name == "f1_s" and index and may else None
             rows[-1]["cells"].append(cell)
     return rows
 
 
 def _interval(run: Run, name: str) -> list[float] | None:
     """[low, high] of a number, of the evaluation; of the subjects' counts where an older one has none."""
-    if _value(run, name) is None:
-        return None
     if known := run.metrics.get("confidence"):
-        return known.get(name)
+        return known.get(headline.NUMBERS[name].definition)
     counts = _per_subject(run)
-    return list(bootstrap.interval(counts, metrics.f1, level=LEVEL)[1:]) if name == F1 and len(counts) > 1 else None
+    exists = name == "f1_s" and len(counts) > 1
+    return list(bootstrap.interval(counts, metrics.f1, level=LEVEL)[1:]) if exists else None
 
 
 def _paired(run: Run, first: Run) -> bootstrap.Paired | None:
     """Difference of the spotting F1, if the same subjects were scored."""
-    ours, theirs = _per_subject(run), _per_subject(first)
-    same = set(ours) == set(theirs) and len(ours) > 1
-    return bootstrap.paired(ours, theirs, metrics.f1, level=LEVEL) if same else None
+    here, there = _per_subject(run), _per_subject(first)
+    same = set(here) == set(there) and len(here) > 1
+    return bootstrap.paired(here, there, metrics.f1, level=LEVEL) if same else None
 
 
 # ---- Files -----------------------------------------------------------------------------------------------------------
@@ -113,9 +266,8 @@ def _figures(several: Sequence[Run]) -> dict[str, Any]:
     """File name -> figure."""
     named = {run.name: run.metrics for run in several}
     single = several[0] if len(several) == 1 else None
-    if single:
-        referee = single.metrics.get("baseline")
-        named |= {"motion baseline": referee} if referee else {}
+    if single and (other := headline.baseline(single.metrics)):
+        named["motion baseline"] = other
     drawn = {"curves": figures.curves(named), "subjects": figures.subjects(named)}
     for run in several:
         ending = "" if single else f"-{files.file_name(run.name)}"
@@ -125,7 +277,7 @@ def _figures(several: Sequence[Run]) -> dict[str, Any]:
 
 def _confusion(run: Run) -> Any:
     classes = [row["class"] for row in run.metrics["per_class"]]
-    return figures.confusion(run.metrics, classes) if len(classes) > 1 else None
+    return figures.confusion(run.metrics, classes) if headline.recognises(run.metrics) else None
 
 
 def write(out: Path, paths: Sequence[Path], timelines: Sequence[Mapping[str, Any]] = ()) -> Path:
@@ -144,48 +296,43 @@ def write(out: Path, paths: Sequence[Path], timelines: Sequence[Mapping[str, Any
     """
     if not paths:
         raise UserError("a report needs at least one run; got none")
-    several = comparable.load(paths)
-    named = {run.name: run.metrics for run in several}
+    several = load(paths)
     drawn = _figures(several)
     for name, figure in drawn.items():
         figures.save(figure, out / "figures" / name)
     for one in timelines:
-        figures.save(figures.video(one), out / "figures" / "timelines" / files.file_name(one["subject"], one["video"]))
-    written = published_table.tables(named)
+        name = files.file_name(one["subject"], one["video"])
+        figures.save(timeline.figure(one), out / "figures" / "timelines" / name)
+    written = published_table.tables({run.name: run.metrics for run in several})
     for one in written:
         tables.save(one, out / "tables")
-    if len(several) == 1:
-        return out
-    path = out / "comparison.html"
-    files.write_text(path, _page(several, drawn, written))
-    return path
+    return out if len(several) == 1 else _page(out / "comparison.html", several, drawn, written)
 
 
-def _page(several: Sequence[Run], drawn: Mapping[str, Any], written: Sequence[tables.Table]) -> str:
-    known = comparable.remarks(several)
+def _page(path: Path, several: Sequence[Run], drawn: Mapping[str, Any], written: Sequence[Table]) -> Path:
+    known = remarks(several)
     rows = table(several, known)
-    explained = [("TP", "tp"), ("N", "n"), ("GT", "gt"), *((label, key) for _, label, key in LABELS)]
-    explained += [("mAP", "map"), ("mAP", "coco")]
     confusions = {run.name: _confusion(run) for run in several}
-    return run_page.page(
+    explained = {number.title: number.definition for number in headline.NUMBERS.values()} | {"GT": "gt", "mAP": "map"}
+    return pages.write(
+        path,
         "comparison.html.j2",
         rows=rows,
         best=next((row for row in rows if row["cells"][0]["best"]), None),
-        numbers=[label for _, label, _ in LABELS],
+        numbers=[headline.NUMBERS[name].title for name in headline.SHARES],
         names=[run.name for run in several],
         subjects=len(set().union(*map(_per_subject, several))),
-        remarks=known,
-        options=comparable.differences([run.options for run in several]),
-        versions=comparable.differences([run.recorded.get("versions") or {} for run in several]),
+        remarks=_remarks_table(known) if known else None,
+        options=differences([run.options for run in several]),
+        versions=differences([run.recorded.get("versions") or {} for run in several]),
         curves=figures.uri(drawn["curves"]),
         bars=figures.uri(drawn["subjects"]),
         confusions=[(name, figures.uri(figure)) for name, figure in confusions.items() if figure],
-        per_subject=tables.to_html(written[-1]),
-        beside=[(one, tables.to_html(one)) for one in written[:-1] if published_table.has_printed(one)],
+        per_subject=written[-1],
+        beside=[one for one in written[:-1] if published_table.has_printed(one)],
         apart=[note for note in written[0].notes if published_table.APART in note],
-        definitions=published_table.definitions({several[0].name: several[0].metrics}, explained),
-        made=[(run.name, run_page.made(run.metrics)) for run in several],
+        definitions=[*run_tables.definitions(several[0].metrics, explained), f"{headline.MAP_ORDER}."],
+        made=[(run.name, pages.made(run.metrics)) for run in several],
         level=round(100 * LEVEL),
         signed=signed,
-        raised=tables.raised,
     )

@@ -1,30 +1,160 @@
 """Every figure, drawn in one place: for the pages, and as files for a paper.
 
-Each is a function of data in ``FIGURES``; ``save`` writes it. Sizes are those of print, see ``drawing``. Markers, lines
-and patterns repeat what colours say. Names come from strangers: they are cut, and never read as formulas.
+Sizes, letters and colours are the same everywhere, and the same figure gives the same bytes. Markers, lines and
+patterns repeat what colours say. Names come from files that somebody else wrote: they are cut, and never read as
+formulas. Importing this module does not load matplotlib.
 """
 
-import base64
+import functools
 import io
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from fedn_jax.reports import drawing, timeline
-from fedn_jax.reports.drawing import COLORS, COLUMN, INK, LINES, MARKERS, PAGE, SOFT, WASH, label, save, uri
+from fedn_jax.core import errors, files
+from fedn_jax.reports import pages
+from fedn_jax.reports.pages import COLORS, PALETTE
 
-__all__ = ["FIGURES", "confusion", "curves", "save", "subjects", "training", "uri", "video"]
+COLUMN, PAGE = 3.4, 7.0  # inches
+MARKERS, LINES = "osD^vPX", ("-", "--", ":", "-.")
+INK, SOFT, RULE = (PALETTE[name] for name in ("ink", "soft", "line"))
+FONT = "DejaVu Sans"  # comes with matplotlib
+LETTERS = 30  # of a name in a legend
+# What a format writes beside the figure: no dates, so that the same figure gives the same bytes.
+FORMATS: dict[str, dict[str, Any]] = {"svg": {"Date": None}, "png": {"Software": None}, "pdf": {"CreationDate": None}}
 
-OUTCOMES = {  # of timeline.OUTCOMES -> colour, filled
-    "found": ("#44546a", True),
-    "missed": ("#44546a", False),
-    "correct": ("#009E73", True),
-    "confused": ("#D55E00", False),
-    "false": ("#D55E00", True),
-}
 
-# ---- Figures ---------------------------------------------------------------------------------------------------------
+def style() -> Any:
+    """The settings that all figures are made and written with, whatever the user's are.
+
+    Returns:
+      A context of matplotlib.
+    """
+    import matplotlib
+
+    settings = {
+        "font.family": FONT, "font.size": 8, "axes.titlesize": 8.5, "axes.labelsize": 8, "xtick.labelsize": 7.5,
+        "ytick.labelsize": 7.5, "legend.fontsize": 7.5, "text.color": INK, "axes.labelcolor": INK, "xtick.color": INK,
+        "ytick.color": INK, "axes.edgecolor": SOFT, "axes.linewidth": 0.7, "axes.titlelocation": "left",
+        "axes.axisbelow": True, "grid.color": RULE, "grid.linewidth": 0.6, "hatch.linewidth": 1.0, "text.usetex": False,
+        "svg.hashsalt": "fedn_jax", "svg.fonttype": "path", "pdf.fonttype": 42, "figure.facecolor": "white",
+        "savefig.facecolor": "auto", "savefig.bbox": None,
+    }  # fmt: skip
+    return matplotlib.rc_context(settings)
+
+
+@functools.cache
+def _glyphs() -> Any:
+    from matplotlib import font_manager
+
+    return font_manager.get_font(font_manager.findfont(FONT)).get_charmap()
+
+
+def label(text: Any, letters: int = LETTERS) -> str:
+    """A name for a figure.
+
+    Args:
+      text: anything.
+      letters: the most that are shown.
+
+    Returns:
+      One line of it: what the font lacks is a question mark, an ellipsis shows that it was cut, dollars are dollars.
+    """
+    known = _glyphs()
+    shown = "".join(x if x.isprintable() and ord(x) in known else "?" for x in str(text))
+    shown = shown if len(shown) <= letters else shown[: letters - 1] + "…"
+    return (f" {shown}" if shown.startswith("_") else shown).replace("$", r"\$")  # "_name" is left out of legends
+
+
+def subplots(rows: int, columns: int, width: float, height: float, **options: Any) -> tuple[Any, list[Any]]:
+    """A figure without a window, and its plain axes.
+
+    Args:
+      rows: of axes.
+      columns: of axes.
+      width: inches.
+      height: inches.
+      **options: of ``Figure.subplots``.
+
+    Returns:
+      (figure, axes row by row).
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    found = list(figure.subplots(rows, columns, squeeze=False, **options).ravel())
+    for axis in found:
+        axis.spines[["top", "right"]].set_visible(False)
+        axis.grid(axis="y")
+    return figure, found
+
+
+def legend(figure: Any, axis: Any, width: float) -> None:
+    """Names what is in the axes, below everything, in as many columns as there is room for; one name needs none.
+
+    Args:
+      figure: of ``subplots``.
+      axis: the one whose names are shown.
+      width: of the figure in inches.
+    """
+    handles, names = axis.get_legend_handles_labels()
+    if len(names) > 1:
+        columns = int(np.clip(width * 14 // (max(map(len, names)) + 7), 1, len(names)))
+        figure.legend(handles, names, loc="outside lower center", ncols=columns, frameon=False, borderpad=0.2)
+
+
+def encode(figure: Any, kind: str) -> bytes:
+    """A figure in a format: the same bytes for the same figure.
+
+    Args:
+      figure: of matplotlib.
+      kind: entry of ``FORMATS``.
+
+    Returns:
+      The content of a file.
+
+    Raises:
+      UserError: no such format.
+    """
+    metadata = FORMATS[errors.one_of("format of a figure", kind, FORMATS)]
+    buffer = io.BytesIO()
+    with style():
+        figure.savefig(buffer, format=kind, dpi=300, metadata=metadata)
+    return buffer.getvalue()
+
+
+def uri(figure: Any) -> str:
+    """A figure inside a page.
+
+    Args:
+      figure: of matplotlib.
+
+    Returns:
+      An SVG as a data URI.
+    """
+    return pages.uri(encode(figure, "svg"), "image/svg+xml")
+
+
+def save(figure: Any, path: Path, formats: Sequence[str] = ("svg", "png", "pdf")) -> list[Path]:
+    """Writes a figure.
+
+    Args:
+      figure: of matplotlib.
+      path: of the files, without a suffix; its directory is made if missing.
+      formats: entries of ``FORMATS``.
+
+    Returns:
+      The files, in the order of the formats; each is written whole or not at all.
+
+    Raises:
+      UserError: no such format.
+    """
+    contents = {path.with_name(f"{path.name}.{kind}"): encode(figure, kind) for kind in formats}
+    for file, content in contents.items():
+        files.write_bytes(file, content)
+    return list(contents)
 
 
 def curves(runs: Mapping[str, Mapping[str, Any]]) -> Any:
@@ -36,19 +166,19 @@ def curves(runs: Mapping[str, Mapping[str, Any]]) -> Any:
     Returns:
       A matplotlib figure of two panels.
     """
-    with drawing.style():
-        figure, axes = drawing.axes(1, 2, PAGE, 2.5 + 0.16 * max(len(runs) - 3, 0))
+    with style():
+        figure, axes = subplots(1, 2, PAGE, 2.5 + 0.16 * max(len(runs) - 3, 0))
         for axis, what in zip(axes, ("spotting", "detection"), strict=True):
-            for place, (name, metrics) in enumerate(runs.items()):
+            for index, (name, metrics) in enumerate(runs.items()):
                 ap = metrics["map"]["coco"]["ap"]
                 values = [np.nan if row[what] is None else 100 * row[what] for row in ap.values()]
-                kind = {"color": COLORS[place % 7], "marker": MARKERS[place % 7], "linestyle": LINES[place // 7 % 4]}
+                kind = {"color": COLORS[index % 7], "marker": MARKERS[index % 7], "linestyle": LINES[index // 7 % 4]}
                 axis.plot([float(x) for x in ap], values, markersize=3.2, linewidth=1.3, label=label(name), **kind)
             axis.set_title(what.capitalize())
             axis.set_xlabel("tIoU threshold")
             axis.set_ylabel("AP, 101-point (%)")
             axis.set_ylim(0, max(axis.get_ylim()[1], 1e-3))
-        drawing.legend(figure, axes[0], PAGE)
+        legend(figure, axes[0], PAGE)
     return figure
 
 
@@ -69,17 +199,17 @@ def subjects(runs: Mapping[str, Mapping[str, Any]]) -> Any:
     short = {name: label(f"{name} ({_annotated(tables, name)})", 16) for name in names}
     turned = max(map(len, short.values()), default=0) * size > 80
     room = 0.055 * max(map(len, short.values()), default=0) if turned else 0.15
-    with drawing.style():
-        figure, axes = drawing.axes(count, 1, PAGE, 0.5 + count * (1.35 + room), sharey=True)
+    with style():
+        figure, axes = subplots(count, 1, PAGE, 0.5 + count * (1.35 + room), sharey=True)
         for row, axis in enumerate(axes):
             members = names[row * size : (row + 1) * size]
-            for place, (run, table) in enumerate(zip(runs, tables, strict=True)):
+            for index, (run, table) in enumerate(zip(runs, tables, strict=True)):
                 found = [(x, 100 * table[name]["f1"]) for x, name in enumerate(members) if name in table]
                 x, height = np.array(found).T if found else (np.array([]), np.array([]))
                 step = 0.8 / len(runs)
-                color = COLORS[place % 7]
-                hatch = ("", "////", "....", "xxxx")[place // 7 % 4]
-                axis.bar(x + step * (place - (len(runs) - 1) / 2), height, step * 0.92, color=color, edgecolor=color,
+                color = COLORS[index % 7]
+                hatch = ("", "////", "....", "xxxx")[index // 7 % 4]
+                axis.bar(x + step * (index - (len(runs) - 1) / 2), height, step * 0.92, color=color, edgecolor=color,
                          linewidth=0.6, hatch=hatch, label=label(run))  # fmt: skip
             axis.set_xticks(range(len(members)), [short[name] for name in members], rotation=90 if turned else 0)
             axis.tick_params(axis="x", length=0)
@@ -87,7 +217,7 @@ def subjects(runs: Mapping[str, Mapping[str, Any]]) -> Any:
             axis.set_ylim(0, 100)
             axis.set_ylabel("Spotting F1 (%)")
         axes[-1].set_xlabel("subject (annotated expressions)")
-        drawing.legend(figure, axes[0], PAGE)
+        legend(figure, axes[0], PAGE)
     return figure
 
 
@@ -115,8 +245,8 @@ def confusion(metrics: Mapping[str, Any], classes: Sequence[str]) -> Any:
     small = len(classes) > 5
     side = COLUMN if not small else min(PAGE, 0.46 * len(classes) + 1.2)
     blues = LinearSegmentedColormap.from_list("blues", ["#ffffff", "#cfe0ee", "#6ba3cc", "#0a4a7c"])
-    with drawing.style():
-        figure, (axis,) = drawing.axes(1, 1, side, side)
+    with style():
+        figure, (axis,) = subplots(1, 1, side, side)
         axis.spines[:].set_visible(False)
         axis.grid(visible=False)
         edges = np.arange(len(classes) + 1) - 0.5
@@ -151,8 +281,8 @@ def training(history: Sequence[Mapping[str, Any]]) -> Any:
         return None
     columns = min(len(names), 3)
     rows = -(-len(names) // columns)
-    with drawing.style():
-        figure, axes = drawing.axes(rows, columns, PAGE * (columns + 1) / 4, 1.9 * rows)
+    with style():
+        figure, axes = subplots(rows, columns, PAGE * (columns + 1) / 4, 1.9 * rows)
         for unused in axes[len(names) :]:
             unused.set_visible(False)
         for axis, name in zip(axes, names, strict=False):
@@ -179,95 +309,16 @@ def seeds(rows: Sequence[tuple[str, Mapping[str, Any]]], names: Mapping[str, str
     Returns:
       A matplotlib figure as wide as a page.
     """
-    with drawing.style():
-        figure, axes = drawing.axes(1, len(names), PAGE, 0.75 + 0.3 * len(rows), sharey=True)
+    with style():
+        figure, axes = subplots(1, len(names), PAGE, 0.75 + 0.3 * len(rows), sharey=True)
         for axis, (name, title) in zip(axes, names.items(), strict=True):
-            for place, (_, numbers) in enumerate(rows):
+            for index, (_, numbers) in enumerate(rows):
                 if numbers[name]["mean"] is None:
                     continue
                 values = [100 * value for value in numbers[name]["values"]]
-                axis.plot(values, [place] * len(values), "o", color=COLORS[0], markersize=4, alpha=0.6)
-                axis.plot([100 * numbers[name]["mean"]] * 2, [place - 0.3, place + 0.3], color=INK, linewidth=1.2)
+                axis.plot(values, [index] * len(values), "o", color=COLORS[0], markersize=4, alpha=0.6)
+                axis.plot([100 * numbers[name]["mean"]] * 2, [index - 0.3, index + 0.3], color=INK, linewidth=1.2)
             axis.set(title=title, xlabel="%", ylim=(len(rows) - 0.5, -0.5))
             axis.set_yticks(range(len(rows)), [label(method) for method, _ in rows])
             axis.grid(axis="x")
     return figure
-
-
-def video(drawn: Mapping[str, Any]) -> Any:
-    """The timeline of a video (Figure 6 of the paper): annotated above, detected below.
-
-    Args:
-      drawn: of ``timeline.layout``.
-
-    Returns:
-      A matplotlib figure as wide as a page.
-    """
-    from matplotlib.patches import Rectangle
-
-    scale, legend = PAGE / timeline.WIDTH, 34
-    small = 5.8  # points: 10 % narrower per letter than timeline.LETTER, which the layout leaves room for
-    with drawing.style():
-        figure, (axis,) = drawing.axes(1, 1, PAGE, scale * (drawn["height"] + legend))
-        figure.set_layout_engine("none")
-        axis.set_position((0, 0, 1, 1))
-        axis.set(xlim=(0, timeline.WIDTH), ylim=(drawn["height"] + legend, 0))
-        axis.axis("off")
-
-        def write(x: float, y: float, text: str, **options: Any) -> None:
-            axis.text(x, y, text, **({"fontsize": small, "ha": "center", "va": "baseline"} | options))
-
-        for name, y in (("annotated", drawn["top"]), ("detected", drawn["bottom"])):
-            right = timeline.WIDTH - timeline.LEFT - timeline.RIGHT
-            axis.add_patch(Rectangle((timeline.LEFT, y), right, timeline.BAR, color=WASH, linewidth=0))
-            write(0, y + 12, name, ha="left", color=SOFT, fontsize=6)
-        for place, tick in enumerate(drawn["ticks"]):
-            below = drawn["top"] + timeline.BAR
-            axis.plot([tick["x"]] * 2, [below, below + 6], color=SOFT, linewidth=0.5)
-            write(tick["x"], below + 18, tick["text"] + ("" if place else " s"), color=SOFT)
-        for item in drawn["annotated"]:
-            _callout(axis, write, item, drawn["top"], -1, drawn)
-        for item in drawn["detected"]:
-            _callout(axis, write, item, drawn["bottom"], 1, drawn)
-        x = 1.0
-        for name, (mark, words) in timeline.OUTCOMES.items():
-            axis.add_patch(Rectangle((x, drawn["height"] + 18), 22, 9, **_look(name)))
-            text = f"{mark} {words}".strip()
-            write(x + 27, drawn["height"] + 26, text, ha="left", color=SOFT)
-            x += 41 + 5.9 * len(text)
-    return figure
-
-
-def _look(outcome: str) -> dict[str, Any]:
-    """How a bar shows what became of it: by colour, by filling, and by its pattern."""
-    color, filled = OUTCOMES[outcome]
-    if filled:
-        return {"facecolor": color, "edgecolor": color, "linewidth": 0.7}
-    extra = {"hatch": "//////"} if outcome == "confused" else {"linestyle": (0, (3, 2))}
-    return {"facecolor": "white", "edgecolor": color, "linewidth": 0.7} | extra
-
-
-def _callout(axis: Any, write: Any, item: Mapping[str, Any], y: float, side: int, drawn: Mapping[str, Any]) -> None:
-    """A bar, its picture and its name; ``side`` -1: above the bar, 1: below."""
-    from matplotlib.patches import Rectangle
-    from PIL import Image
-
-    picture, color = drawn["picture"], INK if side < 0 else OUTCOMES[item["outcome"]][0]
-    edge = y if side < 0 else y + timeline.BAR
-    base = edge + side * (timeline.GAP + drawn["callout"] * item["row"])
-    axis.plot([item["middle"], item["place"]], [edge, base - side], color="#aab3bd", linewidth=0.5, zorder=0.5)
-    axis.add_patch(Rectangle((item["x"], y), item["width"], timeline.BAR, **_look(item["outcome"])))
-    if item["image"]:
-        image = Image.open(io.BytesIO(base64.b64decode(item["image"].partition(",")[2])))
-        left, top = item["place"] - picture / 2, base - picture if side < 0 else base
-        axis.imshow(image, extent=(left, left + picture, top + picture, top), aspect="auto", interpolation="lanczos")
-        if side > 0:
-            frame = _look(item["outcome"]) | {"facecolor": "none", "hatch": None, "linewidth": 1.2}
-            axis.add_patch(Rectangle((left, top), picture, picture, **frame))
-    near = base - picture - 6 if side < 0 else base + picture + 13
-    write(item["place"], near, f"{label(item['short'], 14)} {item['mark']}".strip(), color=color)
-    if side > 0:
-        write(item["place"], near + 14, item["note"], color=SOFT)
-
-
-FIGURES = {"curves": curves, "subjects": subjects, "confusion": confusion, "training": training, "timeline": video}

@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from fedn_jax.core import files
-from fedn_jax.core.text import DASH
-from fedn_jax.reports import drawing, run_page, tables
-from fedn_jax.reports.drawing import COLORS, INK, PAGE, SOFT, label
-from fedn_jax.reports.tables import Cell, Column, Table
+from fedn_jax.core.text import count
+from fedn_jax.reports import figures, pages, tables
+from fedn_jax.reports.figures import INK, PAGE, SOFT, label
+from fedn_jax.reports.pages import COLORS
+from fedn_jax.reports.tables import Cell, Column, Table, share, words
 
 STATES = {"complete": COLORS[0], "pruned": COLORS[4], "fail": COLORS[6], "running": COLORS[5]}
 STATUS = (
@@ -33,30 +33,26 @@ def table(found: Mapping[str, Any]) -> Table:
     Returns:
       A table.
     """
-    options = list(found["space"])
-    rungs = [str(rung) for rung in found["settings"]["rungs"]]
-    columns = [Column("Trial", number=False), Column("Score", "10^-3")]
-    columns += [Column(f"at {rung}", "10^-3") for rung in rungs]
+    options, settings = list(found["space"]), found["settings"]
+    rungs = [str(rung) for rung in settings["rungs"]]
+    columns = [Column("Trial", number=False), Column("Score", "%"), *(Column(f"at {rung}", "%") for rung in rungs)]
     columns += [Column(option.rpartition(".")[2]) for option in options]
     columns += [Column("State", number=False, detail=True), Column("Reason", number=False, detail=True)]
     order = sorted(found["trials"], key=lambda one: (-(one["score"] or -1), -max(one["rungs"].values(), default=-1)))
     lines = []
     for one in order:
-        score = one["score"]
-        said = f"{one['number']} {one['state']}" + (f": {one['reason']}" if one["reason"] else "")
-        cells = [Cell(said, one["number"]), Cell(DASH) if score is None else Cell(f"{1000 * score:.1f}", score)]
-        for rung in rungs:
-            value = one["rungs"].get(rung)
-            cells.append(Cell(DASH) if value is None else Cell(f"{1000 * value:.1f}", value))
+        name = f"{one['number']} {one['state']}" + (f": {one['reason']}" if one["reason"] else "")
+        cells = [words(name)._replace(value=one["number"]), share(one["score"])]
+        cells += [share(one["rungs"].get(rung)) for rung in rungs]
         cells += [Cell(_value(one["params"][option]), one["params"][option]) for option in options]
-        lines.append([*cells, Cell(one["state"], one["state"]), Cell(one["reason"], one["reason"])])
-    notes = [f"Score: {found['objective']}; mean of {found['settings']['seeds']} seed(s).", f"{STATUS}."]
+        lines.append([*cells, words(one["state"]), words(one["reason"])])
+    notes = [f"Score: {found['objective']}; mean of {count(settings['seeds'], 'seed')}.", f"{STATUS}."]
     if rungs:
         notes.append(
             f"At {', '.join(rungs)} epochs a trial leaves if it is below the median of all scores known there, once "
-            f"there are four; the others train {found['epochs']} epochs."
+            f"there are four; the others train {count(found['epochs'], 'epoch')}."
         )
-    return Table("trials", f"Sweep of {len(lines)} trials", columns, [("", lines)], notes)
+    return Table("trials", f"Sweep of {count(len(lines), 'trial')}", columns, [("", lines)], notes)
 
 
 def history(found: Mapping[str, Any]) -> Any:
@@ -68,8 +64,8 @@ def history(found: Mapping[str, Any]) -> Any:
     Returns:
       A matplotlib figure.
     """
-    with drawing.style():
-        figure, (axis,) = drawing.axes(1, 1, PAGE, 2.2)
+    with figures.style():
+        figure, (axis,) = figures.subplots(1, 1, PAGE, 2.2)
         best, steps = None, []
         for state, color in STATES.items():
             mine = [one for one in found["trials"] if one["state"] == state and _last(one) is not None]
@@ -85,7 +81,7 @@ def history(found: Mapping[str, Any]) -> Any:
             axis.step(*zip(*steps, strict=True), where="post", color=INK, linewidth=1, label="best so far")
         axis.set(xlabel="trial", ylabel="score, %")
         axis.xaxis.get_major_locator().set_params(integer=True)
-        drawing.legend(figure, axis, PAGE)
+        figures.legend(figure, axis, PAGE)
     return figure
 
 
@@ -109,8 +105,8 @@ def parallel(found: Mapping[str, Any]) -> Any:
 
     options = list(found["space"])
     shown = sorted((one for one in found["trials"] if _last(one) is not None), key=_last)
-    with drawing.style():
-        figure, (axis,) = drawing.axes(1, 1, PAGE, 3.0)
+    with figures.style():
+        figure, (axis,) = figures.subplots(1, 1, PAGE, 3.0)
         axis.grid(visible=False)
         axis.spines[["left", "bottom"]].set_visible(False)
         axis.set(xlim=(-0.3, len(options) + 0.3), ylim=(-0.12, 1.08), yticks=[])
@@ -118,7 +114,7 @@ def parallel(found: Mapping[str, Any]) -> Any:
         axis.set_xticks(range(len(options) + 1), [*names, "score, %"])
         axis.tick_params(length=0)
         heights = []
-        for place, option in enumerate([*options, None]):
+        for index, option in enumerate([*options, None]):
             values = [one["params"][option] if option else 100 * _last(one) for one in shown]
             numeric = all(isinstance(value, float) for value in values)
             logged = numeric and option and "log" in found["space"][option]
@@ -127,10 +123,10 @@ def parallel(found: Mapping[str, Any]) -> Any:
             ]  # fmt: skip
             low, high = min(scale, default=0), max(scale, default=1)
             heights.append([(value - low) / (high - low) if high > low else 0.5 for value in scale])
-            axis.plot([place, place], [0, 1], color=SOFT, linewidth=0.8)
+            axis.plot([index, index], [0, 1], color=SOFT, linewidth=0.8)
             ends = dict(zip(heights[-1], values, strict=True))
             for height in sorted(ends) if not numeric else {0.0, 1.0, 0.5} & set(ends):
-                axis.text(place, height + (0.03 if height > 0.01 else -0.07), _value(ends[height]), ha="center",
+                axis.text(index, height + (0.03 if height > 0.01 else -0.07), _value(ends[height]), ha="center",
                           fontsize=6.5, color=INK)  # fmt: skip
         colors = matplotlib.colormaps["viridis_r"]
         for number, one in enumerate(shown):
@@ -152,8 +148,8 @@ def importance(found: Mapping[str, Any]) -> Any:
     shares = sorted(found["importance"].items(), key=lambda item: item[1])
     if not shares:
         return None
-    with drawing.style():
-        figure, (axis,) = drawing.axes(1, 1, PAGE * 0.6, 0.6 + 0.28 * len(shares))
+    with figures.style():
+        figure, (axis,) = figures.subplots(1, 1, PAGE * 0.6, 0.6 + 0.28 * len(shares))
         axis.barh([label(key) for key, _ in shares], [100 * share for _, share in shares], color=COLORS[0], height=0.6)
         axis.set_xlabel("share, %")
         axis.grid(axis="x")
@@ -175,18 +171,18 @@ def write(out: Path, found: Mapping[str, Any]) -> Path:
     tables.save(whole, out, ("csv",))
     shares = importance(found)
     judged = [one for one in found["trials"] if _last(one) is not None]
-    text = run_page.page(
+    return pages.write(
+        out / "report.html",
         "sweep.html.j2",
         found=found,
         best=next((one for one in found["trials"] if one["number"] == found["best"]), None),
         counts={state: sum(one["state"] == state for one in found["trials"]) for state in STATES},
         status=STATUS,
-        history=drawing.uri(history(found)) if judged else None,
-        parallel=drawing.uri(parallel(found)) if judged else None,
-        importance=drawing.uri(shares) if shares else None,
-        content=tables.to_html(whole),
+        history=figures.uri(history(found)) if judged else None,
+        parallel=figures.uri(parallel(found)) if judged else None,
+        importance=figures.uri(shares) if shares else None,
+        trials=whole,
         notes=[note for note in whole.notes if STATUS not in note],  # it stands at the top
+        searched=pages.facts({**found["space"], **found["settings"], "configuration": found["source"]}),
         value=_value,
     )
-    files.write_text(out / "report.html", text)
-    return out / "report.html"

@@ -1,37 +1,38 @@
-"""A table, and the formats that it is written in: CSV, LaTeX, text and HTML.
+"""A table, and the forms that it is shown in: CSV, LaTeX, text of 80 columns, and HTML.
 
-Names come from strangers: each format escapes what it would otherwise obey.
+Names come from files that somebody else wrote: each form escapes what it would otherwise obey.
 """
 
 import csv
 import html as markup
 import io
 import re
-import unicodedata
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from fedn_jax.core import errors, files
-from fedn_jax.core.text import COLUMNS, cell
+from fedn_jax.core.text import COLUMNS, DASH, no_formula, percent, plain
 
-FORMULA = "=+-@＝＋－＠"  # a cell that begins with one of these is a formula for a spreadsheet
+WIDEST = 12  # columns of a terminal for every column of a table but the first
 
 
 class Column(NamedTuple):
     """What a column holds."""
 
     title: str
-    unit: str = ""  # such as "10^-2"
+    unit: str = ""  # such as "%"
     number: bool = True
     detail: bool = False  # in the CSV file only
+    drawn: str = ""  # how a page draws the share of a cell: "bar" or "shade"
 
 
 class Cell(NamedTuple):
-    """What people read, and the unrounded value."""
+    """What is shown, the unrounded value, and a share in [0, 1] that a page may draw."""
 
     text: str
     value: Any = ""
+    share: float | None = None
 
 
 class Table(NamedTuple):
@@ -39,15 +40,51 @@ class Table(NamedTuple):
 
     name: str  # of its files
     title: str
-    columns: list[Column]
+    columns: Sequence[Column]
     groups: list[tuple[str, list[list[Cell]]]]  # (heading or "", rows)
-    notes: list[str]
+    notes: Sequence[str] = ()
+
+
+def words(text: Any) -> Cell:
+    """A cell of text.
+
+    Args:
+      text: anything.
+
+    Returns:
+      The cell, without control characters.
+    """
+    return Cell(plain(text), plain(text))
+
+
+def count(number: int | None) -> Cell:
+    """A cell of a whole number.
+
+    Args:
+      number: None: there is no such number.
+
+    Returns:
+      The cell.
+    """
+    return Cell(DASH) if number is None else Cell(str(number), number)
+
+
+def share(value: float | None) -> Cell:
+    """A cell in percent.
+
+    Args:
+      value: in [0, 1]; None: there is no such number.
+
+    Returns:
+      The cell.
+    """
+    return Cell(percent(value)) if value is None else Cell(percent(value), 100 * value, value)
 
 
 def _shown(table: Table) -> tuple[list[int], list[Column]]:
-    """Places and columns that people see."""
-    places = [place for place, column in enumerate(table.columns) if not column.detail]
-    return places, [table.columns[place] for place in places]
+    """Indices and columns that are not only in the CSV file."""
+    indices = [index for index, column in enumerate(table.columns) if not column.detail]
+    return indices, [table.columns[index] for index in indices]
 
 
 def _heading(column: Column) -> str:
@@ -55,23 +92,19 @@ def _heading(column: Column) -> str:
 
 
 def to_csv(table: Table) -> str:
-    """A table for programs: unrounded numbers of ours, the paper's as printed.
+    """A table for programs: our numbers are not rounded, those of the paper are as printed.
 
     Args:
       table: the table.
 
     Returns:
-      CSV with a heading. A name that a spreadsheet would take for a formula gets an apostrophe in front.
+      CSV with a heading.
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-
-    def safe(value: Any) -> Any:
-        return f"'{value}" if isinstance(value, str) and value.lstrip().startswith(tuple(FORMULA)) else value
-
-    writer.writerow([safe(_heading(column)) for column in table.columns])
+    writer.writerow([no_formula(_heading(column)) for column in table.columns])
     for _, rows in table.groups:
-        writer.writerows([safe(cell.value) for cell in row] for row in rows)
+        writer.writerows([no_formula(cell.value) for cell in row] for row in rows)
     return text.getvalue()
 
 
@@ -82,22 +115,12 @@ LATEX = {
 }  # fmt: skip
 
 
-def escape(text: str) -> str:
-    """Text that LaTeX prints as it is.
-
-    Args:
-      text: anything.
-
-    Returns:
-      LaTeX; a power of a number is raised.
-
-    >>> escape("50 % of A_1, 10^-2")
-    '50 \\\\% of A\\\\_1, 10$^{-2}$'
-    """
+def _latex(text: str) -> str:
+    """Text that LaTeX prints as it is; a power of a number is raised."""
     parts = re.split(r"\^(-?[0-9]+)", text)
-    plain = ["".join(LATEX.get(letter, letter) for letter in part) for part in parts[::2]]
-    raised = [f"$^{{{part}}}$" for part in parts[1::2]] + [""]
-    return "".join(a + b for a, b in zip(plain, raised, strict=True))
+    escaped = ["".join(LATEX.get(letter, letter) for letter in part) for part in parts[::2]]
+    powers = [f"$^{{{part}}}$" for part in parts[1::2]] + [""]
+    return "".join(a + b for a, b in zip(escaped, powers, strict=True))
 
 
 def to_latex(table: Table) -> str:
@@ -109,82 +132,88 @@ def to_latex(table: Table) -> str:
     Returns:
       A LaTeX table with its caption and notes.
     """
-    places, columns = _shown(table)
-    lines = [r"% Needs \usepackage{booktabs}.", r"\begin{table}", r"\centering", rf"\caption{{{escape(table.title)}.}}"]
+    indices, columns = _shown(table)
+    lines = [r"% Needs \usepackage{booktabs}.", r"\begin{table}", r"\centering", rf"\caption{{{_latex(table.title)}.}}"]
     lines += [rf"\begin{{tabular}}{{{''.join('r' if column.number else 'l' for column in columns)}}}", r"\toprule"]
-    lines.append(" & ".join(escape(_heading(column)) for column in columns) + r" \\")
+    lines.append(" & ".join(_latex(_heading(column)) for column in columns) + r" \\")
     for heading, rows in table.groups:
         lines.append(r"\midrule")
         if heading:
-            lines.append(rf"\multicolumn{{{len(columns)}}}{{l}}{{\textit{{{escape(heading)}}}}} \\")
-        lines += [" & ".join(escape(row[place].text) for place in places) + r" \\" for row in rows]
+            lines.append(rf"\multicolumn{{{len(columns)}}}{{l}}{{\textit{{{_latex(heading)}}}}} \\")
+        lines += [" & ".join(_latex(row[index].text) for index in indices) + r" \\" for row in rows]
     lines += [r"\bottomrule", r"\end{tabular}", "", r"\smallskip", r"\begin{minipage}{\linewidth}\footnotesize"]
-    lines += [escape(note) + r"\par" for note in table.notes]
+    lines += [_latex(note) + r"\par" for note in table.notes]
     return "\n".join([*lines, r"\end{minipage}", r"\end{table}", ""])
 
 
-def _folded(text: str) -> list[str]:
-    """Lines of at most 80 columns, wide letters counted as two; further lines are indented."""
-    lines, size = [""], 0
-    for word in re.findall(r"\S+", text):
-        widths = [2 if unicodedata.east_asian_width(letter) in "WF" else 1 for letter in word]
-        if size and size + 1 + min(sum(widths), COLUMNS // 2) > COLUMNS:
-            lines.append(" ")
-            size = 1
-        lines[-1] += " " if size else ""
-        size += 1 if size else 0
-        for letter, width in zip(word, widths, strict=True):  # a word may be longer than a line
-            if size + width > COLUMNS:
-                lines.append("  ")
-                size = 2
-            lines[-1] += letter
-            size += width
-    return lines
+def folded(text: str) -> list[str]:
+    """A paragraph for a terminal.
+
+    Args:
+      text: any length.
+
+    Returns:
+      Lines of at most 80 columns, wide letters counted as two; further lines are indented.
+    """
+    from rich.console import Console
+    from rich.text import Text
+
+    lines = Text(plain(text)).wrap(Console(width=COLUMNS), COLUMNS - 2)
+    return [("  " if number else "") + line.plain.rstrip() for number, line in enumerate(lines)]
+
+
+def _fit(text: str, size: int, right: bool) -> str:
+    """Text of exactly that many columns of a terminal; an ellipsis shows what was cut."""
+    from rich.cells import cell_len, set_cell_size
+
+    if cell_len(text) > size:
+        text = set_cell_size(text, size - 1) + "…"
+    space = " " * (size - cell_len(text))
+    return space + text if right else text + space
 
 
 def to_text(table: Table) -> str:
     """A table for a terminal; columns that do not fit come below.
 
     Args:
-      table: the table.
+      table: the table; without a title it begins with its columns.
 
     Returns:
       Lines of at most 80 columns.
     """
-    places, columns = _shown(table)
-    widths = [max(len(c.title), *(len(row[p].text) for _, rows in table.groups for row in rows)) for p, c in
-              zip(places, columns, strict=True)]  # fmt: skip
-    widths = [min(width, 12) for width in widths]
+    from rich.cells import cell_len
+
+    indices, columns = _shown(table)
+    rows = [[plain(row[index].text) for index in indices] for _, group in table.groups for row in group]
+    sizes = [max(map(cell_len, column)) for column in zip([column.title for column in columns], *rows, strict=True)]
+    sizes[1:] = [min(size, WIDEST) for size in sizes[1:]]
     blocks: list[list[int]] = [[]]
-    for place in range(1, len(places)):
-        if 18 + sum(widths[i] + 2 for i in [*blocks[-1], place]) > COLUMNS:
+    for index in range(1, len(columns)):
+        if min(sizes[0], 18) + sum(sizes[i] + 2 for i in [*blocks[-1], index]) > COLUMNS:
             blocks.append([])
-        blocks[-1].append(place)
-    lines = [*_folded(table.title), ""]
+        blocks[-1].append(index)
+    lines = [*folded(table.title), ""] if table.title else []
     for block in blocks:
-        first = min(COLUMNS - sum(widths[i] + 2 for i in block), 36)
-        rule = "-" * (first + sum(widths[i] + 2 for i in block))
+        shown = [0, *block]
+        sizes[0] = min(sizes[0], COLUMNS - sum(sizes[i] + 2 for i in block))
+        rule = "-" * (sum(sizes[i] + 2 for i in shown) - 2)
 
-        def line(texts: list[str], block: list[int] = block, first: int = first) -> str:
-            shown = [cell(texts[i], widths[i]) for i in block]
-            moved = [
-                " " * (len(x) - len(x.rstrip())) + x.rstrip() if columns[i].number else x
-                for i, x in zip(block, shown, strict=True)
-            ]
-            return "  ".join([cell(texts[0], first), *moved]).rstrip()
+        def line(texts: Sequence[str], shown: list[int] = shown) -> str:
+            return "  ".join(_fit(texts[i], sizes[i], i > 0 and columns[i].number) for i in shown).rstrip()
 
-        lines.append(line([column.title for column in columns]))
-        for heading, rows in table.groups:
-            lines += [rule, *([cell(heading, len(rule)).rstrip()] if heading else [])]
-            lines += [line([row[place].text for place in places]) for row in rows]
+        lines.append(line([plain(column.title) for column in columns]))
+        rest = iter(rows)
+        for heading, group in table.groups:
+            lines += [rule, *(folded(heading) if heading else [])]
+            lines += [line(next(rest)) for _ in group]
         lines.append("")
     units: dict[str, list[str]] = {}
     for column in columns:
         units.setdefault(column.unit, []).append(column.title)
     stated = [f"{', '.join(titles)} in {unit}" for unit, titles in units.items() if unit]
-    for note in [f"{'; '.join(stated)}."] * bool(stated) + table.notes:
-        lines += _folded(note)
-    return "\n".join(lines) + "\n"
+    for note in [f"{'; '.join(stated)}."] * bool(stated) + list(table.notes):
+        lines += folded(note)
+    return "\n".join(lines).rstrip() + "\n"
 
 
 def raised(text: str) -> str:
@@ -202,6 +231,21 @@ def raised(text: str) -> str:
     return re.sub(r"\^(-?[0-9]+)", r"<sup>\1</sup>", markup.escape(text))
 
 
+def _side(column: Column) -> str:
+    return ' class="n"' if column.number else ""
+
+
+def _td(cell: Cell, column: Column) -> str:
+    """A cell of a page, with its share as a bar below it or as a shade behind it."""
+    style, bar = "", ""
+    if cell.share is not None and column.drawn == "shade":
+        ink = ";color:#fff" if cell.share > 0.55 else ""
+        style = f' style="background:rgba(31,78,121,{0.05 + 0.85 * cell.share:.2f}){ink}"'
+    if cell.share is not None and column.drawn == "bar":
+        bar = f'<span class="meter"><i style="width:{100 * cell.share:.1f}%"></i></span>'
+    return f"<td{_side(column)}{style}>{raised(cell.text)}{bar}</td>"
+
+
 def to_html(table: Table) -> str:
     """A table for a page.
 
@@ -209,40 +253,34 @@ def to_html(table: Table) -> str:
       table: the table.
 
     Returns:
-      A table element and its notes; every name is escaped.
+      A table element in a box that scrolls sideways; every name is escaped.
     """
-    places, columns = _shown(table)
-
-    def element(kind: str, text: str, column: Column) -> str:
-        return f'<{kind} class="n">{raised(text)}</{kind}>' if column.number else f"<{kind}>{raised(text)}</{kind}>"
-
-    lines = ["<table>", "<thead><tr>"]
-    lines += [element("th", _heading(column), column) for column in columns]
+    indices, columns = _shown(table)
+    label = markup.escape(plain(table.title))
+    lines = [f'<div class="scroll" tabindex="0" role="region" aria-label="{label}"><table><thead><tr>']
+    lines += [f"<th{_side(column)}>{raised(_heading(column))}</th>" for column in columns]
     lines.append("</tr></thead>")
     for heading, rows in table.groups:
         lines.append("<tbody>")
         if heading:
             lines.append(f'<tr class="group"><th colspan="{len(columns)}">{raised(heading)}</th></tr>')
         for row in rows:
-            cells = [element("td", row[place].text, column) for place, column in zip(places, columns, strict=True)]
+            cells = (_td(row[index], column) for index, column in zip(indices, columns, strict=True))
             lines.append(f"<tr>{''.join(cells)}</tr>")
         lines.append("</tbody>")
-    return "\n".join([*lines, "</table>"])
+    return "\n".join([*lines, "</table></div>"])
 
 
 FORMATS: dict[str, Callable[[Table], str]] = {"csv": to_csv, "tex": to_latex, "txt": to_text, "html": to_html}
 
 
-def save(table: Table, directory: Path, formats: Sequence[str] = ("csv", "tex")) -> list[Path]:
-    """Writes a table.
+def save(table: Table, directory: Path, formats: Sequence[str] = ("csv", "tex")) -> None:
+    """Writes a table as files, each whole or not at all.
 
     Args:
       table: the table.
       directory: made if missing.
       formats: entries of ``FORMATS``.
-
-    Returns:
-      The files, in the order of the formats; each is written whole or not at all.
 
     Raises:
       UserError: no such format.
@@ -250,4 +288,3 @@ def save(table: Table, directory: Path, formats: Sequence[str] = ("csv", "tex"))
     contents = {kind: FORMATS[errors.one_of("format of a table", kind, FORMATS)](table) for kind in formats}
     for kind, content in contents.items():
         files.write_text(directory / f"{table.name}.{kind}", content)
-    return [directory / f"{table.name}.{kind}" for kind in contents]

@@ -6,13 +6,16 @@ and tied to their bars by lines.
 
 import base64
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from fedn_jax.core.types import Detections, Events, VideoMeta
+from fedn_jax.evaluation import matching
 from fedn_jax.ops import intervals
+from fedn_jax.reports import figures, pages
+from fedn_jax.reports.pages import PALETTE
 
 # Sizes of a timeline, in the units of its drawing (CSS pixels unless it is squeezed).
 WIDTH, LEFT, RIGHT = 960, 84, 16  # of the drawing; of the margins
@@ -28,6 +31,9 @@ OUTCOMES = {
     "missed": ("∅", "annotated, not spotted"),
 }
 
+COLOURS = {"correct": "right", "confused": "wrong", "false": "wrong", "found": "truth", "missed": "truth"}  # of PALETTE
+FILLED = ("correct", "false", "found")
+
 Thumbnail = Callable[[str, str, list[int]], Sequence[np.ndarray] | None]
 
 
@@ -38,6 +44,20 @@ class Video(NamedTuple):
     events: Events  # [E] expressions that count
     detections: Detections  # [N] survivors of NMS
     threshold: float  # lowest score that counts
+
+
+def outcomes(classes: Sequence[str]) -> dict[str, tuple[str, str]]:
+    """What can become of a detection, or of an annotated expression.
+
+    Args:
+      classes: C emotion names; with one of them none can be wrong.
+
+    Returns:
+      Name -> (mark, words).
+    """
+    if len(classes) > 1:
+        return OUTCOMES
+    return {name: row for name, row in OUTCOMES.items() if name != "confused"} | {"correct": ("✓", "spotted")}
 
 
 def spread(centres: Sequence[float], low: float, high: float, rows: int, slot: float) -> list[tuple[int, float]]:
@@ -108,7 +128,7 @@ def _items(video: Video, matched: np.ndarray, classes: Sequence[str]) -> tuple[l
         annotated.append({"onset": onset, "offset": offset, "apex": apex, "outcome": outcome})
         annotated[-1] |= {"name": classes[int(events.emotion[j])], "note": ""}
     score = np.asarray(found.score)
-    for i in np.flatnonzero(found.valid & (score >= np.asarray(video.threshold, score.dtype))):
+    for i in np.flatnonzero(matching.above(found, video.threshold).valid):
         onset, offset = (float(x) for x in found.interval[i])
         j = int(matched[i])
         right = j >= 0 and events.emotion[j] == found.emotion[i]
@@ -117,26 +137,13 @@ def _items(video: Video, matched: np.ndarray, classes: Sequence[str]) -> tuple[l
         detected[-1] |= {"name": classes[int(found.emotion[i])], "note": f"{float(score[i]):.2f}"}
     for item in annotated + detected:
         item["short"] = item["name"] if len(item["name"]) <= 14 else item["name"][:13] + "…"
-        item["mark"], item["words"] = OUTCOMES[item["outcome"]]
+        item["mark"], item["words"] = outcomes(classes)[item["outcome"]]
         item["frame"] = int(np.clip(round(item["apex"]), 0, video.meta.num_frames - 1))
         item["seconds"] = f"{item['onset'] / fps:.2f} to {item['offset'] / fps:.2f} s"
         edges = np.array([item["onset"], item["offset"]])
         first, last = intervals.inclusive(edges, video.meta.first_frame, video.meta.source)
         item["frames"] = f"frames {first} to {last}"
     return annotated, detected
-
-
-def _jpeg(picture: np.ndarray) -> str:
-    """A picture, cut to a square, as the data URI of a small JPEG."""
-    from PIL import Image
-
-    height, width = picture.shape[:2]
-    side = min(height, width)
-    top, left = (height - side) // 2, (width - side) // 2
-    square = Image.fromarray(np.ascontiguousarray(picture[top : top + side, left : left + side]))
-    buffer = io.BytesIO()
-    square.convert("RGB").resize((64, 64), Image.Resampling.LANCZOS).save(buffer, "JPEG", quality=72, optimize=True)
-    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
 def layout(
@@ -158,7 +165,11 @@ def layout(
     both = annotated + detected
     frames = sorted({item["frame"] for item in both})
     pictures = thumbnail(meta.subject, meta.video, frames) if thumbnail and frames else None
-    images = dict(zip(frames, map(_jpeg, pictures), strict=True)) if pictures is not None else {}
+    images = (
+        dict(zip(frames, (pages.jpeg(picture, 64, square=True) for picture in pictures), strict=True))
+        if pictures is not None
+        else {}
+    )
     for item in both:
         item["image"] = images.get(item["frame"])
 
@@ -176,6 +187,7 @@ def layout(
         "seconds": f"{seconds:.1f}",
         "frames": meta.num_frames,
         "threshold": f"{video.threshold:.2f}",
+        "outcomes": outcomes(classes),
         "annotated": annotated,
         "detected": detected,
         "spotted": sum(item["outcome"] != "false" for item in detected),
@@ -187,3 +199,79 @@ def layout(
         "callout": height,
         "picture": PICTURE if images else 0,
     }
+
+
+def figure(drawn: Mapping[str, Any]) -> Any:
+    """The timeline of a video (Figure 6 of the paper): annotated above, detected below.
+
+    Args:
+      drawn: of ``layout``.
+
+    Returns:
+      A matplotlib figure as wide as a page.
+    """
+    from matplotlib.patches import Rectangle
+
+    scale, legend = figures.PAGE / WIDTH, 34
+    small = 5.8  # points: 10 % narrower per letter than LETTER, which the layout leaves room for
+    with figures.style():
+        drawing, (axis,) = figures.subplots(1, 1, figures.PAGE, scale * (drawn["height"] + legend))
+        drawing.set_layout_engine("none")
+        axis.set_position((0, 0, 1, 1))
+        axis.set(xlim=(0, WIDTH), ylim=(drawn["height"] + legend, 0))
+        axis.axis("off")
+
+        def write(x: float, y: float, text: str, **options: Any) -> None:
+            axis.text(x, y, text, **({"fontsize": small, "ha": "center", "va": "baseline"} | options))
+
+        for name, y in (("annotated", drawn["top"]), ("detected", drawn["bottom"])):
+            right = WIDTH - LEFT - RIGHT
+            axis.add_patch(Rectangle((LEFT, y), right, BAR, color=PALETTE["wash"], linewidth=0))
+            write(0, y + 12, name, ha="left", color=figures.SOFT, fontsize=6)
+        for index, tick in enumerate(drawn["ticks"]):
+            below = drawn["top"] + BAR
+            axis.plot([tick["x"]] * 2, [below, below + 6], color=figures.SOFT, linewidth=0.5)
+            write(tick["x"], below + 18, tick["text"] + ("" if index else " s"), color=figures.SOFT)
+        for item in drawn["annotated"]:
+            _callout(axis, write, item, drawn["top"], -1, drawn)
+        for item in drawn["detected"]:
+            _callout(axis, write, item, drawn["bottom"], 1, drawn)
+        x = 1.0
+        for name, (mark, words) in drawn["outcomes"].items():
+            axis.add_patch(Rectangle((x, drawn["height"] + 18), 22, 9, **_look(name)))
+            text = f"{mark} {words}".strip()
+            write(x + 27, drawn["height"] + 26, text, ha="left", color=figures.SOFT)
+            x += 41 + 5.9 * len(text)
+    return drawing
+
+
+def _look(outcome: str) -> dict[str, Any]:
+    """How a bar shows what became of it: by colour, by filling, and by its pattern."""
+    color = PALETTE[COLOURS[outcome]]
+    if outcome in FILLED:
+        return {"facecolor": color, "edgecolor": color, "linewidth": 0.7}
+    extra = {"hatch": "//////"} if outcome == "confused" else {"linestyle": (0, (3, 2))}
+    return {"facecolor": "white", "edgecolor": color, "linewidth": 0.7} | extra
+
+
+def _callout(axis: Any, write: Any, item: Mapping[str, Any], y: float, side: int, drawn: Mapping[str, Any]) -> None:
+    """A bar, its picture and its name; ``side`` -1: above the bar, 1: below."""
+    from matplotlib.patches import Rectangle
+    from PIL import Image
+
+    picture, color = drawn["picture"], figures.INK if side < 0 else PALETTE[COLOURS[item["outcome"]]]
+    edge = y if side < 0 else y + BAR
+    base = edge + side * (GAP + drawn["callout"] * item["row"])
+    axis.plot([item["middle"], item["place"]], [edge, base - side], color=PALETTE["leader"], linewidth=0.5, zorder=0.5)
+    axis.add_patch(Rectangle((item["x"], y), item["width"], BAR, **_look(item["outcome"])))
+    if item["image"]:
+        image = Image.open(io.BytesIO(base64.b64decode(item["image"].partition(",")[2])))
+        left, top = item["place"] - picture / 2, base - picture if side < 0 else base
+        axis.imshow(image, extent=(left, left + picture, top + picture, top), aspect="auto", interpolation="lanczos")
+        if side > 0:
+            frame = _look(item["outcome"]) | {"facecolor": "none", "hatch": None, "linewidth": 1.2}
+            axis.add_patch(Rectangle((left, top), picture, picture, **frame))
+    near = base - picture - 6 if side < 0 else base + picture + 13
+    write(item["place"], near, f"{figures.label(item['short'], 14)} {item['mark']}".strip(), color=color)
+    if side > 0:
+        write(item["place"], near + 14, item["note"], color=figures.SOFT)

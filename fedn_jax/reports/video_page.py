@@ -1,11 +1,10 @@
 """The page on which a person looks at what was found in one video: the video, a timeline and a table, linked.
 
 It is one HTML file that loads nothing: the video is inside, in pieces that a script of the page puts together. It draws
-times and scores only; all names come from strangers and are escaped by the template.
+times and scores only; all names come from files that somebody else wrote, and the template escapes them.
 """
 
 import base64
-import io
 import secrets
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -13,16 +12,16 @@ from typing import Any
 
 import numpy as np
 
+from fedn_jax.core import files
 from fedn_jax.core.errors import UserError
 from fedn_jax.formats import annotations
 from fedn_jax.formats.annotations import Found
+from fedn_jax.reports import pages
+from fedn_jax.reports.pages import COLORS
 
-TEMPLATES = Path(__file__).parent / "templates"
 PIECE = 3 << 20  # bytes of the video per script element: a multiple of 3, and far below what browsers allow a string
 PICTURE = 112  # longest side of a thumbnail
 WIDTH, HEIGHT = 1000, 40  # of the drawing of a curve, which the page stretches
-# Told apart by the colour-blind: the palette of Okabe and Ito without its yellow, which is too pale for lines.
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#5b6673")
 
 
 def clock(seconds: float) -> str:
@@ -64,17 +63,6 @@ def outline(curve: np.ndarray) -> tuple[str, str]:
     return "".join(line), "".join(area)
 
 
-def _jpeg(picture: np.ndarray) -> str:
-    """A picture [h, w, 3] as the data URI of a small JPEG."""
-    from PIL import Image
-
-    image = Image.fromarray(np.ascontiguousarray(picture)).convert("RGB")
-    image.thumbnail((PICTURE, PICTURE), Image.Resampling.LANCZOS)
-    buffer = io.BytesIO()
-    image.save(buffer, "JPEG", quality=78, optimize=True)
-    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
-
-
 def _items(found: Found, span: float, thumbnails: Sequence[np.ndarray] | None) -> list[dict[str, Any]]:
     """Texts and places of the expressions, in order of time."""
     # The longest lies below, so that each can be clicked.
@@ -87,7 +75,7 @@ def _items(found: Found, span: float, thumbnails: Sequence[np.ndarray] | None) -
             {
                 "number": number,
                 "emotion": one.emotion,
-                "hue": COLOURS[hues[one.emotion] % len(COLOURS)],
+                "hue": COLORS[hues[one.emotion] % len(COLORS)],
                 "score": f"{one.score:.2f}",
                 "begin": one.begin,
                 "end": one.end,
@@ -100,7 +88,7 @@ def _items(found: Found, span: float, thumbnails: Sequence[np.ndarray] | None) -
                     (clock(time), frame)
                     for time, frame in ((one.begin, one.onset), (one.peak, one.apex), (one.end, one.offset))
                 ],
-                "image": _jpeg(thumbnails[number]) if thumbnails else None,
+                "image": pages.jpeg(thumbnails[number], PICTURE) if thumbnails else None,
             }
         )
     return items
@@ -109,12 +97,10 @@ def _items(found: Found, span: float, thumbnails: Sequence[np.ndarray] | None) -
 def _strips(found: Found, items: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """One strip of the timeline per emotion."""
     strips = []
-    for place, (name, curve) in enumerate(zip(found.classes, found.curves, strict=True)):
+    for index, (name, curve) in enumerate(zip(found.classes, found.curves, strict=True)):
         line, area = outline(curve)
         members = [item for item in items if item["emotion"] == name]
-        strips.append(
-            {"name": name, "hue": COLOURS[place % len(COLOURS)], "line": line, "area": area, "items": members}
-        )
+        strips.append({"name": name, "hue": COLORS[index % len(COLORS)], "line": line, "area": area, "items": members})
     return strips
 
 
@@ -140,8 +126,6 @@ def write(
     Raises:
       UserError: there is no such video, or not one thumbnail per expression.
     """
-    import jinja2
-
     if media is not None and not media.is_file():
         raise UserError(f"{media}: no such file; expected a video that browsers play")
     if thumbnails is not None:
@@ -154,11 +138,9 @@ def write(
     items = _items(found, span, thumbnails)
     gaps = [(100 * begin / span, 100 * (end - begin) / span) for begin, end in found.gaps]
     finite = found.curves[np.isfinite(found.curves)]
-    place = secrets.token_hex(16)  # a stranger's name cannot hold it
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, trim_blocks=True, lstrip_blocks=True
-    )
-    page = environment.get_template("viewer.html.j2").render(
+    mark = secrets.token_hex(16)  # where the video goes; no name can hold it
+    page = pages.render(
+        "viewer.html.j2",
         found=found,
         span=span,
         items=items,
@@ -169,16 +151,14 @@ def write(
         line_y=HEIGHT * (1 - min(max(found.threshold, 0), 1)),
         size=(WIDTH, HEIGHT),
         length=clock(found.seconds),
-        media=place if media else None,
+        about=[(key, [value]) for key, value in found.about.items()],
+        media=mark if media else None,
         mime=annotations.plain(mime),
     )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    with part.open("w", encoding="utf-8") as file:
-        before, _, after = page.partition(place)
+    with files.replacing(path) as part, part.open("w", encoding="utf-8") as file:
+        before, _, after = page.partition(mark)
         file.write(before)
         for number, piece in enumerate(_pieces(media) if media else ()):
             file.write('</script><script class="media" type="text/plain">' if number else "")
             file.write(piece)
         file.write(after)
-    part.replace(path)

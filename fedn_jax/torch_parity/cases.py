@@ -11,6 +11,7 @@ from fedn_jax.core import config as configs
 from fedn_jax.core.types import Config, Events, Store, Task, Tree, VideoMeta
 from fedn_jax.models import torch_weights
 from fedn_jax.ops import windows
+from fedn_jax.torch_parity import measure
 
 NARROW = {
     "window.segments": 32, "window.train_hop": 16, "model.width": 32, "model.head_width": 16, "model.heads": 2,
@@ -238,6 +239,7 @@ def batch(pair: Pair, data: Data, chosen: Sequence[int], dtype: str = "float32")
     index = np.maximum(np.asarray(chosen), 0)
     ours = jax.tree.map(lambda column: column[index], plan)
     gather = jax.vmap(windows.gather, in_axes=(None, 0, 0, 0, 0, None))
+    gather = jax.jit(gather, static_argnums=5, compiler_options=measure.HASTY)
     got = gather(data.store, ours.row, ours.num_rows, ours.start, ours.num_segments, pair.geometry)
     weight = (np.asarray(chosen) >= 0).astype(dtype)
     parts, cut = [], peers_windows(pair, data, hop)

@@ -5,7 +5,7 @@ cutting windows to suppressing detections, each does itself. The score threshold
 """
 
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -15,7 +15,7 @@ from fedn_jax.core.types import Detections, Folds
 from fedn_jax.data import shards, splits
 from fedn_jax.data.problem import Problem, make_problem
 from fedn_jax.engine import predict, train_step
-from fedn_jax.evaluation import evaluate, matching, metrics
+from fedn_jax.evaluation import evaluate, headline, matching, metrics
 from fedn_jax.torch_parity import cases, detections, measure, training
 from fedn_jax.torch_parity import network as networks
 from fedn_jax.torch_parity.measure import Difference, Level
@@ -28,12 +28,9 @@ OPTIONS = {
     "window.segments": 64, "model.head_depth": 1, "anchors.reaches": [[0, 16], [8, 32], [16, 64]],
 }  # fmt: skip
 NUMBERS = {  # what is compared: name -> where it lies in metrics.json
-    "spotting F1": ("spotting", "f1"),
-    "recognition accuracy": ("recognition", "accuracy"),
-    "recognition macro-F1": ("recognition", "macro_f1"),
-    "spotting mAP": ("map", "coco", "spotting"),
-    "detection mAP": ("map", "coco", "detection"),
-    "oracle F1": ("oracle", "spotting", "f1"),
+    **{headline.NUMBERS[name].title: headline.NUMBERS[name].path for name in headline.SHARES},
+    "Recognition macro-F1": "recognition/macro_f1",
+    "Oracle F1": "oracle/spotting/f1",
 }
 
 
@@ -151,13 +148,9 @@ def _score(setting: Plan, detect: Callable[[int, int], Detections]) -> dict[str,
     true = matching.pad([problem.events[video] for video in tests[0]])
     subjects = [problem.metas[video].subject for video in tests[0]]
     result = evaluate.evaluate_detections(found, true, subjects, problem.classes, threshold)
-    numbers = {"score threshold": float(threshold)}
-    for name, path in NUMBERS.items():
-        value: Any = result
-        for key in path:
-            value = value[key]
-        numbers[name] = float("nan") if value is None else float(value)
-    return {name: -1.0 if np.isnan(value) else value for name, value in numbers.items()}  # -1: there is no such number
+    numbers = {name: headline.value(result, path) for name, path in NUMBERS.items()}
+    numbers["Score threshold"] = threshold
+    return {name: -1.0 if value is None else float(value) for name, value in numbers.items()}  # -1: no such number
 
 
 def run(
@@ -180,8 +173,8 @@ def run(
         one, two = ours(setting, "float64"), theirs(setting, "float64")
         values.append(two)
         found += [measure.difference(f"{name}, seed {seed}", one[name], two[name], 1.0) for name in one]
-    told = ("spotting F1", "detection mAP")
-    spread = "; ".join(f"{name} {', '.join(f'{100 * value[name]:.1f}' for value in values)} %" for name in told)
+    shown = [headline.NUMBERS[name].title for name in ("f1_s", "map_d")]
+    spread = "; ".join(f"{name} {', '.join(f'{100 * value[name]:.1f}' for value in values)} %" for name in shown)
     spread = f"spread over seeds {', '.join(map(str, seeds))}: {spread}"
     if "float32" in precisions:
         setting = plan(dataset, seeds[0], "float32")

@@ -1,19 +1,17 @@
-"""What the comparison found: a table of 80 columns, a page, and all numbers as JSON."""
+"""What the comparison found: tables, a page, and all numbers as JSON."""
 
-import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from fedn_jax.core import files
+from fedn_jax.core import text
 from fedn_jax.engine import run_dir
-from fedn_jax.reports import run_page
+from fedn_jax.reports import pages
+from fedn_jax.reports.tables import Cell, Column, Table, count, words
 from fedn_jax.torch_parity import measure
 from fedn_jax.torch_parity.measure import Level
-
-COLUMNS = 80
 
 
 def _plain(value: float) -> float | None:
@@ -57,40 +55,75 @@ def summary(levels: Sequence[Level]) -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
-def table(levels: Sequence[Level]) -> str:
-    """The verdict for a terminal.
+def _allowed(tolerance: float) -> str:
+    return "equal" if tolerance == 0 else f"{tolerance:.0e}"
+
+
+def _verdict(passed: bool) -> Cell:
+    return words("ok" if passed else "FAILED")
+
+
+def levels_table(levels: Sequence[Level]) -> Table:
+    """The verdict of every level.
 
     Args:
       levels: the lines.
 
     Returns:
-      Text of at most 80 columns; where a level failed, the first array that differs is named.
+      A table with a row per level and precision; its notes name the first array that differs.
     """
-    head = f"{'level':<13}{'precision':<11}{'cases':>5}{'arrays':>8}{'absolute':>11}{'relative':>10}{'allowed':>10}"
-    lines = [head + "  verdict", "-" * COLUMNS]
-    for row in summary(levels):
-        numbers = "".join(f"{exponent(row[name]):>{size}}" for name, size in (("absolute", 11), ("relative", 10)))
-        allowed = "equal" if row["tolerance"] == 0 else f"{row['tolerance']:.0e}"
-        counts = f"{row['cases']:>5}{row['arrays']:>8}"
-        verdict = "ok" if row["passed"] else "FAILED"
-        lines.append(f"{row['level']:<13}{row['precision']:<11}{counts}{numbers}{allowed:>10}  {verdict}")
-    for name in dict.fromkeys(one.level for one in levels if not one.passed):
-        failed = [one for one in levels if one.level == name and not one.passed]
-        one, more = failed[0], f" (and {len(failed) - 1} more cases)" if failed[1:] else ""
-        text = (
-            f"FAILED: {one.level}, {one.case}, {one.precision}{more}: the first array beyond the tolerance is "
-            f"{one.first or one.worst}; the worst is {one.worst}, {exponent(one.relative)} apart"
-        )
-        lines += ["", *textwrap.wrap(text, COLUMNS, subsequent_indent="  ")]
+    columns = [Column("Level", number=False), Column("Precision", number=False), Column("Cases"), Column("Arrays")]
+    columns += [Column(title) for title in ("Absolute", "Relative", "Allowed")] + [Column("Verdict", number=False)]
+    rows = [
+        [words(row["level"]), words(row["precision"]), count(row["cases"]), count(row["arrays"]),
+         words(exponent(row["absolute"])), words(exponent(row["relative"])), words(_allowed(row["tolerance"])),
+         _verdict(row["passed"])]
+        for row in summary(levels)
+    ]  # fmt: skip
+    notes = [_failure(failed) for failed in _failed(levels)]
+    notes += [f"{x.level}, {x.precision}: {x.note}." for x in levels if x.level.startswith(("7", "9")) and x.note]
+    notes += [
+        "Absolute: the largest difference of two entries, over all cases and arrays.",
+        "Relative, which the verdict rests on: that difference divided by the largest entry of PyTorch's array; for "
+        "gradients and parameters, by the largest entry of the layer, since the gradient of a bias before a "
+        "normalisation is a small sum of large numbers.",
+    ]
+    return Table("levels", "Levels", columns, [("", rows)], notes)
+
+
+def _failed(levels: Sequence[Level]) -> list[list[Level]]:
+    names = dict.fromkeys(one.level for one in levels if not one.passed)
+    return [[one for one in levels if one.level == name and not one.passed] for name in names]
+
+
+def _failure(failed: Sequence[Level]) -> str:
+    """What the failed cases of a level have in common: the first array that differs."""
+    one, more = failed[0], f" (and {text.count(len(failed) - 1, 'more case')})" if failed[1:] else ""
+    return (
+        f"FAILED: {one.level}, {one.case}, {one.precision}{more}: the first array beyond the tolerance is "
+        f"{one.first or one.worst}; the worst is {one.worst}, {exponent(one.relative)} apart."
+    )
+
+
+def cases_table(levels: Sequence[Level]) -> Table:
+    """Every case.
+
+    Args:
+      levels: the lines.
+
+    Returns:
+      A table with a row per case.
+    """
+    columns = [Column("Case", number=False), Column("Precision", number=False), Column("Arrays"), Column("Absolute")]
+    columns += [Column("Relative"), Column("Allowed"), Column("Verdict", number=False)]
+    columns += [Column("Worst array", number=False)]
+    groups: dict[str, list[list[Cell]]] = {}
     for one in levels:
-        if one.level.startswith(("7", "9")) and one.note:
-            lines += textwrap.wrap(f"{one.level}, {one.precision}: {one.note}.", COLUMNS, subsequent_indent="  ")
-    lines += textwrap.wrap(
-        "Worst differences over all cases and arrays; relative: in units of the largest entry of PyTorch's array "
-        "(of its layer, for gradients and parameters).",
-        COLUMNS, subsequent_indent="  ",
-    )  # fmt: skip
-    return "\n".join(lines)
+        sizes = (exponent(one.absolute), exponent(one.relative), _allowed(one.tolerance))
+        case = words(f"{one.case}: {one.note}" if one.note else one.case)
+        row = [case, words(one.precision), count(one.count), *map(words, sizes), _verdict(one.passed), words(one.worst)]
+        groups.setdefault(one.level, []).append(row)
+    return Table("cases", "Every case", columns, list(groups.items()))
 
 
 def write(out: Path, levels: Sequence[Level], title: str) -> Path:
@@ -111,9 +144,9 @@ def write(out: Path, levels: Sequence[Level], title: str) -> Path:
     rows = [one._asdict() | {"absolute": _plain(one.absolute), "relative": _plain(one.relative)} for one in levels]
     found = {"passed": measure.passed(levels), "levels": rows, "versions": versions}
     run_dir.write_json(out / "parity.json", found)
-    text = run_page.page(
-        "parity.html.j2", title=title, passed=measure.passed(levels), levels=levels, summary=summary(levels),
-        versions=versions, exponent=exponent,
+    return pages.write(
+        out / "parity.html", "parity.html.j2", title=title, passed=measure.passed(levels), cases=len(levels),
+        failures=[_failure(failed) for failed in _failed(levels)], levels=levels_table(levels),
+        every=cases_table(levels),
+        versions=pages.facts(versions),
     )  # fmt: skip
-    files.write_text(out / "parity.html", text)
-    return out / "parity.html"

@@ -2,7 +2,6 @@
 
 import itertools
 from collections.abc import Iterator
-from typing import Any
 
 import jax
 import numpy as np
@@ -50,16 +49,15 @@ def draw(rng: np.random.Generator, count: int, frames: int, classes: int, whole:
     return Events(interval, apex, emotion, np.zeros_like(emotion), valid)
 
 
-def _assign(config: Any, events: Events, dtype: str) -> tuple[Targets, dict[str, np.ndarray]]:
+def _assign(pair: cases.Pair, events: Events, dtype: str) -> tuple[Targets, dict[str, np.ndarray]]:
     """(ours, theirs)."""
     import torch
 
     from fedn_jax.torch_parity.reference import targets as reference
 
-    pair = cases.make(config)
     events = events._replace(interval=events.interval.astype(dtype))
     with jax.enable_x64(dtype == "float64"):
-        ours = jax.device_get(jax.jit(jax.vmap(pair.task.targets))(events))
+        ours = jax.device_get(jax.jit(jax.vmap(pair.task.targets), compiler_options=measure.HASTY)(events))
     each = [
         reference.assign(interval, emotion, valid, pair.settings, pair.classes)
         for interval, emotion, valid in zip(events.interval, events.emotion, events.valid, strict=True)
@@ -82,9 +80,9 @@ def assignment(count: int = 120) -> Iterator[Level]:
     """
     for (name, reaches), whole in itertools.product(REACHES.items(), (True, False)):
         dtype = "float32" if whole else "float64"  # the reference counts in float64 always
-        config = cases.configure({"anchors.reaches": reaches, "window.segments": 64})
+        pair = cases.make(cases.configure({"anchors.reaches": reaches, "window.segments": 64}))
         events = draw(np.random.default_rng(len(name) + whole), count, 128, cases.CLASSES, whole)
-        ours, theirs = _assign(config, events, dtype)
+        ours, theirs = _assign(pair, events, dtype)
         positive = theirs["positive"]
         found = [_equal(part, getattr(ours, part), theirs[part]) for part in ("positive", "counted", "label")]
         found.append(_equal("interval", ours.interval * positive[..., None], theirs["interval"]))
@@ -144,9 +142,9 @@ def costs(precisions: tuple[str, ...] = ("float32", "float64")) -> Iterator[Leve
     outputs["positions"] = rng.random((6, positions)) < 0.8
     weight = np.array([1, 1, 0, 1, 1, 0], np.float32)
     for dtype in precisions:
-        found = []
+        found, given, right = [], networks.cast(outputs, dtype), _assign(first, networks.cast(events, dtype), dtype)
         for name, pair in pairs.items():
-            ours, theirs = _costs(pair, networks.cast(outputs, dtype), networks.cast(events, dtype), weight, dtype)
+            ours, theirs = _costs(pair, given, right, weight.astype(dtype), dtype)
             found += measure.differences(
                 {f"{key} ({name})": value for key, value in ours.items()},
                 {f"{key} ({name})": value for key, value in theirs.items()},
@@ -154,35 +152,29 @@ def costs(precisions: tuple[str, ...] = ("float32", "float64")) -> Iterator[Leve
         yield measure.judge("4 losses", "random outputs, all options", dtype, LOSS_TOLERANCES[dtype], found)
 
 
-def _costs(pair: cases.Pair, outputs: dict, events: Events, weight: np.ndarray, dtype: str) -> tuple[dict, dict]:
-    """Losses and gradients with respect to the outputs: (ours, theirs)."""
+def _costs(pair: cases.Pair, outputs: dict, targets: tuple, weight: np.ndarray, dtype: str) -> tuple[dict, dict]:
+    """Losses and gradients with respect to the outputs, given the targets of both sides: (ours, theirs)."""
     import torch
 
     from fedn_jax.torch_parity.reference import losses
-    from fedn_jax.torch_parity.reference import targets as reference
 
     confidence = pair.config.model.scoring == "confidence"
     outputs = outputs | {"logits": outputs["logits"][..., : pair.classes + confidence]}
     hyper = configs.to_hyper(pair.config)
     floats = ("offsets", "free", "logits")
 
-    def objective(free: dict, events: Events, weight: np.ndarray):
-        loss, parts = pair.task.loss(free | {"positions": outputs["positions"]}, jax.vmap(pair.task.targets)(events),
-                                     weight, hyper)  # fmt: skip
+    def objective(free: dict):
+        loss, parts = pair.task.loss(free | {"positions": outputs["positions"]}, targets[0], weight, hyper)
         return loss, {"loss": loss, **parts}
 
     with jax.enable_x64(dtype == "float64"):
         program = jax.jit(jax.grad(objective, has_aux=True), compiler_options=measure.HASTY)
-        gradients, ours = jax.device_get(program({n: outputs[n] for n in floats}, events, weight.astype(dtype)))
+        gradients, ours = jax.device_get(program({n: outputs[n] for n in floats}))
     tensors = {name: torch.from_numpy(array.copy()) for name, array in outputs.items()}
     for name in floats:
         tensors[name].requires_grad_()
-    each = [
-        reference.assign(interval, emotion, valid, pair.settings, pair.classes)
-        for interval, emotion, valid in zip(events.interval, events.emotion, events.valid, strict=True)
-    ]
-    targets = {name: torch.stack([one[name] for one in each]) for name in each[0]}
-    loss, parts = losses.total(tensors, targets, torch.from_numpy(weight.astype(dtype)), pair.settings)
+    right = {name: torch.from_numpy(array) for name, array in targets[1].items()}
+    loss, parts = losses.total(tensors, right, torch.from_numpy(weight), pair.settings)
     loss.backward()
     theirs = {name: value.detach().numpy() for name, value in {"loss": loss, **parts}.items()}
     slopes = {name: tensors[name].grad.numpy() for name in floats}

@@ -1,4 +1,4 @@
-"""The road, from features and from drawn videos to a page; and what is left when it is cut."""
+"""All commands in order, from features and from drawn videos to a page; and what is left when a training is killed."""
 
 import csv
 import json
@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 from media import REAL, needs_real
-from toys import SMALL_DEMO, TINY, options
+from toys import SHALLOW, SMALL_DEMO, TINY, options
 
 from fedn_jax.cli.main import main
 from fedn_jax.engine import run_dir
@@ -27,17 +27,19 @@ def command(*words):
 
 
 def train(data, out, **changes):
-    return command("train", "--config", DEMO, "--data", data, "--out", out, *options(**changes))
+    return command("train", "--config", DEMO, "--data", data, "--out", out, *options(**SHALLOW, **changes))
 
 
-def final_digests(run, epoch=TINY["train.epochs"]):
-    from fedn_jax.engine import checkpoint
+def final_digests(run, shards):
+    from fedn_jax.data import shards as data
+    from fedn_jax.data.problem import make_problem
+    from fedn_jax.engine import checkpoint, fit
 
-    with checkpoint._manager(run / "checkpoints" / "group0") as manager:
-        import orbax.checkpoint as ocp
-
-        assert manager.latest_step() == epoch
-        return manager.restore(epoch, args=ocp.args.Composite(info=ocp.args.JsonRestore()))["info"]["digests"]
+    config = run_dir.load_config(run)
+    template = fit.empty_state(make_problem(config, data.load(shards)).task, config, 8)
+    step, state, _ = checkpoint.restore(run / "checkpoints" / "program0", template)
+    assert step == config.train.epochs
+    return checkpoint.digests(state)
 
 
 def test_killed_three_times_it_ends_the_same(shards, tmp_path):
@@ -61,7 +63,7 @@ def test_killed_three_times_it_ends_the_same(shards, tmp_path):
         process.wait()
     assert killed == 3
     subprocess.run(train(shards, tmp_path / "cut"), check=True, env=environment, cwd=ROOT, capture_output=True)
-    assert final_digests(tmp_path / "cut") == final_digests(tmp_path / "whole")
+    assert final_digests(tmp_path / "cut", shards) == final_digests(tmp_path / "whole", shards)
     epochs = [[entry["epoch"] for entry in run_dir.read_metrics(tmp_path / name)] for name in ("cut", "whole")]
     assert epochs[0] == epochs[1] == list(range(1, 7))
     for name in ("cut", "whole"):
@@ -73,7 +75,7 @@ def test_killed_three_times_it_ends_the_same(shards, tmp_path):
 def test_train_and_evaluate_write_everything(shards, tmp_path, capsys):
     run = tmp_path / "run"
     words = ["train", "--config", DEMO, "--data", shards, "--out", run]
-    words += options(**{"train.epochs": 20, "window.train_hop": 32})
+    words += options(**SHALLOW | {"train.epochs": 12, "train.learning_rate": 3e-3})
     assert main([str(word) for word in words]) == 0
     assert main(["evaluate", str(run), "--data", str(shards)]) == 0
     text = capsys.readouterr().out
@@ -109,21 +111,21 @@ def test_train_and_evaluate_write_everything(shards, tmp_path, capsys):
     assert "another configuration" in capsys.readouterr().err
 
 
-def test_groups_that_fit_the_memory_change_nothing(shards, tmp_path):
-    """Folds in groups, as too little memory makes them, find what they find together."""
+def test_programs_that_fit_the_memory_change_nothing(shards, tmp_path):
+    """Folds in two or more programs, as too little memory makes them, find what they find together."""
     rows = {}
-    for name, memory in (("together", 0.0), ("grouped", 0.001)):
+    for name, memory in (("together", 0.0), ("apart", 0.001)):
         run = tmp_path / name
         words = ["train", "--config", DEMO, "--data", shards, "--out", run]
-        words += options(**{"train.epochs": 1, "folds.memory_gb": memory})
+        words += options(**SHALLOW | {"train.epochs": 1, "folds.memory_gb": memory})
         assert main([str(word) for word in words]) == 0
         rows[name] = {path.relative_to(run): np.load(path)["logits"] for path in sorted(run.rglob("*.npz"))}
-    groups = json.loads((tmp_path / "grouped" / "run.json").read_text())["groups"]
-    assert len(groups) > 1 and groups[-1][1] == 8
-    assert len(list((tmp_path / "grouped" / "checkpoints").iterdir())) == len(groups)
-    assert list(rows["together"]) == list(rows["grouped"])
+    programs = json.loads((tmp_path / "apart" / "run.json").read_text())["programs"]
+    assert len(programs) > 1 and programs[-1]["folds"][1] == 8
+    assert len(list((tmp_path / "apart" / "checkpoints").iterdir())) == len(programs)
+    assert list(rows["together"]) == list(rows["apart"])
     for path, logits in rows["together"].items():
-        np.testing.assert_allclose(rows["grouped"][path], logits, atol=2e-2)  # float32 under Adam
+        np.testing.assert_allclose(rows["apart"][path], logits, atol=2e-2)  # float32 under Adam
 
 
 def test_the_demo_in_small(small_demo, capsys):

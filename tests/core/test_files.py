@@ -27,3 +27,14 @@ def test_one_process_at_a_time(tmp_path):
             pass
     with files.alone(tmp_path / "run"):
         pass
+
+
+def test_a_file_appears_whole_or_not_at_all(tmp_path):
+    path = tmp_path / "new" / "video.mp4"
+    with files.replacing(path) as part:
+        part.write_bytes(b"whole")
+        assert part.suffix == ".mp4" and part.name.startswith(files.PART) and not path.exists()
+    with pytest.raises(KeyError), files.replacing(path) as part:
+        part.write_bytes(b"half")
+        raise KeyError
+    assert path.read_bytes() == b"whole" and list(path.parent.iterdir()) == [path]

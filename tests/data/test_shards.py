@@ -102,8 +102,8 @@ def test_damaged_shard(copy, damage):
     elif damage == "flip":
         # The middle of the records; the file is padded to a block's end.
         used = len(bytes(content).rstrip(b"\0"))
-        for place in range(0, used):
-            content[place] ^= 0x55 if place % 64 == 0 else 0
+        for index in range(0, used, 64):
+            content[index] ^= 0x55
         shard.write_bytes(content)
     elif damage == "missing":
         shard.unlink()

@@ -7,8 +7,9 @@ from toys import SHALLOW, TINY, quiet
 
 from fedn_jax.core import config as configs
 from fedn_jax.data import shards as data
+from fedn_jax.data.problem import make_problem
 from fedn_jax.engine import checkpoint, fit, parallel, run_dir, train_step
-from fedn_jax.engine.fit import Member, Part
+from fedn_jax.engine.fit import Run, Share
 
 
 def small(**changes):
@@ -26,16 +27,14 @@ def small(**changes):
 def params(run, names=("fold1of2", "fold2of2")):
     """Final parameters of a run, by fold."""
     recorded, config = run_dir.read_json(run / "run.json"), run_dir.load_config(run)
-    dataset = data.load(params.shards)
-    trained = fit.trainer(config, dataset)
-    shapes = fit._shapes(trained.init, config)
+    task = make_problem(config, data.load(params.shards)).task
     found = {}
-    for number, edges in enumerate(recorded["groups"]):
-        members = recorded["folds"][slice(*edges)]
-        template = jax.tree.map(lambda x: np.zeros((len(members), *x.shape), x.dtype), shapes)  # noqa: B023
-        step, state, _ = checkpoint.restore(run / "checkpoints" / f"group{number}", template)
+    for number, program in enumerate(recorded["programs"]):
+        trained = recorded["folds"][slice(*program["folds"])]
+        template = fit.empty_state(task, config, len(trained))
+        step, state, _ = checkpoint.restore(run / "checkpoints" / f"program{number}", template)
         assert step == config.train.epochs
-        found |= {name: fit.fold_variables(state, place) for place, name in enumerate(members)}
+        found |= {name: fit.fold_variables(state, index) for index, name in enumerate(trained)}
     return {name: found[name] for name in names}
 
 
@@ -45,29 +44,32 @@ def dataset(shards):
     return data.load(shards)
 
 
-def test_a_run_alone_equals_the_run_in_a_cohort_on_any_number_of_devices(dataset, tmp_path, monkeypatch):
+def test_a_run_alone_equals_the_run_among_others_on_any_number_of_devices(dataset, tmp_path, monkeypatch):
     other = {"train.learning_rate": 1e-3, "loss.beta": 1.0, "seed": 7}
     with jax.enable_x64(True):
-        several = [Member(tmp_path / "a", small()), Member(tmp_path / "b", small(**other))]
-        fit.fit(several, dataset, quiet)  # 8 entries on four devices
+        runs = [Run(tmp_path / "a", small()), Run(tmp_path / "b", small(**other))]
+        fit.fit(runs, dataset, quiet)  # 8 folds on four devices
         every = jax.local_devices()
         monkeypatch.setattr(jax, "local_devices", lambda: every[:1])
-        fit.fit([Member(tmp_path / "alone", small(**other))], dataset, quiet)
+        fit.fit([Run(tmp_path / "alone", small(**other))], dataset, quiet)
         among, alone = params(tmp_path / "b"), params(tmp_path / "alone")
         first = params(tmp_path / "a")
     worst = lambda one, two: max(np.abs(x - y).max() for x, y in zip(*map(jax.tree.leaves, (one, two)), strict=True))
     assert worst(among, alone) <= 1e-6
     assert worst(among, first) > 1e-3
-    raw = sorted(path.relative_to(tmp_path / "b") for path in (tmp_path / "b" / "raw").rglob("*.npz"))
-    assert raw == sorted(path.relative_to(tmp_path / "alone") for path in (tmp_path / "alone" / "raw").rglob("*.npz"))
+    files = [
+        sorted(path.relative_to(run) for path in (run / "outputs").rglob("*.npz"))
+        for run in (tmp_path / "b", tmp_path / "alone")
+    ]
+    assert files[0] == files[1] and files[0]
     assert len(run_dir.read_metrics(tmp_path / "b")) == 2
 
 
 def test_cut_between_two_checkpoints_it_ends_with_the_same_bits(dataset, tmp_path, monkeypatch):
-    def members(base):
-        return [Member(base / "a", small()), Member(base / "b", small(seed=1))]
+    def runs(base):
+        return [Run(base / "a", small()), Run(base / "b", small(seed=1))]
 
-    fit.fit(members(tmp_path / "whole"), dataset, quiet)
+    fit.fit(runs(tmp_path / "whole"), dataset, quiet)
     save, saved = checkpoint.save, []
 
     def cut(directory, *rest):
@@ -78,9 +80,9 @@ def test_cut_between_two_checkpoints_it_ends_with_the_same_bits(dataset, tmp_pat
 
     monkeypatch.setattr(checkpoint, "save", cut)
     with pytest.raises(KeyboardInterrupt):
-        fit.fit(members(tmp_path / "cut"), dataset, quiet)
+        fit.fit(runs(tmp_path / "cut"), dataset, quiet)
     monkeypatch.setattr(checkpoint, "save", save)
-    fit.fit(members(tmp_path / "cut"), dataset, quiet)
+    fit.fit(runs(tmp_path / "cut"), dataset, quiet)
     for name in "ab":
         one, two = (params(tmp_path / base / name) for base in ("whole", "cut"))
         for x, y in zip(jax.tree.leaves(one), jax.tree.leaves(two), strict=True):
@@ -88,29 +90,29 @@ def test_cut_between_two_checkpoints_it_ends_with_the_same_bits(dataset, tmp_pat
         assert [entry["epoch"] for entry in run_dir.read_metrics(tmp_path / "cut" / name)] == [1, 2]
     before = (tmp_path / "cut" / "a" / "metrics.jsonl").stat().st_mtime_ns
     monkeypatch.setattr(parallel, "run", None)  # what is finished is not trained again
-    fit.fit(members(tmp_path / "cut"), dataset, quiet)
+    fit.fit(runs(tmp_path / "cut"), dataset, quiet)
     assert (tmp_path / "cut" / "a" / "metrics.jsonl").stat().st_mtime_ns == before
 
 
 def test_only_numbers_may_differ(dataset, tmp_path):
     with pytest.raises(ValueError, match="may differ in train.learning_rate"):
-        fit.fit([Member(tmp_path / "a", small()), Member(tmp_path / "b", small(**{"model.width": 32}))], dataset, quiet)
+        fit.fit([Run(tmp_path / "a", small()), Run(tmp_path / "b", small(**{"model.width": 32}))], dataset, quiet)
     moved = [small(seed=seed, **{"data.shuffle_labels": True}) for seed in (0, 1)]
     assert configs.structure(moved[0]) != configs.structure(moved[1])  # the seed moves the labels
     assert configs.structure(small(seed=0)) == configs.structure(small(seed=1))
 
 
-def test_groups_of_entries_become_parts_of_runs():
-    got = fit._split([4, 6], [range(0, 3), range(3, 6)], 3)
-    assert got == [[Part(4, 0, range(3))], [Part(6, 0, range(3))]]
-    got = fit._split([0, 1], [range(0, 4), range(4, 6)], 3)
-    assert got == [[Part(0, 0, range(3)), Part(1, 0, range(1))], [Part(1, 1, range(1, 3))]]
+def test_ranges_of_runs_times_folds_become_shares():
+    got = fit.make_shares([4, 6], [range(0, 3), range(3, 6)], 3)
+    assert got == [[Share(4, 0, range(3))], [Share(6, 0, range(3))]]
+    got = fit.make_shares([0, 1], [range(0, 4), range(4, 6)], 3)
+    assert got == [[Share(0, 0, range(3)), Share(1, 0, range(1))], [Share(1, 1, range(1, 3))]]
 
 
-def test_entries_are_runs_times_folds(dataset):
+def test_a_program_is_mapped_over_runs_times_folds(dataset):
     configurations = [small(), small(seed=3)]
-    plan = fit.trainer(configurations[0], dataset).problem.folds
-    chosen, hyper = fit.entries(plan, configurations, [(0, [0, 2]), (1, [1])])
+    plan = make_problem(configurations[0], dataset).folds
+    chosen, hyper = fit.program_axis(plan, configurations, [(0, [0, 2]), (1, [1])])
     assert chosen.name == (plan.name[0], plan.name[2], plan.name[1])
     np.testing.assert_array_equal(hyper.seed, [0, 0, 3])
     assert isinstance(train_step.Fold(chosen.key, chosen.positive, chosen.negative).key, np.ndarray)

@@ -26,16 +26,16 @@ def test_equals_windows_one_by_one(setting):
     store, metas, geometry, task, variables = setting
     predictor = predict.make_predictor(task, geometry, 16, 4)
     for meta in metas:
-        raw = predictor(variables, store, meta)
+        predicted = predictor(variables, store, meta)
         segments = windows.num_segments(meta.num_frames, geometry)
         starts = windows.starts(segments, geometry, 16)
-        assert raw["starts"].tolist() == (starts * 2).tolist()
+        assert predicted["starts"].tolist() == (starts * 2).tolist()
         for index, start in enumerate(starts):
             got = windows.gather(store, meta.row, meta.num_rows, start, segments, geometry)
             features = task.features(variables, got.inputs[None], got.valid[None])
             out, _ = task.outputs(variables, features, got.inside[None], False, jax.random.key(0))
             for name in ("offsets", "free", "logits"):
-                np.testing.assert_allclose(raw[name][index], out[name][0], atol=1e-5)
+                np.testing.assert_allclose(predicted[name][index], out[name][0], atol=1e-5)
 
 
 def test_the_chunk_changes_nothing(setting):
@@ -47,12 +47,12 @@ def test_the_chunk_changes_nothing(setting):
 
 def test_decode_pools_windows_and_suppresses(setting, tmp_path):
     store, metas, geometry, task, variables = setting
-    raw = predict.make_predictor(task, geometry, 16, 4)(variables, store, metas[0])
-    predict.save_raw(tmp_path / "raw" / "a.npz", raw)
-    raw = predict.load_raw(tmp_path / "raw" / "a.npz")
-    found = predict.make_decoder(task, 0.3, 10, False, 4)(raw, 150)
-    outputs = {name: raw[name] for name in ("offsets", "free", "logits", "positions")}
-    candidates = task.decode(outputs, raw["starts"].astype(np.float32), np.ones(len(raw["starts"]), bool), 150.0)
+    predicted = predict.make_predictor(task, geometry, 16, 4)(variables, store, metas[0])
+    predict.save_outputs(tmp_path / "outputs" / "a.npz", predicted)
+    saved = predict.load_outputs(tmp_path / "outputs" / "a.npz")
+    found = predict.make_decoder(task, 0.3, 10, False, 4)(saved, 150)
+    outputs = {name: saved[name] for name in ("offsets", "free", "logits", "positions")}
+    candidates = task.decode(outputs, saved["starts"].astype(np.float32), np.ones(len(saved["starts"]), bool), 150.0)
     expected = nms.suppress(candidates, 0.3, 10)
     np.testing.assert_allclose(found.score, expected.score, rtol=1e-6)
     np.testing.assert_allclose(found.interval, expected.interval, atol=1e-4)

@@ -26,8 +26,16 @@ def setting():
     return config, geometry, store, plan, task, fold, configs.to_hyper(config)
 
 
-def start(task, fold, hyper):
-    return jax.jit(lambda fold, hyper: train_step.init_state(task, fold, hyper))(fold, hyper)
+@pytest.fixture(scope="module")
+def programs(setting):
+    """(start, step, epoch of 12 steps), compiled once for the tests in float64."""
+    config, geometry, store, plan, task, fold, hyper = setting
+    start = jax.jit(lambda fold, hyper: train_step.init_state(task, fold, hyper))
+    return (
+        start,
+        jax.jit(train_step.make_train_step(task, geometry)),
+        jax.jit(train_step.make_train_epoch(task, geometry, 8, 3, 12)),
+    )
 
 
 def test_adam_adds_l2_to_the_gradient():
@@ -70,24 +78,25 @@ def test_draw_does_not_depend_on_padding():
     np.testing.assert_array_equal(train_step.draw(key, short, 10, 1, 20), train_step.draw(key, long, 10, 1, 20))
 
 
-def test_a_batch_of_padding_leaves_the_state_untouched(setting):
+def test_a_batch_of_padding_leaves_the_state_untouched(setting, programs):
     config, geometry, store, plan, task, fold, hyper = setting
-    state = start(task, fold, hyper)
-    step = jax.jit(train_step.make_train_step(task, geometry))
-    state, _ = step(state, jax.random.key(0), jnp.arange(8), store, plan, hyper)
-    after, metrics = step(state, jax.random.key(1), jnp.full(8, -1), store, plan, hyper)
+    start, step, _ = programs
+    with jax.enable_x64(True):
+        state, _ = step(start(fold, hyper), jax.random.key(0), np.arange(8, dtype=np.int32), store, plan, hyper)
+        after, metrics = step(state, jax.random.key(1), np.full(8, -1, np.int32), store, plan, hyper)
     for one, two in zip(jax.tree.leaves(state), jax.tree.leaves(after), strict=True):
         np.testing.assert_array_equal(one, two)
-    assert metrics["windows"] == 0 and np.isfinite(metrics["loss"])
+    assert float(metrics["windows"]) == 0 and np.isfinite(float(metrics["loss"]))
 
 
-def test_padding_of_a_batch_changes_nothing(setting):
+def test_padding_of_a_batch_changes_nothing(setting, programs):
     config, geometry, store, plan, task, fold, hyper = setting
+    start, step, _ = programs
     with jax.enable_x64(True):
-        state = start(task, fold, hyper)
-        step = jax.jit(train_step.make_train_step(task, geometry))
-        one, _ = step(state, jax.random.key(0), jnp.arange(5), store, plan, hyper)
-        two, _ = step(state, jax.random.key(0), jnp.array([0, 1, 2, 3, 4, -1, -1, -1]), store, plan, hyper)
+        state = start(fold, hyper)
+        batch = np.arange(5, dtype=np.int32)
+        one, _ = step(state, jax.random.key(0), batch, store, plan, hyper)
+        two, _ = step(state, jax.random.key(0), np.pad(batch, (0, 3), constant_values=-1), store, plan, hyper)
         assert worst_difference(one.params, two.params) < 1e-9
 
 
@@ -95,15 +104,14 @@ def worst_difference(one, two):
     return max(float(jnp.abs(a - b).max()) for a, b in zip(*map(jax.tree.leaves, (one, two)), strict=True))
 
 
-def test_an_epoch_is_its_steps(setting):
+def test_an_epoch_is_its_steps(setting, programs):
     config, geometry, store, plan, task, fold, hyper = setting
+    start, step, epoch = programs
     with jax.enable_x64(True):
-        epoch = jax.jit(train_step.make_train_epoch(task, geometry, 8, 3, 12))
-        state = start(task, fold, hyper)
+        state = start(fold, hyper)
         got, metrics = epoch(state, fold, hyper, 4, store, plan)
         draw_key, step_key = train_step.epoch_keys(hyper, fold, 4)
         batches = train_step.draw(draw_key, fold, len(plan.start), 3, 96).reshape(12, 8)
-        step = jax.jit(train_step.make_train_step(task, geometry))
         for index, batch in enumerate(batches):
             state, _ = step(state, jax.random.fold_in(step_key, index), batch, store, plan, hyper)
         assert got.step == state.step == (np.asarray(batches).max(1) >= 0).sum()
@@ -125,11 +133,12 @@ def test_hyper_parameters_are_arrays(setting):
     assert (kernel(after)[1] != kernel(states)[1]).any() and (kernel(after)[1] != kernel(after)[2]).any()
 
 
-def test_it_solves_the_toy(setting):
+def test_it_solves_the_toy(setting, programs):
     config, geometry, store, plan, task, fold, hyper = setting
-    epoch = jax.jit(train_step.make_train_epoch(task, geometry, 8, 3, 12))
-    state, losses = train_step.init_state(task, fold, hyper), []
-    for number in range(12):
-        state, metrics = epoch(state, fold, hyper, number, store, plan)
-        losses.append(float(metrics["loss"]))
+    start, _, epoch = programs
+    with jax.enable_x64(True):
+        state, losses = start(fold, hyper), []
+        for number in range(12):
+            state, metrics = epoch(state, fold, hyper, number, store, plan)
+            losses.append(float(metrics["loss"]))
     assert losses[-1] < 0.3 * losses[0]

@@ -11,6 +11,7 @@ from media import REAL, needs_real
 from fedn_jax.core.errors import UserError
 from fedn_jax.evaluation import csv_evaluation, evaluate, matching, protocols
 from fedn_jax.formats import predictions
+from fedn_jax.reports import run_tables
 
 HEADER = "subject,video,onset,offset,emotion"
 KEYS = {"confidence",
@@ -143,7 +144,7 @@ def test_without_emotions(join):
     assert result["map"]["coco"]["ap"]["0.50"]["detection"] is None
     assert result["strs"] == {"f1_spot": 0.75, "f1_analysis": None, "strs": None}
     assert [row["accuracy"] for row in result["per_subject"]] == [None, None]
-    assert csv_evaluation.lines(result)
+    assert run_tables.csv_text(result)
 
 
 def test_nothing_found_and_nothing_there(join):
@@ -153,7 +154,7 @@ def test_nothing_found_and_nothing_there(join):
     assert quiet["spotting"] == summary(0, 0, 0) and quiet["map"]["coco"]["spotting"] is None
     for result in (nothing, quiet):
         json.dumps(result, allow_nan=False)
-        assert csv_evaluation.lines(result)
+        assert run_tables.csv_text(result)
 
 
 def test_videos_and_emotions_that_only_the_predictions_have(join):
@@ -181,7 +182,7 @@ def test_every_protocol(join, protocol):
     assert np.sum(result["recognition"]["confusion"]) == len(pairs)
     assert protocols.PROTOCOLS[protocol].definition in result["definition"]["protocol"]
     assert result["strs"] == csv_evaluation.score(scored, "megc", iou=0.5)["strs"]
-    assert all(len(line) <= 80 for line in csv_evaluation.lines(result))
+    assert all(len(line) <= 80 for line in run_tables.csv_text(result).splitlines())
 
 
 def test_a_run_gives_the_same_numbers(join):
@@ -237,20 +238,20 @@ def test_scores_keep_their_precision(join):
     assert result["recognition"]["accuracy"] == 1  # in float32 they are one number, and the first would be taken
 
 
-def test_lines(join):
-    text = csv_evaluation.lines(csv_evaluation.score(join(), threshold=0.25, kind="macro"))
+def test_text(join):
+    text = run_tables.csv_text(csv_evaluation.score(join(), threshold=0.25, kind="macro")).splitlines()
     assert text[0] == "Protocol megc, IoU 0.5, macro-expressions, scores of at least 0.25."
-    (row,) = (line for line in text if line.startswith("all subjects"))
-    assert row.split() == ["all", "subjects", "2", "3", "2", "80.0", "100.0"]
-    assert any(line.startswith("kind: micro") for line in text) and any(line.startswith("101-point") for line in text)
-    assert "STRS: spotting F1 80.0 x analysis F1 100.0 = 80.0" in text
+    (row,) = (line for line in text if line.startswith("All subjects"))
+    assert row.split() == ["All", "subjects", "2", "2", "3", "66.7", "100.0", "80.0", "100.0"]
+    assert any(line.startswith("Kind: micro") for line in text) and any(line.startswith("101-point") for line in text)
+    assert "STRS: spotting F1 80.0 x analysis F1 100.0 = 80.0 %." in text
 
 
-def test_lines_are_narrow_whatever_the_names(join):
+def test_text_is_narrow_whatever_the_names(join):
     long, wide = "x" * 200, "\u8868\u60c5" * 60
     found = FOUND.replace("s1", long).replace("s2", wide).replace("sad", wide) + f"new,{wide},1,2,{long},.1,macro\n"
     truth = TRUTH.replace("s1", long).replace("s2", wide)
-    text = csv_evaluation.lines(csv_evaluation.score(join(found, truth, set(predictions.ALLOWANCES))))
+    text = run_tables.csv_text(csv_evaluation.score(join(found, truth, set(predictions.ALLOWANCES)))).splitlines()
     from unicodedata import east_asian_width
 
     assert all(sum(2 if east_asian_width(x) in "WF" else 1 for x in line) <= 80 for line in text)

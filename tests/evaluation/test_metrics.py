@@ -292,6 +292,17 @@ def test_above_keeps_the_threshold_itself():
     assert matching.above(found, float(found.score[0, 0])).valid.tolist() == [[True, False]]
 
 
+def test_above_compares_in_the_precision_of_the_scores():
+    """0.7 is above float32(0.7): all that thresholds must agree, one video or many."""
+    score = np.array([0.7, np.nextafter(np.float32(0.7), np.float32(0))], np.float32)
+    assert float(score[0]) < 0.7
+    one = detections([(0, 1, 0.5, 0), (2, 3, 0.5, 0)])._replace(score=score)
+    for threshold in (0.7, np.float64(0.7), np.float32(0.7)):
+        assert matching.above(one, threshold).valid.tolist() == [True, False]
+        padded = matching.above(matching.pad([one, one]), np.array([threshold, 2]))
+        assert padded.valid.tolist() == [[True, False], [False, False]]
+
+
 def test_pad_rounds_up_and_keeps_everything():
     videos = [detections([(0, 1, 0.5, 1)] * n) for n in (5, 0, 1)]
     out = matching.pad(videos)

@@ -30,7 +30,7 @@ def test_numbers_are_as_printed():
     assert published.number(row, "tp") == 129 and published.number(row, "n") is None
     (coupled,) = [row for row in published.rows(table=4) if row.method == "coupled head"]
     assert coupled.printed["map_s"] == "80"  # no digit is added
-    assert "arXiv 2504.07660, Table 4" in coupled.source
+    assert "arXiv 2504.07660, version 1, Table 4" in coupled.source
     (i3d,) = [row for row in published.rows(table=3) if row.method == "I3D"]
     assert published.number(i3d, "gflops") == 3420e9
 

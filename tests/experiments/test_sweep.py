@@ -1,4 +1,4 @@
-"""A search for options: what is proposed, judged, lost and not lost."""
+"""A search for options: what is proposed, scored, lost and not lost."""
 
 import csv
 import json
@@ -69,7 +69,7 @@ def search(out, **settings):
         ({"train.learning_rate": Float(0.0, 1.0, log=True)}, {}, "low > 0 if log"),
         ({"model.head": Choice(1, 2)}, {}, "values of type str"),
         ({"model.width": Float(16, 32)}, {}, "use space.Choice"),
-        ({"data.kind": Choice("macro", "micro")}, {}, "changes what trials are judged on"),
+        ({"data.kind": Choice("macro", "micro")}, {}, "changes what trials are scored on"),
         ({"loss.beta": Float(1, 2)}, {"sampler": "tpee"}, "did you mean 'tpe'"),
         ({"loss.beta": Float(1, 2)}, {"objective": "f1"}, "SWEEP.objective"),
         ({"loss.beta": Float(1, 2)}, {"trials": 0}, "SWEEP.trials must be at least 1"),
@@ -99,7 +99,7 @@ def test_a_trials_configuration_is_a_copy():
     )
 
 
-def test_only_inner_folds_judge():
+def test_only_inner_folds_score():
     names = ("s1", "s1/inner", "s2", "s2/inner")
     assert trials.inner_folds(names, ()) == [1, 3]
     assert trials.inner_folds(names, ("s2",)) == [3]
@@ -130,8 +130,8 @@ def test_below_the_median_a_trial_leaves():
 def fake_training(monkeypatch, score=lambda params: params["loss.beta"]):
     """Scores without training."""
 
-    def run(several, plan, dataset, trainers, stay, progress):
-        return {number: score(configs.flatten(config)) for number, config in several.items()}
+    def run(configurations, plan, dataset, trainers, survivors, progress):
+        return {number: score(configs.flatten(config)) for number, config in configurations.items()}
 
     monkeypatch.setattr(trials, "run", run)
 
@@ -213,17 +213,17 @@ def test_trials_together_equal_trials_alone(shards):
 
     configurations = {0: small(), 5: small(**{"train.learning_rate": 2e-3, "loss.beta": 1.0})}
     with jax.enable_x64(True):
-        trained = fit.trainer(configurations[0], data.load(shards))
-        inner = trials.inner_folds(trained.problem.folds.name, ())
-        state = lambda *numbers: trials._train(
-            trials._State(list(numbers), None), configurations, 1, trained, inner, range(1), quiet
+        trainer = fit.make_trainer(configurations[0], data.load(shards))
+        inner = trials.inner_folds(trainer.problem.folds.name, ())
+        state = lambda *numbers: trials.train(
+            trials.Remaining(list(numbers), None), configurations, 1, trainer, inner, range(1), quiet
         )[0]
         together, alone = state(0, 5), state(5)
-    kept = trials._keep(together, {5}, len(inner))
+    kept = trials.select(together, {5})
     assert kept.numbers == [5]
     for one, two in zip(jax.tree.leaves(kept.state), jax.tree.leaves(alone.state), strict=True):
         np.testing.assert_allclose(one, two, atol=1e-6)
-    first = trials._keep(together, {0}, len(inner)).state.params
+    first = trials.select(together, {0}).state.params
     moved = [np.abs(a - b).max() for a, b in zip(*map(jax.tree.leaves, (first, alone.state.params)), strict=True)]
     assert max(moved) > 1e-4
 
@@ -267,10 +267,10 @@ def test_the_whole_command_and_a_kill(shards, tmp_path, capsys):
 def test_a_page_of_many_trials(tmp_path):
     one = {"state": "complete", "params": {"loss.beta": 1.0, "model.head": "coupled"}, "rungs": {"4": 0.1},
            "reason": "", "replaces": None}  # fmt: skip
-    several = [one | {"number": number, "score": 0.2 + number / 10} for number in range(3)]
-    several += [one | {"number": 3, "state": "fail", "score": None, "rungs": {}, "reason": "<script>"}]
+    shown = [one | {"number": number, "score": 0.2 + number / 10} for number in range(3)]
+    shown += [one | {"number": 3, "state": "fail", "score": None, "rungs": {}, "reason": "<script>"}]
     found = {
-        "trials": several, "best": 2, "importance": {"loss.beta": 0.7, "model.head": 0.3}, "repeated": 1,
+        "trials": shown, "best": 2, "importance": {"loss.beta": 0.7, "model.head": 0.3}, "repeated": 1,
         "space": {"loss.beta": "0.5 to 4", "model.head": "coupled, decoupled"}, "epochs": 10,
         "settings": Settings(rungs=(4,))._asdict(), "objective": search_space.OBJECTIVES["detection"],
         "source": "mine.py",

@@ -66,8 +66,8 @@ def test_one_fold_finds_what_evaluation_finds(model):
 
     task = models.make_task(model.config, GEOMETRY, 2, 8)
     meta = VideoMeta("s", "v", 150, 30.0, 1, 0, 150)
-    raw = predict.make_predictor(task, GEOMETRY, 16, 8)(model.folds["s1"], Store(inputs, valid), meta)
-    expected = predict.make_decoder(task, 0.3, 500, False, 8)(raw, 150)
+    outputs = predict.make_predictor(task, GEOMETRY, 16, 8)(model.folds["s1"], Store(inputs, valid), meta)
+    expected = predict.make_decoder(task, 0.3, 500, False, 8)(outputs, 150)
     kept = expected.valid & (expected.score >= 0.02)
     order = np.lexsort(expected.interval[kept].T[::-1])
     np.testing.assert_allclose(got.score, expected.score[kept][order], rtol=1e-5)
@@ -158,9 +158,9 @@ def run_detect(small_demo, out, *words):
 def test_command_writes_every_format(small_demo, tmp_path, capsys):
     videos = sorted((small_demo / "source" / "videos").glob("*.mp4"))[:2]
     assert run_detect(small_demo, tmp_path, *videos, "--threshold", 0.02) == 0
-    said = capsys.readouterr().out
+    printed = capsys.readouterr().out
     for path in videos:
-        assert str(path) in said
+        assert str(path) in printed
         for suffix in ("csv", "json", "vtt", "eaf", "html"):
             assert (tmp_path / f"{path.stem}.{suffix}").stat().st_size > 100
         with (tmp_path / f"{path.stem}.csv").open() as file:
@@ -227,11 +227,11 @@ def test_bad_videos_are_named_and_the_others_go_on(small_demo, tmp_path, capsys)
     good = tmp_path / "videos" / "good.mp4"
     paths = [path for path, _ in cases.values()]
     assert run_detect(small_demo, tmp_path / "out", *paths[:3], good, *paths[3:]) == 2
-    said = capsys.readouterr()
+    printed = capsys.readouterr()
     for path, text in cases.values():
-        lines = [line for line in said.err.splitlines() if line.startswith(f"fedn: {path}")]
-        assert len(lines) == 1 and text in lines[0], (path, said.err)
-    assert "6 of 7 videos could not be used" in said.err
+        lines = [line for line in printed.err.splitlines() if line.startswith(f"fedn: {path}")]
+        assert len(lines) == 1 and text in lines[0], (path, printed.err)
+    assert "6 of 7 videos could not be used" in printed.err
     assert (tmp_path / "out" / "good.html").exists()
     assert sorted(path.name for path in (tmp_path / "out").glob("*.html")) == ["good.html"]
 
@@ -254,8 +254,8 @@ def test_unusual_videos(small_demo, tmp_path, capsys):
     frames = {name: (content["num_frames"], round(content["seconds"], 2)) for name, content in lengths.items()}
     assert frames["one"] == (1, 0.03) and frames["fast"] == (48, 0.8) and frames["pictures"] == (24, 0.8)
     assert frames["uneven"][0] == 24 and frames["turned"] == (24, 0.8) and frames["big"] == (3, 0.1)
-    said = capsys.readouterr().out
-    assert "without a face" not in said.split("big.mp4")[0]
+    printed = capsys.readouterr().out
+    assert "without a face" not in printed.split("big.mp4")[0]
     slow = [row for row in lengths["fast"]["expressions"]]
     assert slow and all(row["offset"] <= 48 for row in slow)
 
@@ -271,10 +271,10 @@ def make_turned(source, path):
                 packet.stream = stream
                 new.mux(packet)
     data = bytearray(path.read_bytes())
-    place = data.find(b"tkhd")
+    start = data.find(b"tkhd")
     matrix = np.array([0, 65536, 0, -65536, 0, 0, 0, 0, 1 << 30], ">i4").tobytes()
-    assert place > 0
-    data[place + 44 : place + 80] = matrix
+    assert start > 0
+    data[start + 44 : start + 80] = matrix
     path.write_bytes(data)
 
 
@@ -297,8 +297,8 @@ def test_runs_that_cannot_detect(small_demo, tmp_path, capsys):
 def test_real_videos(small_demo, tmp_path, capsys):
     paths = sorted((REAL / "videos").glob("*.mp4"))
     assert run_detect(small_demo, tmp_path, *paths) == 0
-    said = capsys.readouterr().out
-    assert "without a face" not in said
+    printed = capsys.readouterr().out
+    assert "without a face" not in printed
     for path, frames, seconds in zip(paths, (472, 72), (19.69, 2.4), strict=True):
         written = json.loads((tmp_path / f"{path.stem}.json").read_text())
         assert written["num_frames"] == frames and written["seconds"] == pytest.approx(seconds, abs=0.02)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from jaxtyping import TypeCheckError
 
 from fedn_jax.ops import intervals
 
@@ -66,3 +67,9 @@ def test_pairwise():
 def test_inclusive_numbers_and_at_least_one_frame():
     np.testing.assert_array_equal(intervals.inclusive(np.array([[0.0, 1.0], [6.0, 30.0]]), 1), [[1, 1], [7, 30]])
     np.testing.assert_array_equal(intervals.inclusive(np.array([[4.2, 4.3], [3.5, 9.4]])), [[4, 4], [4, 8]])
+
+
+@pytest.mark.parametrize("a, b", [((3, 2), (5, 2)), ((3, 3), (3, 3)), ((), (2,))])
+def test_shapes_in_signatures_are_checked_here(a, b):
+    with pytest.raises(TypeCheckError):
+        intervals.iou(np.zeros(a), np.zeros(b))

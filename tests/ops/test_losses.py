@@ -18,7 +18,7 @@ def test_interval_losses_of_equal_intervals_are_zero(name):
 
 def test_binary_cost_by_hand():
     logits, label = jnp.array([0.0, np.log(3.0)]), jnp.array([1.0, 0.0])
-    np.testing.assert_allclose(losses.binary_cost(logits, label, None), np.log(2) + np.log(4), rtol=1e-6)
+    np.testing.assert_allclose(losses.binary_cost(logits, label, jnp.array(True)), np.log(2) + np.log(4), rtol=1e-6)
 
 
 def test_confidence_cost_by_hand():

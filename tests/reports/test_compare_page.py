@@ -9,11 +9,12 @@ import fakes
 import pytest
 from fakes import Resources
 
+from fedn_jax.core import config as configs
 from fedn_jax.core import files
 from fedn_jax.core.errors import UserError
 from fedn_jax.core.text import percent
-from fedn_jax.evaluation import bootstrap
-from fedn_jax.reports import comparable, compare_page
+from fedn_jax.evaluation import bootstrap, headline
+from fedn_jax.reports import compare_page
 
 EVIL = "<script>alert('x')<b>$&_"
 BASE = fakes.make_metrics()
@@ -63,12 +64,13 @@ def test_page_shows_numbers_differences_and_definitions(written):
     difference = 2 * 10 / (11 + 11) - 2 * 8 / (13 + 11)
     assert percent(BETTER["spotting"]["f1"]) == "90.9" and f"90.9 +{100 * difference:.1f}" in text
     assert "better has the highest spotting F1, 90.9 %: +24.2 percentage points against base (95 % interval" in text
-    assert "With these 6 subjects such a difference can be chance." in text
+    assert "With 6 subjects such a difference can be chance." in text
     assert "20.0 +10.0" in text and "2 TP / (N + GT)" in text and BASE["definition"]["map"] in text
     assert "loss.interval diou giou diou" in text and "model.width" not in text
-    assert f"{EVIL} : its features are those of an untrained network" in text
-    assert "its data set is other, that of base is folder: their numbers cannot be compared" in text
-    assert "the paper's rows are not comparable, since the paper does not use its data set (folder)" in text
+    assert f"{EVIL} features made by an untrained network" in text
+    assert f"{EVIL} data set other folder all numbers" in text
+    assert "not comparable with the paper's rows: the data set is folder, which the paper does not use" in text
+    assert headline.MAP_ORDER in text
     assert written[2].count("data:image/svg+xml") == 2 + 3
 
 
@@ -79,7 +81,7 @@ def test_files(written):
     assert {f"{name}.{kind}" for name in names for kind in ("svg", "png", "pdf")} <= figures
     assert {path.name for path in (out / "tables").iterdir()} == {
         "table2.csv", "table2.tex", "subjects.csv", "subjects.tex"}  # fmt: skip
-    assert not list(out.rglob("*.part"))
+    assert not list(out.rglob(".part-*"))
 
 
 def test_pages_are_reproducible(written, tmp_path):
@@ -140,18 +142,18 @@ def test_a_run_that_was_not_evaluated(directory, tmp_path):
 
 def test_names_of_runs(tmp_path):
     paths = [fakes.write_run(tmp_path / name, BASE) for name in ("x/run", "y/run", "other")]
-    assert [run.name for run in comparable.load(paths)] == ["x/run", "y/run", "other"]
+    assert [run.name for run in compare_page.load(paths)] == ["x/run", "y/run", "other"]
     with pytest.raises(UserError, match="is given twice"):
-        comparable.load([paths[0], tmp_path / "x" / ".." / "x" / "run"])
+        compare_page.load([paths[0], tmp_path / "x" / ".." / "x" / "run"])
     shutil.copytree(tmp_path / "x", tmp_path / "z" / "x")
-    names = [run.name for run in comparable.load([paths[0], tmp_path / "z" / "x" / "run"])]
+    names = [run.name for run in compare_page.load([paths[0], tmp_path / "z" / "x" / "run"])]
     assert names == [f"{tmp_path.name}/x/run", "z/x/run"]
 
 
 def test_options_are_those_of_the_evaluation(tmp_path):
     path = fakes.write_run(tmp_path / "a", fakes.make_metrics(changes={"predict.nms_iou": 0.5}))
     (path / "config.json").write_text(json.dumps(BASE["config"]))
-    (run,) = comparable.load([path])
+    (run,) = compare_page.load([path])
     assert run.options["predict.nms_iou"] == 0.5
 
 
@@ -159,54 +161,78 @@ def test_options_are_those_of_the_evaluation(tmp_path):
 
 
 def run(name, metrics):
-    options = comparable.configs.flatten(metrics["config"])
-    return comparable.Run(name, options, {}, metrics, [])
+    options = configs.flatten(metrics["config"])
+    return compare_page.Run(name, options, {}, metrics, [])
 
 
-ALL, COUNTED, NAMED = comparable.ALL, comparable.COUNTED, comparable.NAMED
-CASES = [
+ALL, COUNTED, NAMED = compare_page.ALL, compare_page.COUNTED, headline.NAMED
+CASES = [  # metrics, (what differs, here, in the first run), what it spoils
     (fakes.make_metrics(), None, None),
     (fakes.make_metrics(changes={"loss.interval": "iou", "train.epochs": 3}), None, None),
-    (fakes.make_metrics(dataset="samm"), "its data set is samm, that of first is folder", ALL),
-    (fakes.make_metrics(changes={"data.kind": "all"}), "it looks for all expressions, first for macro", ALL),
-    (fakes.make_metrics({"s15": (1, 1, 9)}), "other expressions (9 of 1 subjects) than first (11 of 3 subjects)", ALL),
-    (fakes.make_metrics(labels={"options": {"zero-offset": "drop"}}), "(zero-offset drop instead of –)", ALL),
-    (
-        fakes.make_metrics(signature="b", backbone="I3D"),
-        "prepared differently (backbone I3D instead of ResNet18)",
-        set(),
-    ),
-    (fakes.make_metrics(signature="b"), "prepared differently (their signatures differ)", set()),
-    (fakes.make_metrics(classes=["a", "b"], signature="b"), "its emotions are a, b, those of first positive", NAMED),
-    (fakes.make_metrics(labels={"options": {"labels": "self-reported"}}), "its emotions are", NAMED),
-    (fakes.make_metrics(changes={"data.recognition": False}), "only first was trained with emotions", NAMED),
-    (fakes.make_metrics(changes={"evaluate.iou": 0.3}), "from IoU 0.3, first from 0.5", COUNTED),
-    (fakes.changed(BASE, protocol="pairs"), "by the protocol pairs, first by megc", COUNTED),
-    (fakes.changed(BASE, definition=BASE["definition"] | {"f1": "other"}), "defined in other words", ALL),
+    (fakes.make_metrics(dataset="samm"), ("data set", "samm", "folder"), ALL),
+    (fakes.make_metrics(changes={"data.kind": "all"}), ("kind of expressions", "all", "macro"), ALL),
+    (fakes.make_metrics({"s15": (1, 1, 9)}), ("annotated expressions", "9 of 1 subject", "11 of 3 subjects"), ALL),
+    (fakes.make_metrics({"s15": (3, 4, 4), "s16": (1, 3, 3), "s20": (4, 5, 4)}),
+     ("annotated expressions", "11 of 3 subjects", "11 of 3 subjects"), ALL),
+    (fakes.make_metrics(labels={"options": {"zero-offset": "drop"}}),
+     ("reading of the annotations", "zero-offset drop", "zero-offset –"), ALL),
+    (fakes.make_metrics(signature="b", backbone="I3D"),
+     ("preparation", "backbone I3D, signature b", "backbone ResNet18, signature a"), set()),
+    (fakes.make_metrics(signature="b"), ("preparation", "signature b", "signature a"), set()),
+    (fakes.make_metrics(classes=["a", "b"], signature="b"),
+     ("emotions", "a, b", "positive, surprise, negative, others"), NAMED),
+    (fakes.make_metrics(labels={"options": {"labels": "self-reported"}}),
+     ("emotions", f"{', '.join(fakes.CLASSES)} (self-reported)", ", ".join(fakes.CLASSES)), NAMED),
+    (fakes.make_metrics(changes={"data.recognition": False}), ("training with emotions", "False", "True"), NAMED),
+    (fakes.make_metrics(changes={"evaluate.iou": 0.3}), ("lowest IoU of a match", "0.3", "0.5"), COUNTED),
+    (fakes.changed(BASE, protocol="pairs"), ("rule of counting", "pairs", "megc"), COUNTED),
+    (fakes.changed(BASE, definition=BASE["definition"] | {"f1": "other"}),
+     ("definitions", "other words; evaluate both runs with one version", "–"), ALL),
     (fakes.changed(BASE, definition=BASE["definition"] | {"new": "more"}), None, None),
-    (fakes.make_metrics(changes={"folds.inner": 0.5}), "its folds are not those of first", set()),
+    (fakes.make_metrics(changes={"folds.inner": 0.5}), ("folds", "loso, 0.5", "loso, 0.25"), set()),
     (fakes.make_metrics(changes={"folds.k": 9}), None, None),  # of no use to leave-one-subject-out
-    (fakes.make_metrics(changes={"data.shuffle_labels": True}), "it is a control", set()),
-    (fakes.make_metrics(backbone="UNTRAINED net"), "an untrained network", set()),
-]
+    (fakes.make_metrics(changes={"data.shuffle_labels": True}), ("trained on", None, "–"), set()),
+    (fakes.make_metrics(backbone="UNTRAINED net"), ("features", None, "–"), set()),
+]  # fmt: skip
 
 
-@pytest.mark.parametrize(("metrics", "words", "spoils"), CASES)
-def test_remarks(metrics, words, spoils):
-    found = comparable.remarks([run("first", BASE), run("other", metrics)])
-    assert [one.run for one in found] == ["other"] * (words is not None)
-    if words:
-        assert words in found[0].text and found[0].spoils == spoils
+@pytest.mark.parametrize(("metrics", "expected", "spoils"), CASES)
+def test_remarks(metrics, expected, spoils):
+    found = compare_page.remarks([run("first", BASE), run("other", metrics)])
+    assert {one.run for one in found} <= {"other"}
+    assert len(found) == (expected is not None) + (spoils == set() and expected[0] == "features")
+    if expected:
+        about, here, first = expected
+        assert (found[0].about, found[0].here if here else None, found[0].first) == (about, here, first)
+        assert found[0].spoils == spoils
+
+
+def test_several_differences_are_all_listed():
+    other = fakes.make_metrics(
+        changes={"evaluate.iou": 0.3, "data.recognition": False, "folds.inner": 0.5}, dataset="b"
+    )
+    found = compare_page.remarks([run("first", BASE), run("other", other)])
+    assert [one.about for one in found] == [
+        "data set", "training with emotions", "lowest IoU of a match", "folds",
+    ]  # fmt: skip
+
+
+def test_a_basis_says_what_every_number_needs():
+    assert list(compare_page.basis(run("a", BASE))) == list(compare_page.SPOILS)
 
 
 def test_the_first_run_has_remarks_of_its_own():
     control = fakes.make_metrics(changes={"data.shuffle_labels": True})
-    assert [one.run for one in comparable.remarks([run("a", control), run("b", control)])] == ["a", "b"]
+    assert [one.run for one in compare_page.remarks([run("a", control), run("b", control)])] == ["a", "b"]
 
 
 def test_differences():
     several = [{"a": 1, "b": [1, 2], "c": None}, {"a": 1, "b": [1, 3], "d": True}]
-    assert comparable.differences(several) == [("b", ["[1, 2]", "[1, 3]"]), ("c", ["None", "–"]), ("d", ["–", "True"])]
+    assert compare_page.differences(several) == [
+        ("b", ["[1, 2]", "[1, 3]"]),
+        ("c", ["None", "–"]),
+        ("d", ["–", "True"]),
+    ]
 
 
 # ---- Numbers -------------------------------------------------------------------------------------------------------
@@ -214,7 +240,7 @@ def test_differences():
 
 def table(*metrics):
     several = [run(f"run{i}", one) for i, one in enumerate(metrics)]
-    rows = compare_page.table(several, comparable.remarks(several))
+    rows = compare_page.table(several, compare_page.remarks(several))
     return [{key: [cell[key] for cell in row["cells"]] for key in row["cells"][0]} for row in rows]
 
 

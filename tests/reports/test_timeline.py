@@ -50,6 +50,21 @@ def test_bars_lie_where_the_expressions_are():
     assert drawn["ticks"][-1]["x"] == pytest.approx(timeline.WIDTH - timeline.RIGHT)
 
 
+def test_the_threshold_is_compared_as_everywhere():
+    drawn = timeline.layout(video(threshold=0.8), MATCHED, CLASSES)  # 0.8 is below float32(0.8), 0.9 above float32(0.9)
+    assert [item["note"] for item in drawn["detected"]] == ["0.90", "0.80"]
+    assert [item["note"] for item in timeline.layout(video(0.9), MATCHED, CLASSES)["detected"]] == ["0.90"]
+
+
+def test_one_emotion_cannot_be_wrong():
+    one = video()
+    one = one._replace(events=one.events._replace(emotion=np.zeros(4, int)),
+                       detections=one.detections._replace(emotion=np.zeros(4, int)))  # fmt: skip
+    drawn = timeline.layout(one, MATCHED, ["expression"])
+    assert [item["words"] for item in drawn["detected"]] == ["spotted", "spotted", "matches no annotated expression"]
+    assert "confused" not in drawn["outcomes"]
+
+
 def test_pictures_are_asked_for_once_and_become_small_squares():
     asked = []
 

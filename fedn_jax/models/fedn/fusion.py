@@ -5,6 +5,7 @@ import math
 import flax.linen as nn
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Bool, Float, Int
 
 from fedn_jax.core.types import Array
 from fedn_jax.models import layers
@@ -25,7 +26,9 @@ class SegmentAttention(nn.Module):
     heads: int
 
     @nn.compact
-    def __call__(self, x: Array, valid: Array, index: np.ndarray) -> Array:
+    def __call__(
+        self, x: Float[Array, "B T D"], valid: Bool[Array, "B T"], index: Int[np.ndarray, "S F"]
+    ) -> Float[Array, "B S D"]:
         """Fuses frames into segments.
 
         Args:
@@ -59,7 +62,7 @@ class SegmentAttention(nn.Module):
         return feature * seen.any(-1, keepdims=True)
 
 
-def segments_of(pairs: Array, index: np.ndarray) -> Array:
+def segments_of(pairs: Float[Array, "*n T T"], index: Int[np.ndarray, "S F"]) -> Float[Array, "*n S F F"]:
     """What concerns pairs of frames -> the pairs within each segment: blocks along the diagonal.
 
     Slices of the flattened matrix, because their derivative is cheap and that of a gather, a scatter, is not: row i of
@@ -99,7 +102,9 @@ class SegmentMean(nn.Module):
 
     heads: int
 
-    def __call__(self, x: Array, valid: Array, index: np.ndarray) -> Array:
+    def __call__(
+        self, x: Float[Array, "B T D"], valid: Bool[Array, "B T"], index: Int[np.ndarray, "S F"]
+    ) -> Float[Array, "B S D"]:
         """Averages (arguments and result as of ``SegmentAttention``)."""
         seen = valid[:, index]
         share = seen / jnp.maximum(seen.sum(-1, keepdims=True), 1)
@@ -111,7 +116,9 @@ class SegmentIdentity(nn.Module):
 
     heads: int
 
-    def __call__(self, x: Array, valid: Array, index: np.ndarray) -> Array:
+    def __call__(
+        self, x: Float[Array, "B T D"], valid: Bool[Array, "B T"], index: Int[np.ndarray, "S F"]
+    ) -> Float[Array, "B S D"]:
         """Passes the rows through; needs data with one row per segment (arguments as of ``SegmentAttention``)."""
         del index
         return x * valid[..., None]

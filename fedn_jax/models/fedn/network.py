@@ -14,6 +14,7 @@ from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
+from jaxtyping import Bool, Float, Shaped
 
 from fedn_jax.core.types import Array
 from fedn_jax.models import layers
@@ -50,7 +51,9 @@ class Branch(nn.Module):
     towers: tuple[str, str]  # which tower feeds (intervals, classes): two names, or one name twice
 
     @nn.compact
-    def __call__(self, x: Array, valid: Array) -> tuple[Array, Array]:
+    def __call__(
+        self, x: Float[Array, "B length d1"], valid: Bool[Array, "B length"]
+    ) -> tuple[Float[Array, "B length slots 2"], Float[Array, "B length slots channels"]]:
         """Applies the branch.
 
         Args:
@@ -120,7 +123,7 @@ class Fedn(nn.Module):
         self.free = [Branch(slots=1, **branch) for _ in range(self.levels)]
         self.anchored = [Branch(slots=self.anchors, **branch) for _ in range(self.levels)]
 
-    def features(self, inputs: Array, valid: Array) -> Array:
+    def features(self, inputs: Float[Array, "B T D"], valid: Bool[Array, "B T"]) -> Float[Array, "B S D"]:
         """Segment features.
 
         Args:
@@ -133,7 +136,9 @@ class Fedn(nn.Module):
         inputs = jnp.where(valid[..., None], inputs.astype(float), 0)  # a gap may hold anything
         return self.fusion(inputs, valid, windows.segment_rows(self.geometry))
 
-    def outputs(self, features: Array, valid: Array, train: bool) -> dict[str, Array]:
+    def outputs(
+        self, features: Float[Array, "B S D"], valid: Bool[Array, "B S"], train: bool
+    ) -> dict[str, Shaped[Array, "B ..."]]:
         """Intervals and class logits of a window.
 
         Args:
@@ -169,7 +174,7 @@ class Fedn(nn.Module):
         out["free"] = nn.softplus(free_sides[:, :, 0])  # open: what makes the distances non-negative
         return {**out, "offsets": offsets, "logits": jnp.concatenate([free_logits, logits], 2)}
 
-    def __call__(self, inputs: Array, valid: Array) -> dict[str, Array]:
+    def __call__(self, inputs: Float[Array, "B T D"], valid: Bool[Array, "B T"]) -> dict[str, Array]:
         """Both steps, to initialise all parameters (arguments as of ``features``)."""
         features = self.features(inputs, valid)
         return self.outputs(features, jnp.ones(features.shape[:2], bool), False)

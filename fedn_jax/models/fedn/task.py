@@ -1,6 +1,7 @@
 """FEDN as a task: what the trainer, the predictor and the folds call (Fang et al., arXiv 2504.07660)."""
 
 import jax.numpy as jnp
+from jaxtyping import Bool, Float, Key
 
 from fedn_jax.core import errors
 from fedn_jax.core.errors import UserError
@@ -66,17 +67,21 @@ def make_task(config: Config, geometry: windows.Geometry, num_classes: int, inpu
         inputs = jnp.zeros((1, geometry.rows, input_width))
         return layers.init(network, key, inputs, jnp.ones(inputs.shape[:2], bool))
 
-    def features(variables: Tree, inputs: Array, valid: Array) -> Array:
+    def features(variables: Tree, inputs: Float[Array, "B T D"], valid: Bool[Array, "B T"]) -> Float[Array, "B S D"]:
         return network.apply(variables, inputs, valid, method="features")
 
-    def outputs(variables: Tree, features: Array, valid: Array, train: bool, key: Array) -> tuple[dict, Tree]:
+    def outputs(
+        variables: Tree, features: Float[Array, "B S D"], valid: Bool[Array, "B S"], train: bool, key: Key[Array, ""]
+    ) -> tuple[dict, Tree]:
         out = network.apply(variables, features, valid, train, rngs={"dropout": key}, method="outputs")
         return out, {}
 
     def targets(events: Events) -> Targets:
         return anchors.assign(events, grid, num_classes, anchor.positive_iou, anchor.negative_iou)
 
-    def loss(outputs: dict, targets: Targets, weight: Array, hyper: Hyper) -> tuple[Array, dict]:
+    def loss(
+        outputs: dict, targets: Targets, weight: Float[Array, " B"], hyper: Hyper
+    ) -> tuple[Float[Array, ""], dict]:
         predicted = anchors.decode(outputs["offsets"], grid, outputs["free"])
         seen = outputs["positions"][..., None]  # a short video ends before its window
         interval, label = losses.detection_loss(
@@ -87,7 +92,9 @@ def make_task(config: Config, geometry: windows.Geometry, num_classes: int, inpu
         total = hyper.alpha * interval + hyper.beta * label
         return total, {"interval_loss": interval, "class_loss": label}
 
-    def decode(outputs: dict, starts: Array, valid: Array, num_frames: Array) -> Detections:
+    def decode(
+        outputs: dict, starts: Float[Array, " W"], valid: Bool[Array, " W"], num_frames: Float[Array, ""] | float
+    ) -> Detections:
         predicted = anchors.decode(outputs["offsets"], grid, outputs["free"])  # [W, L, A, 2]
         predicted = jnp.clip(predicted + starts[:, None, None, None], 0, num_frames)
         scores = scoring.scores(outputs["logits"])  # [W, L, A, C]

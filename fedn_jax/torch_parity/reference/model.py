@@ -13,7 +13,7 @@ from torch.nn import functional
 
 
 class Settings(NamedTuple):
-    """What the network, its targets and its loss can be told (the comments are those of fedn_jax.config)."""
+    """What the network, its targets and its loss can be told (the comments are those of fedn_jax.core.config)."""
 
     segments: int = 64  # S
     segment_frames: int = 8  # F

@@ -8,7 +8,7 @@ import pytest
 
 from data_prep.backbones import embed
 from fedn_jax.core.errors import UserError
-from fedn_jax.models import resnet, winograd
+from fedn_jax.models import resnet
 
 
 def conv(x, kernel, bias, stride, padding):
@@ -90,7 +90,7 @@ def test_fewer_multiplications_give_the_same_convolution(shape):
     x, kernel = rng.normal(size=(2, *shape, 5)), rng.normal(size=(3, 3, 5, 4))
     expected = [conv(image, kernel, 0, 1, 1) for image in x]
     with jax.enable_x64(True):
-        np.testing.assert_allclose(winograd.convolve(x, kernel), expected, rtol=1e-12, atol=1e-12)
+        np.testing.assert_allclose(resnet.winograd_convolve(x, kernel), expected, rtol=1e-12, atol=1e-12)
 
 
 def test_network_with_fewer_multiplications_is_the_same_network():

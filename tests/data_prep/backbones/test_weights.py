@@ -1,12 +1,9 @@
-"""Checkpoints of PyTorch: files made here instruction by instruction, files that torch wrote, and hostile ones."""
+"""Checkpoints of PyTorch and safetensors to backbones: formats, what is refused, names, numbers."""
 
-import io
+import os
 import pickle
-import struct
 import subprocess
 import sys
-import tarfile
-import zipfile
 
 import jax
 import ml_dtypes
@@ -14,93 +11,16 @@ import numpy as np
 import pytest
 from safetensors.numpy import save as save_safetensors
 
-from data_prep.backbones import embed, torchfile, weights
+from data_prep.backbones import embed, weights
 from fedn_jax.core.errors import UserError
 from fedn_jax.models import resnet
 
 WIDTHS = (3, 4, 5, 6)
 
 
-# ---- Files without torch --------------------------------------------------------------------------------------------
-
-
-class Code(bytes):
-    """Pickle instructions that leave one value on the stack."""
-
-
-STORAGES = {"f2": "Half", "f4": "Float", "f8": "Double", "i8": "Long", "u1": "Byte", "b1": "Bool"}
-
-
-class Writer:
-    """A pickle of protocol 2 as torch.save writes it; tensors are NumPy arrays."""
-
-    def __init__(self):
-        self.storages = []
-
-    def encode(self, value):
-        match value:
-            case Code():
-                return value
-            case None | True | False:
-                return {None: b"N", True: b"\x88", False: b"\x89"}[value]
-            case int():
-                return b"J" + struct.pack("<i", value)
-            case float():
-                return b"G" + struct.pack(">d", value)
-            case str():
-                return b"X" + struct.pack("<I", len(value.encode())) + value.encode()
-            case tuple():
-                return b"(" + b"".join(map(self.encode, value)) + b"t"
-            case list():
-                return b"](" + b"".join(map(self.encode, value)) + b"e"
-            case dict():
-                return b"}(" + b"".join(self.encode(part) for item in value.items() for part in item) + b"u"
-            case np.ndarray():
-                kind = STORAGES[value.dtype.str[1:]]
-                steps = tuple(np.cumprod((1, *value.shape[:0:-1]))[::-1].tolist()) if value.ndim else ()
-                return self.tensor(value.tobytes(), kind, value.size, 0, value.shape, steps)
-
-    def tensor(self, raw, kind, count, offset, shape, strides, key=None):
-        key = str(len(self.storages)) if key is None else key
-        self.storages.append((key, count, raw))
-        storage = self.encode(("storage", name("torch", f"{kind}Storage"), key, "cpu", count)) + b"Q"
-        hooks = self.call("collections", "OrderedDict")
-        return self.call("torch._utils", "_rebuild_tensor_v2", Code(storage), offset, shape, strides, False, hooks)
-
-    def call(self, module, function, *arguments):
-        return Code(name(module, function) + self.encode(arguments) + b"R")
-
-
-def name(module, value):
-    return Code(f"c{module}\n{value}\n".encode())
-
-
-def zip_of(code, storages=(), method=zipfile.ZIP_STORED, **more):
-    stream = io.BytesIO()
-    with zipfile.ZipFile(stream, "w", method) as archive:
-        archive.writestr("archive/data.pkl", code)
-        for key, _, raw in storages:
-            archive.writestr(f"archive/data/{key}", raw)
-        for entry, content in more.items():
-            archive.writestr(f"archive/{entry}", content)
-    return stream.getvalue()
-
-
-def legacy_of(code, storages=()):
-    head = [0x1950A86A20F9469CFC6C, 1001, {"protocol_version": 1001, "little_endian": True}]
-    keys = pickle.dumps([key for key, _, _ in storages], 2)
-    rest = b"".join(struct.pack("<q", count) + raw for _, count, raw in storages)
-    return b"".join(pickle.dumps(value, 2) for value in head) + code + keys + rest
-
-
-FORMATS = {"zip": zip_of, "legacy": legacy_of}
-
-
-def saved(value, form="zip"):
-    """What torch.save would write, for a value of dicts, lists and arrays, or for instructions."""
-    writer = Writer()
-    code = b"\x80\x02" + writer.encode(value) + b"."
-    return FORMATS[form](code, writer.storages)
+@pytest.fixture(scope="module")
+def torch():
+    return pytest.importorskip("torch", reason="torch is not installed")
 
 
 def shapes(widths=WIDTHS, blocks=(2, 2, 2, 2)):
@@ -157,11 +77,6 @@ def same(got, expected):
 # ---- Formats --------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("form", FORMATS)
-def test_torch_files(form, tensors, file):
-    same(weights.read(file(saved(tensors, form))), tensors)
-
-
 def test_safetensors(tensors, file):
     same(weights.read(file(save_safetensors(tensors))), tensors)
     small = {"a": np.array([1.5, -2], ml_dtypes.bfloat16), "b": np.zeros((0, 3), np.float16), "c": np.array(True)}
@@ -170,89 +85,36 @@ def test_safetensors(tensors, file):
         weights.read(file(save_safetensors({"a": np.zeros(2, np.uint32)})))
 
 
-@pytest.mark.parametrize("form", FORMATS)
-@pytest.mark.parametrize("dtype", ["f2", "f4", "f8", "i8", "u1", "b1"])
-def test_types(form, dtype, file):
-    values = {"a": np.arange(6).reshape(2, 3).astype(dtype), "b": np.array(3).astype(dtype)}
-    same(weights.read(file(saved(values, form))), values)
-
-
-@pytest.mark.parametrize("form", FORMATS)
-def test_bfloat16_and_shared_storage(form, file):
-    values = np.arange(24).astype(ml_dtypes.bfloat16)
-    writer = Writer()
-    whole = writer.tensor(values.tobytes(), "BFloat16", 24, 0, (24,), (1,), "s")
-    turned = writer.tensor(b"", "BFloat16", 24, 4, (3, 4), (1, 5), "s")  # columns of a matrix, from its fifth number
-    code = b"\x80\x02" + writer.encode({"whole": whole, "turned": turned}) + b"."
-    got = weights.read(file(FORMATS[form](code, writer.storages[:1])))
-    turned = np.array([[4 + i + 5 * j for j in range(4)] for i in range(3)], values.dtype)
-    same(got, {"whole": values, "turned": turned})
-
-
-def test_big_endian_zip(file):
-    values = np.arange(5, dtype=np.float32)
-    writer = Writer()
-    code = b"\x80\x02" + writer.encode({"a": values}) + b"."
-    swapped = [(key, count, np.frombuffer(raw, "<f4").astype(">f4").tobytes()) for key, count, raw in writer.storages]
-    same(weights.read(file(zip_of(code, swapped, byteorder=b"big"))), {"a": values})
-    same(weights.read(file(zip_of(code, writer.storages, byteorder=b"little"))), {"a": values})
-
-
-def test_what_checkpoints_carry_beside_weights(file):
-    """Metrics as NumPy scalars, versions as attributes of the state dict, parameters, Python 2's ordered dicts."""
-    writer = Writer()
-    number = Code(writer.call("numpy", "dtype", "f8", False, True) + writer.encode((3, "<", None)) + b"b")
-    best = writer.call("numpy.core.multiarray", "scalar", number, writer.call("_codecs", "encode", "x", "latin1"))
-    values = np.ones((2, 2), np.float32)
-    parameter = writer.call("torch._utils", "_rebuild_parameter", Code(writer.encode(values)), True, None)
-    pairs = writer.call("collections", "OrderedDict", [["w", parameter], ["versions", 1]])
-    inner = Code(pairs + writer.encode({"_metadata": {"": {"version": 1}}}) + b"b")
-    saved_value = {
-        "epoch": 3,
-        "best": best,
-        "arch": "resnet18",
-        5: 1.5,
-        "optimizer": {"a": [None]},
-        "state_dict": inner,
-    }
-    code = b"\x80\x02" + writer.encode(saved_value) + b"."
-    same(weights.read(file(zip_of(code, writer.storages))), {"w": values})
-
-
 @pytest.mark.parametrize("container", [None, *weights.CONTAINERS])
-@pytest.mark.parametrize("form", FORMATS)
-def test_containers(container, form, file):
-    values = {"w": np.ones(3, np.float32)}
+def test_containers(container, torch, tmp_path):
+    values = {"w": torch.ones(3)}
     content = values if container is None else {"epoch": 1, container: values, "optimizer": {"state": {}}}
-    same(weights.read(file(saved(content, form))), values)
+    torch.save(content, tmp_path / "x")
+    same(weights.read(tmp_path / "x"), {"w": np.ones(3, np.float32)})
 
 
-def test_not_a_checkpoint(file, tmp_path):
-    refused = lambda content: pytest.raises(UserError, weights.read, file(content)).value.args[0]
+def test_not_a_checkpoint(torch, file, tmp_path):
+    def refused(content):
+        path = tmp_path / "checkpoint"
+        path.write_bytes(content) if isinstance(content, bytes) else torch.save(content, path)
+        message = pytest.raises(UserError, weights.read, path).value.args[0]
+        assert message.startswith(f"{path}: ") and "\n" not in message
+        return message
+
     assert "no such file" in pytest.raises(UserError, weights.read, tmp_path / "none.pth").value.args[0]
-    assert "top level, which holds epoch, weird" in refused(saved({"epoch": 1, "weird": {"w": np.ones(2)}}))
-    assert "holds a list" in refused(saved([np.ones(2)]))
-    assert "holds a Tensor" in refused(saved(np.ones(2)))
-    assert "begins with b'<!DOCTYPE html>'" in refused(b"<!DOCTYPE html>").replace("\\n", "")
-    assert "begins with b''" in refused(b"")
-    assert "a pickle that torch.save did not write" in refused(pickle.dumps({"a": 1}))
-    assert "compressed zip" in refused(zip_of(b"x" * 99, method=zipfile.ZIP_DEFLATED))
-    assert "TorchScript" in refused(zip_of(b"\x80\x02}.", **{"constants.pkl": b""}))
-    stream = io.BytesIO()
-    with zipfile.ZipFile(stream, "w") as archive:
-        archive.writestr("readme.txt", "hello")
-    assert "without data.pkl" in refused(stream.getvalue())
-    stream = io.BytesIO()
-    with tarfile.open(fileobj=stream, mode="w") as archive:
-        archive.addfile(tarfile.TarInfo("storages"))
-    assert "tar archive" in refused(stream.getvalue())
-
-
-# ---- Hostile files --------------------------------------------------------------------------------------------------
+    assert "top level, which holds epoch, weird" in refused({"epoch": 1, "weird": {"w": torch.ones(2)}})
+    assert "holds a list" in refused([torch.ones(2)])
+    assert "holds a Tensor" in refused(torch.ones(2))
+    assert "w is quantised or sparse" in refused({"w": torch.eye(3).to_sparse()})
+    torch.save({"w": torch.ones(500)}, tmp_path / "whole")
+    cut_off = (tmp_path / "whole").read_bytes()[:900]
+    for content in (b"<!DOCTYPE html>", b"", b"PK\x03\x04", pickle.dumps({1, 2}), cut_off, os.urandom(99)):
+        assert "not readable as weights" in refused(content) or "holds a" in refused(content)
+    assert "damaged or cut off" in refused(save_safetensors({"w": np.ones(500, np.float32)})[:300])
 
 
 class Runs:
-    """What attackers pickle."""
+    """What an attacker pickles."""
 
     def __init__(self, function, *arguments):
         self.call = function, arguments
@@ -261,169 +123,33 @@ class Runs:
         return self.call
 
 
-def attacks(sentinel):
-    import os
-
-    shell, python = f"touch {sentinel}", f"open({str(sentinel)!r}, 'w').close()"
-    writer = Writer()
-    system = writer.call("os", "system", shell)
-    return {
-        "os.system": pickle.dumps(Runs(os.system, shell), 2),
-        "nested": pickle.dumps({"state_dict": {"w": Runs(os.system, shell)}}, 2),
-        "protocol 4": pickle.dumps(Runs(os.system, shell), 4),
-        "eval": pickle.dumps(Runs(eval, python), 2),
-        "exec": pickle.dumps([Runs(exec, python)], 3),
-        "Popen": pickle.dumps(Runs(subprocess.Popen, ["touch", str(sentinel)]), 2),
-        "INST": b"(" + writer.encode(shell) + b"ios\nsystem\n.",
-        "OBJ": b"(" + name("os", "system") + writer.encode(shell) + b"o.",
-        "as a key": b"\x80\x02}" + system + b"K\x01s.",
-        "popped": b"\x80\x02" + system + b"0}.",
-        "dotted": b"\x80\x04" + writer.encode("torch._utils") + writer.encode("os.system") + b"\x93"
-        + writer.encode((shell,)) + b"R.",
-        "as a storage": b"\x80\x02" + writer.encode(("storage", system, "0", "cpu", 1)) + b"Q.",
-    }  # fmt: skip
-
-
-ATTACKS = list(attacks(""))
-
-
-@pytest.mark.parametrize("attack", ATTACKS)
-@pytest.mark.parametrize("form", [*FORMATS, "bare"])
-def test_attacks_are_refused_and_do_not_run(attack, form, tmp_path, file):
-    sentinel = tmp_path / "sentinel"
-    code = attacks(sentinel)[attack]
-    path = file(code if form == "bare" else FORMATS[form](code))
+@pytest.mark.parametrize("new", [True, False, None], ids=["zip", "legacy", "bare pickle"])
+@pytest.mark.parametrize("attack", ["os.system", "nested", "eval", "Popen"])
+def test_attacks_are_refused_and_do_not_run(torch, attack, new, tmp_path):
+    sentinel, path = tmp_path / "sentinel", tmp_path / "x.pth"
+    shell = f"touch {sentinel}"
+    value = {
+        "os.system": Runs(os.system, shell),
+        "nested": {"state_dict": {"w": Runs(os.system, shell)}},
+        "eval": Runs(eval, f"open({str(sentinel)!r}, 'w').close()"),
+        "Popen": Runs(subprocess.check_call, ["touch", str(sentinel)]),
+    }[attack]
+    path.write_bytes(pickle.dumps(value, 2)) if new is None else torch.save(
+        value, path, _use_new_zipfile_serialization=new
+    )
     with pytest.raises(UserError) as error:
         weights.read(path)
     assert not sentinel.exists()
     assert str(error.value).startswith(f"{path}: ") and "\n" not in str(error.value)
-
-
-@pytest.mark.parametrize("attack", ["os.system", "nested", "eval", "INST", "popped"])
-def test_the_attacks_are_real(attack, tmp_path):
-    sentinel = tmp_path / "sentinel"
-    pickle.loads(attacks(sentinel)[attack])
+    pickle.loads(pickle.dumps(value, 2))  # the attack is a real one
     assert sentinel.exists()
 
 
-@pytest.mark.parametrize("form", FORMATS)
-def test_refusal_names_the_object_and_what_to_do(form, file):
-    for module, value in (("argparse", "Namespace"), ("torchvision.models.resnet", "ResNet"), ("__main__", "Net")):
-        code = b"\x80\x02}" + Writer().encode("args") + name(module, value) + b")\x81s."
-        with pytest.raises(UserError, match=rf"needs {module}\.{value}: .*save only model.state_dict\(\)"):
-            weights.read(file(FORMATS[form](code)))
-
-
-def test_attributes_change_nothing_of_ours(file):
-    """BUILD on a function would set its defaults in an ordinary unpickler."""
-    writer = Writer()
-    target = name("torch._utils", "_rebuild_tensor_v2")
-    change = Code(target + writer.encode((None, {"__defaults__": (1, 2, 3), "__code__": None})) + b"b")
-    before = torchfile._tensor.__defaults__
-    content = saved({"w": np.ones(2, np.float32), "x": change})
-    same(weights.read(file(content)), {"w": np.ones(2, np.float32)})
-    assert torchfile._tensor.__defaults__ == before
-
-
-def lengths():
-    """Instructions that promise more than there is, and shapes that do not fit their storage."""
-    writer, raw = Writer(), np.arange(6, dtype=np.float32).tobytes()
-    tensor = lambda *where: writer.tensor(raw, "Float", *where, "0")
-    bomb = b")" + b"".join(b"q\x01" + b"h\x01\x86" for _ in range(64))  # a tuple of 2 ** 64, if anybody hashes it
-    return {
-        "string": b"X" + struct.pack("<I", 2**31) + b"short",
-        "bytes": b"\x8e" + struct.pack("<Q", 2**62) + b"short",
-        "number": b"\x8b" + struct.pack("<i", 2**31 - 1) + b"1",
-        "memo": b"}r" + struct.pack("<I", 2**32 - 1) + b"0",
-        "key": b"}" + bomb + b"K\x01s",
-        "no marks": b"}u",
-        "no stack": b"R",
-        "too long": tensor(6, 0, (7,), (1,)),
-        "too far": tensor(6, 4, (3,), (1,)),
-        "strides": tensor(6, 0, (2, 3), (4, 1)),
-        "negative stride": tensor(6, 5, (6,), (-1,)),
-        "negative offset": tensor(6, -2, (2,), (1,)),
-        "repeated": tensor(6, 0, (2**30, 2**30), (0, 0)),
-        "axes": tensor(6, 0, (1,) * 70, (1,) * 70),
-        "empty but huge": tensor(6, 0, (0, 2**31 - 1, 2**31 - 1, 2**31 - 1), (1, 1, 1, 1)),
-        "shape and strides": tensor(6, 0, (2, 3), (1,)),
-        "storage promises": tensor(2**31 - 1, 0, (2**31 - 1,), (1,)),
-        "negative storage": tensor(-6, 0, (0,), (1,)),
-        "no storage": writer.call("torch._utils", "_rebuild_tensor_v2", None, 0, (1,), (1,), False, None),
-        "text as shape": tensor(6, 0, "12", "11"),
-        "negated": Code(tensor(6, 0, (2,), (1,))[:-2] + writer.encode({"neg": True}) + b"tR"),
-        "not callable": b"}" + writer.encode(()) + b"R",
-        "storage called": name("torch", "FloatStorage") + writer.encode((2**31 - 1,)) + b"R",
-    }  # fmt: skip
-
-
-@pytest.mark.parametrize("case", list(lengths()))
-@pytest.mark.parametrize("form", FORMATS)
-def test_no_length_is_believed(case, form, file):
-    value = lengths()[case]
-    code = b"\x80\x02}" + Writer().encode("w") + value + b"s."
-    path = file(FORMATS[form](code, [("0", 6, np.arange(6, dtype=np.float32).tobytes())]))
-    with pytest.raises(UserError) as error:
-        weights.read(path)
-    assert "\n" not in str(error.value) and len(str(error.value)) < 400
-
-
-def test_zip_that_counts_bytes_twice(file):
-    """The directory may name the same bytes often."""
-    content = zip_of(b"\x80\x02}.", [("0", 1, b"\0" * 4000)])
-    start = content.index(b"PK\x01\x02")
-    end = content.index(b"PK\x05\x06")
-    entry = content[content.index(b"PK\x01\x02", start + 1) : end]
-    directory = content[start:end] + entry * 5
-    tail = struct.pack("<4s4H2IH", b"PK\x05\x06", 0, 0, 7, 7, len(directory), start, 0)
-    with pytest.raises(UserError, match="longer than the file"):
-        weights.read(file(content[:start] + directory + tail))
-
-
-SMALL = {"state_dict": {"conv.weight": np.arange(6, dtype=np.float32).reshape(2, 3), "n": np.array(3)}, "epoch": 2}
-CONTENTS = {form: saved(SMALL, form) for form in FORMATS} | {"safetensors": save_safetensors(SMALL["state_dict"])}
-
-
-@pytest.mark.parametrize("form", CONTENTS)
-def test_cut_off_anywhere(form, file):
-    for end in range(len(CONTENTS[form])):
-        with pytest.raises(UserError) as error:
-            weights.read(file(CONTENTS[form][:end]))
-        assert "\n" not in str(error.value)
-
-
-@pytest.mark.parametrize("form", CONTENTS)
-def test_damaged_anywhere(form, file):
-    """Bits flip, bytes are lost or doubled: a result or one line, nothing else."""
-    rng, refused = np.random.default_rng(0), 0
-    for _ in range(600):
-        content = bytearray(CONTENTS[form])
-        at = int(rng.integers(len(content)))
-        match rng.integers(3):
-            case 0:
-                content[at] ^= 1 << int(rng.integers(8))
-            case 1:
-                del content[at : at + int(rng.integers(1, 9))]
-            case 2:
-                content[at:at] = rng.bytes(int(rng.integers(1, 9)))
-        try:
-            weights.read(file(bytes(content)))
-        except UserError as error:
-            refused += 1
-            assert "\n" not in str(error)
-    assert refused > 100
-
-
-def test_random_programs(file):
-    """Pickle instructions in any order."""
-    rng = np.random.default_rng(0)
-    codes = np.frombuffer(
-        b"(.0NKJGX}]()tlaesuqhrjR\x85\x86\x87\x88\x89QbUcos\nsystem\ntorch\nSize\n\x93\x94\x95", np.uint8
-    )
-    for _ in range(1000):
-        content = legacy_of(b"\x80\x02" + rng.choice(codes, rng.integers(1, 40)).tobytes() + b".")
-        with pytest.raises(UserError):
-            weights.read(file(content))
+def test_without_torch(file, tensors, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(UserError, match=r"other checkpoints need PyTorch: pip install 'fedn_jax\[torch\]'"):
+        weights.read(file(b"PK\x03\x04"))
+    same(weights.read(file(save_safetensors(tensors))), tensors)
 
 
 # ---- Names ----------------------------------------------------------------------------------------------------------
@@ -469,16 +195,6 @@ def test_styles(style, tensors, plain):
 @pytest.mark.parametrize("name", weights.STYLES)
 def test_every_style_has_one_signature(name):
     assert weights.STYLES[name]("heads.3.weight") in (None, "heads.3.weight")
-
-
-@pytest.mark.parametrize("container", [None, *weights.CONTAINERS])
-@pytest.mark.parametrize("style", RENAMES)
-def test_containers_and_styles(container, style, file, plain, tensors):
-    renamed = {RENAMES[style](name): array for name, array in tensors.items()}
-    content = saved(renamed if container is None else {container: renamed})
-    got = weights.convert(weights.read(file(content)))
-    assert got.style == style
-    np.testing.assert_array_equal(got.params["stem"]["conv"]["kernel"], plain.params["stem"]["conv"]["kernel"])
 
 
 def test_params_fit_the_network(plain, tensors):
@@ -581,7 +297,7 @@ def test_narrow_numbers(tensors, plain):
 
 
 def test_file_to_backbone(tensors, plain, file, tmp_path):
-    source, out = file(saved({"state_dict": tensors}, "legacy")), tmp_path / "made" / "b.safetensors"
+    source, out = file(save_safetensors(tensors)), tmp_path / "made" / "b.safetensors"
     got = weights.convert_file(source, out, "imagenet")
     loaded = embed.load_backbone(out)
     jax.tree.map(np.testing.assert_array_equal, loaded.params, plain.params)
@@ -596,7 +312,7 @@ def test_settings_are_kept(tensors, file, tmp_path):
 
     from safetensors import safe_open
 
-    source, out = file(saved(tensors)), tmp_path / "b.safetensors"
+    source, out = file(save_safetensors(tensors)), tmp_path / "b.safetensors"
     weights.convert_file(source, out, "half", size=112, description="DMUE, AffectNet")
     loaded = embed.load_backbone(out)
     assert loaded[2:5] == ((0.5,) * 3, (0.5,) * 3, 112) and loaded.description == "DMUE, AffectNet"
@@ -606,7 +322,7 @@ def test_settings_are_kept(tensors, file, tmp_path):
 
 
 def test_nothing_is_overwritten_or_half_written(tensors, file, tmp_path):
-    source, out = file(saved(tensors)), tmp_path / "b.safetensors"
+    source, out = file(save_safetensors(tensors)), tmp_path / "b.safetensors"
     with pytest.raises(UserError, match="normalization must be one of imagenet, half, none; got 'imagnet'.*'imagenet'"):
         weights.convert_file(source, out, "imagnet")
     with pytest.raises(UserError, match="size must be at least 32"):
@@ -614,11 +330,11 @@ def test_nothing_is_overwritten_or_half_written(tensors, file, tmp_path):
     with pytest.raises(UserError, match=r"named \*.safetensors; got .pth"):
         weights.convert_file(source, tmp_path / "b.pth", "none")
     with pytest.raises(UserError, match="checkpoint: lacks"):
-        weights.convert_file(file(saved({"conv1.weight": np.ones(2, np.float32)})), out, "none")
+        weights.convert_file(file(save_safetensors({"conv1.weight": np.ones(2, np.float32)})), out, "none")
     assert list(tmp_path.iterdir()) == [source]
     out.write_text("precious")
     with pytest.raises(UserError, match="exists already"):
-        weights.convert_file(file(saved(tensors)), out, "none")
+        weights.convert_file(file(save_safetensors(tensors)), out, "none")
     assert out.read_text() == "precious"
 
 
@@ -630,11 +346,6 @@ def test_torch_is_not_needed():
 
 
 # ---- Files that torch wrote -----------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def torch():
-    return pytest.importorskip("torch", reason="torch is not installed")
 
 
 def torch_resnet(torch, widths):
@@ -681,8 +392,7 @@ def torch_resnet(torch, widths):
 
 
 @pytest.mark.parametrize("new", [True, False], ids=["zip", "legacy"])
-@pytest.mark.parametrize("protocol", [2, 4])
-def test_files_of_torch(torch, new, protocol, tmp_path):
+def test_files_of_torch(torch, new, tmp_path):
     square = torch.arange(24.0).reshape(2, 3, 4)
     values = {
         "plain": square,
@@ -700,11 +410,13 @@ def test_files_of_torch(torch, new, protocol, tmp_path):
     rest = {"epoch": 3, "best": np.float64(0.5), "optimizer": torch.optim.SGD([values["parameter"]], 0.1).state_dict()}
     path = tmp_path / "x.pth.tar"
     content = {**rest, "state_dict": values}
-    torch.save(content, path, _use_new_zipfile_serialization=new, pickle_protocol=protocol)
+    torch.save(content, path, _use_new_zipfile_serialization=new)
     got = weights.read(path)
     assert got.keys() == values.keys()
     for name, value in values.items():
-        assert got[name].shape == tuple(value.shape) and str(got[name].dtype) == str(value.dtype).removeprefix("torch.")
+        assert got[name].shape == tuple(value.shape) and str(got[name].dtype) == {"brain": "float32"}.get(
+            name, str(value.dtype).removeprefix("torch.")
+        )
         np.testing.assert_array_equal(got[name].astype(np.float64), value.detach().double().numpy())
 
 
@@ -712,7 +424,7 @@ def test_files_of_torch(torch, new, protocol, tmp_path):
 def test_pickled_model_of_torch(torch, new, tmp_path):
     model = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3))
     torch.save({"model": model}, tmp_path / "x", _use_new_zipfile_serialization=new)
-    with pytest.raises(UserError, match=r"needs torch\.nn.*Sequential: .*save only model.state_dict\(\)"):
+    with pytest.raises(UserError, match=r"needs torch\.nn.*: .*save only model.state_dict\(\)"):
         weights.read(tmp_path / "x")
 
 

@@ -45,10 +45,11 @@ def write(out, pictures, order, skip=(), face="00_", suffix=".bmp"):
     return directory
 
 
-def write_csv(directory, count, lost=(), header=NEW):
+def write_csv(directory, count, lost=(), header=NEW, filmed=True):
     rows = [f"{k}, 0, 0.98, {int(k not in lost)}, 0.0" for k in range(1, count + 1)]
     if header == NEW:
-        rows = [f"{k},0,0,{0.98 if k not in lost else 0},{int(k not in lost)},0.0" for k in range(1, count + 1)]
+        time = lambda k: (k - 1) / 30 if filmed else 0
+        rows = [f"{k},0,{time(k)},{0.98 if k not in lost else 0},{int(k not in lost)},0.0" for k in range(1, count + 1)]
     path = directory.with_name("15_0101x.csv")
     path.write_text("\n".join([header, *rows]) + "\n")
     return path
@@ -59,20 +60,6 @@ def write_originals(path, numbers, name="{}.jpg"):
     for number in numbers:
         (path / name.format(number)).write_bytes(b"x")
     return path
-
-
-def still(count, seed=0, noise=3):
-    """A face of OpenFace's usual size in which nothing but the camera's noise changes."""
-    rng = np.random.default_rng(seed)
-    face = cv2.resize(media.face_frames(1, 24, noise=False)[0], (112, 112), interpolation=cv2.INTER_AREA)
-    noisy = (face + rng.normal(0, noise, face.shape).astype(np.float32) for _ in range(count))
-    return {n: np.clip(image, 0, 255).astype(np.uint8) for n, image in enumerate(noisy, 1)}
-
-
-def wild(count, seed=0):
-    """A face that jumps about without any order."""
-    rng = np.random.default_rng(seed)
-    return {n: np.roll(moving(30)[0], rng.integers(-4, 5, 2), (0, 1)) for n in range(1, count + 1)}
 
 
 def video(count, first=1):
@@ -202,14 +189,14 @@ def test_lost_frames_are_invalid_and_absent_ones_gaps(tmp_path):
 
 def test_without_a_csv(tmp_path):
     directory = write(tmp_path, video(60), range(1, 61), skip={7})
-    files = openface.listing(directory)
+    files = openface.listing(directory, write_originals(tmp_path / "o", range(1, 61), "{:03d}.jpg"))
     assert files.invalid == frozenset() and files.last == 60
     assert files.notes == ("no CSV file beside it", "1 number missing between 1 and 60")
 
 
 def test_most_frames_may_be_lost_if_the_csv_says_so(tmp_path):
     directory = write(tmp_path, video(1200), range(1, 1201), skip=set(range(401, 1201)))
-    assert "widest gap" not in str(openface.listing(directory))
+    assert "widest gap" not in error(directory)
     path = directory / "frame_det_00_001200.bmp"
     path.write_bytes((directory / "frame_det_00_000400.bmp").read_bytes())
     assert f"widest gap beside {path.name}" in error(directory)
@@ -220,7 +207,8 @@ def test_most_frames_may_be_lost_if_the_csv_says_so(tmp_path):
 
 def test_black_pictures_are_left_to_the_aligner(tmp_path):
     pictures = video(60) | {n: np.zeros((32, 32, 3), np.uint8) for n in range(20, 30)}
-    files = openface.listing(write(tmp_path, pictures, by_text(range(1, 61), 1)))
+    directory = write(tmp_path, pictures, by_text(range(1, 61), 1))
+    files = openface.listing(directory, write_originals(tmp_path / "o", pictures))
     check(files, pictures)
     assert len(files.files) == 60
 
@@ -228,7 +216,7 @@ def test_black_pictures_are_left_to_the_aligner(tmp_path):
 def test_the_first_frame_may_be_zero(tmp_path):
     directory = write(tmp_path, video(60, first=0), by_text(range(60), 1))
     write_csv(directory, 60, lost={2})
-    files = openface.listing(directory, first_frame=0)
+    files = openface.listing(directory, write_originals(tmp_path / "o", range(60)), first_frame=0)
     check(files, video(60, first=0))
     assert files.last == 59 and files.invalid == {1}
 
@@ -303,114 +291,19 @@ def test_originals_of_another_count(tmp_path):
     assert "saw 30 pictures" in text and "holds 32" in text
 
 
-@pytest.mark.parametrize("then, now, count", [(5, 1, 60), (1, 5, 60), (3, 1, 1200)])
-def test_originals_that_were_renamed_since(tmp_path, then, now, count):
-    directory = write(tmp_path, video(count), by_text(range(1, count + 1), then))
-    text = error(directory, write_originals(tmp_path / "o", range(1, count + 1), f"{{:0{now}d}}.jpg"))
-    assert "another order than that of the names" in text
-
-
-@pytest.mark.parametrize("pictures", [still, wild])
-def test_originals_are_believed_where_the_faces_say_nothing(tmp_path, pictures):
-    directory = write(tmp_path, pictures(60), by_text(range(1, 61), 1))
-    check(openface.listing(directory, write_originals(tmp_path / "o", range(1, 61))), pictures(60))
-
-
-# The order, by the smoothness of the motion
-
-
-@pytest.mark.parametrize(
-    "count, width", [(30, 0), (30, 1), (300, 0), (300, 1), (300, 3), (1200, 0), (1200, 1), (1200, 3), (1200, 4)]
-)
-def test_the_motion_says_the_order(tmp_path, count, width):
-    order = by_text(range(1, count + 1), width)
-    directory = write(tmp_path, video(count), order)
-    write_csv(directory, count, lost={2})
-    files = openface.listing(directory)
-    check(files, video(count))
-    scrambled = order != list(range(1, count + 1))
-    assert files.notes == (("order repaired: names were sorted as text",) if scrambled else ())
-    assert files.invalid == {order[1]} and files.last == count
-
-
-@pytest.mark.parametrize("count", [1000, 1040])
-@pytest.mark.parametrize("width", [3, 4])
-def test_just_above_999(tmp_path, count, width):
-    pictures = {n: picture for n, picture in video(1200).items() if n <= count}
-    check(openface.listing(write(tmp_path, pictures, by_text(pictures, width))), pictures)
-
-
-@pytest.mark.parametrize("width", [0, 1])
-def test_missing_pictures_do_not_hide_the_order(tmp_path, width):
-    order = by_text(range(1, 301), width)
-    lost = set(np.random.default_rng(0).choice(np.arange(1, 301), 60, replace=False).tolist())
-    directory = write(tmp_path, video(300), order, skip=lost)
-    if width:
-        assert "number of frames must be known" in error(directory)
-    write_csv(directory, 300, lost)
-    files = openface.listing(directory)
-    check(files, video(300))
-    assert files.invalid == {order[k - 1] for k in lost}
-
-
-def test_nine_pictures_have_one_order(tmp_path):
-    check(openface.listing(write(tmp_path, wild(9), range(1, 10))), wild(9))
-
-
-@pytest.mark.parametrize("noise", [0, 3])
-@pytest.mark.parametrize("count", [30, 300])
-def test_a_still_face_is_left_as_it_is(tmp_path, count, noise):
-    pictures = still(count, noise=noise)
-    files = openface.listing(write(tmp_path, pictures, range(1, count + 1)))
-    check(files, pictures)
-    assert files.notes[0].startswith("nothing moves")
-
-
-@pytest.mark.parametrize("count", [30, 300, 1200])
-def test_wild_motion_says_nothing_and_is_refused(tmp_path, count):
-    assert "the folder of the pictures that it was run on" in error(write(tmp_path, wild(count), range(1, count + 1)))
-
-
-def test_too_few_faces_to_tell(tmp_path):
-    directory = write(tmp_path, video(300), range(1, 301))  # what is aligned while the face is lost tells nothing
-    write_csv(directory, 300, lost=set(range(1, 301)) - {5, 100, 200})
-    assert "to tell" in error(directory)
-
-
-@pytest.mark.parametrize("seed", range(40))
-def test_chance_never_changes_the_order(tmp_path, seed):
-    count = (12, 24, 50, 200)[seed % 4]
-    pictures = wild(count, seed) if seed % 2 else still(count, seed, noise=30)
-    try:
-        files = openface.listing(write(tmp_path, pictures, range(1, count + 1)))
-    except UserError:
-        return
-    assert "order repaired: names were sorted as text" not in files.notes
-
-
-@media.needs_real
-@pytest.mark.parametrize("width", [0, 1])
-def test_a_filmed_face(tmp_path, width):
-    from data_prep.faces import align
-    from data_prep.media import frames
-
-    video_path = media.REAL / "videos" / "single_face.mp4"
-    faces = [face.image for face in align.align_cascade(frames.read(video_path), 112)]
-    pictures = {n: face[..., ::-1] for n, face in enumerate(faces, 1)}
-    check(openface.listing(write(tmp_path, pictures, by_text(pictures, width))), pictures)
+@pytest.mark.parametrize("with_csv", [True, False])
+def test_pictures_without_their_originals_are_refused(tmp_path, with_csv):
+    directory = write(tmp_path, video(30), range(1, 31))
+    if with_csv:
+        write_csv(directory, 30, filmed=False)
+    text = error(directory)
+    assert "give the folder of the pictures that it was run on (--originals)" in text and "\n" not in text
 
 
 def test_frames_of_a_video_file_are_in_order(tmp_path):
-    """OpenFace 2 gives times to the frames of a film, and none to pictures: nothing has to be compared."""
-    still = [np.full((32, 32, 3), 40 + 30 * (k % 7), np.uint8) for k in range(31)]  # jumps: no order is smooth
-    directory = write(tmp_path, dict(enumerate(still)), range(1, 31))
-    sheet = write_csv(directory, 30)
-    with pytest.raises(UserError, match="--originals"):
-        openface.listing(directory)
-    lines = sheet.read_text().splitlines()
-    timed = [line.replace(",0,0,", f",0,{k / 30:.3f},", 1) for k, line in enumerate(lines[1:])]
-    sheet.write_text("\n".join([lines[0], *timed]) + "\n")
-    assert openface.read_csv(sheet).filmed
+    """OpenFace 2 gives times to the frames of a film, and none to pictures."""
+    directory = write(tmp_path, video(30), range(1, 31))
+    assert openface.read_csv(write_csv(directory, 30)).filmed
     assert list(openface.listing(directory).files) == list(range(1, 31))
 
 

@@ -405,14 +405,18 @@ def motion_of(loaded, meta):
 
 @pytest.mark.parametrize("given", [True, False])
 def test_openface_output_of_casme2(given, tmp_path, capsys):
-    """Unpadded names were read in the order of text: repaired from the originals, or from the motion."""
+    """Unpadded names were read in the order of text: repaired from the originals, or refused."""
     originals, sheet = trees.casme2(tmp_path / "x", "cropped")
     numbers = range(1, 41)
     for folder in sorted(path for path in originals.rglob("*") if path.is_dir() and "_" in path.name):
         place = tmp_path / "openface" / folder.parent.name
         trees.openface(place, numbers, as_text(numbers, "img_{}.jpg"), folder.name, lost=(7, 8))
     more = ["--aligner", "openface", *(["--originals", originals] if given else [])]
-    assert prepare("casme2", tmp_path / "openface", sheet, tmp_path / "out", *more) == 0
+    code = prepare("casme2", tmp_path / "openface", sheet, tmp_path / "out", *more)
+    if not given:
+        assert code == 2 and capsys.readouterr().err.count("(--originals)") == 5
+        return
+    assert code == 0
     said = capsys.readouterr().out
     assert said.count("order repaired") == 5 and "no face in 2 of 40 frames (5.0 %): s15/15_0101" in said
     loaded = shards.load(tmp_path / "out")
@@ -443,8 +447,10 @@ def test_own_folders_of_pictures_and_openface(tmp_path):
     assert prepare("folder", tmp_path / "videos", sheet, tmp_path / "out", "--rate", 25) == 0
     meta = shards.load(tmp_path / "out").metas[0]
     assert (meta.num_frames, meta.fps) == (30, 25)
-    trees.openface(tmp_path / "of", range(1, 31), range(1, 31), "anna")
-    assert prepare("folder", tmp_path / "of", sheet, tmp_path / "out2", "--aligner", "openface") == 0
+    numbers = range(1, 31)
+    trees.openface(tmp_path / "of", numbers, as_text(numbers, "frame{}.png"), "anna")
+    openface = ("--aligner", "openface", "--originals", tmp_path / "videos")
+    assert prepare("folder", tmp_path / "of", sheet, tmp_path / "out2", *openface) == 0
     assert shards.load(tmp_path / "out2").metas[0].num_frames == 30
     assert prepare("folder", tmp_path / "of", sheet, tmp_path / "out3", "--originals", tmp_path / "videos") == 2
 

@@ -1,0 +1,155 @@
+"""What all pages share: one skeleton, one palette, pictures that lie inside the page, and how a run was made.
+
+A page is one HTML file that loads nothing. Names come from files that somebody else wrote, so every string is escaped.
+"""
+
+import base64
+import functools
+import io
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fedn_jax.core import files
+from fedn_jax.core.text import DASH, count, percent
+
+TEMPLATES = Path(__file__).parent / "templates"
+# Okabe and Ito, which colour-blind readers can tell apart; right and wrong are darker forms of two of them.
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#222222")
+PALETTE = {
+    "ink": "#1d2530", "soft": "#5b6673", "line": "#dfe3e8", "wash": "#f2f5f7", "ours": "#1f4e79", "other": "#9aa5b1",
+    "truth": "#44546a", "right": "#00805d", "wrong": "#b84300", "gap": "#d9dee4", "leader": "#aab3bd",
+}  # fmt: skip
+
+
+@functools.cache
+def _environment() -> Any:
+    import jinja2
+
+    from fedn_jax.reports import tables
+
+    loader = jinja2.FileSystemLoader(TEMPLATES)
+    made = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    made.filters |= {"percent": percent, "table": lambda table: jinja2.utils.markupsafe.Markup(tables.to_html(table))}
+    made.filters["raised"] = lambda text: jinja2.utils.markupsafe.Markup(tables.raised(text))
+    made.globals |= {"count": count, "palette": PALETTE}
+    return made
+
+
+def render(template: str, **content: Any) -> str:
+    """Fills a template.
+
+    Args:
+      template: file in ``TEMPLATES``.
+      **content: what the template calls by name.
+
+    Returns:
+      HTML.
+    """
+    return _environment().get_template(template).render(**content)
+
+
+def write(path: Path, template: str, **content: Any) -> Path:
+    """Writes a page whole or not at all.
+
+    Args:
+      path: of the page; its directory is made if missing.
+      template: file in ``TEMPLATES``.
+      **content: what the template calls by name.
+
+    Returns:
+      The path.
+    """
+    files.write_text(path, render(template, **content))
+    return path
+
+
+def uri(content: bytes, mime: str) -> str:
+    """A file inside a page.
+
+    Args:
+      content: of the file.
+      mime: its type, such as "image/png".
+
+    Returns:
+      A data URI.
+    """
+    return f"data:{mime};base64,{base64.b64encode(content).decode()}"
+
+
+def jpeg(picture: np.ndarray, side: int, square: bool = False) -> str:
+    """A small picture inside a page.
+
+    Args:
+      picture: [h, w, 3] uint8.
+      side: longest side in pixels.
+      square: cut to the square in the middle.
+
+    Returns:
+      A data URI.
+    """
+    from PIL import Image, ImageOps
+
+    image = Image.fromarray(np.ascontiguousarray(picture)).convert("RGB")
+    if square:
+        image = ImageOps.fit(image, (side, side), Image.Resampling.LANCZOS)
+    image.thumbnail((side, side), Image.Resampling.LANCZOS)
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=75, optimize=True)
+    return uri(buffer.getvalue(), "image/jpeg")
+
+
+def facts(content: Mapping[str, Any], above: str = "") -> list[tuple[str, list[str]]]:
+    """A dict as rows of a page.
+
+    Args:
+      content: whatever it holds.
+      above: put before every name.
+
+    Returns:
+      (name, lines of text) each; names of dicts inside are paths.
+    """
+    rows: list[tuple[str, list[str]]] = []
+    for key, value in content.items():
+        name = f"{above}{key}"
+        if isinstance(value, Mapping):
+            rows += facts(value, f"{name} / ")
+        elif isinstance(value, list | tuple):
+            lines = [_line(one) for one in value]
+            long = any(len(line) > 30 or isinstance(one, Mapping) for line, one in zip(lines, value, strict=True))
+            rows.append((name, lines if long else [", ".join(lines) or DASH]))
+        else:
+            rows.append((name, [_line(value)]))
+    return rows
+
+
+def _line(value: Any) -> str:
+    """A value in words; a note on a sheet as "44 x offset 0: offset = apex"."""
+    if isinstance(value, Mapping):
+        if {"what", "count", "done"} <= set(value):
+            return f"{value['count']} x {value['what']}: {value['done']}"
+        return ", ".join(f"{key} {_line(one)}" for key, one in value.items())
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_line, value))
+    return DASH if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def made(metrics: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, list[str]]]]]:
+    """How a run was made.
+
+    Args:
+      metrics: content of metrics.json.
+
+    Returns:
+      (title, rows of ``facts``) of every part that has something to say.
+    """
+    data = dict(metrics.get("data") or {})
+    parts = [
+        ("How the annotations were read", data.pop("labels", None)),
+        ("Preparation", data.pop("preparation", None)),
+    ]
+    parts = [("Data", data), *parts, ("Versions", metrics.get("versions"))]
+    parts.append(("Score threshold of each fold", metrics.get("thresholds")))
+    return [(title, facts(content)) for title, content in parts if content]

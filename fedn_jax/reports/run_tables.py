@@ -1,0 +1,233 @@
+"""The tables of a run, and of an evaluation of CSV files: for terminals, pages and files."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from fedn_jax.core import errors
+from fedn_jax.core.text import DASH, percent, plain
+from fedn_jax.evaluation import evaluate, headline
+from fedn_jax.reports import tables
+from fedn_jax.reports.tables import Cell, Column, Table, count, share, words
+
+Runs = Mapping[str, Mapping[str, Any]]  # name -> content of metrics.json
+BASELINE = "Motion baseline"
+ALSO = (  # beside the headline: title, path in metrics.json, entry of evaluate.DEFINITIONS
+    ("Spotting precision", "spotting/precision", "precision"),
+    ("Spotting recall", "spotting/recall", "recall"),
+    ("Recognition macro-F1", "recognition/macro_f1", "macro_f1"),
+    ("Spotting mAP, all-point", "map/all_point/spotting", "all_point"),
+    ("Detection mAP, all-point", "map/all_point/detection", "all_point"),
+    ("Oracle spotting F1", "oracle/spotting/f1", "oracle"),
+)
+
+
+def definitions(metrics: Mapping[str, Any], explained: Mapping[str, str]) -> list[str]:
+    """What some numbers mean.
+
+    Args:
+      metrics: content of metrics.json, which carries its definitions.
+      explained: title -> entry of ``evaluate.DEFINITIONS``.
+
+    Returns:
+      A sentence each.
+    """
+    known = metrics.get("definition") or evaluate.DEFINITIONS
+    return [f"{title}: {known[key].removesuffix('.')}." for title, key in explained.items() if key in known]
+
+
+def numbers(metrics: Mapping[str, Any]) -> Table:
+    """Every number that describes a whole run.
+
+    Args:
+      metrics: content of metrics.json.
+
+    Returns:
+      A table with a row per number: its value, that of the baseline if there is one, and its definition.
+    """
+    known = metrics.get("definition") or evaluate.DEFINITIONS
+    sources = [one for one in (metrics, headline.baseline(metrics)) if one]
+    rows = []
+    for title, path, key in [*((one.title, one.path, one.definition) for one in headline.NUMBERS.values()), *ALSO]:
+        meaning = known.get(key, "")
+        if key.startswith("map."):
+            meaning = f"{meaning}; {known.get('map', '')}; 101-point, as COCO"
+        values = [headline.value(one, path) for one in sources]
+        cells = [count(x) if isinstance(x, int) else share(x) for x in values]
+        cells = [cell if cell.share is None else cell._replace(text=f"{cell.text} %") for cell in cells]
+        rows.append([words(title), *cells, words(meaning)])
+    columns = [Column("Number", number=False), Column("Network"), Column(BASELINE), Column("Definition", number=False)]
+    columns = columns if len(sources) == 2 else [columns[0], columns[1], columns[3]]
+    return Table("numbers", "All numbers, and what they mean", columns, [("", rows)])
+
+
+def subjects(runs: Runs) -> Table:
+    """The numbers of every subject: all of one run, or the spotting F1 of several.
+
+    Args:
+      runs: name -> content of metrics.json.
+
+    Returns:
+      A table with a row per subject and one for all of them; for one run also one for its baseline.
+
+    Raises:
+      UserError: there are no runs.
+    """
+    if not runs:
+        raise errors.UserError("a table needs at least one run; got none")
+    single = len(runs) == 1
+    columns, rows = [Column("Subject", number=False)], []
+    for name in map(plain, runs):
+        for title, unit in (("GT", ""), ("TP", ""), ("N", ""), ("Precision", "%"), ("Recall", "%"), ("F1", "%"),
+                            ("Recognition", "%")):  # fmt: skip
+            wide = title if single else name if title == "F1" else f"{title}, {name}"
+            columns.append(
+                Column(wide, unit, detail=not single and title != "F1", drawn="bar" if title == "F1" else "")
+            )
+    found = [{row["subject"]: row for row in metrics["per_subject"]} for metrics in runs.values()]
+    for name in dict.fromkeys(name for one in found for name in one):
+        rows.append([words(name)])
+        for metrics, one in zip(runs.values(), found, strict=True):
+            row = one.get(name)
+            rows[-1] += _counted(row, headline.accuracy(metrics, row)) if row else [Cell(DASH)] * 7
+    groups = [("", rows), ("", [[words("All subjects"), *(cell for one in runs.values() for cell in _pooled(one))]])]
+    if single and (other := headline.baseline(next(iter(runs.values())))):
+        groups[1][1].append([words(BASELINE), *_pooled(other)])
+    explained = {"TP": "tp", "N": "n", "GT": "gt", "F1": "f1"} | ({"Recognition": "accuracy"} if single else {})
+    title = "Results of every subject" if single else "Spotting F1 of every subject"
+    return Table("subjects", title, columns, groups, definitions(next(iter(runs.values())), explained))
+
+
+def _counted(row: Mapping[str, Any], right: float | None) -> list[Cell]:
+    shares = (share(row[key]) for key in ("precision", "recall", "f1"))
+    return [*(count(row[key]) for key in ("gt", "tp", "n")), *shares, share(right)]
+
+
+def _pooled(metrics: Mapping[str, Any]) -> list[Cell]:
+    return _counted(metrics["spotting"], headline.value(metrics, "recognition/accuracy"))
+
+
+def emotions(metrics: Mapping[str, Any]) -> Table:
+    """The numbers of every emotion.
+
+    Args:
+      metrics: content of metrics.json, or of ``csv_evaluation.score``.
+
+    Returns:
+      A table with a row per emotion; empty where emotions are not told apart.
+    """
+    columns = [Column("Emotion", number=False), Column("GT"), Column("Spotted"), Column("Right")]
+    columns += [Column(title, "%") for title in ("Recall", "AP.50", "mAP")]
+    rows = [
+        [words(row["class"]), *(count(row[key]) for key in ("gt", "tp", "correct")),
+         share(row["recall"] if row["gt"] else None), share(row["ap50"]), share(row["map"])]
+        for row in metrics["per_class"] * headline.recognises(metrics)
+    ]  # fmt: skip
+    explained = {"Spotted": "per_class.tp", "Right": "per_class.correct", "AP.50": "per_class.ap50"}
+    notes = [*definitions(metrics, explained | {"mAP": "per_class.map"}), "Recall: spotted / GT."]
+    return Table("emotions", "Emotions", columns, [("", rows)], notes)
+
+
+def confusion(metrics: Mapping[str, Any], classes: Sequence[str]) -> Table:
+    """The confusion matrix of the true positives.
+
+    Args:
+      metrics: content of metrics.json.
+      classes: C emotion names.
+
+    Returns:
+      A table: annotated emotions are rows, detected ones columns; shares are of the row.
+    """
+    rows = []
+    for name, counts in zip(classes, metrics["recognition"]["confusion"], strict=True):
+        total = sum(counts)
+        cells = [Cell(f"{n} ({percent(n / total)} %)" if n else "0", n, n / max(total, 1)) for n in counts]
+        rows.append([words(name), *cells])
+    columns = [Column("Annotated as", number=False), *(Column(name, drawn="shade") for name in classes)]
+    notes = [*definitions(metrics, {"Confusion": "confusion"}), "Shares are of the row."]
+    return Table("confusion", "Confusion", columns, [("", rows)], notes)
+
+
+def protocols(metrics: Mapping[str, Any]) -> Table:
+    """The same detections, counted by every rule of the field.
+
+    Args:
+      metrics: content of metrics.json.
+
+    Returns:
+      A table with a row per rule.
+    """
+    columns = [Column("Rule", number=False), Column("TP"), Column("N"), Column("F1", "%")]
+    rows = [
+        [words(name + " (above)" * (name == metrics.get("protocol"))), count(row["tp"]), count(row["n"]),
+         share(row["f1"]), words(row["definition"])]
+        for name, row in (metrics.get("protocols") or {}).items()
+    ]  # fmt: skip
+    return Table("protocols", "Rules of counting", [*columns, Column("What it does", number=False)], [("", rows)])
+
+
+def average(metrics: Mapping[str, Any]) -> Table:
+    """Mean average precision.
+
+    Args:
+      metrics: content of metrics.json, or of ``csv_evaluation.score``.
+
+    Returns:
+      A table with a row per definition, and per definition of the baseline if there is one.
+    """
+    columns = [Column("mAP, IoU .50:.05:.95", number=False), Column("Spotting", "%"), Column("Detection", "%")]
+    ways = {"coco": "101-point", "all_point": "all-point"}
+    sources = [(name, one) for name, one in (("", metrics), (f"{BASELINE}, ", headline.baseline(metrics))) if one]
+    rows = [
+        [words(name + way), *(share(headline.value(one, f"map/{key}/{what}")) for what in ("spotting", "detection"))]
+        for key, way in ways.items()
+        for name, one in sources
+    ]  # fmt: skip
+    explained = {"mAP": "map", "Spotting": "map.spotting", "Detection": "map.detection"}
+    notes = definitions(metrics, explained | {way: key for key, way in ways.items()})
+    exceeds = [f"{headline.MAP_ORDER}."] if headline.recognises(metrics) else []
+    return Table("map", "", columns, [("", rows)], [*notes, *exceeds])
+
+
+def run_text(metrics: Mapping[str, Any]) -> str:
+    """The numbers of a run for a terminal.
+
+    Args:
+      metrics: content of metrics.json.
+
+    Returns:
+      Lines of at most 80 columns: subjects, all of them, the baseline, mAP, and what the columns mean.
+    """
+    return "\n".join(tables.to_text(one) for one in (subjects({"": metrics})._replace(title=""), average(metrics)))
+
+
+def csv_text(result: Mapping[str, Any]) -> str:
+    """The numbers of an evaluation of CSV files for a terminal.
+
+    Args:
+      result: of ``csv_evaluation.score``.
+
+    Returns:
+      Lines of at most 80 columns: subjects, all of them, kinds, emotions, average precision, STRS, notes, and what the
+      columns mean.
+    """
+    limit = "every detection" if result["threshold"] is None else f"scores of at least {result['threshold']:g}"
+    kinds = "all expressions" if result["kind"] == "all" else f"{result['kind']}-expressions"
+    title = f"Protocol {result['protocol']}, IoU {result['iou']:g}, {kinds}, {limit}."
+    table = subjects({"": result})
+    for name, row in (result["by_kind"] or {}).items():
+        table.groups[1][1].append([words(f"Kind: {name}"), *_counted(row, None)])
+    explained = {"Protocol": "protocol"} | ({"Kind": "by_kind"} if result["by_kind"] else {})
+    notes = [*table.notes, *definitions(result, explained)]
+    if result["confidence"]:
+        low, high = map(percent, result["confidence"]["f1"])
+        notes.insert(0, f"95 % interval of F1 over subjects: {low} to {high} %. {result['definition']['confidence']}.")
+    shown = [table._replace(title=title, notes=notes)]
+    shown += [emotions(result)] if result["per_class"] else []
+    shown += [average(result)] if result["map"] else []
+    parts = ("strs/f1_spot", "strs/f1_analysis", "strs/strs")
+    factors = (percent(headline.value(result, path)) for path in parts)
+    product = "STRS: spotting F1 {} x analysis F1 {} = {} %.".format(*factors)
+    rest = [] if result["map"] else [f"No mAP: {result['map_missing']}."]
+    rest += [product, *definitions(result, {"Analysis F1": "strs.f1_analysis", "STRS": "strs"})]
+    rest += [f"Note: {note}" for note in result["notes"]]
+    return "\n".join([*map(tables.to_text, shown), *(line for one in rest for line in tables.folded(one))])
