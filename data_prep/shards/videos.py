@@ -109,14 +109,14 @@ def prepare(
         sign = builders.signature([settings, list(classes), first_frame, labels, keys, columns])
         jobs = [_job(item, key, out, options, first_frame) for item, key in zip(items, keys, strict=True)]
         known = [job.preview.exists() and _usable(job.cache) for job in jobs]
-        problems = _fill(jobs, known, out, runner or functools.partial(_processes, backbone), workers, progress)
-        present = [place for place, job in enumerate(jobs) if job.cache.exists()]
-        contents = {place: _load(jobs[place].cache, _COLUMNS[1:]) for place in present}
-        problems += [
+        messages = _fill(jobs, known, out, runner or functools.partial(_processes, backbone), workers, progress)
+        present = [index for index, job in enumerate(jobs) if job.cache.exists()]
+        contents = {index: _load(jobs[index].cache, _COLUMNS[1:]) for index in present}
+        messages += [
             text for i in present for text in annotations.beyond(items[i], int(contents[i]["num_source"]), first_frame)
         ]
-        errors.report("videos", problems)
-        summaries = [_summarise(items[place], contents[place], known[place]) for place in present]
+        errors.report("videos", messages)
+        summaries = [_summarise(items[index], contents[index], known[index]) for index in present]
         if builders.up_to_date(out, sign):
             return summaries, False
         metadata = {
@@ -126,7 +126,7 @@ def prepare(
         }  # fmt: skip
 
         def records(subject: str) -> Iterator[dict[str, Any]]:
-            chosen = [place for place, item in enumerate(items) if item.subject == subject]
+            chosen = [index for index, item in enumerate(items) if item.subject == subject]
             return (_record(items[i], _load(jobs[i].cache, _COLUMNS), first_frame) for i in chosen)
 
         builders.pack(out, name, sorted({item.subject for item in items}), records, metadata)
@@ -187,7 +187,7 @@ def embed_raw(job: Job, facts: Facts, backbone: Backbone) -> None:
 def _fill(
     jobs: Sequence[Job], known: Sequence[bool], out: Path, runner: Runner, workers: int | None, progress: Any
 ) -> list[str]:
-    """Makes the missing cache files; returns the problems, one line per video."""
+    """Makes the missing cache files; returns the messages, one line per video."""
     for folder in ("cache", "previews"):
         (out / folder).mkdir(exist_ok=True)
         for leftover in [
@@ -196,32 +196,32 @@ def _fill(
             *(out / folder).glob("*.problem"),
         ]:
             leftover.unlink()  # of a preparation that was killed
-    todo = {place: job for place, job in enumerate(jobs) if not known[place]}
-    problems: dict[int, str] = {}
+    todo = {index: job for index, job in enumerate(jobs) if not known[index]}
+    messages: dict[int, str] = {}
     bar = progress(total=len(jobs), initial=len(jobs) - len(todo), desc="prepare", unit="video") if progress else None
     count = 0
-    for place, problem in runner(todo, workers or os.cpu_count() or 1):
+    for index, problem in runner(todo, workers or os.cpu_count() or 1):
         if problem is not None:
-            problems[place] = str(problem)
-            todo[place].raw.unlink(missing_ok=True)
+            messages[index] = str(problem)
+            todo[index].raw.unlink(missing_ok=True)
         elif bar is not None:
-            count += len(_load(todo[place].cache, ["valid"])["valid"])
+            count += len(_load(todo[index].cache, ["valid"])["valid"])
             bar.set_postfix_str(f"{count} frames, {count / max(bar.format_dict['elapsed'], 1e-3):.0f} frames/s")
         if bar is not None:
             bar.update()
     if bar is not None:
         bar.close()
-    return [problems[place] for place in sorted(problems)]
+    return [messages[index] for index in sorted(messages)]
 
 
 def _processes(backbone: Backbone, jobs: dict[int, Job], workers: int) -> Iterator[tuple[int, UserError | None]]:
     """The runner of one machine: processes decode and align, this one embeds."""
-    for place, result in _decoded(jobs, workers):
+    for index, result in _decoded(jobs, workers):
         if isinstance(result, UserError):
-            yield place, result
+            yield index, result
         else:
-            embed_raw(jobs[place], result, backbone)
-            yield place, None
+            embed_raw(jobs[index], result, backbone)
+            yield index, None
 
 
 def decode_job(job: Job) -> Facts:
@@ -242,11 +242,11 @@ def decode_job(job: Job) -> Facts:
 def _decoded(jobs: dict[int, Job], workers: int) -> Iterator[tuple[int, Facts | UserError]]:
     """Decodes; at most ``workers`` + 1 results wait on the disk at a time."""
     if workers == 1 or len(jobs) < 2:
-        for place, job in jobs.items():
+        for index, job in jobs.items():
             try:
-                yield place, decode_job(job)
+                yield index, decode_job(job)
             except UserError as error:
-                yield place, error
+                yield index, error
         return
     import multiprocessing
 
@@ -255,8 +255,8 @@ def _decoded(jobs: dict[int, Job], workers: int) -> Iterator[tuple[int, Facts | 
         try:
             while waiting or running:
                 while waiting and len(running) <= workers:
-                    place, job = waiting.pop(0)
-                    running[pool.submit(decode_job, job)] = place
+                    index, job = waiting.pop(0)
+                    running[pool.submit(decode_job, job)] = index
                 finished, _ = wait(running, return_when=FIRST_COMPLETED)
                 for future in finished:
                     yield running.pop(future), _outcome(future)

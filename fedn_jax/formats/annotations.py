@@ -210,9 +210,9 @@ def _header(root: ElementTree.Element, path: Path, found: Found) -> None:
     near = os.path.relpath(media, path.parent.resolve()).replace(os.sep, "/")
     mime = mimetypes.MimeTypes().types_map[True].get(media.suffix.lower(), "video/*")
     header = ElementTree.SubElement(root, "HEADER", MEDIA_FILE="", TIME_UNITS="milliseconds")
-    place = {"MEDIA_URL": plain("file:///" + media.as_posix().lstrip("/")), "MIME_TYPE": mime}
-    place["RELATIVE_MEDIA_URL"] = plain(near if near.startswith("../") else f"./{near}")
-    ElementTree.SubElement(header, "MEDIA_DESCRIPTOR", place)
+    descriptor = {"MEDIA_URL": plain("file:///" + media.as_posix().lstrip("/")), "MIME_TYPE": mime}
+    descriptor["RELATIVE_MEDIA_URL"] = plain(near if near.startswith("../") else f"./{near}")
+    ElementTree.SubElement(header, "MEDIA_DESCRIPTOR", descriptor)
     facts = {"lastUsedAnnotationId": str(2 * len(found.expressions))}
     facts |= {f"fedn_jax: {key}": value for key, value in found.about.items()}
     for name, value in facts.items():
@@ -252,8 +252,8 @@ def write_eaf(path: Path, found: Found) -> None:
     taken, ids = set(found.classes), itertools.count(1)
     for emotion in found.classes:
         members = [index for index, one in enumerate(found.expressions) if one.emotion == emotion]
-        for place, lane in enumerate(_lanes(edges, members)):
-            name = _unique(emotion, taken) if place else emotion
+        for index, lane in enumerate(_lanes(edges, members)):
+            name = _unique(emotion, taken) if index else emotion
             above = ElementTree.SubElement(root, "TIER", who, LINGUISTIC_TYPE_REF="expression", TIER_ID=name)
             below = ElementTree.SubElement(root, "TIER", who, LINGUISTIC_TYPE_REF="score", PARENT_REF=name)
             below.set("TIER_ID", _unique(f"{name} score", taken))

@@ -52,7 +52,7 @@ TABLE1 = {
 }
 
 
-def place(parts: tuple[str, ...]) -> tuple[str, str] | None:
+def locate(parts: tuple[str, ...]) -> tuple[str, str] | None:
     """The video that a path belongs to: by the first seven characters, since folders are spelt differently.
 
     Args:
@@ -61,7 +61,7 @@ def place(parts: tuple[str, ...]) -> tuple[str, str] | None:
     Returns:
       (subject, video), such as ("s15", "15_0101"); None for a path of something else.
 
-    >>> place(("rawpic", "s15", "15_0101disgustingteeth"))
+    >>> locate(("rawpic", "s15", "15_0101disgustingteeth"))
     ('s15', '15_0101')
     """
     match = re.match(r"(\d\d)_(\d{4})", parts[-1])
@@ -199,7 +199,7 @@ def expected(options: dict[str, str]) -> list[Column]:
 DATASET = DataSet(
     title="CAS(ME)^2",
     read=read,
-    place=place,
+    locate=locate,
     rate=30.0,
     fps=None,
     options={"labels": tuple(CLASSES), "zero-offset": tuple(ZERO_OFFSET)},

@@ -25,7 +25,7 @@ _SUBJECT = re.compile(r"spNO\.\d+", re.IGNORECASE)
 _NAMES = {"subject": ("subject", "sub"), "filename": ("filename", "seq")}
 
 
-def place(parts: tuple[str, ...]) -> tuple[str, str] | None:
+def locate(parts: tuple[str, ...]) -> tuple[str, str] | None:
     """The video that a path belongs to: spNO.1/a/color, or spNO.1/a.
 
     Args:
@@ -34,7 +34,7 @@ def place(parts: tuple[str, ...]) -> tuple[str, str] | None:
     Returns:
       (subject, video), such as ("spNO.1", "a"); None for a path of something else, such as depth.
 
-    >>> place(("part_A", "spNO.1", "a", "color")), place(("part_A", "spNO.1", "a", "depth"))
+    >>> locate(("part_A", "spNO.1", "a", "color")), locate(("part_A", "spNO.1", "a", "depth"))
     (('spNO.1', 'a'), None)
     """
     names = parts[:-1] if parts[-1].lower() == "color" else parts
@@ -172,7 +172,7 @@ def expected(options: dict[str, str]) -> list[Column]:
 DATASET = DataSet(
     title="CAS(ME)^3",
     read=read,
-    place=place,
+    locate=locate,
     rate=30.0,
     fps=None,
     options={},

@@ -52,7 +52,7 @@ def find(dataset: DataSet, directory: Path, openface: bool, skip: Path | None, p
             path = here / name
             if skip is not None and path.resolve() == skip.resolve():
                 continue
-            key = dataset.place(common.parts(path, directory)) if name.endswith("_aligned") == openface else None
+            key = dataset.locate(common.parts(path, directory)) if name.endswith("_aligned") == openface else None
             if key is not None and images.is_folder(path):
                 found.setdefault(key, []).append(path)
             else:
@@ -61,7 +61,7 @@ def find(dataset: DataSet, directory: Path, openface: bool, skip: Path | None, p
         for name in names if not openface else ():
             path = here / name
             if path.suffix.lower() in annotations.VIDEO_SUFFIXES:
-                key = dataset.place(common.parts(path, directory))
+                key = dataset.locate(common.parts(path, directory))
                 if key is not None:
                     found.setdefault(key, []).append(path)
     if not found:

@@ -54,7 +54,7 @@ class DataSet(NamedTuple):
     title: str
     # (sheet, sheets with emotions, chosen options, problems to add to) -> labels
     read: Callable[[Workbook, Sequence[Workbook], dict[str, str], list[str]], Labels]
-    place: Callable[[tuple[str, ...]], tuple[str, str] | None]  # parts of a path -> (subject, video), or None
+    locate: Callable[[tuple[str, ...]], tuple[str, str] | None]  # parts of a path -> (subject, video), or None
     rate: float  # frames per second of its pictures
     fps: float | None  # rate that preparation resamples to unless told otherwise; None: as it is
     options: dict[str, tuple[str, ...]]  # choices where published code differs; the first is the default

@@ -18,7 +18,7 @@ ZERO_ONSET = ("first", "drop")  # an onset of 0: the first frame, or leave the e
 TOTALS = {"macro": 343, "micro": 159}
 
 
-def place(parts: tuple[str, ...]) -> tuple[str, str] | None:
+def locate(parts: tuple[str, ...]) -> tuple[str, str] | None:
     """The video that a path belongs to.
 
     Args:
@@ -27,7 +27,7 @@ def place(parts: tuple[str, ...]) -> tuple[str, str] | None:
     Returns:
       (subject, video), such as ("006", "006_1"); None for a path of something else.
 
-    >>> place(("SAMM_longvideos", "006_1"))
+    >>> locate(("SAMM_longvideos", "006_1"))
     ('006', '006_1')
     """
     match = re.fullmatch(r"(\d{3})_\d+", parts[-1])
@@ -63,10 +63,10 @@ def _row(record: Record, options: dict, problems: list[str], counts: Counter) ->
     found = []
     name, subject = text(cells["filename"]), text(cells["subject"]).zfill(3)
     video, _, number = name.rpartition("_")  # 011_6_10 has two digits at its end
-    placed = place((video,))
-    if placed is None or not number.isdigit():
+    located = locate((video,))
+    if located is None or not number.isdigit():
         found.append(f"filename must be like 006_1_1; got {name!r}")
-    elif placed[0] != subject:
+    elif located[0] != subject:
         found.append(f"filename {name} does not begin with the subject, {subject}")
     kind = text(cells["type"]).lower()
     if kind not in KINDS:
@@ -106,7 +106,7 @@ def expected(options: dict[str, str]) -> list[Column]:
 DATASET = DataSet(
     title="SAMM Long Videos",
     read=read,
-    place=place,
+    locate=locate,
     rate=200.0,
     fps=30.0,
     options={"zero-onset": ZERO_ONSET},
