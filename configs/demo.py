@@ -2,7 +2,7 @@
 
     fedn demo
 
-Expected result: see README.md, "What the demo shows".
+Expected result: the table in README.md.
 """
 
 from fedn_jax.core import config as fedn_config

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from hypothesis import strategies as st
 
-from fedn_jax.formats.annotations import Expression, Found
+from fedn_jax.formats.detection_files import Expression, Found
 
 CLASSES = ["happiness", "厌恶", '<b>anger & "rage"</b> -->', "surprise"]
 TEXT = st.text(st.characters(), max_size=12)  # all of Unicode, with controls and halves of characters

@@ -1,7 +1,7 @@
-"""Trains the backbone "slim" on drawn faces: ``python -m data_prep.pretrain --out FILE.safetensors``.
+"""Trains the backbone "slim" on drawn faces: ``python -m data_prep.backbones.pretrain --out FILE.safetensors``.
 
 A ResNet18 with a sixteenth of the usual multiplications learns to tell the expressions of drawn people, none of whom
-is a subject of the built-in data set, and how strong they are. It goes through the same detector and crop as videos
+is a subject of the built-in data set, and how strong they are. It goes through the same face finder and crop as videos
 do. About ten minutes on two cores. Real faces deserve weights that were trained on real faces.
 """
 
@@ -230,7 +230,7 @@ def main(argv: list[str] | None = None) -> None:
     from data_prep.backbones.embed import load_backbone, save_backbone
     from fedn_jax.models.resnet import SLIM, fold
 
-    parser = argparse.ArgumentParser(prog="python -m data_prep.pretrain", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(prog="python -m data_prep.backbones.pretrain", description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, required=True, help="the .safetensors file to write")
     parser.add_argument("--identities", type=int, default=400, help="people to train on (default: 400)")
     parser.add_argument("--held-out", type=int, default=64, help="people to test on (default: 64)")
@@ -259,7 +259,7 @@ def main(argv: list[str] | None = None) -> None:
     )
     save_backbone(args.out, *settings, {
         "description": "slim ResNet18, pretrained on drawn faces",
-        "command": f"python -m data_prep.pretrain --out FILE {options}",
+        "command": f"python -m data_prep.backbones.pretrain --out FILE {options}",
         "data": f"{len(data.label)} pictures of {args.identities} drawn people, none of the built-in data set",
         "accuracy": f"{every:.4f} of {len(held_out.label)} pictures of {args.held_out} other drawn people, 5 classes; "
         f"{clear:.4f} of those of strength 0.5 and more or without an expression",

@@ -1,0 +1,1 @@
+"""Frames: of video files, folders of pictures, OpenFace's output."""

@@ -1,0 +1,1 @@
+"""Videos or features with annotations to TFDS shards: cache, builder, checks, Beam."""

@@ -1,7 +1,7 @@
 """Videos to records: decode, align, embed; every finished video is kept, so a stopped preparation goes on.
 
 Worker processes decode and align (no JAX in them, so an accelerator is opened once); this process embeds. With a Beam
-runner, whole videos are made wherever it runs them (``data_prep.beam``).
+runner, whole videos are made wherever it runs them (``data_prep.shards.beam``).
 """
 
 import functools
@@ -100,7 +100,7 @@ def prepare(
     errors.report("subjects", _clashes(items))
     settings = options._asdict() | {"source": name, "backbone": backbone.sha[:16], "pipeline": PIPELINE}
     labels = labels or {}
-    with files.alone(out):
+    with files.lock(out):
         builders.check_options(out, settings)
         if not (out / schema.BACKBONE).exists():
             save_backbone(out / schema.BACKBONE, *backbone[:5], {"description": backbone.description}, "float32")

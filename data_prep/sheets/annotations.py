@@ -1,7 +1,7 @@
 """Annotations to expressions: a folder of videos (or features) and one table beside it (CSV or Excel).
 
 The file speaks of inclusive frame numbers that start at ``first_frame``; everything else in the project counts from 0
-and uses half-open intervals. The conversion happens here and nowhere else. Every mistake in the file is reported, all
+and uses half-open intervals. Every mistake in the file is reported, all
 at once, with its line.
 """
 
@@ -15,8 +15,8 @@ from data_prep.media import images
 from data_prep.media.sources import Source
 from fedn_jax.core import errors, schema
 from fedn_jax.core.errors import UserError
-from fedn_jax.formats import csv_files
-from fedn_jax.formats.csv_files import shown
+from fedn_jax.formats import table_files
+from fedn_jax.formats.table_files import shown
 
 REQUIRED = ("subject", "video", "onset", "offset", "emotion")
 OPTIONAL = ("apex", "kind")
@@ -153,7 +153,7 @@ def resolve_kinds(events: np.ndarray, fps: float) -> np.ndarray:
 
 
 def _read_rows(path: Path, first_frame: int, problems: list[str]) -> list[_Row]:
-    records, _, comma = csv_files.columns(path, "a row per expression", REQUIRED, OPTIONAL)
+    records, _, comma = table_files.columns(path, "a row per expression", REQUIRED, OPTIONAL)
     rows, seen = [], {}
     for where, cells, problem in records:
         row, found = (None, [problem]) if problem else _parse(where, cells, first_frame, comma)
@@ -173,7 +173,7 @@ def _read_rows(path: Path, first_frame: int, problems: list[str]) -> list[_Row]:
 def _parse(where: str, fields: dict[str, str], first_frame: int, comma: bool) -> tuple[_Row | None, list[str]]:
     """(the row, or None; what is wrong with it)."""
     found: list[str] = []
-    numbers = {name: csv_files.whole(fields.get(name, ""), comma) for name in ("onset", "apex", "offset")}
+    numbers = {name: table_files.whole(fields.get(name, ""), comma) for name in ("onset", "apex", "offset")}
     for name, number in numbers.items():
         if fields.get(name) and (number is None or abs(number) > _LARGEST):
             found.append(f"{name} must be a whole number up to {_LARGEST}; got {shown(fields[name])}")

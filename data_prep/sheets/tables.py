@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from fedn_jax.core.errors import UserError
-from fedn_jax.formats import csv_files
-from fedn_jax.formats.csv_files import Cell
+from fedn_jax.formats import table_files
+from fedn_jax.formats.table_files import Cell
 
 _HEADER_ROWS = 40  # rows in which a header is searched: releases begin with notes
 _COMMA = re.compile(r"[+-]?[0-9]+,([0-9]{1,2}|[0-9]{4,})")  # 566,4; with three digits it may be thousands
@@ -31,7 +31,7 @@ def read(path: str | Path) -> Workbook:
     """Reads a spreadsheet: Excel or CSV.
 
     Args:
-      path: the file; see ``csv_files.read``.
+      path: the file; see ``table_files.read``.
 
     Returns:
       All sheets with their cells; leading empty rows are kept, so that row numbers are those of the file.
@@ -39,7 +39,7 @@ def read(path: str | Path) -> Workbook:
     Raises:
       UserError: no such file, another kind of file, damaged.
     """
-    book = csv_files.read(path, "an annotation sheet (.xlsx, .xls or .csv)")
+    book = table_files.read(path, "an annotation sheet (.xlsx, .xls or .csv)")
     point = lambda cell: cell.replace(",", ".") if book.comma and _COMMA.fullmatch(cell) else cell
     sheets = {name: [[point(cell) for cell in line.cells] for line in lines] for name, lines in book.sheets.items()}
     return Workbook(book.path, sheets)

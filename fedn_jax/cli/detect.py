@@ -115,7 +115,7 @@ def _detect_one(video, out, cache, rate, model, detector, options, backbone, thr
     from data_prep.media import frames, images
     from data_prep.media.sources import Source
     from data_prep.shards import extract
-    from fedn_jax.formats import annotations
+    from fedn_jax.formats import detection_files
     from fedn_jax.inference import new_video as detection
     from fedn_jax.reports import video_page
 
@@ -133,7 +133,7 @@ def _detect_one(video, out, cache, rate, model, detector, options, backbone, thr
     result = detector(got.inputs, facts.valid)
     notes = {"this video": "; ".join(facts.notes)} if facts.notes else {}
     found = detection.present(result, model, video, looked, 1, threshold, about | notes)
-    for suffix, write in annotations.FORMATS.items():
+    for suffix, write in detection_files.FORMATS.items():
         write(out.with_name(f"{out.name}.{suffix}"), found)
     pictures = frames.pick(got.faces, result.apex.tolist()) if found.expressions else []
     page = out.with_name(f"{out.name}.html")

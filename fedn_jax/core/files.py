@@ -74,7 +74,7 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 @contextlib.contextmanager
-def alone(directory: Path) -> Iterator[None]:
+def lock(directory: Path) -> Iterator[None]:
     """Holds a directory's lock; the system releases it even when the process is killed.
 
     Args:
@@ -102,7 +102,7 @@ def alone(directory: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def turn(directory: Path) -> Iterator[None]:
+def wait_for_lock(directory: Path) -> Iterator[None]:
     """Waits for a directory's turn: one process at a time, released by the system even when it is killed.
 
     Args:

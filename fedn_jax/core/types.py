@@ -1,6 +1,6 @@
 """The types that modules pass to one another, and the letters that name their axes.
 
-Axes, everywhere in the package:
+Axes of what modules pass to one another:
 
     B batch   T frames   S segments   F frames per segment   D input features
     L positions of the pyramid   A intervals per position   M = L * A intervals per window
@@ -8,8 +8,8 @@ Axes, everywhere in the package:
     W windows   V videos   K folds   P entries of a fold's window list
 
 Time inside the package is counted in frames of the video, from 0, as floats; intervals are half-open
-``[onset, offset)``. Files speak inclusive frame numbers; they are converted where they are read and written
-(``data_prep.sheets.annotations``, ``fedn_jax.engine.predict``).
+``[onset, offset)``. Files speak inclusive frame numbers; they are converted where files are read and
+written (``data_prep.sheets``, ``fedn_jax.formats``, ``fedn_jax.engine.predict``).
 """
 
 from collections.abc import Callable

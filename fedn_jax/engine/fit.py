@@ -195,7 +195,7 @@ def fit(runs: Sequence[Run], dataset: shards.Dataset, progress: Progress) -> Non
     with contextlib.ExitStack() as locks:
         for run in runs:
             configs.validate(run.config)
-            locks.enter_context(files.alone(run.directory))
+            locks.enter_context(files.lock(run.directory))
         _fit(runs, dataset, progress)
 
 

@@ -160,7 +160,7 @@ def paired(
     With five subjects it cannot fall below 2 / 2^5 = .0625, however large the difference.
 
     Args:
-      a: subject -> statistics of one run, see ``bootstrap``.
+      a: subject -> statistics of one run, see ``interval``.
       b: subject -> statistics of the other, same subjects.
       statistic: tree of sums [R, ...] -> [R] float.
       samples: R, resamples.

@@ -1,6 +1,6 @@
 """Every number of an evaluation of CSV files.
 
-The numbers of a run (``evaluation``) rest on one rule of counting. Here the rule is a choice, since predictions of
+The numbers of a run (``evaluate``) rest on one rule of counting. Here the rule is a choice, since predictions of
 other methods come with the rule of their paper; each number carries its definition.
 """
 
@@ -13,8 +13,8 @@ from fedn_jax.core import errors, schema
 from fedn_jax.core.errors import UserError
 from fedn_jax.core.types import Detections, Events
 from fedn_jax.evaluation import evaluate, matching, metrics, protocols
-from fedn_jax.formats.csv_files import shown
 from fedn_jax.formats.predictions import Paired
+from fedn_jax.formats.table_files import shown
 
 KINDS = ("all", *schema.KINDS)
 NO_SCORES = "average precision ranks detections by their score; the predictions have no column score"

@@ -59,11 +59,11 @@ def run(search: Search, dataset: shards.Dataset, storage: str | None, progress: 
     search.out.mkdir(parents=True, exist_ok=True)
     worker = f"{os.getpid()}-{uuid.uuid4().hex[:8]}"
     trainers: dict[str, fit.Trainer] = {}
-    with files.alone(search.out / "workers" / worker):
-        with files.turn(search.out):
+    with files.lock(search.out / "workers" / worker):
+        with files.wait_for_lock(search.out):
             study = _open(search, dataset, storage)
         while True:
-            with files.turn(search.out):
+            with files.wait_for_lock(search.out):
                 _requeue_abandoned(study, search.out)
                 batch = _ask(study, search, worker)
             if not batch:
@@ -140,7 +140,7 @@ def _is_alive(out: Path, worker: str | None) -> bool:
     if worker is None:
         return False
     try:
-        with files.alone(out / "workers" / worker):
+        with files.lock(out / "workers" / worker):
             return False
     except UserError:
         return True

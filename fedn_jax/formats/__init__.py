@@ -1,0 +1,1 @@
+"""Files of the field: tables (CSV, Excel), predictions, STRS, MEGC, ActivityNet, ELAN, subtitles, JSON."""

@@ -28,9 +28,9 @@ import numpy as np
 from fedn_jax.core import files, schema
 from fedn_jax.core.errors import UserError
 from fedn_jax.core.text import count
-from fedn_jax.formats import csv_files, predictions
-from fedn_jax.formats.csv_files import shown
+from fedn_jax.formats import predictions, table_files
 from fedn_jax.formats.predictions import Row, Table
+from fedn_jax.formats.table_files import shown
 from fedn_jax.ops import intervals
 
 MEGC = {"subject": "vid", "video": "vid", "onset": "pred_onset", "offset": "pred_offset", "kind": "type"}
@@ -187,7 +187,7 @@ def _load(path: Path, what: str) -> Any:
         raise ValueError(f"{name} is no number")
 
     try:
-        return json.loads(csv_files.read_text(path, what), object_pairs_hook=unique, parse_constant=constant)
+        return json.loads(table_files.read_text(path, what), object_pairs_hook=unique, parse_constant=constant)
     except UserError:
         raise
     except (ValueError, RecursionError) as error:

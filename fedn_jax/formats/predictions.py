@@ -1,8 +1,8 @@
 """Predictions and ground truth of any method, from files: checked one by one, then put side by side, video by video.
 
-A file is a table (``csv_files``) with the columns subject, video, onset, offset, emotion and, if known, score and kind.
-Frame numbers are inclusive and may begin anywhere, even below 0: only the two files have to agree. A row with only
-subject and video lists a video in which nothing happens. Emotion, score and kind are filled in every row or in none.
+A file is a table (``table_files``) with the columns subject, video, onset, offset, emotion and, if known, score and
+kind. Frame numbers are inclusive and may begin anywhere, even below 0: only the two files have to agree. A row with
+only subject and video lists a video in which nothing happens. Emotion, score and kind are filled in every row or in none.
 
 All mistakes of a file are reported at once; ``join`` says where two files do not fit.
 """
@@ -20,8 +20,8 @@ from fedn_jax.core import errors, schema
 from fedn_jax.core.errors import UserError
 from fedn_jax.core.text import count
 from fedn_jax.core.types import Detections, Events
-from fedn_jax.formats import csv_files
-from fedn_jax.formats.csv_files import shown
+from fedn_jax.formats import table_files
+from fedn_jax.formats.table_files import shown
 
 REQUIRED = {name: name for name in ("subject", "video", "onset", "offset", "emotion")}  # ours -> the file's
 OPTIONAL = {name: name for name in ("score", "kind")}
@@ -98,7 +98,7 @@ def read(
     """Reads predictions or ground truth.
 
     Args:
-      path: a CSV file or an Excel workbook; see ``csv_files.columns``.
+      path: a CSV file or an Excel workbook; see ``table_files.columns``.
       what: "predictions" or "ground truth", for messages.
       required: our name -> the file's, of columns that must be there; one column may serve as two.
       optional: the same of columns that may be there.
@@ -110,7 +110,7 @@ def read(
       UserError: all problems of the file, one per line.
     """
     path, names = Path(path), {**required, **optional}
-    records, ignored, comma = csv_files.columns(
+    records, ignored, comma = table_files.columns(
         path, what, list(dict.fromkeys(required.values())), list(optional.values())
     )
     notes = [f"{what}: ignored columns {first_of([shown(name) for name in ignored])}"] if ignored else []
@@ -132,7 +132,7 @@ def _parse(where: str, cells: Mapping[str, str], names: Mapping[str, str], comma
     found = [f"{name} is empty" for name in dict.fromkeys(names[x] for x in ("subject", "video") if not cells[x])]
     frames = {"onset": 0, "offset": -1}
     for name in frames:
-        number = csv_files.whole(cells[name], comma)
+        number = table_files.whole(cells[name], comma)
         if number is not None:
             frames[name] = number
         elif cells[name]:
@@ -148,7 +148,7 @@ def _parse(where: str, cells: Mapping[str, str], names: Mapping[str, str], comma
     elif frames["offset"] < frames["onset"] and not found:
         found.append(f"{names['offset']} {frames['offset']} is before {names['onset']} {frames['onset']}")
     score, kind = cells.get("score", ""), cells.get("kind", "")
-    value = csv_files.real(score, comma)
+    value = table_files.real(score, comma)
     if score and value is None:
         found.append(f"{names['score']} must be a finite number, such as 0.5; got {shown(score)}")
     word = KIND_WORDS.get(kind.lower().removesuffix("-expression"), "")

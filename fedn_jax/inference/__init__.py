@@ -1,0 +1,1 @@
+"""Trained folds on a new video."""

@@ -17,7 +17,7 @@ from fedn_jax.core.types import Config, Detections, Store, Task, TrainState, Tre
 from fedn_jax.data import problem, splits
 from fedn_jax.engine import checkpoint, fit, predict, run_dir
 from fedn_jax.evaluation import matching
-from fedn_jax.formats import annotations
+from fedn_jax.formats import detection_files
 from fedn_jax.ops import intervals, nms, windows
 
 ENSEMBLE = "ensemble"  # all folds: their network outputs are averaged
@@ -218,7 +218,7 @@ def choose_threshold(model: Model, given: float | None) -> tuple[float, str]:
 
 def present(
     found: Found, model: Model, path: Path, frames: Frames, first_frame: int, threshold: float, about: dict[str, str]
-) -> annotations.Found:
+) -> detection_files.Found:
     """What was found, in frames of the file and in seconds.
 
     Args:
@@ -242,14 +242,14 @@ def present(
         onset, offset = (intervals.inclusive(np.array(interval), 0, source)).tolist()
         apex = int(np.clip(source[min(peak, len(source) - 1)], onset, offset))
         expressions.append(
-            annotations.Expression(
+            detection_files.Expression(
                 onset + first_frame, apex + first_frame, offset + first_frame,
                 float(seconds[onset]), float(seconds[apex]), float(ends[offset]), model.classes[emotion], float(score),
             )
         )  # fmt: skip
     edges = np.flatnonzero(np.diff(np.concatenate([[1], np.asarray(frames.valid, np.int8), [1]])))
     gaps = [(float(seconds[source[a]]), float(ends[source[b - 1]])) for a, b in edges.reshape(-1, 2)]
-    return annotations.Found(
+    return detection_files.Found(
         subject="", video=path.stem, path=path, num_frames=len(seconds), first_frame=first_frame,
         fps=round(float(1 / shown), 3), seconds=float(ends[-1]), expressions=expressions, classes=model.classes,
         threshold=threshold, curves=found.curves, gaps=gaps, about=about,

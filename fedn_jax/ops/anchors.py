@@ -1,4 +1,4 @@
-"""Candidate intervals of a window: where they lie, what they should become, and what the network makes of them.
+"""Candidate intervals of a window: where they lie, and what the network makes of them.
 
 A pyramid level of stride t has positions with centres ``t (i + 1/2)``. Each position has one anchor-free interval,
 given by its distances to both ends, and one interval per anchor width, given relative to the anchor (FEDN section 3,
@@ -13,7 +13,7 @@ from jaxtyping import Float
 
 from fedn_jax.core import errors
 from fedn_jax.core.errors import UserError
-from fedn_jax.core.types import Array, Events, Targets
+from fedn_jax.core.types import Array
 from fedn_jax.ops import intervals
 
 MAX_LOG_WIDTH = 4.0  # widths change by at most e^4: exp stays finite whatever the network says
@@ -24,7 +24,7 @@ class Grid(NamedTuple):
 
     centre: Float[np.ndarray, " L"]  # float32, frames from the window's start
     stride: Float[np.ndarray, " L"]  # float32, frames between positions of the level
-    reach: Float[np.ndarray, "L 2"]  # float32, frames: longer side of what the level's free interval takes
+    reach: Float[np.ndarray, "L 2"]  # float32, frames: what the larger distance to onset or offset may be
     width: Float[np.ndarray, "L anchors"]  # float32, anchor widths in frames
 
 
@@ -35,7 +35,7 @@ def make_grid(window_frames: int, strides: list[int], widths: list[float], reach
       window_frames: frames that a window owns.
       strides: frames between positions, one entry per level.
       widths: anchor widths in units of the level's stride.
-      reaches: [low, high) of the longer side of an expression, in frames, one pair per level.
+      reaches: [low, high) of the larger distance from a position to onset or offset, frames, one pair per level.
 
     Returns:
       The grid, L = sum over levels of window_frames / stride.
@@ -98,44 +98,3 @@ def encode(interval: Float[Array, "*b L A 2"], grid: Grid) -> tuple[Float[Array,
     offsets = jnp.stack([(centre - grid.centre[:, None]) / grid.width, jnp.log(width / grid.width)], -1)
     sides = jnp.stack([grid.centre - free[..., 0], free[..., 1] - grid.centre], -1)
     return offsets, sides / grid.stride[:, None]
-
-
-def assign(events: Events, grid: Grid, num_classes: int, positive_iou: float, negative_iou: float) -> Targets:
-    """Matches the candidates of one window to its expressions.
-
-    An anchor takes the expression of highest IoU (the first of equals): positive above ``positive_iou``, negative
-    below ``negative_iou``, ignored between. A free interval is positive if its position lies inside an expression
-    whose longer side is within the level's reach; of several, the shortest; it is never ignored.
-
-    Args:
-      events: [E] expressions of one window, frames relative to its start, clipped to it.
-      grid: the L positions.
-      num_classes: C.
-      positive_iou: an anchor above it is positive.
-      negative_iou: an anchor below it is negative.
-
-    Returns:
-      Targets of the window.
-    """
-    anchor = jnp.stack([grid.centre[:, None] - grid.width / 2, grid.centre[:, None] + grid.width / 2], -1)
-    overlap = intervals.iou(anchor[:, :, None], events.interval) * events.valid  # [L, A - 1, E]
-    best, best_iou = overlap.argmax(-1), overlap.max(-1)  # [L, A - 1]
-
-    before = grid.centre[:, None] - events.interval[:, 0]  # [L, E]
-    after = events.interval[:, 1] - grid.centre[:, None]
-    longer = jnp.maximum(before, after)
-    fits = (before >= 0) & (after > 0) & (grid.reach[:, :1] <= longer) & (longer < grid.reach[:, 1:]) & events.valid
-    shortest = jnp.where(fits, intervals.length(events.interval), jnp.inf).argmin(-1)  # [L]
-
-    chosen = jnp.concatenate([shortest[:, None], best], -1)  # [L, A]
-    positive = jnp.concatenate([fits.any(-1)[:, None], best_iou > positive_iou], -1)
-    counted = positive | jnp.concatenate([jnp.ones_like(fits[:, :1]), best_iou < negative_iou], -1)
-    label = (events.emotion[chosen][..., None] == jnp.arange(num_classes)) & positive[..., None]
-    hit = ((chosen[..., None] == jnp.arange(events.valid.shape[0])) & positive[..., None]).any((0, 1))  # [E]
-    return Targets(
-        interval=events.interval[chosen],
-        label=label.astype(jnp.float32),
-        positive=positive,
-        counted=counted,
-        missed=(events.valid & ~hit).sum().astype(jnp.int32),
-    )

@@ -14,8 +14,8 @@ import numpy as np
 
 from fedn_jax.core import files
 from fedn_jax.core.errors import UserError
-from fedn_jax.formats import annotations
-from fedn_jax.formats.annotations import Found
+from fedn_jax.formats import detection_files
+from fedn_jax.formats.detection_files import Found
 from fedn_jax.reports import pages
 from fedn_jax.reports.pages import COLORS
 
@@ -133,7 +133,7 @@ def write(
             raise UserError(f"thumbnails must be {len(found.expressions)}, one per expression; got {len(thumbnails)}")
         order = sorted(range(len(thumbnails)), key=lambda index: found.expressions[index].onset)
         thumbnails = [thumbnails[index] for index in order]
-    found = annotations.checked(found)
+    found = detection_files.checked(found)
     span = max([found.seconds, 1e-3, *(one.end for one in found.expressions)])
     items = _items(found, span, thumbnails)
     gaps = [(100 * begin / span, 100 * (end - begin) / span) for begin, end in found.gaps]
@@ -153,7 +153,7 @@ def write(
         length=clock(found.seconds),
         about=[(key, [value]) for key, value in found.about.items()],
         media=mark if media else None,
-        mime=annotations.plain(mime),
+        mime=detection_files.plain(mime),
     )
     with files.replacing(path) as part, part.open("w", encoding="utf-8") as file:
         before, _, after = page.partition(mark)

@@ -22,10 +22,10 @@ def test_text_is_replaced_whole(tmp_path):
 
 
 def test_one_process_at_a_time(tmp_path):
-    with files.alone(tmp_path / "run"):
-        with pytest.raises(files.UserError, match="another process is at work in it"), files.alone(tmp_path / "run"):
+    with files.lock(tmp_path / "run"):
+        with pytest.raises(files.UserError, match="another process is at work in it"), files.lock(tmp_path / "run"):
             pass
-    with files.alone(tmp_path / "run"):
+    with files.lock(tmp_path / "run"):
         pass
 
 

@@ -188,7 +188,7 @@ def test_a_living_worker_keeps_its_trials(tmp_path, monkeypatch):
     fake_training(monkeypatch)
     what = search(tmp_path, trials=3, batch=2)
     study = sweep._open(what, Data, None)
-    with files.alone(tmp_path / "workers" / "other"):
+    with files.lock(tmp_path / "workers" / "other"):
         theirs = sweep._ask(study, what, "other")
         study = sweep.run(what, Data, None, quiet)  # takes the third, and leaves the two
     assert [trial.state.name for trial in study.trials] == ["RUNNING", "RUNNING", "COMPLETE"]

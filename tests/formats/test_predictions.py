@@ -10,7 +10,7 @@ from fedn_jax.core import schema
 from fedn_jax.core.errors import UserError
 from fedn_jax.core.types import Detections, VideoMeta
 from fedn_jax.engine import predict
-from fedn_jax.formats import csv_files, predictions
+from fedn_jax.formats import predictions, table_files
 
 HEADER = "subject,video,onset,offset,emotion\n"
 
@@ -151,7 +151,7 @@ def test_files_that_are_none(tmp_path):
 
 
 def test_too_large(tmp_path, monkeypatch):
-    monkeypatch.setattr(csv_files, "MOST_BYTES", 2**20)
+    monkeypatch.setattr(table_files, "MOST_BYTES", 2**20)
     assert "larger than 1 MiB" in refused(read, tmp_path, HEADER + "s,a,1,2,x\n" * 2**17)
 
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from fedn_jax.core.types import Events
-from fedn_jax.ops import anchors
+from fedn_jax.ops import anchors, targets
 
 GRID = anchors.make_grid(128, [8, 16, 32, 64], [0.5, 0.75, 1, 1.5, 2], [[0, 10], [8, 32], [16, 64], [64, 128]])
 
@@ -20,7 +20,7 @@ def events(*rows, size=4):
 
 
 def assign(*rows):
-    return jax.device_get(anchors.assign(events(*rows), GRID, 4, 0.5, 0.4))
+    return jax.device_get(targets.assign(events(*rows), GRID, 4, 0.5, 0.4))
 
 
 def test_grid_of_the_paper():

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedn_jax.core.errors import UserError
-from fedn_jax.formats.annotations import Expression
+from fedn_jax.formats.detection_files import Expression
 from fedn_jax.reports import video_page
 
 EVIL = "</script><script>window.broken=1</script>\u2028\"'&<img src=x onerror=alert(1)>"

@@ -14,7 +14,7 @@ from data_prep.sheets.datasets import common
 from data_prep.sheets.datasets.common import Column, DataSet, Labels, Row
 from data_prep.sheets.tables import Workbook
 from fedn_jax.core.errors import UserError
-from fedn_jax.formats.csv_files import Cell, text
+from fedn_jax.formats.table_files import Cell, text
 
 # Participant number of the sheet -> number in folder names (sheet "naming rule1").
 SUBJECTS = dict(

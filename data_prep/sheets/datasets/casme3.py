@@ -13,7 +13,7 @@ from data_prep.sheets import tables
 from data_prep.sheets.datasets import common
 from data_prep.sheets.datasets.common import Column, DataSet, Labels, Row
 from data_prep.sheets.tables import Record, Workbook
-from fedn_jax.formats.csv_files import text
+from fedn_jax.formats.table_files import text
 
 CLASSES = ("happiness", "surprise", "disgust", "anger", "fear", "sadness", "others")
 SPELLINGS = {"happy": "happiness", "sad": "sadness"}  # the sheets of macro- and micro-expressions differ

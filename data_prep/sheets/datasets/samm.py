@@ -11,7 +11,7 @@ from data_prep.sheets import tables
 from data_prep.sheets.datasets import common
 from data_prep.sheets.datasets.common import Column, DataSet, Labels, Row
 from data_prep.sheets.tables import Record, Workbook
-from fedn_jax.formats.csv_files import text
+from fedn_jax.formats.table_files import text
 
 KINDS = {"macro": "macro", "micro - 1/2": "micro"}
 ZERO_ONSET = ("first", "drop")  # an onset of 0: the first frame, or leave the expression out, as SoftNet and MEAN do

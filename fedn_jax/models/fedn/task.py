@@ -10,6 +10,7 @@ from fedn_jax.models import layers
 from fedn_jax.models.fedn import fusion
 from fedn_jax.models.fedn.network import HEADS, NUM_BLOCKS, WINDOW_ATTENTION, Fedn
 from fedn_jax.ops import anchors, losses, windows
+from fedn_jax.ops.targets import assign
 
 
 def make_task(config: Config, geometry: windows.Geometry, num_classes: int, input_width: int) -> Task:
@@ -77,7 +78,7 @@ def make_task(config: Config, geometry: windows.Geometry, num_classes: int, inpu
         return out, {}
 
     def targets(events: Events) -> Targets:
-        return anchors.assign(events, grid, num_classes, anchor.positive_iou, anchor.negative_iou)
+        return assign(events, grid, num_classes, anchor.positive_iou, anchor.negative_iou)
 
     def loss(
         outputs: dict, targets: Targets, weight: Float[Array, " B"], hyper: Hyper

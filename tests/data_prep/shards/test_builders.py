@@ -203,7 +203,7 @@ def test_damaged_cache_is_done_again(copy, backbone):
 
 
 def test_two_preparations_at_once(source, prepared, backbone):
-    with files.alone(prepared[0]), pytest.raises(UserError, match="another process is at work"):
+    with files.lock(prepared[0]), pytest.raises(UserError, match="another process is at work"):
         prepare(source, prepared[0], backbone)
 
 

@@ -12,13 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedn_jax.core.errors import UserError
-from fedn_jax.formats import annotations as exports
-from fedn_jax.formats.annotations import Expression, Found
+from fedn_jax.formats import detection_files
+from fedn_jax.formats.detection_files import Expression, Found
 
 
 def written(name, folder, result):
     path = folder / "new" / f"found.{name}"
-    exports.FORMATS[name](path, result)
+    detection_files.FORMATS[name](path, result)
     assert [one.name for one in path.parent.iterdir() if one.name.startswith(path.name)] == [path.name]
     return path
 
@@ -33,10 +33,10 @@ def table(path):
 
 def test_csv(tmp_path):
     rows = table(written("csv", tmp_path, found()))
-    assert list(rows[0]) == list(exports.CSV_COLUMNS)
+    assert list(rows[0]) == list(detection_files.CSV_COLUMNS)
     assert " ".join(rows[0].values()) == "anna anna.mp4 31 41 51 2.000000 3.400000 happiness 0.930000"
     assert [row["emotion"] for row in rows] == [CLASSES[emotion] for _, _, emotion, _ in SPANS]
-    assert written("csv", tmp_path, found(spans=[])).read_text() == ",".join(exports.CSV_COLUMNS) + "\n"
+    assert written("csv", tmp_path, found(spans=[])).read_text() == ",".join(detection_files.CSV_COLUMNS) + "\n"
 
 
 @pytest.mark.parametrize("name", ["=1+1", "+1", "-1", "@a", " =1", "＝1", "\t=1", '=cmd|"/c calc"!A0'])
@@ -44,7 +44,9 @@ def test_csv_has_no_formulas(name, tmp_path):
     (row,) = table(written("csv", tmp_path, found(subject=name, video=name, classes=[name, "b"], spans=SPANS[:1])))
     for column in ("subject", "video", "emotion"):
         assert row[column].startswith("'") and row[column].endswith(name.strip())
-    assert json.loads(written("json", tmp_path, found(subject=name)).read_text())["subject"] == exports.plain(name)
+    assert json.loads(written("json", tmp_path, found(subject=name)).read_text())["subject"] == detection_files.plain(
+        name
+    )
 
 
 def test_csv_is_an_annotation_file(tmp_path):
@@ -222,7 +224,7 @@ def test_any_name_can_be_written(tmp_path_factory, data):
     media = folder / data.draw(TEXT.filter(lambda name: "/" not in name and "\0" not in name))
     about = data.draw(st.dictionaries(TEXT, TEXT, max_size=3))
     result = found(media, spans, classes, about=about, **names)
-    for name in exports.FORMATS:
+    for name in detection_files.FORMATS:
         written(name, folder, result).read_text(encoding="utf-8").encode()
     rows = table(folder / "new" / "found.csv")
     assert len(rows) == len(spans) == len(cues((folder / "new" / "found.vtt").read_text(encoding="utf-8")))
@@ -239,8 +241,8 @@ def test_expressions_are_put_in_order(tmp_path):
 
 
 def test_names_are_one_line_of_text():
-    assert exports.plain("a\r\nb\tc\x00\x1b\x7f\x85\ud800\ufffe d\u2028e") == "a b c  d e"
-    classes = exports.checked(found(classes=["a\x00", "a", "\n", ""], spans=[])).classes
+    assert detection_files.plain("a\r\nb\tc\x00\x1b\x7f\x85\ud800\ufffe d\u2028e") == "a b c  d e"
+    classes = detection_files.checked(found(classes=["a\x00", "a", "\n", ""], spans=[])).classes
     assert classes == ["a", "a-2", "unnamed", "unnamed-2"]
 
 
@@ -253,8 +255,8 @@ def test_names_are_one_line_of_text():
         ({"classes": [*CLASSES[:3], "surprised"]}, "one of happiness.*did you mean 'surprised'"),
     ],
 )
-@pytest.mark.parametrize("name", exports.FORMATS)
+@pytest.mark.parametrize("name", detection_files.FORMATS)
 def test_mistakes_leave_no_file(name, change, message, tmp_path):
     with pytest.raises(UserError, match=message):
-        exports.FORMATS[name](tmp_path / "x", found()._replace(**change))
+        detection_files.FORMATS[name](tmp_path / "x", found()._replace(**change))
     assert not list(tmp_path.iterdir())

@@ -4,7 +4,7 @@ import openpyxl
 import pytest
 
 from fedn_jax.core.errors import UserError
-from fedn_jax.formats import csv_files, predictions
+from fedn_jax.formats import predictions, table_files
 
 ROWS = [["Subject", "video", "onset", "offset", "emotion", "score"], ["s1", "é 1", 1, 10, "sad", 0.25]]
 LINES = [[str(cell) for cell in row] for row in ROWS]
@@ -79,21 +79,21 @@ def test_what_is_no_table(tmp_path, content, message):
     if b"no end" in content:
         content += b"x" * 200_000
     with pytest.raises(UserError, match=message) as caught:
-        csv_files.read(written(tmp_path, content), "a table")
+        table_files.read(written(tmp_path, content), "a table")
     assert "\n" not in str(caught.value)
 
 
 def test_sizes(tmp_path, monkeypatch):
-    monkeypatch.setattr(csv_files, "MOST_CELLS", 11)
+    monkeypatch.setattr(table_files, "MOST_CELLS", 11)
     with pytest.raises(UserError, match="sheet 'a' claims 2 rows and 6 columns"):
-        csv_files.read(workbook(tmp_path / "book.xlsx", a=ROWS), "a table")
-    monkeypatch.setattr(csv_files, "MOST_BYTES", 2**20)
+        table_files.read(workbook(tmp_path / "book.xlsx", a=ROWS), "a table")
+    monkeypatch.setattr(table_files, "MOST_BYTES", 2**20)
     with pytest.raises(UserError, match="larger than 1 MiB; expected a file with a table"):
-        csv_files.read(written(tmp_path, b"x" * (2**20 + 1)), "a table")
+        table_files.read(written(tmp_path, b"x" * (2**20 + 1)), "a table")
 
 
 def test_lines_keep_their_place(tmp_path):
-    book = csv_files.read(written(tmp_path, '\na,"b\nc"\r\n\nd,e'), "a table")
+    book = table_files.read(written(tmp_path, '\na,"b\nc"\r\n\nd,e'), "a table")
     assert [tuple(line) for line in book.sheets[""]] == [
         ("line 1", []), ("line 3", ["a", "b\nc"]), ("line 4", []), ("line 5", ["d", "e"]),
     ]  # fmt: skip
