@@ -2,7 +2,8 @@
 
 A file is a table (``table_files``) with the columns subject, video, onset, offset, emotion and, if known, score and
 kind. Frame numbers are inclusive and may begin anywhere, even below 0: only the two files have to agree. A row with
-only subject and video lists a video in which nothing happens. Emotion, score and kind are filled in every row or in none.
+only subject and video lists a video in which nothing happens. Emotion, score and kind are filled in every row or in
+none.
 
 All mistakes of a file are reported at once; ``join`` says where two files do not fit.
 """
