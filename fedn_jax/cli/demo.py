@@ -1,12 +1,14 @@
 """The command ``fedn demo``: everything once, on built-in videos."""
 
 import argparse
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from data_prep import cli as prepare
 from fedn_jax.cli import command, config_files, runs
+from fedn_jax.core.text import COLUMNS
 
 EXAMPLES = (
     "fedn demo                                  about 3 minutes on 2 cores",
@@ -56,10 +58,12 @@ def demo(args: argparse.Namespace, overrides: Sequence[str]) -> None:
     runs.train(argparse.Namespace(config=args.config, data=out / "data", out=out / "run"), overrides)
     say(3, "evaluating on the subjects that each fold has not seen")
     runs.evaluate_run(argparse.Namespace(run=out / "run", data=out / "data", json=None), [])
-    print(
-        "\nThis is one run with one seed. Other seeds and other machines give other numbers;\n"
-        "README.md has mean and spread of the demo without options."
-    )
+    print("\nThis is one run with one seed; other seeds and other machines give other numbers.")
+    name, row = config_files.split(args.config)
+    expected = getattr(config_files.module(name), "EXPECTED", {})
+    if expected and not row:
+        spread = ", ".join(f"{name} {mean:.1f} ± {deviation:.1f}" for name, (mean, deviation) in expected.items())
+        print(textwrap.fill(f"Three seeds, without options (mean ± standard deviation, %): {spread}.", COLUMNS))
 
 
 def built_in(out: Path, subjects: int, videos: int, seconds: float, seed: int = 0, workers: int | None = None) -> Path:
