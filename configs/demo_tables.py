@@ -2,7 +2,7 @@
 
     fedn reproduce table3 --data demo/data --out tables
 
-Expected result: not recorded for this version; docs/training.md says what the page shows.
+Expected result: not recorded for this version; see docs/training.md.
 """
 
 from fedn_jax.core import config as fedn_config

@@ -2,7 +2,7 @@
 
     fedn sweep --config sweep_demo --data demo/data --out sweep
 
-Expected result: not recorded for this version; docs/training.md says what a search gives.
+Expected result: not recorded for this version; see docs/training.md.
 """
 
 from fedn_jax.core import config as fedn_config

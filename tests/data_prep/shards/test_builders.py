@@ -218,7 +218,8 @@ import sys, time
 from pathlib import Path
 sys.path[:0] = [{root!r}, {root!r} + '/tests', {tests!r}]
 import test_builders
-from data_prep import embed, videos
+from data_prep.backbones import embed
+from data_prep.shards import videos
 real = videos.embed_raw
 def slow(*args):
     real(*args)
