@@ -28,18 +28,6 @@ EXPLAINED = {one.short: one.definition for one in headline.NUMBERS.values()} | {
 TILDE = "~: N is not printed; it follows from TP and F1."
 
 
-def ours(metrics: Mapping[str, Any]) -> list[Cell]:
-    """The headline of a run.
-
-    Args:
-      metrics: content of metrics.json.
-
-    Returns:
-      A cell for each of ``headline.NUMBERS``.
-    """
-    return [share(x) if UNITS[name] else count(x) for name, x in headline.numbers(metrics).items()]
-
-
 def theirs(row: published.Row) -> list[Cell]:
     """The headline of a row of the paper.
 
@@ -57,7 +45,8 @@ def theirs(row: published.Row) -> list[Cell]:
 
 def _row(name: str, metrics: Mapping[str, Any]) -> list[Cell]:
     tail = [Cell(""), count(metrics["spotting"]["gt"]), words("counted"), words("fedn_jax"), Cell(DASH), Cell(DASH)]
-    return [words(name), *ours(metrics), *tail]
+    numbers = [share(x) if UNITS[key] else count(x) for key, x in headline.numbers(metrics).items()]
+    return [words(name), *numbers, *tail]
 
 
 def _with_baselines(runs: Runs) -> list[list[Cell]]:

@@ -35,15 +35,8 @@ def definitions(metrics: Mapping[str, Any], explained: Mapping[str, str]) -> lis
     return [f"{title}: {known[key].removesuffix('.')}." for title, key in explained.items() if key in known]
 
 
-def numbers(metrics: Mapping[str, Any]) -> Table:
-    """Every number that describes a whole run.
-
-    Args:
-      metrics: content of metrics.json.
-
-    Returns:
-      A table with a row per number: its value, that of the baseline if there is one, and its definition.
-    """
+def _numbers(metrics: Mapping[str, Any]) -> Table:
+    """A row per number of a whole run: its value, that of the baseline if there is one, and its definition."""
     known = metrics.get("definition") or evaluate.DEFINITIONS
     sources = [one for one in (metrics, headline.baseline(metrics)) if one]
     rows = []
@@ -106,15 +99,8 @@ def _pooled(metrics: Mapping[str, Any]) -> list[Cell]:
     return _counted(metrics["spotting"], headline.value(metrics, "recognition/accuracy"))
 
 
-def emotions(metrics: Mapping[str, Any]) -> Table:
-    """The numbers of every emotion.
-
-    Args:
-      metrics: content of metrics.json, or of ``csv_evaluation.score``.
-
-    Returns:
-      A table with a row per emotion; empty where emotions are not told apart.
-    """
+def _emotions(metrics: Mapping[str, Any]) -> Table:
+    """A row per emotion; none where emotions are not told apart."""
     columns = [Column("Emotion", number=False), Column("GT"), Column("Spotted"), Column("Right")]
     columns += [Column(title, "%") for title in ("Recall", "AP.50", "mAP")]
     rows = [
@@ -127,16 +113,8 @@ def emotions(metrics: Mapping[str, Any]) -> Table:
     return Table("emotions", "Emotions", columns, [("", rows)], notes)
 
 
-def confusion(metrics: Mapping[str, Any], classes: Sequence[str]) -> Table:
-    """The confusion matrix of the true positives.
-
-    Args:
-      metrics: content of metrics.json.
-      classes: C emotion names.
-
-    Returns:
-      A table: annotated emotions are rows, detected ones columns; shares are of the row.
-    """
+def _confusion(metrics: Mapping[str, Any], classes: Sequence[str]) -> Table:
+    """The confusion matrix of the true positives: rows annotated, columns detected; shares are of the row."""
     rows = []
     for name, counts in zip(classes, metrics["recognition"]["confusion"], strict=True):
         total = sum(counts)
@@ -147,15 +125,8 @@ def confusion(metrics: Mapping[str, Any], classes: Sequence[str]) -> Table:
     return Table("confusion", "Confusion", columns, [("", rows)], notes)
 
 
-def protocols(metrics: Mapping[str, Any]) -> Table:
-    """The same detections, counted by every rule of the field.
-
-    Args:
-      metrics: content of metrics.json.
-
-    Returns:
-      A table with a row per rule.
-    """
+def _protocols(metrics: Mapping[str, Any]) -> Table:
+    """The same detections, counted by every rule of the field."""
     columns = [Column("Rule", number=False), Column("TP"), Column("N"), Column("F1", "%")]
     rows = [
         [words(name + " (above)" * (name == metrics.get("protocol"))), count(row["tp"]), count(row["n"]),
@@ -165,15 +136,8 @@ def protocols(metrics: Mapping[str, Any]) -> Table:
     return Table("protocols", "Rules of counting", [*columns, Column("What it does", number=False)], [("", rows)])
 
 
-def average(metrics: Mapping[str, Any]) -> Table:
-    """Mean average precision.
-
-    Args:
-      metrics: content of metrics.json, or of ``csv_evaluation.score``.
-
-    Returns:
-      A table with a row per definition, and per definition of the baseline if there is one.
-    """
+def _average(metrics: Mapping[str, Any]) -> Table:
+    """Mean average precision: a row per definition, and per definition of the baseline if there is one."""
     columns = [Column("mAP, IoU .50:.05:.95", number=False), Column("Spotting", "%"), Column("Detection", "%")]
     ways = {"coco": "101-point", "all_point": "all-point"}
     sources = [(name, one) for name, one in (("", metrics), (f"{BASELINE}, ", headline.baseline(metrics))) if one]
@@ -188,6 +152,25 @@ def average(metrics: Mapping[str, Any]) -> Table:
     return Table("map", "", columns, [("", rows)], [*notes, *exceeds])
 
 
+def page_tables(metrics: Mapping[str, Any], classes: Sequence[str]) -> dict[str, Table]:
+    """The tables of the page of a run.
+
+    Args:
+      metrics: content of metrics.json.
+      classes: C emotion names.
+
+    Returns:
+      "numbers", "protocols", "per_subject", "emotions" and "confusion".
+    """
+    return {
+        "numbers": _numbers(metrics),
+        "protocols": _protocols(metrics),
+        "per_subject": subjects({"": metrics}),
+        "emotions": _emotions(metrics),
+        "confusion": _confusion(metrics, classes),
+    }
+
+
 def run_text(metrics: Mapping[str, Any]) -> str:
     """The numbers of a run for a terminal.
 
@@ -197,7 +180,7 @@ def run_text(metrics: Mapping[str, Any]) -> str:
     Returns:
       Lines of at most 80 columns: subjects, all of them, the baseline, mAP, and what the columns mean.
     """
-    return "\n".join(tables.to_text(one) for one in (subjects({"": metrics})._replace(title=""), average(metrics)))
+    return "\n".join(tables.to_text(one) for one in (subjects({"": metrics})._replace(title=""), _average(metrics)))
 
 
 def csv_text(result: Mapping[str, Any]) -> str:
@@ -222,8 +205,8 @@ def csv_text(result: Mapping[str, Any]) -> str:
         low, high = map(percent, result["confidence"]["f1"])
         notes.insert(0, f"95 % interval of F1 over subjects: {low} to {high} %. {result['definition']['confidence']}.")
     shown = [table._replace(title=title, notes=notes)]
-    shown += [emotions(result)] if result["per_class"] else []
-    shown += [average(result)] if result["map"] else []
+    shown += [_emotions(result)] if result["per_class"] else []
+    shown += [_average(result)] if result["map"] else []
     parts = ("strs/f1_spot", "strs/f1_analysis", "strs/strs")
     factors = (percent(headline.value(result, path)) for path in parts)
     product = "STRS: spotting F1 {} x analysis F1 {} = {} %.".format(*factors)

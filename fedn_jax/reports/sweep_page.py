@@ -55,15 +55,8 @@ def table(found: Mapping[str, Any]) -> Table:
     return Table("trials", f"Sweep of {count(len(lines), 'trial')}", columns, [("", lines)], notes)
 
 
-def history(found: Mapping[str, Any]) -> Any:
-    """Scores in the order of the trials, and the best so far.
-
-    Args:
-      found: of ``sweep.summary``.
-
-    Returns:
-      A matplotlib figure.
-    """
+def _history(found: Mapping[str, Any]) -> Any:
+    """Scores in the order of the trials, and the best so far."""
     with figures.style():
         figure, (axis,) = figures.subplots(1, 1, PAGE, 2.2)
         best, steps = None, []
@@ -91,15 +84,8 @@ def _last(one: Mapping[str, Any]) -> float | None:
     return one["score"] if one["score"] is not None else rungs[-1][1] if rungs else None
 
 
-def parallel(found: Mapping[str, Any]) -> Any:
-    """A line per trial through the values of its options; the darker, the better it scored.
-
-    Args:
-      found: of ``sweep.summary``.
-
-    Returns:
-      A matplotlib figure as wide as a page.
-    """
+def _parallel(found: Mapping[str, Any]) -> Any:
+    """A line per trial through the values of its options; the darker, the better it scored."""
     import matplotlib
     import numpy as np
 
@@ -136,15 +122,8 @@ def parallel(found: Mapping[str, Any]) -> Any:
     return figure
 
 
-def importance(found: Mapping[str, Any]) -> Any:
-    """How much each option sets the best trials apart.
-
-    Args:
-      found: of ``sweep.summary``.
-
-    Returns:
-      A matplotlib figure, or None where there are too few trials to say.
-    """
+def _importance(found: Mapping[str, Any]) -> Any:
+    """How much each option sets the best trials apart; None where there are too few trials to say."""
     shares = sorted(found["importance"].items(), key=lambda item: item[1])
     if not shares:
         return None
@@ -169,7 +148,7 @@ def write(out: Path, found: Mapping[str, Any]) -> Path:
     """
     whole = table(found)
     tables.save(whole, out, ("csv",))
-    shares = importance(found)
+    shares = _importance(found)
     judged = [one for one in found["trials"] if _last(one) is not None]
     return pages.write(
         out / "report.html",
@@ -178,8 +157,8 @@ def write(out: Path, found: Mapping[str, Any]) -> Path:
         best=next((one for one in found["trials"] if one["number"] == found["best"]), None),
         counts={state: sum(one["state"] == state for one in found["trials"]) for state in STATES},
         status=STATUS,
-        history=figures.uri(history(found)) if judged else None,
-        parallel=figures.uri(parallel(found)) if judged else None,
+        history=figures.uri(_history(found)) if judged else None,
+        parallel=figures.uri(_parallel(found)) if judged else None,
         importance=figures.uri(shares) if shares else None,
         trials=whole,
         notes=[note for note in whole.notes if STATUS not in note],  # it stands at the top

@@ -91,15 +91,8 @@ def _heading(column: Column) -> str:
     return column.title + (f" ({column.unit})" if column.unit else "")
 
 
-def to_csv(table: Table) -> str:
-    """A table for programs: our numbers are not rounded, those of the paper are as printed.
-
-    Args:
-      table: the table.
-
-    Returns:
-      CSV with a heading.
-    """
+def _csv(table: Table) -> str:
+    """A table for programs: our numbers are not rounded, those of the paper are as printed."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow([no_formula(_heading(column)) for column in table.columns])
@@ -123,15 +116,8 @@ def _latex(text: str) -> str:
     return "".join(a + b for a, b in zip(escaped, powers, strict=True))
 
 
-def to_latex(table: Table) -> str:
-    """A table for a paper; it needs the package booktabs.
-
-    Args:
-      table: the table.
-
-    Returns:
-      A LaTeX table with its caption and notes.
-    """
+def _to_latex(table: Table) -> str:
+    """A table for a paper, with its caption and notes; it needs the package booktabs."""
     indices, columns = _shown(table)
     lines = [r"% Needs \usepackage{booktabs}.", r"\begin{table}", r"\centering", rf"\caption{{{_latex(table.title)}.}}"]
     lines += [rf"\begin{{tabular}}{{{''.join('r' if column.number else 'l' for column in columns)}}}", r"\toprule"]
@@ -271,7 +257,7 @@ def to_html(table: Table) -> str:
     return "\n".join([*lines, "</table></div>"])
 
 
-FORMATS: dict[str, Callable[[Table], str]] = {"csv": to_csv, "tex": to_latex, "txt": to_text, "html": to_html}
+FORMATS: dict[str, Callable[[Table], str]] = {"csv": _csv, "tex": _to_latex, "txt": to_text, "html": to_html}
 
 
 def save(table: Table, directory: Path, formats: Sequence[str] = ("csv", "tex")) -> None:
