@@ -105,19 +105,8 @@ def legend(figure: Any, axis: Any, width: float) -> None:
         figure.legend(handles, names, loc="outside lower center", ncols=columns, frameon=False, borderpad=0.2)
 
 
-def encode(figure: Any, kind: str) -> bytes:
-    """A figure in a format: the same bytes for the same figure.
-
-    Args:
-      figure: of matplotlib.
-      kind: entry of ``FORMATS``.
-
-    Returns:
-      The content of a file.
-
-    Raises:
-      UserError: no such format.
-    """
+def _encode(figure: Any, kind: str) -> bytes:
+    """A figure in an entry of ``FORMATS``: the same bytes for the same figure."""
     metadata = FORMATS[errors.one_of("format of a figure", kind, FORMATS)]
     buffer = io.BytesIO()
     with style():
@@ -134,7 +123,7 @@ def uri(figure: Any) -> str:
     Returns:
       An SVG as a data URI.
     """
-    return pages.uri(encode(figure, "svg"), "image/svg+xml")
+    return pages.uri(_encode(figure, "svg"), "image/svg+xml")
 
 
 def save(figure: Any, path: Path, formats: Sequence[str] = ("svg", "png", "pdf")) -> list[Path]:
@@ -151,7 +140,7 @@ def save(figure: Any, path: Path, formats: Sequence[str] = ("svg", "png", "pdf")
     Raises:
       UserError: no such format.
     """
-    contents = {path.with_name(f"{path.name}.{kind}"): encode(figure, kind) for kind in formats}
+    contents = {path.with_name(f"{path.name}.{kind}"): _encode(figure, kind) for kind in formats}
     for file, content in contents.items():
         files.write_bytes(file, content)
     return list(contents)

@@ -1,6 +1,5 @@
 """The paper's table with ours beside it, and what became of its orderings: for a page, a terminal and a paper."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -134,19 +133,33 @@ def write(out: Path, result: Mapping[str, Any]) -> Path:
     Returns:
       Path of the page.
     """
+    number = result["table"]
     written = [table(result), verdicts(result)]
     for one in written:
         tables.save(one, out, ("csv", "tex", "txt"))
     run_here = [(row["method"], row["numbers"]) for row in result["rows"] if not row["obstacle"]]
     drawn = figures.seeds(run_here, {name: headline.NUMBERS[name].short for name in orderings.NUMBERS})
+    caption = "A dot is a seed, the line their mean. Each panel has its own scale."
+    chart = pages.Chart(figures.uri(drawn), "Every seed of every row as a dot", caption)
+    waiting = [
+        f"{row['method']} was not run: it {row['obstacle']}, and these data hold something else."
+        for row in result["rows"]
+        if row["obstacle"]
+    ]
+    apart = (
+        f"{result['obstacle']}. The paper's rows are shown so that their order can be looked up; its numbers and those "
+        "below cannot be compared."
+    )
     return pages.write(
-        out / f"table{result['table']}.html",
-        "reproduce.html.j2",
-        result=result,
-        tables=written,
-        drawn=figures.uri(drawn),
-        map_order=headline.MAP_ORDER,
-        waiting=[row for row in result["rows"] if row["obstacle"]],
-        made=pages.made(result),
-        config=json.dumps(result["config"], indent=2),
+        out / f"table{number}.html",
+        f"Table {number} of the FEDN paper, trained here",
+        f"Every row with {count(len(result['seeds']), 'seed')}, leave-one-subject-out unless the configuration says "
+        "otherwise, thresholds from inner folds.",
+        [
+            (written[0].title, [*waiting, written[0], chart, f"{headline.MAP_ORDER}."]),
+            (written[1].title, [written[1]]),
+            ("How this was made", [pages.made(result, "Configuration of the first row and seed")]),
+        ],
+        warning=("Not comparable with the paper:", apart) if result["obstacle"] else (),
+        footer=f"Every number of every seed, unrounded: table{number}.json; each run: runs beside this page.",
     )

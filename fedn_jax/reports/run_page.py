@@ -1,12 +1,12 @@
 """The page of a run: numbers beside the baseline's, tables, figures, and a timeline of each video."""
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from fedn_jax.core import files
 from fedn_jax.evaluation import headline, matching, run_evaluation
 from fedn_jax.experiments import published
 from fedn_jax.reports import figures, pages, run_tables, timeline
@@ -73,8 +73,7 @@ def write(
     meaning = {row[0].text: row[-1].text for row in several["numbers"].groups[0][1]}
     curves = figures.curves({"network": metrics} | ({"motion baseline": baseline} if baseline else {}))
     losses = figures.training(history)
-    return pages.write(
-        out / "report.html",
+    page = pages.render(
         "report.html.j2",
         metrics=metrics,
         baseline=baseline,
@@ -96,8 +95,9 @@ def write(
         width=timeline.WIDTH,
         made=pages.made(metrics),
         untrained=published.untrained(metrics),
-        config=json.dumps(metrics.get("config"), indent=2, ensure_ascii=False) if metrics.get("config") else "",
     )
+    files.write_text(out / "report.html", page)
+    return out / "report.html"
 
 
 def videos(results: run_evaluation.Results) -> list[Video]:

@@ -144,9 +144,11 @@ def write(out: Path, levels: Sequence[Level], title: str) -> Path:
     rows = [one._asdict() | {"absolute": _plain(one.absolute), "relative": _plain(one.relative)} for one in levels]
     found = {"passed": measure.passed(levels), "levels": rows, "versions": versions}
     run_dir.write_json(out / "parity.json", found)
+    failures = [_failure(failed) for failed in _failed(levels)]
+    differ = ["The two differ.", "The first array beyond the tolerance, in the order of the computation:", *failures]
+    tables = [levels_table(levels), cases_table(levels)]
+    sections = [*((one.title, [one]) for one in tables), ("Versions", [versions])]
     return pages.write(
-        out / "parity.html", "parity.html.j2", title=title, passed=measure.passed(levels), cases=len(levels),
-        failures=[_failure(failed) for failed in _failed(levels)], levels=levels_table(levels),
-        every=cases_table(levels),
-        versions=pages.facts(versions),
+        out / "parity.html", "Comparison with PyTorch", title, sections, warning=differ if failures else (),
+        lead="" if failures else f"All {text.count(len(levels), 'comparison')} lie within their tolerances.",
     )  # fmt: skip

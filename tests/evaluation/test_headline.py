@@ -65,7 +65,7 @@ def test_a_spotter_shows_a_dash_everywhere(tmp_path):
         judged = [index for index, title in enumerate(head) if title.startswith(("Recognition", "F1 R", "mAP D ("))]
         assert judged and rest and all(row[index] == "" for row in rest for index in judged)
     run = compare_page.Run("a", {"data.recognition": False}, {}, metrics, [])
-    (row,) = compare_page.table([run], [])
+    (row,) = compare_page.compare([run])["rows"]
     assert [cell["text"] for cell in row["cells"]] == ["100.0", "–", "100.0", "–"]
     assert [cell["interval"] is None for cell in row["cells"]] == [False, True, True, True]
     page = run_page.write(tmp_path, metrics, videos, ["expression"]).read_text()  # on the page

@@ -113,7 +113,9 @@ LABELS = {
 def test_how_a_run_was_made_is_readable(problem, tmp_path):
     data = {"dataset": "casme2", "classes": CLASSES[:2], "labels": LABELS, "preparation": {"fps": None, "size": 112}}
     metrics = problem[0] | {"data": data, "thresholds": {"s1": 0.918164968}}
-    made = {title: dict(rows) for title, rows in pages.made(metrics)}
+    *parts, (title, config) = pages.made(metrics)
+    assert title == "Configuration" and json.loads(config) == metrics["config"]
+    made = {title: dict(rows) for title, rows in parts}
     assert made["Data"] == {"dataset": ["casme2"], "classes": ["happiness, anger"]}
     read = made["How the annotations were read"]
     assert read["options / zero-offset"] == ["apex"] and read["emotions"] == [DASH]
