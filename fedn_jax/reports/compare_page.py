@@ -122,9 +122,6 @@ def compare(several: Sequence[Run]) -> dict[str, Any]:
     }
 
 
-# ---- Comparability ---------------------------------------------------------------------------------------------------
-
-
 def _basis(run: Run) -> dict[str, tuple[Any, frozenset[str]]]:
     """What the numbers of a run rest on, each with the numbers that need the same in both runs."""
     data, options, found = run.metrics.get("data") or {}, run.options, run.metrics
@@ -191,9 +188,6 @@ def _remarks_table(known: Sequence[Remark]) -> Table:
     return Table("remarks", "Before comparing", columns, [("", rows)])
 
 
-# ---- Numbers ---------------------------------------------------------------------------------------------------------
-
-
 def _per_subject(run: Run) -> dict[str, Counts]:
     return {row["subject"]: Counts(*(row[key] for key in Counts._fields)) for row in run.metrics["per_subject"]}
 
@@ -240,9 +234,6 @@ def _paired(run: Run, first: Run) -> bootstrap.Paired | None:
     here, there = _per_subject(run), _per_subject(first)
     same = set(here) == set(there) and len(here) > 1
     return bootstrap.paired(here, there, metrics.f1) if same else None
-
-
-# ---- Files -----------------------------------------------------------------------------------------------------------
 
 
 def _figures(several: Sequence[Run]) -> dict[str, Any]:
@@ -317,7 +308,7 @@ def _page(path: Path, several: Sequence[Run], drawn: Mapping[str, Any], written:
         ),
         ("What differs", _differ(found, names)),
         ("Beside the paper", [note for note in written[0].notes if published_table.APART in note]),
-        *((one.title, [one]) for one in written[:-1] if published_table.has_printed(one)),
+        *((one.title, [one]) for one in written[:-1] if one.title != "Results"),
         ("How these were made", [[(run.name, _made(run)) for run in several]]),
     ]
     return pages.write(

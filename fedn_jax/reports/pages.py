@@ -41,7 +41,10 @@ def _environment() -> Any:
 
     loader = jinja2.FileSystemLoader(TEMPLATES)
     made = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    made.filters |= {"percent": percent, "table": lambda table: jinja2.utils.markupsafe.Markup(tables.to_html(table))}
+    made.filters |= {
+        "percent": percent,
+        "table": lambda table: jinja2.utils.markupsafe.Markup(tables.FORMATS["html"](table)),
+    }
     made.filters["raised"] = lambda text: jinja2.utils.markupsafe.Markup(tables.raised(text))
     made.filters["facts"] = _facts
     made.globals |= {"count": count, "palette": PALETTE}

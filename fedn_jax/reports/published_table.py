@@ -122,30 +122,14 @@ def results(runs: Runs, table: int = 2) -> Table:
             f"{data['recognition']}.",
         ]
         notes.append(f"{data['definition']}; so differences in mAP may come from the definition.")
+        known = {name: (one["data"], published.departures(published.options(one))) for name, one in beside.items()}
         notes += _grouped(
-            {
-                name: "; ".join(
-                    [f"features of {one['data'].get('backbone')}", *published.departures(published.options(one))]
-                )
-                for name, one in beside.items()
-            }
+            {name: "; ".join([f"features of {data.get('backbone')}", *rest]) for name, (data, rest) in known.items()}
         )
     if apart:
         groups.append((f"Run here, {APART}" if beside else "", _with_baselines(apart)))
         notes += _grouped({name: f"{APART}: {reasons[name]}" for name in apart})
     return Table(f"table{table}", title, RESULTS, groups, list(map(plain, notes)))
-
-
-def has_printed(table: Table) -> bool:
-    """Whether a table has rows of the paper.
-
-    Args:
-      table: of ``results``.
-
-    Returns:
-      True if it has.
-    """
-    return any(heading.endswith(PRINTED) for heading, _ in table.groups)
 
 
 def tables(runs: Runs) -> list[Table]:

@@ -38,15 +38,19 @@ def _ours(row: Mapping[str, Any], seeds: int) -> list[Cell]:
     return [words(row["method"]), *cells, tables.count(seeds)]
 
 
-def table(result: Mapping[str, Any]) -> Table:
-    """The paper's table with ours beside it.
+def result_tables(result: Mapping[str, Any]) -> tuple[Table, Table]:
+    """The paper's table with ours beside it, and what became of the paper's orderings.
 
     Args:
       result: of ``paper_tables.run``.
 
     Returns:
-      A table of two groups.
+      A table of two groups, and one with a row per ordering.
     """
+    return _table(result), _verdicts(result)
+
+
+def _table(result: Mapping[str, Any]) -> Table:
     number, n = result["table"], len(result["seeds"])
     setting = ("casme2", "annotated") if result["obstacle"] else tuple(result["setting"])
     data = published.content()
@@ -82,15 +86,7 @@ def _flops(result: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def verdicts(result: Mapping[str, Any]) -> Table:
-    """What became of the paper's orderings.
-
-    Args:
-      result: of ``paper_tables.run``.
-
-    Returns:
-      A table with a row per ordering.
-    """
+def _verdicts(result: Mapping[str, Any]) -> Table:
     columns = [Column(title, number=False) for title in ("Ordering", "Number", "Verdict")]
     columns += [Column("Difference", "points"), Column("Paper", "points")]
     printed = {
@@ -134,7 +130,7 @@ def write(out: Path, result: Mapping[str, Any]) -> Path:
       Path of the page.
     """
     number = result["table"]
-    written = [table(result), verdicts(result)]
+    written = result_tables(result)
     for one in written:
         tables.save(one, out, ("csv", "tex", "txt"))
     run_here = [(row["method"], row["numbers"]) for row in result["rows"] if not row["obstacle"]]

@@ -232,15 +232,8 @@ def _td(cell: Cell, column: Column) -> str:
     return f"<td{_side(column)}{style}>{raised(cell.text)}{bar}</td>"
 
 
-def to_html(table: Table) -> str:
-    """A table for a page.
-
-    Args:
-      table: the table.
-
-    Returns:
-      A table element in a box that scrolls sideways; every name is escaped.
-    """
+def _to_html(table: Table) -> str:
+    """A table element in a box that scrolls sideways; every name is escaped."""
     indices, columns = _shown(table)
     label = markup.escape(plain(table.title))
     lines = [f'<div class="scroll" tabindex="0" role="region" aria-label="{label}"><table><thead><tr>']
@@ -257,7 +250,7 @@ def to_html(table: Table) -> str:
     return "\n".join([*lines, "</table></div>"])
 
 
-FORMATS: dict[str, Callable[[Table], str]] = {"csv": _csv, "tex": _to_latex, "txt": to_text, "html": to_html}
+FORMATS: dict[str, Callable[[Table], str]] = {"csv": _csv, "tex": _to_latex, "txt": to_text, "html": _to_html}
 
 
 def save(table: Table, directory: Path, formats: Sequence[str] = ("csv", "tex")) -> None:
