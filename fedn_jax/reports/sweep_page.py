@@ -57,8 +57,7 @@ def table(found: Mapping[str, Any]) -> Table:
 
 def _history(found: Mapping[str, Any]) -> Any:
     """Scores in the order of the trials, and the best so far."""
-    with figures.style():
-        figure, (axis,) = figures.subplots(1, 1, PAGE, 2.2)
+    with figures.canvas(1, 1, PAGE, 2.2) as (figure, (axis,)):
         best, steps = None, []
         for state, color in STATES.items():
             mine = [one for one in found["trials"] if one["state"] == state and _last(one) is not None]
@@ -74,7 +73,7 @@ def _history(found: Mapping[str, Any]) -> Any:
             axis.step(*zip(*steps, strict=True), where="post", color=INK, linewidth=1, label="best so far")
         axis.set(xlabel="trial", ylabel="score, %")
         axis.xaxis.get_major_locator().set_params(integer=True)
-        figures.legend(figure, axis, PAGE)
+        figures.legend(figure, axis)
     return figure
 
 
@@ -91,8 +90,7 @@ def _parallel(found: Mapping[str, Any]) -> Any:
 
     options = list(found["space"])
     shown = sorted((one for one in found["trials"] if _last(one) is not None), key=_last)
-    with figures.style():
-        figure, (axis,) = figures.subplots(1, 1, PAGE, 3.0)
+    with figures.canvas(1, 1, PAGE, 3.0) as (figure, (axis,)):
         axis.grid(visible=False)
         axis.spines[["left", "bottom"]].set_visible(False)
         axis.set(xlim=(-0.3, len(options) + 0.3), ylim=(-0.12, 1.08), yticks=[])
@@ -125,8 +123,7 @@ def _parallel(found: Mapping[str, Any]) -> Any:
 def _importance(found: Mapping[str, Any]) -> Any:
     """How much each option sets the best trials apart."""
     shares = sorted(found["importance"].items(), key=lambda item: item[1])
-    with figures.style():
-        figure, (axis,) = figures.subplots(1, 1, PAGE * 0.6, 0.6 + 0.28 * len(shares))
+    with figures.canvas(1, 1, PAGE * 0.6, 0.6 + 0.28 * len(shares)) as (figure, (axis,)):
         axis.barh([label(key) for key, _ in shares], [100 * share for _, share in shares], color=COLORS[0], height=0.6)
         axis.set_xlabel("share, %")
         axis.grid(axis="x")

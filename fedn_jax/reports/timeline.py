@@ -250,8 +250,7 @@ def figure(drawn: Mapping[str, Any]) -> Any:
         legend.append(Shape("text", "row", x + 27, drawn["height"] + 26, content=text))
         x += 41 + 5.9 * len(text)
     height = drawn["height"] + 34
-    with figures.style():
-        drawing, (axis,) = figures.subplots(1, 1, figures.PAGE, figures.PAGE / WIDTH * height)
+    with figures.canvas(1, 1, figures.PAGE, figures.PAGE / WIDTH * height) as (drawing, (axis,)):
         drawing.set_layout_engine("none")
         axis.set_position((0, 0, 1, 1))
         axis.set(xlim=(0, WIDTH), ylim=(height, 0))
