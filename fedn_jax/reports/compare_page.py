@@ -245,13 +245,11 @@ def _figures(several: Sequence[Run]) -> dict[str, Any]:
     drawn = {"curves": figures.curves(named), "subjects": figures.subjects(named)}
     for run in several:
         ending = "" if single else f"-{files.file_name(run.name)}"
-        drawn |= {f"confusion{ending}": _confusion(run), f"training{ending}": figures.training(run.history)}
+        drawn[f"training{ending}"] = figures.training(run.history)
+        if headline.recognises(run.metrics):
+            classes = [row["class"] for row in run.metrics["per_class"]]
+            drawn[f"confusion{ending}"] = figures.confusion(run.metrics, classes)
     return {name: figure for name, figure in drawn.items() if figure is not None}
-
-
-def _confusion(run: Run) -> Any:
-    classes = [row["class"] for row in run.metrics["per_class"]]
-    return figures.confusion(run.metrics, classes) if headline.recognises(run.metrics) else None
 
 
 def write(out: Path, paths: Sequence[Path], timelines: Sequence[Mapping[str, Any]] = ()) -> Path:
@@ -292,11 +290,10 @@ def _page(path: Path, several: Sequence[Run], drawn: Mapping[str, Any], written:
             cell["lines"] = [cell["difference"] + chance] * bool(index)
             cell["lines"] += [" to ".join(map(percent, cell["interval"]))] if cell["interval"] else []
     titles = {number.title: number.definition for number in headline.NUMBERS.values()} | {"GT": "gt", "mAP": "map"}
-    confusions = {run.name: _confusion(run) for run in several}
     pictures = tuple(
-        pages.Chart(figures.uri(figure), f"Confusion matrix of {name}", name)
-        for name, figure in confusions.items()
-        if figure
+        pages.Chart(figures.uri(drawn[f"confusion-{files.file_name(name)}"]), f"Confusion matrix of {name}", name)
+        for name in names
+        if f"confusion-{files.file_name(name)}" in drawn
     )
     curves, bars = (figures.uri(drawn[name]) for name in ("curves", "subjects"))
     sections = [
@@ -309,7 +306,7 @@ def _page(path: Path, several: Sequence[Run], drawn: Mapping[str, Any], written:
         ("What differs", _differ(found, names)),
         ("Beside the paper", [note for note in written[0].notes if published_table.APART in note]),
         *((one.title, [one]) for one in written[:-1] if one.title != "Results"),
-        ("How these were made", [[(run.name, _made(run)) for run in several]]),
+        *((f"How {run.name} was made", [pages.made(run.metrics, "")]) for run in several),
     ]
     return pages.write(
         path,
@@ -354,8 +351,3 @@ def _differ(found: Mapping[str, Any], names: Sequence[str]) -> list[Any]:
         rows = [[words(one) for one in (name, *values)] for name, values in found[key]]
         shown += [Table(key, title, columns, [("", rows)])] if rows else []
     return shown
-
-
-def _made(run: Run) -> list[tuple[str, list[str]]]:
-    made = [(title, rows) for title, rows in pages.made(run.metrics) if title != "Configuration"]
-    return [(f"{title} / {name}", lines) for title, rows in made for name, lines in rows]

@@ -159,7 +159,7 @@ def made(metrics: Mapping[str, Any], configuration: str = "Configuration") -> li
 
     Args:
       metrics: content of metrics.json.
-      configuration: title of its configuration.
+      configuration: title of its configuration; "": leaves it out.
 
     Returns:
       (title, (name, lines of text) each) of every part that has something to say; the configuration is JSON.
@@ -173,4 +173,6 @@ def made(metrics: Mapping[str, Any], configuration: str = "Configuration") -> li
     }
     found = [(title, _facts(content)) for title, content in {"Data": data, **parts}.items() if content]
     config = metrics.get("config")
-    return found + ([(configuration, json.dumps(config, indent=2, ensure_ascii=False))] if config else [])
+    return found + (
+        [(configuration, json.dumps(config, indent=2, ensure_ascii=False))] if config and configuration else []
+    )

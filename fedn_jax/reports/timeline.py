@@ -67,18 +67,10 @@ def _outcomes(classes: Sequence[str]) -> dict[str, tuple[str, str]]:
     return {name: row for name, row in OUTCOMES.items() if name != "confused"} | {"correct": ("✓", "spotted")}
 
 
-def spread(centres: Sequence[float], low: float, high: float, rows: int, slot: float) -> list[tuple[int, float]]:
-    """Moves callouts sideways as far as needed for them not to overlap.
+def _spread(centres: Sequence[float], low: float, high: float, rows: int, slot: float) -> list[tuple[int, float]]:
+    """Moves callouts of width ``slot`` sideways as far as needed for them not to overlap: (row, centre) of each.
 
-    Args:
-      centres: where they would like to be.
-      low: left border.
-      high: right border; a row must have room for its callouts.
-      rows: rows to spread them over.
-      slot: width of a callout.
-
-    Returns:
-      (row, centre) of each, in the order of ``centres``.
+    A row must have room for its callouts between the borders ``low`` and ``high``.
     """
     result: list[tuple[int, float]] = [(0, 0.0)] * len(centres)
     order = np.argsort(centres, kind="stable")
@@ -110,7 +102,7 @@ def _callouts(items: list[dict[str, Any]], scale: Callable[[float], float], slot
         item["x"], end = scale(item["onset"]), scale(item["offset"])
         item["width"] = max(end - item["x"], 2)
         item["middle"] = (item["x"] + end) / 2
-    places = spread([item["middle"] for item in items], LEFT, WIDTH - RIGHT, rows, slot)
+    places = _spread([item["middle"] for item in items], LEFT, WIDTH - RIGHT, rows, slot)
     for item, (row, place) in zip(items, places, strict=True):
         item["row"], item["place"] = row, place
     return rows
@@ -165,11 +157,8 @@ def layout(
     both = annotated + detected
     frames = sorted({item["frame"] for item in both})
     pictures = thumbnail(meta.subject, meta.video, frames) if thumbnail and frames else None
-    images = (
-        dict(zip(frames, (pages.jpeg(picture, 64, square=True) for picture in pictures), strict=True))
-        if pictures is not None
-        else {}
-    )
+    small = () if pictures is None else (pages.jpeg(picture, 64, square=True) for picture in pictures)
+    images = dict(zip(frames if pictures is not None else (), small, strict=True))
     for item in both:
         item["image"] = images.get(item["frame"])
 

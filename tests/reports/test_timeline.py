@@ -92,18 +92,34 @@ def test_nothing_to_draw():
     assert drawn["drawing"][0][1][0].y == 0
 
 
+def placed(starts):
+    """What the timeline shows of annotations of one frame in a video of 860 frames: one unit of the drawing each."""
+    starts = np.asarray(starts, np.float32)
+    same = np.zeros(len(starts), np.int32)
+    events = Events(np.stack([starts, starts + 1], 1), starts, same, same, np.ones(len(starts), bool))
+    one = timeline.Video(VideoMeta("s", "v", 860, 10.0, 1, 0, 860), events, video().detections, 2.0)
+    return timeline.layout(one, np.full(4, -1), ["a"])["annotated"]
+
+
+SLOT = timeline.PICTURE + 10
+
+
 @pytest.mark.parametrize("count", [1, 2, 7, 11])
-def test_spread_keeps_order_distance_and_borders(count):
+def test_callouts_keep_order_distance_and_borders(count):
     rng = np.random.default_rng(count)
-    for centres in (np.sort(rng.uniform(0, 800, count)), np.zeros(count), np.full(count, 800.0)):
-        places = [place for _, place in timeline.spread(centres, 0, 800, 1, 70)]
-        assert all(b - a >= 70 - 1e-9 for a, b in zip(places, places[1:], strict=False))
-        assert places[0] >= 35 - 1e-9 and places[-1] <= 765 + 1e-9
+    for starts in (np.sort(rng.uniform(0, 859, count)), np.zeros(count), np.full(count, 859.0)):
+        found = placed(starts)
+        places = [item["place"] for item in found]
+        assert {item["row"] for item in found} == {0}
+        assert all(b - a >= SLOT - 1e-9 for a, b in zip(places, places[1:], strict=False))
+        assert places[0] >= timeline.LEFT + SLOT / 2 - 1e-9
+        assert places[-1] <= timeline.WIDTH - timeline.RIGHT - SLOT / 2 + 1e-9
 
 
-def test_spread_leaves_alone_what_has_room():
-    assert timeline.spread([500, 100], 0, 800, 1, 70) == [(0, 500), (0, 100)]
-    assert [row for row, _ in timeline.spread([1, 2, 3], 0, 800, 2, 70)] == [0, 1, 0]
+def test_callouts_with_room_stay_and_many_take_rows():
+    for item, start in zip(placed([500, 100]), (500, 100), strict=True):
+        assert item["place"] == pytest.approx(timeline.LEFT + start + 0.5)
+    assert [item["row"] for item in placed(np.arange(0, 800, 50))] == [0, 1] * 8
 
 
 @pytest.mark.parametrize("seconds", [0.3, 2, 7, 75.8, 99.99, 100, 5000])
