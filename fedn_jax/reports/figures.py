@@ -1,8 +1,7 @@
 """Every figure, drawn in one place: for the pages, and as files for a paper.
 
-Sizes, letters and colours are the same everywhere, and the same figure gives the same bytes. Markers, lines and
-patterns repeat what colours say. Names come from files that somebody else wrote: they are cut, and never read as
-formulas. Importing this module does not load matplotlib.
+Sizes, letters and colours are the same everywhere. Markers, lines and patterns repeat what colours say. Importing this
+module does not load matplotlib.
 """
 
 import contextlib

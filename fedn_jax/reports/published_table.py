@@ -14,7 +14,7 @@ from fedn_jax.evaluation import headline
 from fedn_jax.experiments import published
 from fedn_jax.reports import run_tables
 from fedn_jax.reports.run_tables import BASELINE, Runs
-from fedn_jax.reports.tables import Cell, Column, Table, count, share, words
+from fedn_jax.reports.tables import Cell, Column, Table, share, words
 
 PRINTED, APART = "as printed, mAP in % instead of 10^-3", "not comparable with the paper's rows"  # headings and notes
 UNITS = {name: "%" if name in headline.SHARES else "" for name in headline.NUMBERS}
@@ -44,8 +44,8 @@ def theirs(row: published.Row) -> list[Cell]:
 
 
 def _row(name: str, metrics: Mapping[str, Any]) -> list[Cell]:
-    tail = [Cell(""), count(metrics["spotting"]["gt"]), words("counted"), words("fedn_jax"), Cell(DASH), Cell(DASH)]
-    numbers = [share(x) if UNITS[key] else count(x) for key, x in headline.numbers(metrics).items()]
+    tail = [Cell(""), words(metrics["spotting"]["gt"]), words("counted"), words("fedn_jax"), Cell(DASH), Cell(DASH)]
+    numbers = [share(x) if UNITS[key] else words(x) for key, x in headline.numbers(metrics).items()]
     return [words(name), *numbers, *tail]
 
 
@@ -68,7 +68,7 @@ def _printed(row: published.Row, runs: Runs, marks: dict[str, str]) -> list[Cell
         title = headline.NUMBERS[name].short
         marked += f" [{marks.setdefault(f'{title}: {text}', 'abcdefghijklmnopqrstuvwxyz'[len(marks)])}]"
     here = [name for name, metrics in runs.items() if published.reproduces(row, published.options(metrics))]
-    tail = [words(", ".join(here) or "not run"), count(row.gt), words(published.detections(row)[1] or "not printed")]
+    tail = [words(", ".join(here) or "not run"), words(row.gt), words(published.detections(row)[1] or "not printed")]
     tail += [words(row.source), *(Cell(DASH, row.printed.get(name, "")) for name in ("map_s", "map_d"))]
     return [Cell(row.method + marked, row.method), *theirs(row), *tail]
 

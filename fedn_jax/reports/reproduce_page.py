@@ -35,7 +35,7 @@ def _ours(row: Mapping[str, Any], seeds: int) -> list[Cell]:
     cells = [_spread(row["numbers"][name], scale) for name, scale in SCALES.items()]
     for name, unit in (("parameters", 1e6), ("flops", 1e9)):
         cells.append(Cell(f"{row['cost'][name] / unit:.2f}", row["cost"][name] / unit))
-    return [words(row["method"]), *cells, tables.count(seeds)]
+    return [words(row["method"]), *cells, words(seeds)]
 
 
 def result_tables(result: Mapping[str, Any]) -> tuple[Table, Table]:

@@ -7,7 +7,7 @@ from fedn_jax.core import errors
 from fedn_jax.core.text import DASH, percent, plain
 from fedn_jax.evaluation import evaluate, headline
 from fedn_jax.reports import tables
-from fedn_jax.reports.tables import Cell, Column, Table, count, share, words
+from fedn_jax.reports.tables import Cell, Column, Table, share, words
 
 Runs = Mapping[str, Mapping[str, Any]]  # name -> content of metrics.json
 BASELINE = "Motion baseline"
@@ -45,7 +45,7 @@ def _numbers(metrics: Mapping[str, Any]) -> Table:
         if key.startswith("map."):
             meaning = f"{meaning}; {known.get('map', '')}; 101-point, as COCO"
         values = [headline.value(one, path) for one in sources]
-        cells = [count(x) if isinstance(x, int) else share(x) for x in values]
+        cells = [words(x) if isinstance(x, int) else share(x) for x in values]
         cells = [cell if cell.share is None else cell._replace(text=f"{cell.text} %") for cell in cells]
         rows.append([words(title), *cells, words(meaning)])
     columns = [Column("Number", number=False), Column("Network"), Column(BASELINE), Column("Definition", number=False)]
@@ -92,7 +92,7 @@ def subjects(runs: Runs) -> Table:
 
 def _counted(row: Mapping[str, Any], right: float | None) -> list[Cell]:
     shares = (share(row[key]) for key in ("precision", "recall", "f1"))
-    return [*(count(row[key]) for key in ("gt", "tp", "n")), *shares, share(right)]
+    return [*(words(row[key]) for key in ("gt", "tp", "n")), *shares, share(right)]
 
 
 def _pooled(metrics: Mapping[str, Any]) -> list[Cell]:
@@ -104,7 +104,7 @@ def _emotions(metrics: Mapping[str, Any]) -> Table:
     columns = [Column("Emotion", number=False), Column("GT"), Column("Spotted"), Column("Right")]
     columns += [Column(title, "%") for title in ("Recall", "AP.50", "mAP")]
     rows = [
-        [words(row["class"]), *(count(row[key]) for key in ("gt", "tp", "correct")),
+        [words(row["class"]), *(words(row[key]) for key in ("gt", "tp", "correct")),
          share(row["recall"] if row["gt"] else None), share(row["ap50"]), share(row["map"])]
         for row in metrics["per_class"] * headline.recognises(metrics)
     ]  # fmt: skip
@@ -129,7 +129,7 @@ def _protocols(metrics: Mapping[str, Any]) -> Table:
     """The same detections, counted by every rule of the field."""
     columns = [Column("Rule", number=False), Column("TP"), Column("N"), Column("F1", "%")]
     rows = [
-        [words(name + " (above)" * (name == metrics.get("protocol"))), count(row["tp"]), count(row["n"]),
+        [words(name + " (above)" * (name == metrics.get("protocol"))), words(row["tp"]), words(row["n"]),
          share(row["f1"]), words(row["definition"])]
         for name, row in (metrics.get("protocols") or {}).items()
     ]  # fmt: skip

@@ -1,7 +1,4 @@
-"""A table, and the forms that it is shown in: CSV, LaTeX, text of 80 columns, and HTML.
-
-Names come from files that somebody else wrote: each form escapes what it would otherwise obey.
-"""
+"""A table, and the forms that it is shown in: CSV, LaTeX, text of 80 columns, and HTML; each escapes what it obeys."""
 
 import csv
 import html as markup
@@ -45,28 +42,17 @@ class Table(NamedTuple):
     notes: Sequence[str] = ()
 
 
-def words(text: Any) -> Cell:
-    """A cell of text.
+def words(content: Any) -> Cell:
+    """A cell of text, or of a whole number.
 
     Args:
-      text: anything.
+      content: None: there is no such number.
 
     Returns:
       The cell, without control characters.
     """
-    return Cell(plain(text), plain(text))
-
-
-def count(number: int | None) -> Cell:
-    """A cell of a whole number.
-
-    Args:
-      number: None: there is no such number.
-
-    Returns:
-      The cell.
-    """
-    return Cell(DASH) if number is None else Cell(str(number), number)
+    text = DASH if content is None else plain(content)
+    return Cell(text, content if isinstance(content, int) else "" if content is None else text)
 
 
 def share(value: float | None) -> Cell:

@@ -9,7 +9,7 @@ import numpy as np
 from fedn_jax.core import text
 from fedn_jax.engine import run_dir
 from fedn_jax.reports import pages
-from fedn_jax.reports.tables import Cell, Column, Table, count, words
+from fedn_jax.reports.tables import Cell, Column, Table, words
 from fedn_jax.torch_parity import measure
 from fedn_jax.torch_parity.measure import Level
 
@@ -75,7 +75,7 @@ def levels_table(levels: Sequence[Level]) -> Table:
     columns = [Column("Level", number=False), Column("Precision", number=False), Column("Cases"), Column("Arrays")]
     columns += [Column(title) for title in ("Absolute", "Relative", "Allowed")] + [Column("Verdict", number=False)]
     rows = [
-        [words(row["level"]), words(row["precision"]), count(row["cases"]), count(row["arrays"]),
+        [words(row["level"]), words(row["precision"]), words(row["cases"]), words(row["arrays"]),
          words(exponent(row["absolute"])), words(exponent(row["relative"])), words(_allowed(row["tolerance"])),
          _verdict(row["passed"])]
         for row in summary(levels)
@@ -121,7 +121,7 @@ def cases_table(levels: Sequence[Level]) -> Table:
     for one in levels:
         sizes = (exponent(one.absolute), exponent(one.relative), _allowed(one.tolerance))
         case = words(f"{one.case}: {one.note}" if one.note else one.case)
-        row = [case, words(one.precision), count(one.count), *map(words, sizes), _verdict(one.passed), words(one.worst)]
+        row = [case, words(one.precision), words(one.count), *map(words, sizes), _verdict(one.passed), words(one.worst)]
         groups.setdefault(one.level, []).append(row)
     return Table("cases", "Every case", columns, list(groups.items()))
 
