@@ -11,7 +11,7 @@ from data_prep.sheets.datasets import DATASETS, check
 from fedn_jax.core import errors, schema
 from fedn_jax.core.errors import UserError
 from fedn_jax.reports import tables
-from fedn_jax.reports.tables import Cell, Column, Table, count, words
+from fedn_jax.reports.tables import Cell, Column, Table, words
 
 
 def verify(directory: str | Path) -> dict[str, Any]:
@@ -108,7 +108,7 @@ def lines(summary: dict[str, Any]) -> list[str]:
     rows = [
         [
             words(emotion or check.NO_EMOTION),
-            *(count(total["expressions"][f"{emotion}/{kind}"]) for kind in schema.KINDS),
+            *(words(total["expressions"][f"{emotion}/{kind}"]) for kind in schema.KINDS),
         ]
         for emotion in [*metadata["classes"], *unnamed]
     ]
@@ -121,4 +121,4 @@ def lines(summary: dict[str, Any]) -> list[str]:
 
 def _row(name: str, one: dict[str, Any]) -> list[Cell]:
     by_kind = [sum(n for key, n in one["expressions"].items() if key.endswith(f"/{kind}")) for kind in schema.KINDS]
-    return [words(name), *map(count, (one["videos"], one["frames"], one["invalid"], *by_kind))]
+    return [words(name), *map(words, (one["videos"], one["frames"], one["invalid"], *by_kind))]

@@ -94,7 +94,7 @@ def reproduce(args: argparse.Namespace, overrides: Sequence[str]) -> None:
     )  # fmt: skip
     result = paper_tables.run(args.out, number, several, args.seeds, dataset, _backbone(args.data), progress_bar())
     page = reproduce_page.write(args.out, result)
-    for one in (reproduce_page.table(result), reproduce_page.verdicts(result)):
+    for one in reproduce_page.result_tables(result):
         print(tables.to_text(one))
     for row in several:
         if not row.obstacle:

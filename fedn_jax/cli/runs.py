@@ -163,7 +163,10 @@ def evaluate_run(args: argparse.Namespace, overrides: Sequence[str]) -> None:
     config = run_dir.load_config(args.run)
     config_files.override(config, overrides, ("predict", "evaluate"))
     results = run_evaluation.evaluate_run(args.run, configs.validate(config), dataset, progress_bar())
-    page = run_page.write_report(args.run, results, _thumbnails(args.data))
+    page = run_page.write(
+        args.run, results.metrics, run_page.videos(results), results.problem.classes, run_dir.read_metrics(args.run),
+        _thumbnails(args.data),
+    )  # fmt: skip
     print(run_tables.run_text(results.metrics))
     if args.json:
         run_dir.write_json(args.json, results.metrics)

@@ -1,8 +1,7 @@
 """Runs beside each other: figures and tables as files, and for several runs a page.
 
-Nothing is computed again; everything comes from the files of the runs. What the numbers of a run rest on is a dict, see
-``basis``; where it differs from that of the first run, ``SPOILS`` says which numbers cannot be compared. For these the
-page leaves out the difference and the mark of the best.
+Everything comes from the files of the runs. Where what the numbers of a run rest on differs from that of the first run,
+the page leaves out the difference of the numbers that it spoils, and the mark of the best.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,13 +21,16 @@ from fedn_jax.reports.tables import Column, Table, words
 
 NEEDED = ("iou", "spotting", "recognition", "map", "per_subject", "per_class")  # of metrics.json
 DEFINED = ("tp", "n", "gt", "f1", "accuracy", "map", "map.spotting", "map.detection", "coco")  # of DEFINITIONS
-LEVEL = 0.95  # of confidence
-ALL, COUNTED = frozenset(headline.SHARES), frozenset({"f1_s", "f1_r"})  # the latter need an IoU
-SPOILS: dict[str, frozenset[str]] = {  # entry of ``basis`` -> the numbers that need the same in both runs
-    "data set": ALL, "kind of expressions": ALL, "reading of the annotations": ALL, "annotated expressions": ALL,
-    "preparation": frozenset(), "training with emotions": headline.NAMED, "emotions": headline.NAMED,
-    "definitions": ALL, "rule of counting": COUNTED, "lowest IoU of a match": COUNTED, "folds": frozenset(),
-}  # fmt: skip
+CURVES = (  # alternative text and caption
+    "Average precision of every run against the IoU threshold, for spotting and detection",
+    "Over all detections that survive NMS. The mAP above is the mean of a curve.",
+)
+BARS = (
+    "Spotting F1 of every subject, the runs side by side",
+    "Spotting F1 of every subject; how many expressions it has is in brackets. Few expressions make an F1 jump.",
+)
+# Numbers that need the same basis in both runs; COUNTED need an IoU.
+ALL, COUNTED, NONE = frozenset(headline.SHARES), frozenset({"f1_s", "f1_r"}), frozenset()
 # Of each tuple only the first difference is shown: the others follow from it, or say no more.
 IMPLIED = (
     ("data set", "kind of expressions", "reading of the annotations", "annotated expressions", "preparation"),
@@ -92,49 +94,53 @@ def _load(path: Path, name: str) -> Run:
     return Run(name, configs.flatten(found["config"]), recorded, found, run_dir.read_metrics(path))
 
 
-def differences(several: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[str]]]:
-    """What is not the same in all runs.
-
-    Args:
-      several: name -> value of each run, such as its options.
-
-    Returns:
-      (name, value of each run) in the order of the names.
-    """
+def _differences(several: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[str]]]:
+    """(name, value of each run) of what is not the same in all runs."""
     keys = dict.fromkeys(key for one in several for key in one)
     rows = [(key, [str(one.get(key, DASH)) for one in several]) for key in keys]
     return [(key, values) for key, values in rows if len(set(values)) > 1]
 
 
-# ---- Comparability ---------------------------------------------------------------------------------------------------
-
-
-def basis(run: Run) -> dict[str, Any]:
-    """What the numbers of a run rest on.
+def compare(several: Sequence[Run]) -> dict[str, Any]:
+    """What a page says of several runs.
 
     Args:
-      run: the run.
+      several: the runs; the others are compared with the first.
 
     Returns:
-      An entry for each of ``SPOILS``; two runs with the same one may be compared.
+      "remarks": ``Remark`` of what to know before, those of the first run first; "options" and "versions": (name, value
+      of each run) of what is not the same; "rows", one per run: "name", "tp", "n", "gt", and "cells", one per entry of
+      ``headline.SHARES``: "text", "best", "difference" to the first run, "interval", and for spotting F1 "paired", of
+      ``bootstrap``; None where they do not exist.
     """
+    known = _remarks(several)
+    return {
+        "remarks": known,
+        "rows": _rows(several, known),
+        "options": _differences([run.options for run in several]),
+        "versions": _differences([run.recorded.get("versions") or {} for run in several]),
+    }
+
+
+def _basis(run: Run) -> dict[str, tuple[Any, frozenset[str]]]:
+    """What the numbers of a run rest on, each with the numbers that need the same in both runs."""
     data, options, found = run.metrics.get("data") or {}, run.options, run.metrics
     reading = dict((data.get("labels") or {}).get("options") or {})
     labels = reading.pop("labels", None)
     known, iou = found.get("definition") or {}, f"IoU >= {found['iou']}"
     scheme = [options.get(f"folds.{key}") for key in ("scheme", "inner")]
     return {
-        "data set": data.get("dataset"),
-        "kind of expressions": options.get("data.kind"),
-        "reading of the annotations": reading,
-        "annotated expressions": {row["subject"]: row["gt"] for row in found["per_subject"] if row["gt"]},
-        "preparation": {key: data.get(key) for key in ("backbone", "aligner", "signature")},
-        "training with emotions": options.get("data.recognition", True),
-        "emotions": (list(map(str, data.get("classes") or ())), labels),
-        "definitions": [known.get(key, "").replace(iou, "IoU") for key in DEFINED],
-        "rule of counting": found.get("protocol", "megc"),
-        "lowest IoU of a match": found["iou"],
-        "folds": [*scheme, options.get("folds.k") if scheme[0] == "kfold" else None],
+        "data set": (data.get("dataset"), ALL),
+        "kind of expressions": (options.get("data.kind"), ALL),
+        "reading of the annotations": (reading, ALL),
+        "annotated expressions": ({row["subject"]: row["gt"] for row in found["per_subject"] if row["gt"]}, ALL),
+        "preparation": ({key: data.get(key) for key in ("backbone", "aligner", "signature")}, NONE),
+        "training with emotions": (options.get("data.recognition", True), headline.NAMED),
+        "emotions": ((list(map(str, data.get("classes") or ())), labels), headline.NAMED),
+        "definitions": ([known.get(key, "").replace(iou, "IoU") for key in DEFINED], ALL),
+        "rule of counting": (found.get("protocol", "megc"), COUNTED),
+        "lowest IoU of a match": (found["iou"], COUNTED),
+        "folds": ([*scheme, options.get("folds.k") if scheme[0] == "kfold" else None], NONE),
     }
 
 
@@ -151,16 +157,9 @@ def _shown(about: str, value: Any, other: Any) -> str:
     return ", ".join(str(one) for one in value if one is not None) if isinstance(value, list) else str(value)
 
 
-def remarks(several: Sequence[Run]) -> list[Remark]:
-    """What to know before the runs are compared with the first one.
-
-    Args:
-      several: the runs.
-
-    Returns:
-      Remarks, those of the first run first.
-    """
-    found, there = [], basis(several[0])
+def _remarks(several: Sequence[Run]) -> list[Remark]:
+    """What to know before the runs are compared with the first one."""
+    found, there = [], _basis(several[0])
     for run in several:
         if published.untrained(run.metrics):
             text = "made by an untrained network; the numbers say nothing about how well the method works"
@@ -168,13 +167,14 @@ def remarks(several: Sequence[Run]) -> list[Remark]:
         if run.options.get("data.shuffle_labels"):
             text = "expressions moved in time, as a control; the numbers show what chance reaches"
             found.append(Remark(run.name, "trained on", text))
-        here = basis(run)
-        other = [about for about in SPOILS if here[about] != there[about]]
+        here = _basis(run)
+        other = [about for about in here if here[about] != there[about]]
         implied = {about for group in IMPLIED for about in [one for one in group if one in other][1:]}
         for about in (one for one in other if one not in implied):
-            pair = _shown(about, here[about], there[about]), _shown(about, there[about], here[about])
+            (value, spoils), (first, _) = here[about], there[about]
+            pair = _shown(about, value, first), _shown(about, first, value)
             pair = pair if about != "definitions" else ("other words; evaluate both runs with one version", DASH)
-            found.append(Remark(run.name, about, *pair, SPOILS[about]))
+            found.append(Remark(run.name, about, *pair, spoils))
     return found
 
 
@@ -188,43 +188,20 @@ def _remarks_table(known: Sequence[Remark]) -> Table:
     return Table("remarks", "Before comparing", columns, [("", rows)])
 
 
-# ---- Numbers ---------------------------------------------------------------------------------------------------------
-
-
 def _per_subject(run: Run) -> dict[str, Counts]:
     return {row["subject"]: Counts(*(row[key] for key in Counts._fields)) for row in run.metrics["per_subject"]}
 
 
-def signed(difference: float | None) -> str:
-    """A difference of two shares.
-
-    Args:
-      difference: in [-1, 1]; None: there is none.
-
-    Returns:
-      Percentage points with their sign.
-
-    >>> signed(0.0123), signed(-0.5), signed(0), signed(None)
-    ('+1.2', '−50.0', '0.0', '–')
-    """
+def _signed(difference: float | None) -> str:
+    """A difference of two shares in percentage points with its sign: +1.2, −50.0, 0.0."""
     if difference is None:
         return DASH
     text = f"{abs(100 * difference):.1f}"
     return text if text == "0.0" else ("+" if difference > 0 else "−") + text
 
 
-def table(several: Sequence[Run], known: Sequence[Remark]) -> list[dict[str, Any]]:
-    """The headline numbers of all runs.
-
-    Args:
-      several: the runs.
-      known: of ``remarks``.
-
-    Returns:
-      A row per run: "name", "tp", "n", "gt", and "cells", one per entry of ``headline.SHARES``: "text", "best",
-      "difference" to the first run, "interval", and for spotting F1 "paired", of ``bootstrap``; None where they do not
-      exist.
-    """
+def _rows(several: Sequence[Run], known: Sequence[Remark]) -> list[dict[str, Any]]:
+    """The headline numbers of all runs; see ``compare``."""
     spoilt = {run.name: frozenset().union(*(one.spoils for one in known if one.run == run.name)) for run in several}
     numbers = [headline.numbers(run.metrics) for run in several]
     rows = []
@@ -236,7 +213,7 @@ def table(several: Sequence[Run], known: Sequence[Remark]) -> list[dict[str, Any
             fair = [value for value in fair if value is not None]
             may = name not in spoilt[run.name] and here is not None
             cell = {"text": percent(here), "best": may and len(fair) > 1 and here == max(fair)}
-            cell["difference"] = signed(here - first if index and may and first is not None else None)
+            cell["difference"] = _signed(here - first if index and may and first is not None else None)
             cell["interval"] = None if here is None else _interval(run, name)
             cell["paired"] = _paired(run, several[0]) if name == "f1_s" and index and may else None
             rows[-1]["cells"].append(cell)
@@ -249,17 +226,14 @@ def _interval(run: Run, name: str) -> list[float] | None:
         return known.get(headline.NUMBERS[name].definition)
     counts = _per_subject(run)
     exists = name == "f1_s" and len(counts) > 1
-    return list(bootstrap.interval(counts, metrics.f1, level=LEVEL)[1:]) if exists else None
+    return list(bootstrap.interval(counts, metrics.f1)[1:]) if exists else None
 
 
 def _paired(run: Run, first: Run) -> bootstrap.Paired | None:
     """Difference of the spotting F1, if the same subjects were scored."""
     here, there = _per_subject(run), _per_subject(first)
     same = set(here) == set(there) and len(here) > 1
-    return bootstrap.paired(here, there, metrics.f1, level=LEVEL) if same else None
-
-
-# ---- Files -----------------------------------------------------------------------------------------------------------
+    return bootstrap.paired(here, there, metrics.f1) if same else None
 
 
 def _figures(several: Sequence[Run]) -> dict[str, Any]:
@@ -271,13 +245,11 @@ def _figures(several: Sequence[Run]) -> dict[str, Any]:
     drawn = {"curves": figures.curves(named), "subjects": figures.subjects(named)}
     for run in several:
         ending = "" if single else f"-{files.file_name(run.name)}"
-        drawn |= {f"confusion{ending}": _confusion(run), f"training{ending}": figures.training(run.history)}
+        drawn[f"training{ending}"] = figures.training(run.history)
+        if headline.recognises(run.metrics):
+            classes = [row["class"] for row in run.metrics["per_class"]]
+            drawn[f"confusion{ending}"] = figures.confusion(run.metrics, classes)
     return {name: figure for name, figure in drawn.items() if figure is not None}
-
-
-def _confusion(run: Run) -> Any:
-    classes = [row["class"] for row in run.metrics["per_class"]]
-    return figures.confusion(run.metrics, classes) if headline.recognises(run.metrics) else None
 
 
 def write(out: Path, paths: Sequence[Path], timelines: Sequence[Mapping[str, Any]] = ()) -> Path:
@@ -310,29 +282,72 @@ def write(out: Path, paths: Sequence[Path], timelines: Sequence[Mapping[str, Any
 
 
 def _page(path: Path, several: Sequence[Run], drawn: Mapping[str, Any], written: Sequence[Table]) -> Path:
-    known = remarks(several)
-    rows = table(several, known)
-    confusions = {run.name: _confusion(run) for run in several}
-    explained = {number.title: number.definition for number in headline.NUMBERS.values()} | {"GT": "gt", "mAP": "map"}
+    found, names = compare(several), [run.name for run in several]
+    subjects = count(len(set().union(*map(_per_subject, several))), "subject")
+    for index, row in enumerate(found["rows"]):
+        for cell in row["cells"]:
+            chance = f", {_chance(cell['paired'].p)}" if cell["paired"] else ""
+            cell["lines"] = [cell["difference"] + chance] * bool(index)
+            cell["lines"] += [" to ".join(map(percent, cell["interval"]))] if cell["interval"] else []
+    titles = {number.title: number.definition for number in headline.NUMBERS.values()} | {"GT": "gt", "mAP": "map"}
+    pictures = tuple(
+        pages.Chart(figures.uri(drawn[f"confusion-{files.file_name(name)}"]), f"Confusion matrix of {name}", name)
+        for name in names
+        if f"confusion-{files.file_name(name)}" in drawn
+    )
+    curves, bars = (figures.uri(drawn[name]) for name in ("curves", "subjects"))
+    sections = [
+        ("Average precision against IoU", [pages.Chart(curves, *CURVES)]),
+        ("Subjects", [pages.Chart(bars, *BARS), [("As a table", written[-1])]]),
+        (
+            "Confusion",
+            [pictures, "True positives by annotated and detected emotion; shares are of the row."] * bool(pictures),
+        ),
+        ("What differs", _differ(found, names)),
+        ("Beside the paper", [note for note in written[0].notes if published_table.APART in note]),
+        *((one.title, [one]) for one in written[:-1] if one.title != "Results"),
+        *((f"How {run.name} was made", [pages.made(run.metrics, "")]) for run in several),
+    ]
     return pages.write(
         path,
-        "comparison.html.j2",
-        rows=rows,
-        best=next((row for row in rows if row["cells"][0]["best"]), None),
+        f"Comparison of {count(len(several), 'run')}",
+        f"Each run is compared with the first, {names[0]}. {subjects}.",
+        sections,
+        template="comparison.html.j2",
+        lead=_lead(found["rows"], subjects),
+        warning=("Before comparing", _remarks_table(found["remarks"])) if found["remarks"] else (),
+        rows=found["rows"],
         numbers=[headline.NUMBERS[name].title for name in headline.SHARES],
-        names=[run.name for run in several],
-        subjects=len(set().union(*map(_per_subject, several))),
-        remarks=_remarks_table(known) if known else None,
-        options=differences([run.options for run in several]),
-        versions=differences([run.recorded.get("versions") or {} for run in several]),
-        curves=figures.uri(drawn["curves"]),
-        bars=figures.uri(drawn["subjects"]),
-        confusions=[(name, figures.uri(figure)) for name, figure in confusions.items() if figure],
-        per_subject=written[-1],
-        beside=[one for one in written[:-1] if published_table.has_printed(one)],
-        apart=[note for note in written[0].notes if published_table.APART in note],
-        definitions=[*run_tables.definitions(several[0].metrics, explained), f"{headline.MAP_ORDER}."],
-        made=[(run.name, pages.made(run.metrics)) for run in several],
-        level=round(100 * LEVEL),
-        signed=signed,
+        definitions=[*run_tables.definitions(several[0].metrics, titles), f"{headline.MAP_ORDER}."],
+        footer="Every number, unrounded: metrics.json of each run. Figures and tables as files: beside this page.",
     )
+
+
+def _lead(rows: Sequence[Mapping[str, Any]], subjects: str) -> str:
+    """The run with the highest spotting F1, and whether that can be chance."""
+    best = next((row for row in rows if row["cells"][0]["best"]), None)
+    if best is None:
+        return ""
+    cell = best["cells"][0]
+    text = f"{best['name']} has the highest spotting F1, {cell['text']} %"
+    if best is rows[0]:
+        return f"{text}."
+    text += f": {cell['difference']} percentage points against {rows[0]['name']}"
+    if not (paired := cell["paired"]):
+        return f"{text}."
+    text += f" (95 % interval {_signed(paired.low)} to {_signed(paired.high)}, {_chance(paired.p)})."
+    return text + (f" With {subjects} such a difference can be chance." if paired.p > 0.05 else "")
+
+
+def _chance(p: float) -> str:
+    return "p < .001" if p < 0.001 else f"p = {f'{p:.3f}'.lstrip('0') if p < 1 else '1'}"
+
+
+def _differ(found: Mapping[str, Any], names: Sequence[str]) -> list[Any]:
+    """Options and versions that are not the same, as tables."""
+    shown = [] if found["options"] else ["The configurations are the same."]
+    for title, key in (("Option", "options"), ("Version", "versions")):
+        columns = [Column(one, number=False) for one in (title, *names)]
+        rows = [[words(one) for one in (name, *values)] for name, values in found[key]]
+        shown += [Table(key, title, columns, [("", rows)])] if rows else []
+    return shown

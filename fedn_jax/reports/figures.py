@@ -1,13 +1,13 @@
 """Every figure, drawn in one place: for the pages, and as files for a paper.
 
-Sizes, letters and colours are the same everywhere, and the same figure gives the same bytes. Markers, lines and
-patterns repeat what colours say. Names come from files that somebody else wrote: they are cut, and never read as
-formulas. Importing this module does not load matplotlib.
+Sizes, letters and colours are the same everywhere. Markers, lines and patterns repeat what colours say. Importing this
+module does not load matplotlib.
 """
 
+import contextlib
 import functools
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -68,8 +68,9 @@ def label(text: Any, letters: int = LETTERS) -> str:
     return (f" {shown}" if shown.startswith("_") else shown).replace("$", r"\$")  # "_name" is left out of legends
 
 
-def subplots(rows: int, columns: int, width: float, height: float, **options: Any) -> tuple[Any, list[Any]]:
-    """A figure without a window, and its plain axes.
+@contextlib.contextmanager
+def canvas(rows: int, columns: int, width: float, height: float, **options: Any) -> Iterator[tuple[Any, list[Any]]]:
+    """A figure without a window, and its plain axes; what is drawn inside has the style of all figures.
 
     Args:
       rows: of axes.
@@ -78,46 +79,35 @@ def subplots(rows: int, columns: int, width: float, height: float, **options: An
       height: inches.
       **options: of ``Figure.subplots``.
 
-    Returns:
+    Yields:
       (figure, axes row by row).
     """
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(width, height), layout="constrained")
-    found = list(figure.subplots(rows, columns, squeeze=False, **options).ravel())
-    for axis in found:
-        axis.spines[["top", "right"]].set_visible(False)
-        axis.grid(axis="y")
-    return figure, found
+    with style():
+        figure = Figure(figsize=(width, height), layout="constrained")
+        found = list(figure.subplots(rows, columns, squeeze=False, **options).ravel())
+        for axis in found:
+            axis.spines[["top", "right"]].set_visible(False)
+            axis.grid(axis="y")
+        yield figure, found
 
 
-def legend(figure: Any, axis: Any, width: float) -> None:
+def legend(figure: Any, axis: Any) -> None:
     """Names what is in the axes, below everything, in as many columns as there is room for; one name needs none.
 
     Args:
-      figure: of ``subplots``.
+      figure: of ``canvas``.
       axis: the one whose names are shown.
-      width: of the figure in inches.
     """
     handles, names = axis.get_legend_handles_labels()
     if len(names) > 1:
-        columns = int(np.clip(width * 14 // (max(map(len, names)) + 7), 1, len(names)))
+        columns = int(np.clip(figure.get_figwidth() * 14 // (max(map(len, names)) + 7), 1, len(names)))
         figure.legend(handles, names, loc="outside lower center", ncols=columns, frameon=False, borderpad=0.2)
 
 
-def encode(figure: Any, kind: str) -> bytes:
-    """A figure in a format: the same bytes for the same figure.
-
-    Args:
-      figure: of matplotlib.
-      kind: entry of ``FORMATS``.
-
-    Returns:
-      The content of a file.
-
-    Raises:
-      UserError: no such format.
-    """
+def _encode(figure: Any, kind: str) -> bytes:
+    """A figure in an entry of ``FORMATS``: the same bytes for the same figure."""
     metadata = FORMATS[errors.one_of("format of a figure", kind, FORMATS)]
     buffer = io.BytesIO()
     with style():
@@ -134,7 +124,7 @@ def uri(figure: Any) -> str:
     Returns:
       An SVG as a data URI.
     """
-    return pages.uri(encode(figure, "svg"), "image/svg+xml")
+    return pages.uri(_encode(figure, "svg"), "image/svg+xml")
 
 
 def save(figure: Any, path: Path, formats: Sequence[str] = ("svg", "png", "pdf")) -> list[Path]:
@@ -151,7 +141,7 @@ def save(figure: Any, path: Path, formats: Sequence[str] = ("svg", "png", "pdf")
     Raises:
       UserError: no such format.
     """
-    contents = {path.with_name(f"{path.name}.{kind}"): encode(figure, kind) for kind in formats}
+    contents = {path.with_name(f"{path.name}.{kind}"): _encode(figure, kind) for kind in formats}
     for file, content in contents.items():
         files.write_bytes(file, content)
     return list(contents)
@@ -166,8 +156,7 @@ def curves(runs: Mapping[str, Mapping[str, Any]]) -> Any:
     Returns:
       A matplotlib figure of two panels.
     """
-    with style():
-        figure, axes = subplots(1, 2, PAGE, 2.5 + 0.16 * max(len(runs) - 3, 0))
+    with canvas(1, 2, PAGE, 2.5 + 0.16 * max(len(runs) - 3, 0)) as (figure, axes):
         for axis, what in zip(axes, ("spotting", "detection"), strict=True):
             for index, (name, metrics) in enumerate(runs.items()):
                 ap = metrics["map"]["coco"]["ap"]
@@ -178,7 +167,7 @@ def curves(runs: Mapping[str, Mapping[str, Any]]) -> Any:
             axis.set_xlabel("tIoU threshold")
             axis.set_ylabel("AP, 101-point (%)")
             axis.set_ylim(0, max(axis.get_ylim()[1], 1e-3))
-        legend(figure, axes[0], PAGE)
+        legend(figure, axes[0])
     return figure
 
 
@@ -199,8 +188,7 @@ def subjects(runs: Mapping[str, Mapping[str, Any]]) -> Any:
     short = {name: label(f"{name} ({_annotated(tables, name)})", 16) for name in names}
     turned = max(map(len, short.values()), default=0) * size > 80
     room = 0.055 * max(map(len, short.values()), default=0) if turned else 0.15
-    with style():
-        figure, axes = subplots(count, 1, PAGE, 0.5 + count * (1.35 + room), sharey=True)
+    with canvas(count, 1, PAGE, 0.5 + count * (1.35 + room), sharey=True) as (figure, axes):
         for row, axis in enumerate(axes):
             members = names[row * size : (row + 1) * size]
             for index, (run, table) in enumerate(zip(runs, tables, strict=True)):
@@ -217,7 +205,7 @@ def subjects(runs: Mapping[str, Mapping[str, Any]]) -> Any:
             axis.set_ylim(0, 100)
             axis.set_ylabel("Spotting F1 (%)")
         axes[-1].set_xlabel("subject (annotated expressions)")
-        legend(figure, axes[0], PAGE)
+        legend(figure, axes[0])
     return figure
 
 
@@ -245,8 +233,7 @@ def confusion(metrics: Mapping[str, Any], classes: Sequence[str]) -> Any:
     small = len(classes) > 5
     side = COLUMN if not small else min(PAGE, 0.46 * len(classes) + 1.2)
     blues = LinearSegmentedColormap.from_list("blues", ["#ffffff", "#cfe0ee", "#6ba3cc", "#0a4a7c"])
-    with style():
-        figure, (axis,) = subplots(1, 1, side, side)
+    with canvas(1, 1, side, side) as (figure, (axis,)):
         axis.spines[:].set_visible(False)
         axis.grid(visible=False)
         edges = np.arange(len(classes) + 1) - 0.5
@@ -281,8 +268,7 @@ def training(history: Sequence[Mapping[str, Any]]) -> Any:
         return None
     columns = min(len(names), 3)
     rows = -(-len(names) // columns)
-    with style():
-        figure, axes = subplots(rows, columns, PAGE * (columns + 1) / 4, 1.9 * rows)
+    with canvas(rows, columns, PAGE * (columns + 1) / 4, 1.9 * rows) as (figure, axes):
         for unused in axes[len(names) :]:
             unused.set_visible(False)
         for axis, name in zip(axes, names, strict=False):
@@ -309,8 +295,7 @@ def seeds(rows: Sequence[tuple[str, Mapping[str, Any]]], names: Mapping[str, str
     Returns:
       A matplotlib figure as wide as a page.
     """
-    with style():
-        figure, axes = subplots(1, len(names), PAGE, 0.75 + 0.3 * len(rows), sharey=True)
+    with canvas(1, len(names), PAGE, 0.75 + 0.3 * len(rows), sharey=True) as (figure, axes):
         for axis, (name, title) in zip(axes, names.items(), strict=True):
             for index, (_, numbers) in enumerate(rows):
                 if numbers[name]["mean"] is None:

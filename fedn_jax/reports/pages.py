@@ -1,4 +1,4 @@
-"""What all pages share: one skeleton, one palette, pictures that lie inside the page, and how a run was made.
+"""What all pages share: a palette, pictures that lie inside the page, and how a run was made.
 
 A page is one HTML file that loads nothing. Names come from files that somebody else wrote, so every string is escaped.
 """
@@ -6,9 +6,10 @@ A page is one HTML file that loads nothing. Names come from files that somebody 
 import base64
 import functools
 import io
-from collections.abc import Mapping
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -24,6 +25,14 @@ PALETTE = {
 }  # fmt: skip
 
 
+class Chart(NamedTuple):
+    """A figure of a page."""
+
+    image: str  # data URI
+    alt: str  # what it shows, for those who do not see it
+    caption: str = ""
+
+
 @functools.cache
 def _environment() -> Any:
     import jinja2
@@ -32,8 +41,12 @@ def _environment() -> Any:
 
     loader = jinja2.FileSystemLoader(TEMPLATES)
     made = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    made.filters |= {"percent": percent, "table": lambda table: jinja2.utils.markupsafe.Markup(tables.to_html(table))}
+    made.filters |= {
+        "percent": percent,
+        "table": lambda table: jinja2.utils.markupsafe.Markup(tables.FORMATS["html"](table)),
+    }
     made.filters["raised"] = lambda text: jinja2.utils.markupsafe.Markup(tables.raised(text))
+    made.filters["facts"] = _facts
     made.globals |= {"count": count, "palette": PALETTE}
     return made
 
@@ -51,18 +64,31 @@ def render(template: str, **content: Any) -> str:
     return _environment().get_template(template).render(**content)
 
 
-def write(path: Path, template: str, **content: Any) -> Path:
-    """Writes a page whole or not at all.
+def write(
+    path: Path,
+    title: str,
+    about: str,
+    sections: Iterable[tuple[str, Sequence[Any]]],
+    *,
+    template: str = "sections.html.j2",
+    **content: Any,
+) -> Path:
+    """Writes a page of sections whole or not at all.
 
     Args:
       path: of the page; its directory is made if missing.
-      template: file in ``TEMPLATES``.
-      **content: what the template calls by name.
+      title: of the page.
+      about: a sentence below the title.
+      sections: (heading, items) each; without items it is left out. An item is a paragraph, a ``tables.Table``, a
+        ``Chart``, a tuple of small charts, a dict, or what ``made`` returns.
+      template: file in ``TEMPLATES`` that extends "sections.html.j2".
+      **content: "lead", a sentence; "warning", words in bold and items; "footer"; what else the template calls by name.
 
     Returns:
       The path.
     """
-    files.write_text(path, render(template, **content))
+    shown = [(heading, items) for heading, items in sections if items]
+    files.write_text(path, render(template, title=title, about=about, sections=shown, **content))
     return path
 
 
@@ -101,21 +127,13 @@ def jpeg(picture: np.ndarray, side: int, square: bool = False) -> str:
     return uri(buffer.getvalue(), "image/jpeg")
 
 
-def facts(content: Mapping[str, Any], above: str = "") -> list[tuple[str, list[str]]]:
-    """A dict as rows of a page.
-
-    Args:
-      content: whatever it holds.
-      above: put before every name.
-
-    Returns:
-      (name, lines of text) each; names of dicts inside are paths.
-    """
+def _facts(content: Mapping[str, Any], above: str = "") -> list[tuple[str, list[str]]]:
+    """(name, lines of text) of what a dict holds; names of dicts inside are paths, with ``above`` before them."""
     rows: list[tuple[str, list[str]]] = []
     for key, value in content.items():
         name = f"{above}{key}"
         if isinstance(value, Mapping):
-            rows += facts(value, f"{name} / ")
+            rows += _facts(value, f"{name} / ")
         elif isinstance(value, list | tuple):
             lines = [_line(one) for one in value]
             long = any(len(line) > 30 or isinstance(one, Mapping) for line, one in zip(lines, value, strict=True))
@@ -136,20 +154,25 @@ def _line(value: Any) -> str:
     return DASH if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def made(metrics: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, list[str]]]]]:
+def made(metrics: Mapping[str, Any], configuration: str = "Configuration") -> list[tuple[str, Any]]:
     """How a run was made.
 
     Args:
       metrics: content of metrics.json.
+      configuration: title of its configuration; "": leaves it out.
 
     Returns:
-      (title, rows of ``facts``) of every part that has something to say.
+      (title, (name, lines of text) each) of every part that has something to say; the configuration is JSON.
     """
     data = dict(metrics.get("data") or {})
-    parts = [
-        ("How the annotations were read", data.pop("labels", None)),
-        ("Preparation", data.pop("preparation", None)),
-    ]
-    parts = [("Data", data), *parts, ("Versions", metrics.get("versions"))]
-    parts.append(("Score threshold of each fold", metrics.get("thresholds")))
-    return [(title, facts(content)) for title, content in parts if content]
+    parts = {
+        "How the annotations were read": data.pop("labels", None),
+        "Preparation": data.pop("preparation", None),
+        "Versions": metrics.get("versions"),
+        "Score threshold of each fold": metrics.get("thresholds"),
+    }
+    found = [(title, _facts(content)) for title, content in {"Data": data, **parts}.items() if content]
+    config = metrics.get("config")
+    return found + (
+        [(configuration, json.dumps(config, indent=2, ensure_ascii=False))] if config and configuration else []
+    )

@@ -14,7 +14,7 @@ from fedn_jax.evaluation import headline
 from fedn_jax.experiments import published
 from fedn_jax.reports import run_tables
 from fedn_jax.reports.run_tables import BASELINE, Runs
-from fedn_jax.reports.tables import Cell, Column, Table, count, share, words
+from fedn_jax.reports.tables import Cell, Column, Table, share, words
 
 PRINTED, APART = "as printed, mAP in % instead of 10^-3", "not comparable with the paper's rows"  # headings and notes
 UNITS = {name: "%" if name in headline.SHARES else "" for name in headline.NUMBERS}
@@ -26,18 +26,6 @@ RESULTS = (
 )  # fmt: skip
 EXPLAINED = {one.short: one.definition for one in headline.NUMBERS.values()} | {"mAP": "map", "101-point": "coco"}
 TILDE = "~: N is not printed; it follows from TP and F1."
-
-
-def ours(metrics: Mapping[str, Any]) -> list[Cell]:
-    """The headline of a run.
-
-    Args:
-      metrics: content of metrics.json.
-
-    Returns:
-      A cell for each of ``headline.NUMBERS``.
-    """
-    return [share(x) if UNITS[name] else count(x) for name, x in headline.numbers(metrics).items()]
 
 
 def theirs(row: published.Row) -> list[Cell]:
@@ -56,8 +44,9 @@ def theirs(row: published.Row) -> list[Cell]:
 
 
 def _row(name: str, metrics: Mapping[str, Any]) -> list[Cell]:
-    tail = [Cell(""), count(metrics["spotting"]["gt"]), words("counted"), words("fedn_jax"), Cell(DASH), Cell(DASH)]
-    return [words(name), *ours(metrics), *tail]
+    tail = [Cell(""), words(metrics["spotting"]["gt"]), words("counted"), words("fedn_jax"), Cell(DASH), Cell(DASH)]
+    numbers = [share(x) if UNITS[key] else words(x) for key, x in headline.numbers(metrics).items()]
+    return [words(name), *numbers, *tail]
 
 
 def _with_baselines(runs: Runs) -> list[list[Cell]]:
@@ -79,7 +68,7 @@ def _printed(row: published.Row, runs: Runs, marks: dict[str, str]) -> list[Cell
         title = headline.NUMBERS[name].short
         marked += f" [{marks.setdefault(f'{title}: {text}', 'abcdefghijklmnopqrstuvwxyz'[len(marks)])}]"
     here = [name for name, metrics in runs.items() if published.reproduces(row, published.options(metrics))]
-    tail = [words(", ".join(here) or "not run"), count(row.gt), words(published.detections(row)[1] or "not printed")]
+    tail = [words(", ".join(here) or "not run"), words(row.gt), words(published.detections(row)[1] or "not printed")]
     tail += [words(row.source), *(Cell(DASH, row.printed.get(name, "")) for name in ("map_s", "map_d"))]
     return [Cell(row.method + marked, row.method), *theirs(row), *tail]
 
@@ -133,30 +122,14 @@ def results(runs: Runs, table: int = 2) -> Table:
             f"{data['recognition']}.",
         ]
         notes.append(f"{data['definition']}; so differences in mAP may come from the definition.")
+        known = {name: (one["data"], published.departures(published.options(one))) for name, one in beside.items()}
         notes += _grouped(
-            {
-                name: "; ".join(
-                    [f"features of {one['data'].get('backbone')}", *published.departures(published.options(one))]
-                )
-                for name, one in beside.items()
-            }
+            {name: "; ".join([f"features of {data.get('backbone')}", *rest]) for name, (data, rest) in known.items()}
         )
     if apart:
         groups.append((f"Run here, {APART}" if beside else "", _with_baselines(apart)))
         notes += _grouped({name: f"{APART}: {reasons[name]}" for name in apart})
     return Table(f"table{table}", title, RESULTS, groups, list(map(plain, notes)))
-
-
-def has_printed(table: Table) -> bool:
-    """Whether a table has rows of the paper.
-
-    Args:
-      table: of ``results``.
-
-    Returns:
-      True if it has.
-    """
-    return any(heading.endswith(PRINTED) for heading, _ in table.groups)
 
 
 def tables(runs: Runs) -> list[Table]:

@@ -1,6 +1,5 @@
 """The paper's table with ours beside it, and what became of its orderings: for a page, a terminal and a paper."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -36,18 +35,22 @@ def _ours(row: Mapping[str, Any], seeds: int) -> list[Cell]:
     cells = [_spread(row["numbers"][name], scale) for name, scale in SCALES.items()]
     for name, unit in (("parameters", 1e6), ("flops", 1e9)):
         cells.append(Cell(f"{row['cost'][name] / unit:.2f}", row["cost"][name] / unit))
-    return [words(row["method"]), *cells, tables.count(seeds)]
+    return [words(row["method"]), *cells, words(seeds)]
 
 
-def table(result: Mapping[str, Any]) -> Table:
-    """The paper's table with ours beside it.
+def result_tables(result: Mapping[str, Any]) -> tuple[Table, Table]:
+    """The paper's table with ours beside it, and what became of the paper's orderings.
 
     Args:
       result: of ``paper_tables.run``.
 
     Returns:
-      A table of two groups.
+      A table of two groups, and one with a row per ordering.
     """
+    return _table(result), _verdicts(result)
+
+
+def _table(result: Mapping[str, Any]) -> Table:
     number, n = result["table"], len(result["seeds"])
     setting = ("casme2", "annotated") if result["obstacle"] else tuple(result["setting"])
     data = published.content()
@@ -83,15 +86,7 @@ def _flops(result: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def verdicts(result: Mapping[str, Any]) -> Table:
-    """What became of the paper's orderings.
-
-    Args:
-      result: of ``paper_tables.run``.
-
-    Returns:
-      A table with a row per ordering.
-    """
+def _verdicts(result: Mapping[str, Any]) -> Table:
     columns = [Column(title, number=False) for title in ("Ordering", "Number", "Verdict")]
     columns += [Column("Difference", "points"), Column("Paper", "points")]
     printed = {
@@ -134,19 +129,33 @@ def write(out: Path, result: Mapping[str, Any]) -> Path:
     Returns:
       Path of the page.
     """
-    written = [table(result), verdicts(result)]
+    number = result["table"]
+    written = result_tables(result)
     for one in written:
         tables.save(one, out, ("csv", "tex", "txt"))
     run_here = [(row["method"], row["numbers"]) for row in result["rows"] if not row["obstacle"]]
     drawn = figures.seeds(run_here, {name: headline.NUMBERS[name].short for name in orderings.NUMBERS})
+    caption = "A dot is a seed, the line their mean. Each panel has its own scale."
+    chart = pages.Chart(figures.uri(drawn), "Every seed of every row as a dot", caption)
+    waiting = [
+        f"{row['method']} was not run: it {row['obstacle']}, and these data hold something else."
+        for row in result["rows"]
+        if row["obstacle"]
+    ]
+    apart = (
+        f"{result['obstacle']}. The paper's rows are shown so that their order can be looked up; its numbers and those "
+        "below cannot be compared."
+    )
     return pages.write(
-        out / f"table{result['table']}.html",
-        "reproduce.html.j2",
-        result=result,
-        tables=written,
-        drawn=figures.uri(drawn),
-        map_order=headline.MAP_ORDER,
-        waiting=[row for row in result["rows"] if row["obstacle"]],
-        made=pages.made(result),
-        config=json.dumps(result["config"], indent=2),
+        out / f"table{number}.html",
+        f"Table {number} of the FEDN paper, trained here",
+        f"Every row with {count(len(result['seeds']), 'seed')}, leave-one-subject-out unless the configuration says "
+        "otherwise, thresholds from inner folds.",
+        [
+            (written[0].title, [*waiting, written[0], chart, f"{headline.MAP_ORDER}."]),
+            (written[1].title, [written[1]]),
+            ("How this was made", [pages.made(result, "Configuration of the first row and seed")]),
+        ],
+        warning=("Not comparable with the paper:", apart) if result["obstacle"] else (),
+        footer=f"Every number of every seed, unrounded: table{number}.json; each run: runs beside this page.",
     )

@@ -1,13 +1,12 @@
 """The page of a run: numbers beside the baseline's, tables, figures, and a timeline of each video."""
 
-import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from fedn_jax.engine import run_dir
+from fedn_jax.core import files
 from fedn_jax.evaluation import headline, matching, run_evaluation
 from fedn_jax.experiments import published
 from fedn_jax.reports import figures, pages, run_tables, timeline
@@ -69,40 +68,36 @@ def write(
     """
     baseline = headline.baseline(metrics)
     drawn = timelines(metrics, videos, classes, thumbnail)
-    numbers = run_tables.numbers(metrics)
+    several = run_tables.page_tables(metrics, classes)
     ours, theirs = headline.numbers(metrics), headline.numbers(baseline) if baseline else {}
-    meaning = {row[0].text: row[-1].text for row in numbers.groups[0][1]}
+    meaning = {row[0].text: row[-1].text for row in several["numbers"].groups[0][1]}
     curves = figures.curves({"network": metrics} | ({"motion baseline": baseline} if baseline else {}))
     losses = figures.training(history)
-    return pages.write(
-        out / "report.html",
+    page = pages.render(
         "report.html.j2",
         metrics=metrics,
         baseline=baseline,
         recognises=headline.recognises(metrics),
         value=lambda path: headline.value(metrics, path),
         map_order=headline.MAP_ORDER,
-        numbers=numbers,
+        **several,
         cards=[
             (one, ours[name], theirs.get(name), meaning[one.title])
             for name, one in headline.NUMBERS.items()
             if name in headline.SHARES
         ],
-        protocols=run_tables.protocols(metrics),
-        per_subject=run_tables.subjects({"": metrics}),
-        emotions=run_tables.emotions(metrics),
-        confusion=run_tables.confusion(metrics, classes),
         subjects=_subjects(drawn, metrics),
         total=len(drawn),
         classes=classes,
         curve=figures.uri(curves),
         training=figures.uri(losses) if losses else None,
-        outcomes=timeline.outcomes(classes),
-        size=timeline,
+        outcomes=drawn[0]["outcomes"] if drawn else {},
+        width=timeline.WIDTH,
         made=pages.made(metrics),
         untrained=published.untrained(metrics),
-        config=json.dumps(metrics.get("config"), indent=2, ensure_ascii=False) if metrics.get("config") else "",
     )
+    files.write_text(out / "report.html", page)
+    return out / "report.html"
 
 
 def videos(results: run_evaluation.Results) -> list[Video]:
@@ -117,18 +112,3 @@ def videos(results: run_evaluation.Results) -> list[Video]:
     problem = results.problem
     rows = zip(problem.metas, problem.events, results.detections, results.thresholds, strict=True)
     return [Video(*row) for row in rows]
-
-
-def write_report(run: Path, results: run_evaluation.Results, thumbnail: Callable[..., Any]) -> Path:
-    """Writes the page of an evaluated run into its directory.
-
-    Args:
-      run: directory of the run.
-      results: of ``evaluate_run``.
-      thumbnail: (subject, video, frame indices) -> list of [H, W, 3] uint8 pictures, or None without pictures.
-
-    Returns:
-      Path of the page.
-    """
-    history = run_dir.read_metrics(run)
-    return write(run, results.metrics, videos(results), results.problem.classes, history, thumbnail)

@@ -7,7 +7,7 @@ from fedn_jax.core import errors
 from fedn_jax.core.text import DASH, percent, plain
 from fedn_jax.evaluation import evaluate, headline
 from fedn_jax.reports import tables
-from fedn_jax.reports.tables import Cell, Column, Table, count, share, words
+from fedn_jax.reports.tables import Cell, Column, Table, share, words
 
 Runs = Mapping[str, Mapping[str, Any]]  # name -> content of metrics.json
 BASELINE = "Motion baseline"
@@ -35,15 +35,8 @@ def definitions(metrics: Mapping[str, Any], explained: Mapping[str, str]) -> lis
     return [f"{title}: {known[key].removesuffix('.')}." for title, key in explained.items() if key in known]
 
 
-def numbers(metrics: Mapping[str, Any]) -> Table:
-    """Every number that describes a whole run.
-
-    Args:
-      metrics: content of metrics.json.
-
-    Returns:
-      A table with a row per number: its value, that of the baseline if there is one, and its definition.
-    """
+def _numbers(metrics: Mapping[str, Any]) -> Table:
+    """A row per number of a whole run: its value, that of the baseline if there is one, and its definition."""
     known = metrics.get("definition") or evaluate.DEFINITIONS
     sources = [one for one in (metrics, headline.baseline(metrics)) if one]
     rows = []
@@ -52,7 +45,7 @@ def numbers(metrics: Mapping[str, Any]) -> Table:
         if key.startswith("map."):
             meaning = f"{meaning}; {known.get('map', '')}; 101-point, as COCO"
         values = [headline.value(one, path) for one in sources]
-        cells = [count(x) if isinstance(x, int) else share(x) for x in values]
+        cells = [words(x) if isinstance(x, int) else share(x) for x in values]
         cells = [cell if cell.share is None else cell._replace(text=f"{cell.text} %") for cell in cells]
         rows.append([words(title), *cells, words(meaning)])
     columns = [Column("Number", number=False), Column("Network"), Column(BASELINE), Column("Definition", number=False)]
@@ -99,26 +92,19 @@ def subjects(runs: Runs) -> Table:
 
 def _counted(row: Mapping[str, Any], right: float | None) -> list[Cell]:
     shares = (share(row[key]) for key in ("precision", "recall", "f1"))
-    return [*(count(row[key]) for key in ("gt", "tp", "n")), *shares, share(right)]
+    return [*(words(row[key]) for key in ("gt", "tp", "n")), *shares, share(right)]
 
 
 def _pooled(metrics: Mapping[str, Any]) -> list[Cell]:
     return _counted(metrics["spotting"], headline.value(metrics, "recognition/accuracy"))
 
 
-def emotions(metrics: Mapping[str, Any]) -> Table:
-    """The numbers of every emotion.
-
-    Args:
-      metrics: content of metrics.json, or of ``csv_evaluation.score``.
-
-    Returns:
-      A table with a row per emotion; empty where emotions are not told apart.
-    """
+def _emotions(metrics: Mapping[str, Any]) -> Table:
+    """A row per emotion; none where emotions are not told apart."""
     columns = [Column("Emotion", number=False), Column("GT"), Column("Spotted"), Column("Right")]
     columns += [Column(title, "%") for title in ("Recall", "AP.50", "mAP")]
     rows = [
-        [words(row["class"]), *(count(row[key]) for key in ("gt", "tp", "correct")),
+        [words(row["class"]), *(words(row[key]) for key in ("gt", "tp", "correct")),
          share(row["recall"] if row["gt"] else None), share(row["ap50"]), share(row["map"])]
         for row in metrics["per_class"] * headline.recognises(metrics)
     ]  # fmt: skip
@@ -127,16 +113,8 @@ def emotions(metrics: Mapping[str, Any]) -> Table:
     return Table("emotions", "Emotions", columns, [("", rows)], notes)
 
 
-def confusion(metrics: Mapping[str, Any], classes: Sequence[str]) -> Table:
-    """The confusion matrix of the true positives.
-
-    Args:
-      metrics: content of metrics.json.
-      classes: C emotion names.
-
-    Returns:
-      A table: annotated emotions are rows, detected ones columns; shares are of the row.
-    """
+def _confusion(metrics: Mapping[str, Any], classes: Sequence[str]) -> Table:
+    """The confusion matrix of the true positives: rows annotated, columns detected; shares are of the row."""
     rows = []
     for name, counts in zip(classes, metrics["recognition"]["confusion"], strict=True):
         total = sum(counts)
@@ -147,33 +125,19 @@ def confusion(metrics: Mapping[str, Any], classes: Sequence[str]) -> Table:
     return Table("confusion", "Confusion", columns, [("", rows)], notes)
 
 
-def protocols(metrics: Mapping[str, Any]) -> Table:
-    """The same detections, counted by every rule of the field.
-
-    Args:
-      metrics: content of metrics.json.
-
-    Returns:
-      A table with a row per rule.
-    """
+def _protocols(metrics: Mapping[str, Any]) -> Table:
+    """The same detections, counted by every rule of the field."""
     columns = [Column("Rule", number=False), Column("TP"), Column("N"), Column("F1", "%")]
     rows = [
-        [words(name + " (above)" * (name == metrics.get("protocol"))), count(row["tp"]), count(row["n"]),
+        [words(name + " (above)" * (name == metrics.get("protocol"))), words(row["tp"]), words(row["n"]),
          share(row["f1"]), words(row["definition"])]
         for name, row in (metrics.get("protocols") or {}).items()
     ]  # fmt: skip
     return Table("protocols", "Rules of counting", [*columns, Column("What it does", number=False)], [("", rows)])
 
 
-def average(metrics: Mapping[str, Any]) -> Table:
-    """Mean average precision.
-
-    Args:
-      metrics: content of metrics.json, or of ``csv_evaluation.score``.
-
-    Returns:
-      A table with a row per definition, and per definition of the baseline if there is one.
-    """
+def _average(metrics: Mapping[str, Any]) -> Table:
+    """Mean average precision: a row per definition, and per definition of the baseline if there is one."""
     columns = [Column("mAP, IoU .50:.05:.95", number=False), Column("Spotting", "%"), Column("Detection", "%")]
     ways = {"coco": "101-point", "all_point": "all-point"}
     sources = [(name, one) for name, one in (("", metrics), (f"{BASELINE}, ", headline.baseline(metrics))) if one]
@@ -188,6 +152,25 @@ def average(metrics: Mapping[str, Any]) -> Table:
     return Table("map", "", columns, [("", rows)], [*notes, *exceeds])
 
 
+def page_tables(metrics: Mapping[str, Any], classes: Sequence[str]) -> dict[str, Table]:
+    """The tables of the page of a run.
+
+    Args:
+      metrics: content of metrics.json.
+      classes: C emotion names.
+
+    Returns:
+      "numbers", "protocols", "per_subject", "emotions" and "confusion".
+    """
+    return {
+        "numbers": _numbers(metrics),
+        "protocols": _protocols(metrics),
+        "per_subject": subjects({"": metrics}),
+        "emotions": _emotions(metrics),
+        "confusion": _confusion(metrics, classes),
+    }
+
+
 def run_text(metrics: Mapping[str, Any]) -> str:
     """The numbers of a run for a terminal.
 
@@ -197,7 +180,7 @@ def run_text(metrics: Mapping[str, Any]) -> str:
     Returns:
       Lines of at most 80 columns: subjects, all of them, the baseline, mAP, and what the columns mean.
     """
-    return "\n".join(tables.to_text(one) for one in (subjects({"": metrics})._replace(title=""), average(metrics)))
+    return "\n".join(tables.to_text(one) for one in (subjects({"": metrics})._replace(title=""), _average(metrics)))
 
 
 def csv_text(result: Mapping[str, Any]) -> str:
@@ -222,8 +205,8 @@ def csv_text(result: Mapping[str, Any]) -> str:
         low, high = map(percent, result["confidence"]["f1"])
         notes.insert(0, f"95 % interval of F1 over subjects: {low} to {high} %. {result['definition']['confidence']}.")
     shown = [table._replace(title=title, notes=notes)]
-    shown += [emotions(result)] if result["per_class"] else []
-    shown += [average(result)] if result["map"] else []
+    shown += [_emotions(result)] if result["per_class"] else []
+    shown += [_average(result)] if result["map"] else []
     parts = ("strs/f1_spot", "strs/f1_analysis", "strs/strs")
     factors = (percent(headline.value(result, path)) for path in parts)
     product = "STRS: spotting F1 {} x analysis F1 {} = {} %.".format(*factors)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from fedn_jax.core.text import count
+from fedn_jax.core.text import count, percent
 from fedn_jax.reports import figures, pages, tables
 from fedn_jax.reports.figures import INK, PAGE, SOFT, label
 from fedn_jax.reports.pages import COLORS
@@ -55,17 +55,9 @@ def table(found: Mapping[str, Any]) -> Table:
     return Table("trials", f"Sweep of {count(len(lines), 'trial')}", columns, [("", lines)], notes)
 
 
-def history(found: Mapping[str, Any]) -> Any:
-    """Scores in the order of the trials, and the best so far.
-
-    Args:
-      found: of ``sweep.summary``.
-
-    Returns:
-      A matplotlib figure.
-    """
-    with figures.style():
-        figure, (axis,) = figures.subplots(1, 1, PAGE, 2.2)
+def _history(found: Mapping[str, Any]) -> Any:
+    """Scores in the order of the trials, and the best so far."""
+    with figures.canvas(1, 1, PAGE, 2.2) as (figure, (axis,)):
         best, steps = None, []
         for state, color in STATES.items():
             mine = [one for one in found["trials"] if one["state"] == state and _last(one) is not None]
@@ -81,7 +73,7 @@ def history(found: Mapping[str, Any]) -> Any:
             axis.step(*zip(*steps, strict=True), where="post", color=INK, linewidth=1, label="best so far")
         axis.set(xlabel="trial", ylabel="score, %")
         axis.xaxis.get_major_locator().set_params(integer=True)
-        figures.legend(figure, axis, PAGE)
+        figures.legend(figure, axis)
     return figure
 
 
@@ -91,22 +83,14 @@ def _last(one: Mapping[str, Any]) -> float | None:
     return one["score"] if one["score"] is not None else rungs[-1][1] if rungs else None
 
 
-def parallel(found: Mapping[str, Any]) -> Any:
-    """A line per trial through the values of its options; the darker, the better it scored.
-
-    Args:
-      found: of ``sweep.summary``.
-
-    Returns:
-      A matplotlib figure as wide as a page.
-    """
+def _parallel(found: Mapping[str, Any]) -> Any:
+    """A line per trial through the values of its options; the darker, the better it scored."""
     import matplotlib
     import numpy as np
 
     options = list(found["space"])
     shown = sorted((one for one in found["trials"] if _last(one) is not None), key=_last)
-    with figures.style():
-        figure, (axis,) = figures.subplots(1, 1, PAGE, 3.0)
+    with figures.canvas(1, 1, PAGE, 3.0) as (figure, (axis,)):
         axis.grid(visible=False)
         axis.spines[["left", "bottom"]].set_visible(False)
         axis.set(xlim=(-0.3, len(options) + 0.3), ylim=(-0.12, 1.08), yticks=[])
@@ -136,20 +120,10 @@ def parallel(found: Mapping[str, Any]) -> Any:
     return figure
 
 
-def importance(found: Mapping[str, Any]) -> Any:
-    """How much each option sets the best trials apart.
-
-    Args:
-      found: of ``sweep.summary``.
-
-    Returns:
-      A matplotlib figure, or None where there are too few trials to say.
-    """
+def _importance(found: Mapping[str, Any]) -> Any:
+    """How much each option sets the best trials apart."""
     shares = sorted(found["importance"].items(), key=lambda item: item[1])
-    if not shares:
-        return None
-    with figures.style():
-        figure, (axis,) = figures.subplots(1, 1, PAGE * 0.6, 0.6 + 0.28 * len(shares))
+    with figures.canvas(1, 1, PAGE * 0.6, 0.6 + 0.28 * len(shares)) as (figure, (axis,)):
         axis.barh([label(key) for key, _ in shares], [100 * share for _, share in shares], color=COLORS[0], height=0.6)
         axis.set_xlabel("share, %")
         axis.grid(axis="x")
@@ -169,20 +143,44 @@ def write(out: Path, found: Mapping[str, Any]) -> Path:
     """
     whole = table(found)
     tables.save(whole, out, ("csv",))
-    shares = importance(found)
-    judged = [one for one in found["trials"] if _last(one) is not None]
+    counts = {state: sum(one["state"] == state for one in found["trials"]) for state in STATES}
+    about = (
+        f"{counts['complete']} went to the end, {counts['pruned']} left at a rung, {counts['fail']} failed, "
+        f"{counts['running']} under way"
+    )
+    if found["repeated"]:
+        about += f"; {count(found['repeated'], 'trial was', 'trials were')} cut by a stop and proposed again"
+    best = next((one for one in found["trials"] if one["number"] == found["best"]), None)
+    lead = ""
+    if best:
+        options = ", ".join(f"{key} {_value(one)}" for key, one in best["params"].items())
+        lead = f"Best: trial {best['number']}, {percent(best['score'])} % {found['objective']} ({options})"
+        lead += ". As a configuration: best.py."
     return pages.write(
         out / "report.html",
-        "sweep.html.j2",
-        found=found,
-        best=next((one for one in found["trials"] if one["number"] == found["best"]), None),
-        counts={state: sum(one["state"] == state for one in found["trials"]) for state in STATES},
-        status=STATUS,
-        history=figures.uri(history(found)) if judged else None,
-        parallel=figures.uri(parallel(found)) if judged else None,
-        importance=figures.uri(shares) if shares else None,
-        trials=whole,
-        notes=[note for note in whole.notes if STATUS not in note],  # it stands at the top
-        searched=pages.facts({**found["space"], **found["settings"], "configuration": found["source"]}),
-        value=_value,
+        f"Sweep of {count(len(found['trials']), 'trial')}",
+        f"{about}.",
+        [
+            *_charts(found),
+            ("Trials", [whole._replace(notes=[note for note in whole.notes if STATUS not in note])]),
+            ("What was searched", [{**found["space"], **found["settings"], "configuration": found["source"]}]),
+        ],
+        lead=lead,
+        warning=("What this number is worth.", f"{STATUS}."),
+        footer="Every trial, unrounded: sweep.json and trials.csv beside this page.",
     )
+
+
+def _charts(found: Mapping[str, Any]) -> list[tuple[str, list[pages.Chart]]]:
+    """(heading, figure) each; none before a trial has a score."""
+    drawn = []
+    if any(_last(one) is not None for one in found["trials"]):
+        drawn.append(("History", _history(found), "Score of every trial, and the best so far", ""))
+        caption = "A line is a trial; the darker, the better. Dotted: it left at a rung, with its score there, after "
+        drawn.append(("Options and scores", _parallel(found), "A line per trial through the values of its options",
+                      f"{caption}fewer epochs."))  # fmt: skip
+    if found["importance"]:
+        drawn.append(("Importance", _importance(found), "Share of each option in what sets the best trials apart",
+                      "How far the values of the best tenth of the trials that went to the end differ from those of "
+                      "all of them (PED-ANOVA, Watanabe et al. 2023). With few trials this is a hint."))  # fmt: skip
+    return [(heading, [pages.Chart(figures.uri(figure), *texts)]) for heading, figure, *texts in drawn]

@@ -1,7 +1,4 @@
-"""A table, and the forms that it is shown in: CSV, LaTeX, text of 80 columns, and HTML.
-
-Names come from files that somebody else wrote: each form escapes what it would otherwise obey.
-"""
+"""A table, and the forms that it is shown in: CSV, LaTeX, text of 80 columns, and HTML; each escapes what it obeys."""
 
 import csv
 import html as markup
@@ -45,28 +42,17 @@ class Table(NamedTuple):
     notes: Sequence[str] = ()
 
 
-def words(text: Any) -> Cell:
-    """A cell of text.
+def words(content: Any) -> Cell:
+    """A cell of text, or of a whole number.
 
     Args:
-      text: anything.
+      content: None: there is no such number.
 
     Returns:
       The cell, without control characters.
     """
-    return Cell(plain(text), plain(text))
-
-
-def count(number: int | None) -> Cell:
-    """A cell of a whole number.
-
-    Args:
-      number: None: there is no such number.
-
-    Returns:
-      The cell.
-    """
-    return Cell(DASH) if number is None else Cell(str(number), number)
+    text = DASH if content is None else plain(content)
+    return Cell(text, content if isinstance(content, int) else "" if content is None else text)
 
 
 def share(value: float | None) -> Cell:
@@ -91,15 +77,8 @@ def _heading(column: Column) -> str:
     return column.title + (f" ({column.unit})" if column.unit else "")
 
 
-def to_csv(table: Table) -> str:
-    """A table for programs: our numbers are not rounded, those of the paper are as printed.
-
-    Args:
-      table: the table.
-
-    Returns:
-      CSV with a heading.
-    """
+def _csv(table: Table) -> str:
+    """A table for programs: our numbers are not rounded, those of the paper are as printed."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow([no_formula(_heading(column)) for column in table.columns])
@@ -123,15 +102,8 @@ def _latex(text: str) -> str:
     return "".join(a + b for a, b in zip(escaped, powers, strict=True))
 
 
-def to_latex(table: Table) -> str:
-    """A table for a paper; it needs the package booktabs.
-
-    Args:
-      table: the table.
-
-    Returns:
-      A LaTeX table with its caption and notes.
-    """
+def _to_latex(table: Table) -> str:
+    """A table for a paper, with its caption and notes; it needs the package booktabs."""
     indices, columns = _shown(table)
     lines = [r"% Needs \usepackage{booktabs}.", r"\begin{table}", r"\centering", rf"\caption{{{_latex(table.title)}.}}"]
     lines += [rf"\begin{{tabular}}{{{''.join('r' if column.number else 'l' for column in columns)}}}", r"\toprule"]
@@ -246,15 +218,8 @@ def _td(cell: Cell, column: Column) -> str:
     return f"<td{_side(column)}{style}>{raised(cell.text)}{bar}</td>"
 
 
-def to_html(table: Table) -> str:
-    """A table for a page.
-
-    Args:
-      table: the table.
-
-    Returns:
-      A table element in a box that scrolls sideways; every name is escaped.
-    """
+def _to_html(table: Table) -> str:
+    """A table element in a box that scrolls sideways; every name is escaped."""
     indices, columns = _shown(table)
     label = markup.escape(plain(table.title))
     lines = [f'<div class="scroll" tabindex="0" role="region" aria-label="{label}"><table><thead><tr>']
@@ -271,7 +236,7 @@ def to_html(table: Table) -> str:
     return "\n".join([*lines, "</table></div>"])
 
 
-FORMATS: dict[str, Callable[[Table], str]] = {"csv": to_csv, "tex": to_latex, "txt": to_text, "html": to_html}
+FORMATS: dict[str, Callable[[Table], str]] = {"csv": _csv, "tex": _to_latex, "txt": to_text, "html": _to_html}
 
 
 def save(table: Table, directory: Path, formats: Sequence[str] = ("csv", "tex")) -> None:

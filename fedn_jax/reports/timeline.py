@@ -1,7 +1,6 @@
-"""Where everything lies on the timeline of a video (FEDN, Figure 6): annotated above, detected below.
+"""The timeline of a video (FEDN, Figure 6): annotated above, detected below.
 
-The template draws it; here are the numbers. Nothing overlaps: pictures and names are moved sideways as far as needed
-and tied to their bars by lines.
+Nothing overlaps: pictures and names are moved sideways as far as needed and tied to their bars by lines.
 """
 
 import base64
@@ -31,8 +30,11 @@ OUTCOMES = {
     "missed": ("∅", "annotated, not spotted"),
 }
 
-COLOURS = {"correct": "right", "confused": "wrong", "false": "wrong", "found": "truth", "missed": "truth"}  # of PALETTE
-FILLED = ("correct", "false", "found")
+COLOURS = {  # of shapes, in PALETTE; black otherwise
+    "correct": "right", "confused": "wrong", "false": "wrong", "found": "truth", "missed": "truth", "track": "wash",
+    "leader": "leader", "axis": "soft", "row": "soft", "dim": "soft", "name-correct": "right", "name-confused": "wrong",
+    "name-false": "wrong",
+}  # fmt: skip
 
 Thumbnail = Callable[[str, str, list[int]], Sequence[np.ndarray] | None]
 
@@ -46,32 +48,29 @@ class Video(NamedTuple):
     threshold: float  # lowest score that counts
 
 
-def outcomes(classes: Sequence[str]) -> dict[str, tuple[str, str]]:
-    """What can become of a detection, or of an annotated expression.
+class Shape(NamedTuple):
+    """A part of a timeline; the page and the figure draw the same ones."""
 
-    Args:
-      classes: C emotion names; with one of them none can be wrong.
+    kind: str  # "rect", "image", "line" or "text"
+    look: str  # class of the page's style
+    x: float
+    y: float
+    width: float = 0.0  # of a line: to its other end
+    height: float = 0.0
+    content: str = ""  # the text, or the image as a data URI
 
-    Returns:
-      Name -> (mark, words).
-    """
+
+def _outcomes(classes: Sequence[str]) -> dict[str, tuple[str, str]]:
+    """Name of an outcome -> (mark, words); where there is one class, none can be wrong."""
     if len(classes) > 1:
         return OUTCOMES
     return {name: row for name, row in OUTCOMES.items() if name != "confused"} | {"correct": ("✓", "spotted")}
 
 
-def spread(centres: Sequence[float], low: float, high: float, rows: int, slot: float) -> list[tuple[int, float]]:
-    """Moves callouts sideways as far as needed for them not to overlap.
+def _spread(centres: Sequence[float], low: float, high: float, rows: int, slot: float) -> list[tuple[int, float]]:
+    """Moves callouts of width ``slot`` sideways as far as needed for them not to overlap: (row, centre) of each.
 
-    Args:
-      centres: where they would like to be.
-      low: left border.
-      high: right border; a row must have room for its callouts.
-      rows: rows to spread them over.
-      slot: width of a callout.
-
-    Returns:
-      (row, centre) of each, in the order of ``centres``.
+    A row must have room for its callouts between the borders ``low`` and ``high``.
     """
     result: list[tuple[int, float]] = [(0, 0.0)] * len(centres)
     order = np.argsort(centres, kind="stable")
@@ -89,15 +88,8 @@ def spread(centres: Sequence[float], low: float, high: float, rows: int, slot: f
     return result
 
 
-def ticks(seconds: float) -> list[float]:
-    """Round times for the axis.
-
-    Args:
-      seconds: length of the video.
-
-    Returns:
-      At most eleven times, from 0.
-    """
+def _ticks(seconds: float) -> list[float]:
+    """At most eleven round times in seconds for the axis, from 0."""
     steps = [m * 10.0**e for e in range(-2, 5) for m in (1, 2, 5)]
     step = next((s for s in steps if seconds / s <= 10), steps[-1])
     return [step * i for i in range(int(seconds / step + 1e-9) + 1)]
@@ -107,10 +99,10 @@ def _callouts(items: list[dict[str, Any]], scale: Callable[[float], float], slot
     """Adds place and row to the items; returns the number of rows."""
     rows = -(-len(items) // int((WIDTH - LEFT - RIGHT) / slot))
     for item in items:
-        item["x"], item["end"] = scale(item["onset"]), scale(item["offset"])
-        item["width"] = max(item["end"] - item["x"], 2)
-        item["middle"] = (item["x"] + item["end"]) / 2
-    places = spread([item["middle"] for item in items], LEFT, WIDTH - RIGHT, rows, slot)
+        item["x"], end = scale(item["onset"]), scale(item["offset"])
+        item["width"] = max(end - item["x"], 2)
+        item["middle"] = (item["x"] + end) / 2
+    places = _spread([item["middle"] for item in items], LEFT, WIDTH - RIGHT, rows, slot)
     for item, (row, place) in zip(items, places, strict=True):
         item["row"], item["place"] = row, place
     return rows
@@ -137,7 +129,7 @@ def _items(video: Video, matched: np.ndarray, classes: Sequence[str]) -> tuple[l
         detected[-1] |= {"name": classes[int(found.emotion[i])], "note": f"{float(score[i]):.2f}"}
     for item in annotated + detected:
         item["short"] = item["name"] if len(item["name"]) <= 14 else item["name"][:13] + "…"
-        item["mark"], item["words"] = outcomes(classes)[item["outcome"]]
+        item["mark"], item["words"] = _outcomes(classes)[item["outcome"]]
         item["frame"] = int(np.clip(round(item["apex"]), 0, video.meta.num_frames - 1))
         item["seconds"] = f"{item['onset'] / fps:.2f} to {item['offset'] / fps:.2f} s"
         edges = np.array([item["onset"], item["offset"]])
@@ -149,7 +141,7 @@ def _items(video: Video, matched: np.ndarray, classes: Sequence[str]) -> tuple[l
 def layout(
     video: Video, matched: np.ndarray, classes: Sequence[str], thumbnail: Thumbnail | None = None
 ) -> dict[str, Any]:
-    """Everything that the template draws of one video.
+    """The timeline of one video.
 
     Args:
       video: the video.
@@ -158,18 +150,15 @@ def layout(
       thumbnail: gives pictures of frames; see ``Thumbnail``.
 
     Returns:
-      Texts, positions and sizes by name.
+      Texts by name, and "drawing": (title, shapes) of every part of the timeline, which is WIDTH by "height".
     """
     meta = video.meta
     annotated, detected = _items(video, matched, classes)
     both = annotated + detected
     frames = sorted({item["frame"] for item in both})
     pictures = thumbnail(meta.subject, meta.video, frames) if thumbnail and frames else None
-    images = (
-        dict(zip(frames, (pages.jpeg(picture, 64, square=True) for picture in pictures), strict=True))
-        if pictures is not None
-        else {}
-    )
+    small = () if pictures is None else (pages.jpeg(picture, 64, square=True) for picture in pictures)
+    images = dict(zip(frames if pictures is not None else (), small, strict=True))
     for item in both:
         item["image"] = images.get(item["frame"])
 
@@ -178,31 +167,64 @@ def layout(
 
     slot = max(PICTURE + 10, LETTER * (2 + max(len(item["short"]) for item in both))) if both else PICTURE
     rows, below = (_callouts(items, scale, slot) for items in (annotated, detected))
-    height = (PICTURE if images else 0) + 2 * LABEL
-    top = rows * height + (GAP if rows else 0)  # of the annotated bars
+    picture = PICTURE if images else 0
+    height = picture + 2 * LABEL
+    top = rows * height + (GAP if rows else 0)
+    bottom = top + BAR + AXIS
     seconds = meta.num_frames / meta.fps
+    drawing = [("", _axis(top, bottom, [(scale(t * meta.fps), f"{t:g}") for t in _ticks(seconds)]))]
+    drawing += [_callout(item, top, -1, picture, height) for item in annotated]
+    drawing += [_callout(item, bottom, 1, picture, height) for item in detected]
     return {
         "subject": meta.subject,
         "video": meta.video,
         "seconds": f"{seconds:.1f}",
         "frames": meta.num_frames,
         "threshold": f"{video.threshold:.2f}",
-        "outcomes": outcomes(classes),
+        "outcomes": _outcomes(classes),
         "annotated": annotated,
         "detected": detected,
         "spotted": sum(item["outcome"] != "false" for item in detected),
         "correct": sum(item["outcome"] == "correct" for item in detected),
-        "ticks": [{"x": scale(t * meta.fps), "text": f"{t:g}"} for t in ticks(seconds)],
-        "top": top,
-        "bottom": top + BAR + AXIS,  # of the detected bars
-        "height": top + 2 * BAR + AXIS + (GAP + below * height if below else 0) + 2,
-        "callout": height,
-        "picture": PICTURE if images else 0,
+        "height": bottom + BAR + (GAP + below * height if below else 0) + 2,
+        "drawing": drawing,
     }
 
 
+def _axis(top: float, bottom: float, ticks: Sequence[tuple[float, str]]) -> list[Shape]:
+    """The two empty rows at these heights, and (place, seconds) of the ticks between them."""
+    shapes = []
+    for name, y in (("annotated", top), ("detected", bottom)):
+        shapes.append(Shape("rect", "track", LEFT, y, WIDTH - LEFT - RIGHT, BAR))
+        shapes.append(Shape("text", "row", 0, y + 12, content=name))
+    for index, (x, text) in enumerate(ticks):
+        shapes.append(Shape("line", "axis", x, top + BAR, 0, 6))
+        shapes.append(Shape("text", "dim", x, top + BAR + 18, content=text + ("" if index else " s")))
+    return shapes
+
+
+def _callout(item: Mapping[str, Any], y: float, side: int, picture: float, height: float) -> tuple[str, list[Shape]]:
+    """A bar, its picture and its name; ``side`` -1: above the bar, 1: below."""
+    edge = y if side < 0 else y + BAR
+    base = edge + side * (GAP + height * item["row"])
+    upper = base - picture if side < 0 else base
+    near = upper - 6 if side < 0 else upper + picture + 13
+    place, outcome = item["place"], item["outcome"]
+    box = (place - picture / 2, upper, picture, picture)
+    shapes = [Shape("line", "leader", item["middle"], edge, place - item["middle"], base - side - edge)]
+    shapes.append(Shape("rect", outcome, item["x"], y, item["width"], BAR))
+    if item["image"]:
+        shapes.append(Shape("image", "", *box, item["image"]))
+        shapes += [Shape("rect", f"{outcome} frame", *box)] if side > 0 else []
+    shapes.append(Shape("text", f"name-{outcome}", place, near, content=f"{item['short']} {item['mark']}".strip()))
+    shapes += [Shape("text", "dim", place, near + 14, content=item["note"])] if item["note"] else []
+    score = f", score {item['note']}" if item["note"] else ""
+    what = f"{'annotated' if side < 0 else 'detected'} {item['name']}{score}"
+    return f"{what}, {item['seconds']}, {item['frames']}: {item['words']}", shapes
+
+
 def figure(drawn: Mapping[str, Any]) -> Any:
-    """The timeline of a video (Figure 6 of the paper): annotated above, detected below.
+    """The timeline of a video as a figure, with a legend below.
 
     Args:
       drawn: of ``layout``.
@@ -210,68 +232,42 @@ def figure(drawn: Mapping[str, Any]) -> Any:
     Returns:
       A matplotlib figure as wide as a page.
     """
-    from matplotlib.patches import Rectangle
-
-    scale, legend = figures.PAGE / WIDTH, 34
-    small = 5.8  # points: 10 % narrower per letter than LETTER, which the layout leaves room for
-    with figures.style():
-        drawing, (axis,) = figures.subplots(1, 1, figures.PAGE, scale * (drawn["height"] + legend))
+    legend, x = [], 1.0
+    for name, row in drawn["outcomes"].items():
+        text = " ".join(row).strip()
+        legend.append(Shape("rect", name, x, drawn["height"] + 18, 22, 9))
+        legend.append(Shape("text", "row", x + 27, drawn["height"] + 26, content=text))
+        x += 41 + 5.9 * len(text)
+    height = drawn["height"] + 34
+    with figures.canvas(1, 1, figures.PAGE, figures.PAGE / WIDTH * height) as (drawing, (axis,)):
         drawing.set_layout_engine("none")
         axis.set_position((0, 0, 1, 1))
-        axis.set(xlim=(0, WIDTH), ylim=(drawn["height"] + legend, 0))
+        axis.set(xlim=(0, WIDTH), ylim=(height, 0))
         axis.axis("off")
-
-        def write(x: float, y: float, text: str, **options: Any) -> None:
-            axis.text(x, y, text, **({"fontsize": small, "ha": "center", "va": "baseline"} | options))
-
-        for name, y in (("annotated", drawn["top"]), ("detected", drawn["bottom"])):
-            right = WIDTH - LEFT - RIGHT
-            axis.add_patch(Rectangle((LEFT, y), right, BAR, color=PALETTE["wash"], linewidth=0))
-            write(0, y + 12, name, ha="left", color=figures.SOFT, fontsize=6)
-        for index, tick in enumerate(drawn["ticks"]):
-            below = drawn["top"] + BAR
-            axis.plot([tick["x"]] * 2, [below, below + 6], color=figures.SOFT, linewidth=0.5)
-            write(tick["x"], below + 18, tick["text"] + ("" if index else " s"), color=figures.SOFT)
-        for item in drawn["annotated"]:
-            _callout(axis, write, item, drawn["top"], -1, drawn)
-        for item in drawn["detected"]:
-            _callout(axis, write, item, drawn["bottom"], 1, drawn)
-        x = 1.0
-        for name, (mark, words) in drawn["outcomes"].items():
-            axis.add_patch(Rectangle((x, drawn["height"] + 18), 22, 9, **_look(name)))
-            text = f"{mark} {words}".strip()
-            write(x + 27, drawn["height"] + 26, text, ha="left", color=figures.SOFT)
-            x += 41 + 5.9 * len(text)
+        for shape in (shape for _, shapes in [*drawn["drawing"], ("", legend)] for shape in shapes):
+            _draw(axis, shape)
     return drawing
 
 
-def _look(outcome: str) -> dict[str, Any]:
-    """How a bar shows what became of it: by colour, by filling, and by its pattern."""
-    color = PALETTE[COLOURS[outcome]]
-    if outcome in FILLED:
-        return {"facecolor": color, "edgecolor": color, "linewidth": 0.7}
-    extra = {"hatch": "//////"} if outcome == "confused" else {"linestyle": (0, (3, 2))}
-    return {"facecolor": "white", "edgecolor": color, "linewidth": 0.7} | extra
-
-
-def _callout(axis: Any, write: Any, item: Mapping[str, Any], y: float, side: int, drawn: Mapping[str, Any]) -> None:
-    """A bar, its picture and its name; ``side`` -1: above the bar, 1: below."""
+def _draw(axis: Any, shape: Shape) -> None:
+    """Draws what the page draws with an element; what bars show by colour, they show by filling and pattern, too."""
     from matplotlib.patches import Rectangle
     from PIL import Image
 
-    picture, color = drawn["picture"], figures.INK if side < 0 else PALETTE[COLOURS[item["outcome"]]]
-    edge = y if side < 0 else y + BAR
-    base = edge + side * (GAP + drawn["callout"] * item["row"])
-    axis.plot([item["middle"], item["place"]], [edge, base - side], color=PALETTE["leader"], linewidth=0.5, zorder=0.5)
-    axis.add_patch(Rectangle((item["x"], y), item["width"], BAR, **_look(item["outcome"])))
-    if item["image"]:
-        image = Image.open(io.BytesIO(base64.b64decode(item["image"].partition(",")[2])))
-        left, top = item["place"] - picture / 2, base - picture if side < 0 else base
-        axis.imshow(image, extent=(left, left + picture, top + picture, top), aspect="auto", interpolation="lanczos")
-        if side > 0:
-            frame = _look(item["outcome"]) | {"facecolor": "none", "hatch": None, "linewidth": 1.2}
-            axis.add_patch(Rectangle((left, top), picture, picture, **frame))
-    near = base - picture - 6 if side < 0 else base + picture + 13
-    write(item["place"], near, f"{figures.label(item['short'], 14)} {item['mark']}".strip(), color=color)
-    if side > 0:
-        write(item["place"], near + 14, item["note"], color=figures.SOFT)
+    look, _, frame = shape.look.partition(" ")
+    x, y, color = shape.x, shape.y, PALETTE[COLOURS.get(look, "ink")]
+    if shape.kind == "text":  # in points: 10 % narrower per letter than LETTER, which the layout leaves room for
+        side = "left" if look == "row" else "center"
+        axis.text(x, y, figures.label(shape.content, 40), fontsize=5.8, ha=side, va="baseline", color=color)
+    elif shape.kind == "line":
+        axis.plot([x, x + shape.width], [y, y + shape.height], color=color, linewidth=0.5, zorder=0.5)
+    elif shape.kind == "image":
+        image = Image.open(io.BytesIO(base64.b64decode(shape.content.partition(",")[2])))
+        extent = (x, x + shape.width, y + shape.height, y)
+        axis.imshow(image, extent=extent, aspect="auto", interpolation="lanczos")
+    else:
+        filled = look in ("correct", "false", "found", "track")
+        options = {"facecolor": "none" if frame else color if filled else "white", "linewidth": 1.2 if frame else 0.7}
+        options |= {"linestyle": (0, (3, 2))} if look == "missed" else {}
+        options |= {"hatch": "//////"} if look == "confused" and not frame else {}
+        axis.add_patch(Rectangle((x, y), shape.width, shape.height, edgecolor=color, **options))

@@ -24,33 +24,16 @@ PICTURE = 112  # longest side of a thumbnail
 WIDTH, HEIGHT = 1000, 40  # of the drawing of a curve, which the page stretches
 
 
-def clock(seconds: float) -> str:
-    """A time as players show it.
-
-    Args:
-      seconds: from the start.
-
-    Returns:
-      Minutes, seconds and hundredths; hours before them from one hour on.
-
-    >>> clock(62.507), clock(3600)
-    ('1:02.51', '1:00:00.00')
-    """
+def _clock(seconds: float) -> str:
+    """A time in seconds as players show it, with hours from one hour on: 1:02.51, 1:00:00.00."""
     hundredths = round(100 * seconds)
     minutes, rest = divmod(hundredths, 6000)
     text = f"{rest // 100:02d}.{rest % 100:02d}"
     return f"{minutes // 60}:{minutes % 60:02d}:{text}" if minutes >= 60 else f"{minutes}:{text}"
 
 
-def outline(curve: np.ndarray) -> tuple[str, str]:
-    """A curve as paths of a drawing of WIDTH by HEIGHT.
-
-    Args:
-      curve: [P] float in [0, 1], in even bins; NaN: none.
-
-    Returns:
-      The line, and the area below it; both are interrupted where there is no number.
-    """
+def _outline(curve: np.ndarray) -> tuple[str, str]:
+    """Line and area below a curve, [P] float in [0, 1], as paths of a drawing of WIDTH by HEIGHT; NaN interrupts."""
     there = np.isfinite(curve)
     x = (np.arange(len(curve)) + 0.5) * WIDTH / max(len(curve), 1)
     y = HEIGHT * (1 - np.clip(curve, 0, 1))
@@ -83,9 +66,9 @@ def _items(found: Found, span: float, thumbnails: Sequence[np.ndarray] | None) -
                 "width": 100 * length / span,
                 "notch": min(max(100 * (one.peak - one.begin) / length, 0), 100),
                 "depth": 1 + int(depth[number]),
-                "words": f"{one.emotion}, score {one.score:.2f}, {clock(one.begin)} to {clock(one.end)}",
+                "words": f"{one.emotion}, score {one.score:.2f}, {_clock(one.begin)} to {_clock(one.end)}",
                 "times": [
-                    (clock(time), frame)
+                    (_clock(time), frame)
                     for time, frame in ((one.begin, one.onset), (one.peak, one.apex), (one.end, one.offset))
                 ],
                 "image": pages.jpeg(thumbnails[number], PICTURE) if thumbnails else None,
@@ -98,7 +81,7 @@ def _strips(found: Found, items: Sequence[dict[str, Any]]) -> list[dict[str, Any
     """One strip of the timeline per emotion."""
     strips = []
     for index, (name, curve) in enumerate(zip(found.classes, found.curves, strict=True)):
-        line, area = outline(curve)
+        line, area = _outline(curve)
         members = [item for item in items if item["emotion"] == name]
         strips.append({"name": name, "hue": COLORS[index % len(COLORS)], "line": line, "area": area, "items": members})
     return strips
@@ -150,7 +133,7 @@ def write(
         highest=float(finite.max()) if finite.size else None,
         line_y=HEIGHT * (1 - min(max(found.threshold, 0), 1)),
         size=(WIDTH, HEIGHT),
-        length=clock(found.seconds),
+        length=_clock(found.seconds),
         about=[(key, [value]) for key, value in found.about.items()],
         media=mark if media else None,
         mime=detection_files.plain(mime),

@@ -9,7 +9,7 @@ import numpy as np
 from fedn_jax.core import text
 from fedn_jax.engine import run_dir
 from fedn_jax.reports import pages
-from fedn_jax.reports.tables import Cell, Column, Table, count, words
+from fedn_jax.reports.tables import Cell, Column, Table, words
 from fedn_jax.torch_parity import measure
 from fedn_jax.torch_parity.measure import Level
 
@@ -75,7 +75,7 @@ def levels_table(levels: Sequence[Level]) -> Table:
     columns = [Column("Level", number=False), Column("Precision", number=False), Column("Cases"), Column("Arrays")]
     columns += [Column(title) for title in ("Absolute", "Relative", "Allowed")] + [Column("Verdict", number=False)]
     rows = [
-        [words(row["level"]), words(row["precision"]), count(row["cases"]), count(row["arrays"]),
+        [words(row["level"]), words(row["precision"]), words(row["cases"]), words(row["arrays"]),
          words(exponent(row["absolute"])), words(exponent(row["relative"])), words(_allowed(row["tolerance"])),
          _verdict(row["passed"])]
         for row in summary(levels)
@@ -121,7 +121,7 @@ def cases_table(levels: Sequence[Level]) -> Table:
     for one in levels:
         sizes = (exponent(one.absolute), exponent(one.relative), _allowed(one.tolerance))
         case = words(f"{one.case}: {one.note}" if one.note else one.case)
-        row = [case, words(one.precision), count(one.count), *map(words, sizes), _verdict(one.passed), words(one.worst)]
+        row = [case, words(one.precision), words(one.count), *map(words, sizes), _verdict(one.passed), words(one.worst)]
         groups.setdefault(one.level, []).append(row)
     return Table("cases", "Every case", columns, list(groups.items()))
 
@@ -144,9 +144,11 @@ def write(out: Path, levels: Sequence[Level], title: str) -> Path:
     rows = [one._asdict() | {"absolute": _plain(one.absolute), "relative": _plain(one.relative)} for one in levels]
     found = {"passed": measure.passed(levels), "levels": rows, "versions": versions}
     run_dir.write_json(out / "parity.json", found)
+    failures = [_failure(failed) for failed in _failed(levels)]
+    differ = ["The two differ.", "The first array beyond the tolerance, in the order of the computation:", *failures]
+    tables = [levels_table(levels), cases_table(levels)]
+    sections = [*((one.title, [one]) for one in tables), ("Versions", [versions])]
     return pages.write(
-        out / "parity.html", "parity.html.j2", title=title, passed=measure.passed(levels), cases=len(levels),
-        failures=[_failure(failed) for failed in _failed(levels)], levels=levels_table(levels),
-        every=cases_table(levels),
-        versions=pages.facts(versions),
+        out / "parity.html", "Comparison with PyTorch", title, sections, warning=differ if failures else (),
+        lead="" if failures else f"All {text.count(len(levels), 'comparison')} lie within their tolerances.",
     )  # fmt: skip

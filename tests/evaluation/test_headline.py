@@ -61,11 +61,11 @@ def test_a_spotter_shows_a_dash_everywhere(tmp_path):
         shown = [row for row in rows if row and row[0] == name]
         assert shown and all(row[-1] == "–" for row in shown), name
     for table in (run_tables.subjects({"": metrics}), published_table.results({"": metrics})):  # as files
-        head, *rest = csv.reader(io.StringIO(tables.to_csv(table)))
+        head, *rest = csv.reader(io.StringIO(tables.FORMATS["csv"](table)))
         judged = [index for index, title in enumerate(head) if title.startswith(("Recognition", "F1 R", "mAP D ("))]
         assert judged and rest and all(row[index] == "" for row in rest for index in judged)
     run = compare_page.Run("a", {"data.recognition": False}, {}, metrics, [])
-    (row,) = compare_page.table([run], [])
+    (row,) = compare_page.compare([run])["rows"]
     assert [cell["text"] for cell in row["cells"]] == ["100.0", "–", "100.0", "–"]
     assert [cell["interval"] is None for cell in row["cells"]] == [False, True, True, True]
     page = run_page.write(tmp_path, metrics, videos, ["expression"]).read_text()  # on the page

@@ -82,7 +82,7 @@ def test_pages_and_tables(table, tmp_path):
     found = result(table)
     text = reproduce_page.write(tmp_path, found).read_text()
     assert "Not comparable with the paper" in text and "three benchmarks" in text and "<folder>" not in text
-    for one in (reproduce_page.table(found), reproduce_page.verdicts(found)):
+    for one in reproduce_page.result_tables(found):
         assert max(map(len, tables.to_text(one).splitlines())) <= 80
     assert {path.suffix for path in tmp_path.glob(f"table{table}.*")} == {".html", ".csv", ".tex", ".txt"}
     assert ("needs clip features" in text) == (table == 3)

@@ -198,7 +198,7 @@ CASES = [  # metrics, (what differs, here, in the first run), what it spoils
 
 @pytest.mark.parametrize(("metrics", "expected", "spoils"), CASES)
 def test_remarks(metrics, expected, spoils):
-    found = compare_page.remarks([run("first", BASE), run("other", metrics)])
+    found = compare_page.compare([run("first", BASE), run("other", metrics)])["remarks"]
     assert {one.run for one in found} <= {"other"}
     assert len(found) == (expected is not None) + (spoils == set() and expected[0] == "features")
     if expected:
@@ -211,24 +211,22 @@ def test_several_differences_are_all_listed():
     other = fakes.make_metrics(
         changes={"evaluate.iou": 0.3, "data.recognition": False, "folds.inner": 0.5}, dataset="b"
     )
-    found = compare_page.remarks([run("first", BASE), run("other", other)])
+    found = compare_page.compare([run("first", BASE), run("other", other)])["remarks"]
     assert [one.about for one in found] == [
         "data set", "training with emotions", "lowest IoU of a match", "folds",
     ]  # fmt: skip
 
 
-def test_a_basis_says_what_every_number_needs():
-    assert list(compare_page.basis(run("a", BASE))) == list(compare_page.SPOILS)
-
-
 def test_the_first_run_has_remarks_of_its_own():
     control = fakes.make_metrics(changes={"data.shuffle_labels": True})
-    assert [one.run for one in compare_page.remarks([run("a", control), run("b", control)])] == ["a", "b"]
+    found = compare_page.compare([run("a", control), run("b", control)])["remarks"]
+    assert [one.run for one in found] == ["a", "b"]
 
 
 def test_differences():
-    several = [{"a": 1, "b": [1, 2], "c": None}, {"a": 1, "b": [1, 3], "d": True}]
-    assert compare_page.differences(several) == [
+    options = {"a": 1, "b": [1, 2], "c": None}, {"a": 1, "b": [1, 3], "d": True}
+    several = [run("a", BASE)._replace(options=one) for one in options]
+    assert compare_page.compare(several)["options"] == [
         ("b", ["[1, 2]", "[1, 3]"]),
         ("c", ["None", "–"]),
         ("d", ["–", "True"]),
@@ -240,7 +238,7 @@ def test_differences():
 
 def table(*metrics):
     several = [run(f"run{i}", one) for i, one in enumerate(metrics)]
-    rows = compare_page.table(several, compare_page.remarks(several))
+    rows = compare_page.compare(several)["rows"]
     return [{key: [cell[key] for cell in row["cells"]] for key in row["cells"][0]} for row in rows]
 
 

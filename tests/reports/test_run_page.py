@@ -113,7 +113,9 @@ LABELS = {
 def test_how_a_run_was_made_is_readable(problem, tmp_path):
     data = {"dataset": "casme2", "classes": CLASSES[:2], "labels": LABELS, "preparation": {"fps": None, "size": 112}}
     metrics = problem[0] | {"data": data, "thresholds": {"s1": 0.918164968}}
-    made = {title: dict(rows) for title, rows in pages.made(metrics)}
+    *parts, (title, config) = pages.made(metrics)
+    assert title == "Configuration" and json.loads(config) == metrics["config"]
+    made = {title: dict(rows) for title, rows in parts}
     assert made["Data"] == {"dataset": ["casme2"], "classes": ["happiness, anger"]}
     read = made["How the annotations were read"]
     assert read["options / zero-offset"] == ["apex"] and read["emotions"] == [DASH]
@@ -170,7 +172,7 @@ def columns(line):
 
 @pytest.mark.parametrize("text", ["s1", "x" * 90, "表情" * 40, "é" * 3, "e\u0301" * 50, "a表" * 30])
 def test_names_of_any_width_are_aligned(text):
-    rows = [[tables.words(text), tables.count(7)], [tables.words("s1"), tables.count(123456)]]
+    rows = [[tables.words(text), tables.words(7)], [tables.words("s1"), tables.words(123456)]]
     table = tables.Table("t", "", [tables.Column("A", number=False), *[tables.Column("B" * 12)] * 4],
                          [("", [[row[0], *[row[1]] * 4] for row in rows])])  # fmt: skip
     lines = tables.to_text(table).splitlines()

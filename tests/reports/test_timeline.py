@@ -46,8 +46,13 @@ def test_bars_lie_where_the_expressions_are():
     inner = timeline.WIDTH - timeline.LEFT - timeline.RIGHT
     assert drawn["annotated"][0]["x"] == pytest.approx(timeline.LEFT + 0.1 * inner)
     assert drawn["annotated"][0]["width"] == pytest.approx(0.1 * inner)
-    assert [tick["text"] for tick in drawn["ticks"]] == [str(i) for i in range(11)]
-    assert drawn["ticks"][-1]["x"] == pytest.approx(timeline.WIDTH - timeline.RIGHT)
+    ticks = [shape for shape in drawn["drawing"][0][1] if shape.look == "dim"]
+    assert [tick.content for tick in ticks] == ["0 s", *(str(i) for i in range(1, 11))]
+    assert ticks[-1].x == pytest.approx(timeline.WIDTH - timeline.RIGHT)
+    bars = [shapes[1] for _, shapes in drawn["drawing"][1:]]
+    assert [bar.look for bar in bars] == ["found", "found", "missed", "correct", "confused", "false"]
+    assert (bars[0].x, bars[0].width) == (drawn["annotated"][0]["x"], drawn["annotated"][0]["width"])
+    assert drawn["drawing"][1][0] == "annotated happiness, 1.00 to 2.00 s, frames 11 to 20: annotated, spotted"
 
 
 def test_the_threshold_is_compared_as_everywhere():
@@ -83,24 +88,45 @@ def test_pictures_are_asked_for_once_and_become_small_squares():
 def test_nothing_to_draw():
     nothing = video(threshold=2.0)._replace(events=Events(*(x[:0] for x in video().events)))
     drawn = timeline.layout(nothing, np.full(4, -1), CLASSES, lambda *_: pytest.fail("no picture is needed"))
-    assert drawn["annotated"] == drawn["detected"] == [] and drawn["top"] == 0
+    assert drawn["annotated"] == drawn["detected"] == [] and len(drawn["drawing"]) == 1
+    assert drawn["drawing"][0][1][0].y == 0
+
+
+def placed(starts):
+    """What the timeline shows of annotations of one frame in a video of 860 frames: one unit of the drawing each."""
+    starts = np.asarray(starts, np.float32)
+    same = np.zeros(len(starts), np.int32)
+    events = Events(np.stack([starts, starts + 1], 1), starts, same, same, np.ones(len(starts), bool))
+    one = timeline.Video(VideoMeta("s", "v", 860, 10.0, 1, 0, 860), events, video().detections, 2.0)
+    return timeline.layout(one, np.full(4, -1), ["a"])["annotated"]
+
+
+SLOT = timeline.PICTURE + 10
 
 
 @pytest.mark.parametrize("count", [1, 2, 7, 11])
-def test_spread_keeps_order_distance_and_borders(count):
+def test_callouts_keep_order_distance_and_borders(count):
     rng = np.random.default_rng(count)
-    for centres in (np.sort(rng.uniform(0, 800, count)), np.zeros(count), np.full(count, 800.0)):
-        places = [place for _, place in timeline.spread(centres, 0, 800, 1, 70)]
-        assert all(b - a >= 70 - 1e-9 for a, b in zip(places, places[1:], strict=False))
-        assert places[0] >= 35 - 1e-9 and places[-1] <= 765 + 1e-9
+    for starts in (np.sort(rng.uniform(0, 859, count)), np.zeros(count), np.full(count, 859.0)):
+        found = placed(starts)
+        places = [item["place"] for item in found]
+        assert {item["row"] for item in found} == {0}
+        assert all(b - a >= SLOT - 1e-9 for a, b in zip(places, places[1:], strict=False))
+        assert places[0] >= timeline.LEFT + SLOT / 2 - 1e-9
+        assert places[-1] <= timeline.WIDTH - timeline.RIGHT - SLOT / 2 + 1e-9
 
 
-def test_spread_leaves_alone_what_has_room():
-    assert timeline.spread([500, 100], 0, 800, 1, 70) == [(0, 500), (0, 100)]
-    assert [row for row, _ in timeline.spread([1, 2, 3], 0, 800, 2, 70)] == [0, 1, 0]
+def test_callouts_with_room_stay_and_many_take_rows():
+    for item, start in zip(placed([500, 100]), (500, 100), strict=True):
+        assert item["place"] == pytest.approx(timeline.LEFT + start + 0.5)
+    assert [item["row"] for item in placed(np.arange(0, 800, 50))] == [0, 1] * 8
 
 
-def test_ticks_are_round_and_few():
-    assert timeline.ticks(75.8) == [0, 10, 20, 30, 40, 50, 60, 70]
-    assert timeline.ticks(2) == pytest.approx(np.arange(11) * 0.2)
-    assert all(2 <= len(timeline.ticks(seconds)) <= 11 for seconds in (0.3, 7, 99.99, 100, 5000))
+@pytest.mark.parametrize("seconds", [0.3, 2, 7, 75.8, 99.99, 100, 5000])
+def test_ticks_are_round_and_few(seconds):
+    meta = VideoMeta("s1", "v1", round(100 * seconds), 100.0, 1, 0, round(100 * seconds))
+    _, axis = timeline.layout(video()._replace(meta=meta), MATCHED, CLASSES)["drawing"][0]
+    found = [shape.content for shape in axis if shape.look == "dim"]
+    assert 2 <= len(found) <= 11 and found[0] == "0 s"
+    expected = {75.8: range(0, 71, 10), 2: (f"{i / 5:g}" for i in range(11))}.get(seconds)
+    assert expected is None or found[1:] == list(map(str, expected))[1:]

@@ -155,17 +155,21 @@ def test_thumbnails_follow_their_expressions(tmp_path):
     assert (tmp_path / "a.html").read_text() == (tmp_path / "b.html").read_text()
 
 
-def test_outlines_by_hand():
-    line, area = video_page.outline(np.array([0, 1, np.nan, 0.5, np.nan], np.float32))
-    assert line == "M100.00 40.0L300.00 0.0M700.00 20.0"
-    assert area == "M100.00 40L100.00 40.0L300.00 0.0L300.00 40ZM700.00 40L700.00 20.0L700.00 40Z"
-    assert video_page.outline(np.full(3, np.nan)) == video_page.outline(np.zeros(0)) == ("", "")
+def test_outlines_by_hand(tmp_path):
+    curves = np.full((4, 5), np.nan, np.float32)
+    curves[0] = [0, 1, np.nan, 0.5, np.nan]
+    video_page.write(tmp_path / "a.html", found(spans=[])._replace(curves=curves), None, "", None)
+    paths = re.findall(r'<path (?:class="area" )?d="([^"]*)"', (tmp_path / "a.html").read_text())
+    line, area = "M100.00 40.0L300.00 0.0M700.00 20.0", "M100.00 40L100.00 40.0L300.00 0.0L300.00 40ZM700.00 40"
+    assert paths == [f"{area}L700.00 20.0L700.00 40Z", line] + [""] * 6
 
 
-def test_clock():
-    assert [video_page.clock(x) for x in (0, 59.994, 59.996, 3599.999, 36061.5)] == [
-        "0:00.00", "0:59.99", "1:00.00", "1:00:00.00", "10:01:01.50",
-    ]  # fmt: skip
+@pytest.mark.parametrize("seconds, words", [
+    (0, "0:00.00"), (59.994, "0:59.99"), (59.996, "1:00.00"), (3599.999, "1:00:00.00"), (36061.5, "10:01:01.50"),
+])  # fmt: skip
+def test_clock(tmp_path, seconds, words):
+    video_page.write(tmp_path / "a.html", found(spans=[], seconds=seconds, gaps=[]), None, "", None)
+    assert f"<small>of {words}</small>" in (tmp_path / "a.html").read_text()
 
 
 # ---- In a browser ----------------------------------------------------------------------------------------------------
