@@ -26,6 +26,7 @@ import pytest  # noqa: E402
 from toys import SMALL_DEMO, toy_data  # noqa: E402
 
 from fedn_jax.cli.main import main  # noqa: E402
+from fedn_jax.core import files  # noqa: E402
 
 HERE = Path(__file__).parent
 SLOW = (  # the files that take longest, the longest first: `make test` begins with them, `make test-fast` omits them
@@ -49,9 +50,12 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture(scope="session")
 def small_demo(tmp_path_factory):
-    """The demo in small: drawn videos, shards, a run of one epoch, its evaluation."""
-    out = tmp_path_factory.mktemp("small") / "demo"
-    assert main(["demo", "--out", str(out), *SMALL_DEMO]) == 0
+    """The demo in small: drawn videos, shards, a run of one epoch, its evaluation. The workers make it once."""
+    shared = "PYTEST_XDIST_WORKER" in os.environ
+    out = (tmp_path_factory.getbasetemp().parent if shared else tmp_path_factory.mktemp("small")) / "demo"
+    with files.wait_for_lock(out.parent):
+        if not (out / "run" / "metrics.json").exists():
+            assert main(["demo", "--out", str(out), *SMALL_DEMO]) == 0
     return out
 
 

@@ -55,6 +55,7 @@ SHALLOW = {
     "anchors.reaches": [[0, 64]],
     "model.window_attention": "none",
 }  # compiles quickly
+WIDE = {"window.segments": 64, "window.train_hop": 32, "anchors.reaches": [[0, 128]]}  # one level, whole windows
 
 
 def options(**changes):
@@ -63,7 +64,7 @@ def options(**changes):
 
 
 SMALL_DEMO = ["--subjects", "4", "--videos", "1", "--seconds", "6", "--workers", "1"]
-SMALL_DEMO += options(**{"model.segment_fusion": "attention", "train.epochs": 1})
+SMALL_DEMO += options(**WIDE | {"model.segment_fusion": "attention", "train.epochs": 1})
 
 
 def quiet(items=(), **_):

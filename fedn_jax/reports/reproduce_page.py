@@ -31,7 +31,7 @@ def _printed(row: published.Row) -> list[Cell]:
 
 def _ours(row: Mapping[str, Any], seeds: int) -> list[Cell]:
     if row["obstacle"]:
-        return [words(f"{row['method']}: {row['obstacle']}"), *[Cell(DASH)] * (len(COLUMNS) - 1)]
+        return [words(f"{row['method']}, not run"), *[Cell(DASH)] * (len(COLUMNS) - 1)]
     cells = [_spread(row["numbers"][name], scale) for name, scale in SCALES.items()]
     for name, unit in (("parameters", 1e6), ("flops", 1e9)):
         cells.append(Cell(f"{row['cost'][name] / unit:.2f}", row["cost"][name] / unit))
@@ -61,6 +61,7 @@ def _table(result: Mapping[str, Any]) -> Table:
     groups.append((heading, [_ours(row, n) for row in result["rows"]]))
     apart = f"The runs cannot be compared with the paper's rows: {result['obstacle']}."
     notes = [
+        *[f"{row['method']} was not run: it {row['obstacle']}." for row in result["rows"] if row["obstacle"]],
         *[apart] * bool(result["obstacle"]),
         f"The paper: {data['source']}. {data['version']}.",
         "Seeds differ in initial weights and order of windows; the subjects are the same, so this is not the spread "

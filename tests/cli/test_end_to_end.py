@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 from media import REAL, needs_real
-from toys import SHALLOW, SMALL_DEMO, TINY, options
+from toys import SHALLOW, SMALL_DEMO, TINY, WIDE, options
 
 from fedn_jax.cli.main import main
 from fedn_jax.engine import run_dir
@@ -75,8 +75,7 @@ def test_killed_three_times_it_ends_the_same(shards, tmp_path):
 def test_train_and_evaluate_write_everything(shards, tmp_path, capsys):
     run = tmp_path / "run"
     words = ["train", "--config", DEMO, "--data", shards, "--out", run]
-    wide = {"window.segments": 64, "window.train_hop": 32, "anchors.reaches": [[0, 128]]}
-    words += options(**SHALLOW | wide | {"train.epochs": 20, "train.learning_rate": 3e-3})
+    words += options(**SHALLOW | WIDE | {"train.epochs": 20, "train.learning_rate": 3e-3})
     assert main([str(word) for word in words]) == 0
     assert main(["evaluate", str(run), "--data", str(shards)]) == 0
     text = capsys.readouterr().out
@@ -180,7 +179,7 @@ def test_real_clip_features_of_casme2(tmp_path):
     assert main([str(w) for w in [*words, "--out", tmp_path / "data", "--frames-per-row", "2"]]) == 0
     row = f"{ROOT}/configs/casme2.py:table3/i3d"
     words = ["train", "--config", row, "--data", tmp_path / "data", "--out", tmp_path / "run"]
-    changes = TINY | {"train.epochs": 2, "data.kind": "all", "window.train_hop": 32}
+    changes = TINY | SHALLOW | WIDE | {"train.epochs": 2, "data.kind": "all"}
     changes |= {"folds.scheme": "kfold", "folds.k": 2, "folds.inner": 0.0}
     assert main([str(w) for w in words] + [f"--config.{key}={value}" for key, value in changes.items()]) == 0
     assert main(["evaluate", str(tmp_path / "run"), "--data", str(tmp_path / "data")]) == 0

@@ -59,7 +59,7 @@ def test_training_uses_every_key_once():
     fold = train_step.Fold(folds.key[0], folds.positive[0], folds.negative[0])
     hyper = configs.to_hyper(config)
     assert reused(lambda fold: train_step.init_state(task, fold, hyper), fold) == []
-    state = train_step.init_state(task, fold, hyper)
+    state = jax.eval_shape(lambda: train_step.init_state(task, fold, hyper))
     epoch = train_step.make_train_epoch(task, geometry, 8, 3, 2)
     assert reused(lambda state: epoch(state, fold, hyper, jnp.int32(1), store, plan), state) == []
 

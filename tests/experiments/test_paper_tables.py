@@ -99,7 +99,7 @@ def test_reproduce_on_clip_features(shards, tmp_path, capsys, monkeypatch):
     assert main(words) == 0
     printed = capsys.readouterr().out
     assert max(len(line) for line in printed.splitlines() if str(tmp_path) not in line) <= 80
-    assert "w/o both: needs frame embeddings" in printed and "I3D" in printed
+    assert "w/o both was not run: it needs frame embeddings." in printed and "I3D" in printed
     found = json.loads((tmp_path / "table3.json").read_text())
     assert len(found["rows"][0]["numbers"]["f1_s"]["values"]) == 2
     assert (tmp_path / "runs" / "table3" / "i3d" / "seed1" / "run.json").exists()
