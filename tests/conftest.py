@@ -1,7 +1,7 @@
 """Four virtual CPU devices, so that folds can be spread over 1, 2 and 4 of them in one process; a toy data set.
 
-Most of the time of these tests is compilation: XLA optimises little (``JAX_DISABLE_MOST_OPTIMIZATIONS=0`` undoes it),
-and a cache for the session, which subprocesses share, spares what several tests compile alike.
+Where networks are trained most of the time is compilation: there XLA optimises little. A cache for the session, which
+subprocesses share, spares what several tests compile alike.
 """
 
 import csv
@@ -14,7 +14,6 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 _cache = tempfile.TemporaryDirectory(prefix="fedn-test-cache-")  # removed at exit
 os.environ["JAX_COMPILATION_CACHE_DIR"] = _cache.name
 os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.2"
-os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 
 from jaxtyping import install_import_hook  # noqa: E402
 
@@ -28,7 +27,9 @@ from toys import SMALL_DEMO, toy_data  # noqa: E402
 from fedn_jax.cli.main import main  # noqa: E402
 from fedn_jax.core import files  # noqa: E402
 
+os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"  # for the processes that tests start; here see `compilation`
 HERE = Path(__file__).parent
+TRAIN = {"cli", "engine", "experiments", "inference", "models", "torch_parity"}  # rooms whose tests compile networks
 SLOW = (  # the files that take longest, the longest first: `make test` begins with them, `make test-fast` omits them
     "cli/test_end_to_end.py", "engine/test_train_step.py", "engine/test_parallel.py", "inference/test_new_video.py",
     "models/test_fedn.py", "torch_parity/test_parity.py", "experiments/test_sweep.py", "engine/test_fit.py",
@@ -85,7 +86,9 @@ def toy():
 
 
 @pytest.fixture(autouse=True, scope="module")
-def compiled_programs_are_dropped():
-    """Programs of a file are of no use to the next one, and together they take gigabytes."""
+def compilation(request):
+    """Programs of a file are of no use to the next one, and together they take gigabytes: they are dropped."""
+    room = request.path.relative_to(HERE).parts[0]
+    jax.config.update("jax_disable_most_optimizations", room in TRAIN)
     yield
     jax.clear_caches()
