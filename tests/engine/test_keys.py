@@ -29,9 +29,9 @@ def uses_of_keys(jaxpr, keys, counts):
         if inner is not None and name != "scan":
             out = uses_of_keys(getattr(inner, "jaxpr", inner), given, counts)
         else:
-            if inner is not None:  # every turn of a loop is given keys of its own
-                carried = equation.params["num_consts"]
-                taken = [key if i < carried else key and object() for i, key in enumerate(given)]
+            if inner is not None:  # of an array of keys every turn is given its own
+                turns = zip(given, equation.invars, inner.jaxpr.invars, strict=True)
+                taken = [key and (key if var.aval.shape == turn.aval.shape else object()) for key, var, turn in turns]
                 uses_of_keys(inner.jaxpr, taken, counts)
             moved = name in ("squeeze", "reshape", "broadcast_in_dim", "convert_element_type")
             out = [given[0]] if moved else [fresh(var) for var in equation.outvars]
