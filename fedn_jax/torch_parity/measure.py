@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-# Compiles in a third of the time, runs slower: for programs that run once. The first case is compiled as always.
+# Compiles faster, runs slower: for programs that run once. The first case is compiled as always.
 HASTY = {
     "xla_backend_optimization_level": 0,
     "xla_llvm_disable_expensive_passes": True,
