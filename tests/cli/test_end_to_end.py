@@ -165,7 +165,7 @@ def test_real_clip_features_of_casme2(tmp_path):
     """I3D features of two real CAS(ME)^2 videos with their annotated expressions: shards, two epochs, prediction."""
     from openpyxl import load_workbook
 
-    sheet = load_workbook(REAL / "annotations" / "CAS(ME)^2code_final.xlsx", read_only=True).worksheets[0]
+    sheet = load_workbook(REAL / "annotations" / "CAS(ME)^2code_final.xlsx").worksheets[0]  # read_only leaves it open
     videos = {"disgust1": "30_0101disgustingteeth-rgb", "disgust2": "30_0102eatingworms-rgb"}
     rows = []
     for participant, name, onset, apex, offset, _, emotion, kind, *_ in sheet.iter_rows(values_only=True):
