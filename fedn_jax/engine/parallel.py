@@ -172,7 +172,9 @@ def _compiled(init: Callable, epoch: Callable, devices: tuple[jax.Device, ...], 
     del modes
     start, step = _programs(init, epoch, devices)
     fold, hyper, data = jax.tree.unflatten(*shapes)
-    return step.lower(jax.eval_shape(start, fold, hyper), fold, hyper, jax.ShapeDtypeStruct((), np.int32), data).compile()
+    return step.lower(
+        jax.eval_shape(start, fold, hyper), fold, hyper, jax.ShapeDtypeStruct((), np.int32), data
+    ).compile()
 
 
 class _Inputs(NamedTuple):

@@ -178,6 +178,7 @@ def test_gradients_are_not_summed_over_devices():
     """Four folds whose gradients are 1, 2, 3 and 4 must keep them."""
     _, metas, plan = planned()
     every = splits.take(splits.plan_loso(metas, plan, 0.25), range(4))
+
     def epoch(state, fold, hyper, number, store, windows):
         gradient = jax.grad(lambda bias: bias * hyper.alpha)(state.params)
         return state._replace(params=state.params - gradient), {"g": gradient}
