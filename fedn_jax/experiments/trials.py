@@ -75,7 +75,8 @@ def run(
       trials: number -> configuration; all of one structure.
       plan: how.
       dataset: loaded shards.
-      trainers: structure -> what was compiled; one is added where it is missing.
+      trainers: structure -> what was compiled, of the structure that was trained last; it is replaced by that of these
+        trials, since each holds inputs of its own.
       survivors: (epochs done, number -> score) -> the trials that go on.
       progress: bars.
 
@@ -85,6 +86,7 @@ def run(
     config = next(iter(trials.values()))
     key = configs.structure(config)
     if key not in trainers:
+        trainers.clear()
         trainers[key] = fit.make_trainer(config, dataset, splits.INNER)
     trainer = trainers[key]
     inner = inner_folds(trainer.problem.folds.name, plan.folds)
@@ -188,6 +190,10 @@ def _score(remaining, plan, trainer, inner, config, finite, progress) -> dict[in
                     found.append(decode(trainer.predictor(variables, store, meta), meta.num_frames))
                     true.append(problem.events[video])
                 row += 1
+            if not any(events.valid.any() for events in true) and usable:
+                raise UserError(
+                    "the videos that the inner folds hold out have no expression, so nothing scores a trial"
+                )
             score = (
                 SCORES[plan.objective](matching.pad(found), matching.pad(true), len(problem.classes))
                 if usable
