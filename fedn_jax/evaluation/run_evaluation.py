@@ -75,10 +75,18 @@ def evaluate_run(
             for path, video in zip(paths, plan[fold], strict=True)
         ]
 
+    def suppress_fold(fold: str) -> list[Detections]:
+        path = run_dir.candidates_path(run, fold)
+        if not path.exists():
+            raise UserError(f"{path}: no such file; the run is not finished: start `fedn train` again to go on")
+        candidates, _ = predict.load_candidates(path)
+        post = config.predict
+        return [predict.suppress(one, post.nms_iou, post.max_detections, post.per_class) for one in candidates]
+
     def held_out(inner: str) -> tuple[Detections, Events] | None:
         if inner not in plan or thresholds.OPTION in other:
             return None
-        return matching.pad(decode_fold(inner)), matching.pad([problem.events[video] for video in plan[inner]])
+        return matching.pad(suppress_fold(inner)), matching.pad([problem.events[video] for video in plan[inner]])
 
     found: list[Detections | None] = [None] * len(problem.metas)
     limits, chosen = np.zeros(len(problem.metas)), {}
