@@ -176,6 +176,8 @@ def train(
 def _score(remaining, plan, trainer, inner, config, finite, progress) -> dict[int, float]:
     """number -> mean score over seeds."""
     problem, post = trainer.problem, config.predict
+    if not any(problem.events[video].valid.any() for fold in inner for video in problem.folds.test[fold]):
+        raise UserError("the videos that the inner folds hold out have no expression, so nothing scores a trial")
     decode = predict.make_decoder(problem.task, post.nms_iou, post.max_detections, post.per_class, post.chunk)
     store, row, scores = jax.device_put(problem.store), 0, {}
     for number in progress(remaining.numbers, desc="score", unit="trial"):
@@ -190,10 +192,6 @@ def _score(remaining, plan, trainer, inner, config, finite, progress) -> dict[in
                     found.append(decode(predict.fetch(trainer.predictor(variables, store, meta)), meta.num_frames))
                     true.append(problem.events[video])
                 row += 1
-            if not any(events.valid.any() for events in true) and usable:
-                raise UserError(
-                    "the videos that the inner folds hold out have no expression, so nothing scores a trial"
-                )
             score = (
                 SCORES[plan.objective](matching.pad(found), matching.pad(true), len(problem.classes))
                 if usable
