@@ -89,8 +89,8 @@ def sentence(found: Mapping[str, Any] | None, emotions: bool = True) -> str:
     spans = {name: [percent(x) for x in span] for name, span in spans.items() if None not in span}
     if all(low == high for low, high in spans.values()):
         return f"{text}; mAP does not depend on their order."
-    parts = [f"{name} mAP from {low} to {high} %" for name, (low, high) in spans.items()]
-    return f"{text}, and stand in the order of the list; other orders of the same scores may give {', '.join(parts)}."
+    parts = [f"{name} mAP lies between {low} and {high} %" for name, (low, high) in spans.items()]
+    return f"{text}, and stand in the order of the list. Whatever their order, {', '.join(parts)}."
 
 
 # ---- Bounds ----------------------------------------------------------------------------------------------------------
