@@ -119,10 +119,10 @@ def keep_backbone(source: Path, run: Path) -> None:
             shutil.copyfile(weights, part)
 
 
-def _load_data(directory: Path) -> Any:
+def _load_data(directory: Path, inputs: bool = True) -> Any:
     from fedn_jax.data import shards
 
-    return shards.load(directory)
+    return shards.load(directory, inputs)
 
 
 # ---- Evaluate -------------------------------------------------------------------------------------------------------
@@ -205,10 +205,11 @@ def evaluate_run(args: argparse.Namespace, overrides: Sequence[str]) -> None:
     from fedn_jax.evaluation import run_evaluation
     from fedn_jax.reports import run_page, run_tables
 
-    dataset = _load_data(args.data)
+    dataset = _load_data(args.data, inputs=False)
     config = run_dir.load_config(args.run)
     config_files.override(config, overrides, ("predict", "evaluate"))
-    results = run_evaluation.evaluate_run(args.run, configs.validate(config), dataset, progress_bar())
+    typed = [text.removeprefix("--config.").partition("=")[0] for text in overrides]
+    results = run_evaluation.evaluate_run(args.run, configs.validate(config), dataset, progress_bar(), typed)
     page = run_page.write(
         args.run, results.metrics, run_page.videos(results), results.problem.classes, run_dir.read_metrics(args.run),
         _thumbnails(args.data),
@@ -269,7 +270,8 @@ def _timelines(run: Path, data: Path) -> Any:
     from fedn_jax.evaluation import run_evaluation
     from fedn_jax.reports import run_page
 
-    config, last = run_dir.load_config(run), run_dir.read_json(run / "metrics.json")["config"]
-    config.update_from_flattened_dict(configs.flatten(last))
-    results = run_evaluation.evaluate_run(run, config, _load_data(data), progress_bar())
+    config, last = run_dir.load_config(run), run_dir.read_json(run / "metrics.json")
+    config.update_from_flattened_dict(configs.flatten(last["config"]))
+    dataset, typed = _load_data(data, inputs=False), last.get("other_options", ())
+    results = run_evaluation.evaluate_run(run, config, dataset, progress_bar(), typed)
     return run_page.timelines(results.metrics, run_page.videos(results), results.problem.classes, _thumbnails(data))
