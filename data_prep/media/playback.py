@@ -39,7 +39,9 @@ def choose(path: Path, container: Any) -> tuple[Any, list[str]]:
     Raises:
       UserError: no video stream, none that can be decoded, or pictures of an impossible size.
     """
-    kinds = type(container.streams[0].disposition) if len(container.streams) else None
+    if not len(container.streams):
+        raise UserError(f"{path}: holds no video stream, nor any other; it may be cut off: copy it again")
+    kinds = type(container.streams[0].disposition)
     films = [one for one in container.streams.video if not one.disposition & kinds.attached_pic]
     if not films:
         cover = " but a cover picture" if container.streams.video else ""
@@ -119,7 +121,7 @@ class Clock:
             self._first_packet = packet.dts
 
     def _best_effort(self, pts: int | None, dts: int | None) -> tuple[int | None, bool]:
-        """The kind of time that fell less often so far, as FFmpeg chooses (guess_correct_pts); and whether it is dts."""
+        """The kind of time that fell less often, as FFmpeg chooses (guess_correct_pts), and whether it is dts."""
         for kind, (mine, other) in enumerate(((pts, dts), (dts, pts))):
             last = self._last[kind]
             self._faulty[kind] += mine is not None and last is not None and mine <= last
