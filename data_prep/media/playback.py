@@ -3,6 +3,7 @@
 The rules are FFmpeg's own, as ``ffmpeg``, ``ffplay`` and ``mpv`` follow them, and stand here only.
 """
 
+from collections import deque
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -60,12 +61,12 @@ def choose(path: Path, container: Any) -> tuple[Any, list[str]]:
     best = max(known, key=rank)
     if best.width * best.height > LARGEST:
         raise UserError(
-            f"{path}: claims pictures of {best.width} x {best.height} pixels; expected at most {LARGEST} pixels: it may "
-            "be damaged, or make it smaller (ffmpeg -i old -vf scale=1920:-2 new.mp4)"
+            f"{path}: claims pictures of {best.width} x {best.height} pixels; expected at most {LARGEST} of them: it "
+            "may be damaged, or make it smaller (ffmpeg -i old -vf scale=1920:-2 new.mp4)"
         )
     if len(films) == 1:
         return best, []
-    why = "the default one" if rank(best)[1] else "the largest"
+    why = "the default one" if [rank(one)[1] for one in known].count(True) == 1 else "the largest"
     return best, [f"{len(films)} video streams; {why} is used, number {best.index} ({best.width} x {best.height})"]
 
 
@@ -99,10 +100,11 @@ class Clock:
         self._base = stream.time_base or Fraction(1, 90000)
         rate = nominal_fps(stream)
         self._nominal = 1 / rate if 0.1 <= rate <= 1000 else 1 / 30
-        self._regular: float | None = None  # the last step that was none of a hole
+        self._steps: deque[float] = deque(maxlen=15)  # the last ones, without holes
+        self._codec = stream.codec_context
         self._faulty = [0, 0]  # how many presentation times, and how many decoding times, did not rise
         self._last: list[int | None] = [None, None]  # of each kind
-        self._first_packet: int | None = None  # decoding time
+        self._packets: list[int] = []  # decoding times of the first packet and of the last two
         self._delay = 0  # from a packet to its picture, where there are only decoding times
         self._seconds: float | None = None  # of the last frame
         self._length = 0.0  # of the last frame, as the file says
@@ -117,8 +119,8 @@ class Clock:
         Args:
           packet: of PyAV.
         """
-        if self._first_packet is None and packet.is_keyframe and packet.dts is not None:
-            self._first_packet = packet.dts
+        if packet.dts is not None and (self._packets or packet.is_keyframe):
+            self._packets = [(self._packets or [packet.dts])[0], *self._packets[-1:], packet.dts]
 
     def _best_effort(self, pts: int | None, dts: int | None) -> tuple[int | None, bool]:
         """The kind of time that fell less often, as FFmpeg chooses (guess_correct_pts), and whether it is dts."""
@@ -135,8 +137,11 @@ class Clock:
         ticks, decoding = self._best_effort(frame.pts, frame.dts)
         if ticks is None:
             return None
-        if self._count == 0 and decoding and self._first_packet is not None:
-            self._delay = max(ticks - self._first_packet, 0)  # the first picture is that of the first packet
+        if self._count == 0 and decoding and self._packets:
+            # The first picture is that of the first packet; the decoder gave it back so many packets later.
+            first, before, last = (self._packets[0], *self._packets[-2:])
+            most = getattr(self._codec, "reorder_depth", 2) * (last - before)  # older PyAV does not tell
+            self._delay = max(min(ticks - first, most), 0)
         raw = float(ticks - self._delay) * self._base.numerator / self._base.denominator
         if self._start is None or self._count == 0 and raw < self._start + _ROUNDING:
             self._start = raw
@@ -159,7 +164,7 @@ class Clock:
             if last is not None:
                 hole = self._is_hole(last, seconds)
         elif raw is None:
-            seconds = 0.0 if last is None else last + (self._length or self.step)
+            seconds = 0.0 if last is None else last + ((not self._steps and self._length) or self.step)
         else:
             seconds = last + self.step
             number, *first = self._replaced or (0, self._count, seconds)
@@ -170,7 +175,7 @@ class Clock:
 
     def _is_hole(self, begin: float, end: float) -> bool:
         if end - begin <= max(HOLE, SLOW * self.step) + 1e-6:
-            self._regular = end - begin
+            self._steps.append(end - begin)
             return False
         number, *longest = self._holes or (0, 0.0, 0.0, 0.0)
         self._holes = (number + 1, *max(tuple(longest), (end - begin, begin, end)))
@@ -188,9 +193,9 @@ class Clock:
 
     @property
     def step(self) -> float:
-        """Seconds of one frame: by the header, unless the last frames came at quite another rate."""
-        regular = self._regular
-        return self._nominal if regular is None or 0.5 < regular / self._nominal < 2 else regular
+        """Seconds of one frame: by the header, unless frames came at quite another rate."""
+        usual = sorted(self._steps)[len(self._steps) // 2] if len(self._steps) > 4 else self._nominal
+        return self._nominal if 0.5 < usual / self._nominal < 2 else usual
 
     def notes(self) -> list[str]:
         """What was odd, after the last frame.
