@@ -16,7 +16,7 @@ from data_prep.media.sources import Source
 from data_prep.shards import builders
 from fedn_jax.core import files
 
-EXTRACTION = 1  # raise when the content of the directories changes
+EXTRACTION = 2  # raise when the content of the directories changes
 
 
 class Extracted(NamedTuple):

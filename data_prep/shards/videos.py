@@ -26,7 +26,7 @@ from data_prep.sheets.annotations import VideoItem
 from fedn_jax.core import errors, files, schema
 from fedn_jax.core.errors import UserError, one_of
 
-PIPELINE = 2  # raise when decoding, alignment or embedding change what they give for the same video
+PIPELINE = 3  # raise when decoding, alignment or embedding change what they give for the same video
 _COLUMNS = ("inputs", "fps", "num_source", "source", "valid", "motion", "uneven", "notes")
 
 

@@ -55,7 +55,9 @@ def demo(args: argparse.Namespace, overrides: Sequence[str]) -> None:
     say(1, "drawing videos of faces with known expressions, and preparing them")
     built_in(out, args.subjects, args.videos, args.seconds, args.seed, args.workers)
     say(2, "training every leave-one-subject-out fold, in one program")
-    runs.train(argparse.Namespace(config=args.config, data=out / "data", out=out / "run"), overrides)
+    runs.train(
+        argparse.Namespace(config=args.config, data=out / "data", out=out / "run", folds=[], profile=None), overrides
+    )
     say(3, "evaluating on the subjects that each fold has not seen")
     runs.evaluate_run(argparse.Namespace(run=out / "run", data=out / "data", json=None), [])
     print("\nThis is one run with one seed; other seeds and other machines give other numbers.")

@@ -129,7 +129,7 @@ def _detect_one(video, out, cache, rate, model, detector, options, backbone, thr
     source = Source(video, rate, options.aligner == "openface")
     got = extract.extract(source, options, backbone, cache, progress_bar())
     facts = got.facts
-    looked = detection.Frames(facts.source, facts.seconds, facts.valid > 0, facts.fps)
+    looked = detection.Frames(facts.source, facts.seconds, facts.valid > 0, facts.fps, facts.ends)
     result = detector(got.inputs, facts.valid)
     notes = {"this video": "; ".join(facts.notes)} if facts.notes else {}
     found = detection.present(result, model, video, looked, 1, threshold, about | notes)
@@ -138,12 +138,14 @@ def _detect_one(video, out, cache, rate, model, detector, options, backbone, thr
     pictures = frames.pick(got.faces, result.apex.tolist()) if found.expressions else []
     page = out.with_name(f"{out.name}.html")
     video_page.write(page, found, got.media, "video/mp4", pictures)
-    lost = int((facts.valid == 0).sum())
+    lost = detection.faceless(looked)
     gap = f", {lost} of them without a face" if lost else ""
     print(
         f"\n{video}: {count(len(found.expressions), 'expression')} in {found.seconds:.1f} s, "
-        f"{count(len(facts.valid), 'frame')}{gap}"
+        f"{count(found.num_frames, 'frame')}{gap}"
     )
+    for note in facts.notes:
+        print(f"  note: {note}")
     for one in found.expressions:
         print(f"  {one.begin:>8.2f} to {one.end:>8.2f} s  {one.emotion:<14} {one.score:.2f}")
     print(f"  {page}")

@@ -174,9 +174,10 @@ class Frames(NamedTuple):
     """Where the T frames that were looked at come from."""
 
     source: np.ndarray  # [T] int, frame of the file, from 0
-    seconds: np.ndarray  # [num_source] float, when each frame of the file is shown
+    seconds: np.ndarray  # [num_source] float, when each frame of the file is shown; rises
     valid: np.ndarray  # [T] bool, False without a face
     fps: float  # of the T frames
+    ends: np.ndarray | None = None  # [num_source] float, until when; None: until the next one
 
 
 def choose_threshold(model: Model, given: float | None) -> tuple[float, str]:
@@ -220,8 +221,10 @@ def present(
       What the writers of ``annotations`` and the viewer take.
     """
     seconds, source = np.asarray(frames.seconds, float), np.asarray(frames.source)
-    shown = np.median(np.diff(seconds)) if len(seconds) > 1 else 1 / frames.fps  # for how long the last frame is shown
-    ends = np.append(seconds[1:], seconds[-1] + shown)
+    usual = np.median(np.diff(seconds)) if len(seconds) > 1 else 1 / frames.fps
+    ends = np.append(seconds[1:], seconds[-1] + usual) if frames.ends is None else np.asarray(frames.ends, float)
+    shown = np.median(ends[:-1] - seconds[:-1]) if len(seconds) > 1 else 1 / frames.fps
+    after = np.append(seconds[1:], ends[-1])  # when the next frame is shown: later than the end where there is a hole
     expressions = []
     rows = zip(*(column.tolist() for column in found.detections[:3]), found.apex.tolist(), strict=True)
     for interval, score, emotion, peak in rows:
@@ -234,9 +237,38 @@ def present(
             )
         )  # fmt: skip
     edges = np.flatnonzero(np.diff(np.concatenate([[1], np.asarray(frames.valid, np.int8), [1]])))
-    gaps = [(float(seconds[source[a]]), float(ends[source[b - 1]])) for a, b in edges.reshape(-1, 2)]
+    gaps = [(float(seconds[source[a]]), float(after[source[b - 1]])) for a, b in edges.reshape(-1, 2)]
     return detection_files.Found(
         subject="", video=path.stem, path=path, num_frames=len(seconds), first_frame=first_frame,
         fps=round(float(1 / shown), 3), seconds=float(ends[-1]), expressions=expressions, classes=model.classes,
-        threshold=threshold, curves=found.curves, gaps=gaps, about=about,
+        threshold=threshold, curves=_in_time(found.curves, source, seconds, ends), gaps=gaps, about=about,
     )  # fmt: skip
+
+
+def faceless(frames: Frames) -> int:
+    """How many frames of the file are without a face.
+
+    Args:
+      frames: about the frames that were looked at.
+
+    Returns:
+      Their number; a frame that was not looked at is taken to be as the next one that was.
+    """
+    rows = np.searchsorted(frames.source, np.arange(len(frames.seconds)))
+    return int((~frames.valid[np.minimum(rows, len(frames.valid) - 1)]).sum())
+
+
+def _in_time(curves: np.ndarray, source: np.ndarray, seconds: np.ndarray, ends: np.ndarray) -> np.ndarray:
+    """Curves over the T frames as curves over time from 0 to the end; NaN where no frame is shown.
+
+    They are the same where the frames fill that time.
+    """
+    usual = np.median(ends - seconds)
+    if seconds[0] <= usual and (seconds[1:] - ends[:-1] <= usual).all():
+        return curves
+    time = (np.arange(CURVE) + 0.5) * ends[-1] / CURVE
+    frame = np.searchsorted(seconds, time, "right") - 1  # of the file
+    row = np.searchsorted(source, frame, "right") - 1  # the last that was looked at
+    points = np.clip((row + 0.5) * curves.shape[1] / len(source), 0, curves.shape[1] - 1).astype(int)
+    shown = (frame >= 0) & (row >= 0) & (time < ends[np.maximum(frame, 0)])
+    return np.where(shown, curves[:, points], np.nan).astype(curves.dtype)
