@@ -57,7 +57,7 @@ def demo(args: argparse.Namespace, overrides: Sequence[str]) -> None:
     say(2, "training every leave-one-subject-out fold, in one program")
     runs.train(argparse.Namespace(config=args.config, data=out / "data", out=out / "run"), overrides)
     say(3, "evaluating on the subjects that each fold has not seen")
-    runs.evaluate_run(argparse.Namespace(run=out / "run", data=out / "data", json=None), [])
+    runs.evaluate_run(argparse.Namespace(run=out / "run", data=out / "data", out=None, force=False, json=None), [])
     print("\nThis is one run with one seed; other seeds and other machines give other numbers.")
     name, row = config_files.split(args.config)
     expected = getattr(config_files.module(name), "EXPECTED", {})

@@ -26,7 +26,9 @@ class Results(NamedTuple):
     thresholds: np.ndarray  # [V] float
 
 
-def evaluate_run(run: Path, config: Config, dataset: shards.Dataset, progress: Progress) -> Results:
+def evaluate_run(
+    run: Path, config: Config, dataset: shards.Dataset, progress: Progress, out: Path | None = None
+) -> Results:
     """Decodes the saved network outputs, picks each fold's threshold on its inner fold, and scores the test videos.
 
     Args:
@@ -34,6 +36,7 @@ def evaluate_run(run: Path, config: Config, dataset: shards.Dataset, progress: P
       config: that of the run; options of the sections predict and evaluate may differ.
       dataset: the shards that it was trained on.
       progress: bars.
+      out: directory for what is written; None: that of the run.
 
     Returns:
       Results; ``detections.csv``, ``candidates.csv`` and ``metrics.json`` are written.
@@ -77,10 +80,11 @@ def evaluate_run(run: Path, config: Config, dataset: shards.Dataset, progress: P
     result["data"] = {key: value for key, value in dataset.metadata.items() if key != "signature"} | {
         "signature": recorded["data"]
     }
-    predict.write_csv(run / "candidates.csv", problem.metas, found, problem.classes)
+    out = out or run
+    predict.write_csv(out / "candidates.csv", problem.metas, found, problem.classes)
     kept = [matching.above(*pair) for pair in zip(found, thresholds, strict=True)]
-    predict.write_csv(run / "detections.csv", problem.metas, kept, problem.classes)
-    run_dir.write_json(run / "metrics.json", result)
+    predict.write_csv(out / "detections.csv", problem.metas, kept, problem.classes)
+    run_dir.write_json(out / "metrics.json", result)
     return Results(problem, result, found, thresholds)
 
 

@@ -11,6 +11,7 @@ import jax
 import numpy as np
 
 from fedn_jax import models
+from fedn_jax.core import config as configs
 from fedn_jax.core import errors
 from fedn_jax.core.errors import UserError
 from fedn_jax.core.types import Config, Detections, Store, Task, TrainState, Tree, VideoMeta
@@ -34,6 +35,7 @@ class Model(NamedTuple):
     folds: dict[str, Tree]  # name -> variables
     thresholds: dict[str, float]  # name -> score threshold, from the fold's inner fold; empty if there is none
     recorded: dict[str, Any]  # content of run.json
+    obstacle: str = ""  # why thresholds of the inner folds cannot be used, although there are some
 
 
 class Found(NamedTuple):
@@ -78,9 +80,27 @@ def load(run: Path, fold: str = ENSEMBLE) -> Model:
         if set(trained) & set(wanted):
             state = _restore(run, number, len(trained), task, config)
             found |= {name: fit.fold_variables(state, index) for index, name in enumerate(trained) if name in wanted}
-    scored = run_dir.read_json(run / "metrics.json") if (run / "metrics.json").exists() else {}
-    thresholds = {name: scored["thresholds"][name] for name in wanted} if scored and config.folds.inner else {}
-    return Model(config, recorded["classes"], geometry, found, thresholds, recorded)
+    thresholds, obstacle = _thresholds(run, config) if config.folds.inner else ({}, "")
+    thresholds = {name: thresholds[name] for name in wanted if name in thresholds}
+    return Model(config, recorded["classes"], geometry, found, thresholds, recorded, obstacle)
+
+
+def _thresholds(run: Path, config: Config) -> tuple[dict[str, float], str]:
+    """Thresholds of the run's evaluation; none, and why, if it was made with other options than those of the run."""
+    path = run / "metrics.json"
+    if not path.exists():
+        return {}, ""
+    scored, trained = run_dir.read_json(path), configs.flatten(config)
+    again = f"evaluate the run again (`fedn evaluate {run} --data DIR`), or give --threshold"
+    if not isinstance(scored, dict) or not isinstance(scored.get("thresholds"), dict):
+        return {}, f"{path}: holds no thresholds; {again}"
+    used = configs.flatten(scored.get("config") or {})
+    keys = [key for key in trained if key.partition(".")[0] in ("predict", "evaluate")]
+    other = [key for key in keys if used.get(key, trained[key]) != trained[key]]
+    other = list(dict.fromkeys([*other, *scored.get("other_options", ())]))
+    if other:
+        return {}, f"{path}: was made with other options than the training's ({', '.join(other)}); {again}"
+    return scored["thresholds"], ""
 
 
 def _task(config: Config, geometry: windows.Geometry, recorded: dict[str, Any]) -> Task:
@@ -204,8 +224,10 @@ def choose_threshold(model: Model, given: float | None) -> tuple[float, str]:
       The threshold, and where it comes from, in words.
 
     Raises:
-      UserError: not a number from 0 to 1.
+      UserError: not a number from 0 to 1; or none was given, and the run's own do not belong to the training's options.
     """
+    if given is None and model.obstacle:
+        raise UserError(model.obstacle)
     if given is not None:
         if not 0 <= given <= 1:
             raise UserError(f"--threshold must be a number from 0 to 1; got {given}")
