@@ -1,11 +1,12 @@
 """The command ``fedn``: puts the commands together; exit codes."""
 
 import argparse
+import functools
 import logging
 import os
 import signal
 import sys
-from collections.abc import Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -108,6 +109,21 @@ def check_devices(environment: Mapping[str, str]) -> None:
         ) from error
 
 
+def say_once() -> None:
+    """Leaves an error of checkpoints to the one line of ``main``.
+
+    Orbax logs it too, with its traceback; and tensorstore's threads, which end later, complain of Orbax's event loop.
+    """
+    logging.getLogger("absl").setLevel(logging.CRITICAL)  # where Orbax logs
+    if getattr(sys.unraisablehook, "func", None) is not _unraisable:
+        sys.unraisablehook = functools.partial(_unraisable, sys.unraisablehook)
+
+
+def _unraisable(before: Callable[[Any], Any], error: Any) -> None:
+    if str(error.exc_value) != "Event loop is closed":
+        before(error)
+
+
 def run(argv: Sequence[str]) -> int:
     """Runs one command.
 
@@ -150,6 +166,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     text.print_anything(sys.stdout, sys.stderr)
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     logging.getLogger("fedn_jax").setLevel(logging.INFO)
+    if not debug:
+        say_once()
     try:
         with processes.stoppable():
             return run([word for word in argv if word != "--debug"])
@@ -159,9 +177,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except UserError as error:
         if debug:
             raise
+        text.close_bars()
         print(f"fedn: {text.printable(str(error))}", file=sys.stderr)
         return EXIT_USER
     except KeyboardInterrupt as stopped:
+        text.close_bars()
         print("fedn: stopped; start the same command again to go on", file=sys.stderr)
         return 128 + (stopped.args[0] if isinstance(stopped, processes.Stopped) else signal.SIGINT)
 

@@ -1,10 +1,10 @@
 """Numbers and names as text, and progress bars."""
 
 import codecs
-import functools
 import io
 import re
 import sys
+import weakref
 from typing import Any, Protocol, TextIO
 
 DASH = "–"  # stands for a number that does not exist
@@ -105,6 +105,9 @@ def _in_ascii(error: UnicodeError) -> tuple[str, int]:
     return same, error.end
 
 
+_BARS: weakref.WeakSet = weakref.WeakSet()  # of ``progress_bar``
+
+
 class Progress(Protocol):
     """Makes progress bars: tqdm, or a stand-in with its interface.
 
@@ -123,4 +126,15 @@ def progress_bar() -> Progress:
     """
     from tqdm import tqdm
 
-    return functools.partial(tqdm, mininterval=0.2 if sys.stderr.isatty() else 10, dynamic_ncols=True)
+    def make(items: Any = None, **options: Any) -> Any:
+        bar = tqdm(items, mininterval=0.2 if sys.stderr.isatty() else 10, dynamic_ncols=True, **options)
+        _BARS.add(bar)
+        return bar
+
+    return make
+
+
+def close_bars() -> None:
+    """Ends the bars that an exception left open, so that what is printed next begins a line."""
+    for bar in list(_BARS):
+        bar.close()
