@@ -91,7 +91,7 @@ def building(path: Path) -> Iterator[Path]:
 
     Yields:
       An empty directory beside it, of this call alone, to fill. It becomes ``path`` at the end, unless that is there by
-      then, and vanishes after an exception. What a killed process left is removed when the directory is made again.
+      then, and vanishes after an exception. What killed processes left beside it is removed at the start.
     """
     with scratch(path) as part:
         yield part
@@ -120,7 +120,7 @@ def scratch(path: Path) -> Iterator[Path]:
 def _part(path: Path, directory: bool) -> Iterator[Path]:
     """A file or directory beside ``path`` that is locked while it is used, so that leftovers can be told from it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    _remove_leftovers(path)
+    _remove_leftovers(path, directory)
     with contextlib.ExitStack() as stack, naming(path):
         while True:
             part = path.with_name(f"{PART}{secrets.token_hex(4)}-{path.name[-TAIL:]}")
@@ -140,9 +140,10 @@ def _hold(part: Path, stack: contextlib.ExitStack) -> bool | None:
     return _take(descriptor)[0]
 
 
-def _remove_leftovers(path: Path) -> None:
-    """Removes the parts of ``path`` that no living process holds."""
-    for part in path.parent.glob(f"{PART}*-{glob.escape(path.name[-TAIL:])}"):
+def _remove_leftovers(path: Path, directory: bool) -> None:
+    """Removes the parts of ``path`` that no living process holds; of directories, which are large, all beside it."""
+    pattern = f"{PART}*" if directory else f"{PART}*-{glob.escape(path.name[-TAIL:])}"
+    for part in [one for one in path.parent.glob(pattern) if one.is_dir() == directory]:
         with contextlib.suppress(OSError), contextlib.ExitStack() as stack:  # another's, or just gone
             if _hold(part, stack):
                 _remove(part)

@@ -49,7 +49,8 @@ class Place:
         """
         self._fingerprint, known = fingerprint, written.read(self.out)
         others = {name.casefold(): one["about"] for name, one in known.items() if not self._is_of_this(name, one)}
-        own = [name for name in self._names if name in known and name.casefold() not in others]
+        here = {"path": str(self._video), "fingerprint": fingerprint}
+        own = [name for name, one in known.items() if one["about"] == here]
         self.name = [*own, *(name for name in self._names if name.casefold() not in others), self._last()][0]
         first = others.get(self._names[0].casefold())
         self.note = (

@@ -36,6 +36,7 @@ def test_videos_of_one_name_in_separate_calls(tmp_path):
     names = [write(out, video) for video in videos]
     assert names[:3] == ["session", "sub2__session", "sub1__session"] and len(set(names)) == 4
     assert [write(out, video) for video in reversed(videos)] == names[::-1]  # again: each at its place
+    assert [write(out, video, videos) for video in videos] == names
     assert [content(out, name) for name in names] == [str(video) for video in videos]
     place = results.Place(out, make(tmp_path / "sub3" / "session.mp4", "5th"))
     place.find(["session.mp4", "5th"])
