@@ -46,19 +46,26 @@ def add_train(commands: Any) -> None:
     )  # fmt: skip
     one.add_argument("--config", required=True, metavar="SPEC", help=config_files.SPEC)
     command.add_directories(one, "directory of the run")
+    one.add_argument(
+        "--folds",
+        type=lambda text: text.split(","),
+        default=[],
+        metavar="NAMES",
+        help="train only these folds, e.g. s01,s07; later calls train others",
+    )
 
 
 def train(args: argparse.Namespace, overrides: Sequence[str]) -> None:
     """``fedn train``: all folds at once; started again, it goes on.
 
     Args:
-      args: config, data, out.
+      args: config, data, out, folds.
       overrides: options for the configuration.
     """
     from fedn_jax.engine import fit
 
     run = fit.Run(args.out, config_files.load(args.config, overrides))
-    fit.fit([run], _load_data(args.data), progress_bar())
+    fit.fit([run], _load_data(args.data), progress_bar(), args.folds)
     keep_backbone(args.data, args.out)
     print(f"trained: {args.out}; next: fedn evaluate {args.out} --data {args.data}")
 

@@ -21,6 +21,10 @@ TAIL = 60  # letters at the end of a name that a part's name repeats, so that th
 log = logging.getLogger(__name__)
 
 
+class Held(UserError):
+    """Another process holds a lock."""
+
+
 def file_name(*parts: str) -> str:
     """A name for files made of names in the data: safe on every file system, different for different parts.
 
@@ -207,12 +211,12 @@ def lock(directory: Path) -> Iterator[None]:
       Nothing.
 
     Raises:
-      UserError: another process holds it.
+      Held: another process holds it.
     """
     directory.mkdir(parents=True, exist_ok=True)
     with open(directory / ".lock", "w") as file:
         if not _locked(file.fileno(), directory):
-            raise UserError(f"{directory}: another process is at work in it; wait for it or choose another --out")
+            raise Held(f"{directory}: another process is at work in it; wait for it or choose another --out")
         yield
 
 
