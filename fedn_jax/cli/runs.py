@@ -13,7 +13,6 @@ from fedn_jax.core.errors import UserError
 from fedn_jax.core.text import progress_bar
 
 ONLY_CSV = ("predictions", "ground_truth", "protocol", "iou", "threshold", "kind", "fps", "allow")  # of evaluate
-EVALUATED = ("predict", "evaluate")  # sections whose options may be changed after the training
 EVALUATION = ("metrics.json", "report.html", "detections.csv", "candidates.csv")  # what evaluate writes
 SHOWN = ("numbers:", "page:   ", "found:  ")
 TRAIN_EXAMPLES = (
@@ -86,10 +85,10 @@ def keep_backbone(source: Path, run: Path) -> None:
             shutil.copyfile(weights, part)
 
 
-def _load_data(directory: Path) -> Any:
+def _load_data(directory: Path, inputs: bool = True) -> Any:
     from fedn_jax.data import shards
 
-    return shards.load(directory)
+    return shards.load(directory, inputs)
 
 
 # ---- Evaluate -------------------------------------------------------------------------------------------------------
@@ -182,14 +181,15 @@ def evaluate_run(args: argparse.Namespace, overrides: Sequence[str]) -> None:
     from fedn_jax.core import config as configs
     from fedn_jax.core import files, written
     from fedn_jax.engine import run_dir
-    from fedn_jax.evaluation import run_evaluation
+    from fedn_jax.evaluation import run_evaluation, thresholds
     from fedn_jax.reports import run_tables
 
-    dataset = _load_data(args.data)
+    dataset = _load_data(args.data, inputs=False)
     config = run_dir.load_config(args.run)
-    config_files.override(config, overrides, EVALUATED)
+    config_files.override(config, overrides, thresholds.SECTIONS)
     configs.validate(config)
-    other = _other_options(config, args.run, overrides)
+    typed = [text.removeprefix("--config.").partition("=")[0] for text in overrides]
+    other = thresholds.other_options(config, run_dir.load_config(args.run), typed)
     own = args.out is None or args.out.resolve() == args.run.resolve()
     out = args.run if own else args.out
     if args.out and (other if own else (out / "run.json").exists()):
@@ -201,7 +201,7 @@ def evaluate_run(args: argparse.Namespace, overrides: Sequence[str]) -> None:
         if writes:
             out.mkdir(parents=True, exist_ok=True)
         made = stack.enter_context(files.scratch(out / "evaluation") if writes else tempfile.TemporaryDirectory())
-        results = run_evaluation.evaluate_run(args.run, config, dataset, progress_bar(), out=Path(made))
+        results = run_evaluation.evaluate_run(args.run, config, dataset, progress_bar(), typed, Path(made))
         if writes:
             _save(results, Path(made), out, args, own)
     print(run_tables.run_text(results.metrics))
@@ -211,16 +211,6 @@ def evaluate_run(args: argparse.Namespace, overrides: Sequence[str]) -> None:
         print("\n" + "\n".join(f"{what} {out / name}" for what, name in zip(SHOWN, EVALUATION, strict=False)))
     else:
         print(f"\nwith other options ({', '.join(other)}): {args.run} keeps its own files; --out DIR writes these")
-
-
-def _other_options(config: Any, run: Path, overrides: Sequence[str]) -> list[str]:
-    """Names of the options that are not those of the training."""
-    from fedn_jax.core import config as configs
-    from fedn_jax.engine import run_dir
-
-    now, then = configs.flatten(config), configs.flatten(run_dir.load_config(run))
-    typed = {text.removeprefix("--config.").partition("=")[0] for text in overrides}
-    return [key for key in now if now[key] != then[key] or key == "evaluate.threshold" and key in typed]
 
 
 def _save(results: Any, made: Path, out: Path, args: argparse.Namespace, own: bool) -> None:
@@ -288,8 +278,9 @@ def _timelines(run: Path, data: Path) -> Any:
     from fedn_jax.evaluation import run_evaluation
     from fedn_jax.reports import run_page
 
-    config, last = run_dir.load_config(run), run_dir.read_json(run / "metrics.json")["config"]
-    config.update_from_flattened_dict(configs.flatten(last))
+    config, last = run_dir.load_config(run), run_dir.read_json(run / "metrics.json")
+    config.update_from_flattened_dict(configs.flatten(last["config"]))
+    dataset, typed = _load_data(data, inputs=False), last.get("other_options", ())
     with tempfile.TemporaryDirectory() as unused:  # the files of the evaluation stay
-        results = run_evaluation.evaluate_run(run, config, _load_data(data), progress_bar(), out=Path(unused))
+        results = run_evaluation.evaluate_run(run, config, dataset, progress_bar(), typed, Path(unused))
     return run_page.timelines(results.metrics, run_page.videos(results), results.problem.classes, _thumbnails(data))

@@ -147,6 +147,7 @@ def test_thresholds(model):
     assert new_video.choose_threshold(model, None)[0] == pytest.approx(0.3)
     assert "not tuned" in new_video.choose_threshold(model._replace(thresholds={}), None)[1]
     assert new_video.choose_threshold(model, 0.9)[0] == 0.9
+    assert "of s1 it is evaluate.threshold" in new_video.choose_threshold(model._replace(untuned={"s1"}), None)[1]
     with pytest.raises(UserError, match="--threshold must be a number from 0 to 1"):
         new_video.choose_threshold(model, 3)
 
