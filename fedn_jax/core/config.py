@@ -96,6 +96,7 @@ def default() -> ConfigDict:
     config.train.negatives = 3  # open: negative windows per positive one, drawn anew every epoch
     config.train.learning_rate = 1e-4  # Adam (section 4.2)
     config.train.weight_decay = 1e-4  # L2 in the gradient, as PyTorch's Adam (section 4.2)
+    config.train.precision = "device"  # of products: device (its default), float32, tf32 or bfloat16; the rest float32
     config.train.checkpoint_minutes = 10.0  # between two saves of the training state; 0: after every epoch
 
     config.folds = ConfigDict()

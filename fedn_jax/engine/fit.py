@@ -7,7 +7,7 @@ import contextlib
 import logging
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -133,7 +133,13 @@ def program_axis(
 # ---- Training --------------------------------------------------------------------------------------------------------
 
 
-def fit(runs: Sequence[Run], dataset: shards.Dataset, progress: Progress, only: Sequence[str] = ()) -> None:
+def fit(
+    runs: Sequence[Run],
+    dataset: shards.Dataset,
+    progress: Progress,
+    only: Sequence[str] = (),
+    profile: Path | None = None,
+) -> None:
     """Trains all folds of all runs, or goes on where an earlier start was stopped, then predicts their test videos.
 
     Any number of processes may do so at once, on any machines that see the same directories: each takes programs
@@ -144,6 +150,7 @@ def fit(runs: Sequence[Run], dataset: shards.Dataset, progress: Progress, only: 
       dataset: loaded shards.
       progress: bars.
       only: names of the folds to train, each with its inner one; empty: all.
+      profile: directory for a profile of the second epoch that is trained here, for TensorBoard or Perfetto.
 
     Raises:
       UserError: configurations of different structure, no such fold, or a run that cannot go on as it was begun.
@@ -172,9 +179,9 @@ def fit(runs: Sequence[Run], dataset: shards.Dataset, progress: Progress, only: 
         held = []
         for shares in agreed:
             with programs.claim(directories, shares) as here:
-                if here:
-                    _finish(runs, shares, trainer, progress)
-                else:
+                if here and _finish(runs, shares, trainer, progress, profile):
+                    profile = None
+                if not here:
                     held.append(shares)
         if held and not waiting:
             log.info(
@@ -245,21 +252,27 @@ def _describe(num_runs: int, agreed: Sequence[Sequence[Share]], trainer: Trainer
     )
 
 
-def _finish(runs: Sequence[Run], shares: Sequence[Share], trainer: Trainer, progress: Progress) -> None:
-    """Trains a program and predicts its test videos, or what of both is not done yet."""
+def _finish(
+    runs: Sequence[Run], shares: Sequence[Share], trainer: Trainer, progress: Progress, profile: Path | None
+) -> bool:
+    """Trains a program and predicts its test videos, or what of both is not done yet; says whether it trained."""
     problem = trainer.problem
     missing = [group for share in shares for group in _unpredicted(runs, share, problem)]
     if not missing:
-        return
-    if not all(parameters.path_of(group.run, group.fold).exists() for group in missing):
-        _train(runs, shares, trainer, progress)
+        return False
+    trained = all(parameters.path_of(group.run, group.fold).exists() for group in missing)
+    if not trained:
+        _train(runs, shares, trainer, progress, profile)
     _predict(missing, trainer, runs[shares[0].run].config, progress)
     for group in missing:  # what only picks a threshold has done so
         if group.fold.endswith(splits.INNER):
             parameters.path_of(group.run, group.fold).unlink(missing_ok=True)
+    return not trained
 
 
-def _train(runs: Sequence[Run], shares: Sequence[Share], trainer: Trainer, progress: Progress) -> None:
+def _train(
+    runs: Sequence[Run], shares: Sequence[Share], trainer: Trainer, progress: Progress, profile: Path | None
+) -> None:
     """Trains one program to the end, and writes the parameters of its folds."""
     problem, config = trainer.problem, runs[shares[0].run].config
     pairs = [(share.run, share.folds) for share in shares]
@@ -285,7 +298,7 @@ def _train(runs: Sequence[Run], shares: Sequence[Share], trainer: Trainer, progr
             jax.local_devices(), state,
         )  # fmt: skip
         del state, states
-        for index, values, get_state in stream:
+        for index, values, get_state in _profiled(stream, profile):
             finished = index + 1
             _check_finite(runs, shares, chosen, finished, values)
             # Metrics before the checkpoint: a resumed run drops a line too many.
@@ -305,6 +318,21 @@ def _train(runs: Sequence[Run], shares: Sequence[Share], trainer: Trainer, progr
         parameters.save(parameters.path_of(owner, name), variables, {"fold": name, "epochs": epochs})
     for directory in directories:
         shutil.rmtree(directory, ignore_errors=True)
+
+
+def _profiled(stream: Iterable[Any], profile: Path | None) -> Iterator[Any]:
+    """The same items; what happens between the first and the second is profiled."""
+    started = False
+    for index, item in enumerate(stream):
+        if started and index == 1:
+            jax.profiler.stop_trace()
+            log.info(f"profile of one epoch: {profile}")
+        yield item
+        if profile and index == 0:
+            jax.profiler.start_trace(str(profile))
+            started = True
+    if started and index == 0:
+        jax.profiler.stop_trace()
 
 
 def _check_finite(
