@@ -1,6 +1,5 @@
 """One video to embeddings on the disk, for detection: frames are seen once and none is kept."""
 
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -50,14 +49,8 @@ def extract(
     key = builders.signature([sources.fingerprint(source), options._asdict(), backbone.sha, EXTRACTION])
     done = cache / f"{files.file_name(source.path.stem)}-{key}"
     if not done.exists():
-        fresh = cache / f"{done.name}.tmp"
-        shutil.rmtree(fresh, ignore_errors=True)
-        fresh.mkdir(parents=True)
-        try:
+        with files.building(done) as fresh:
             _extract(source, options, backbone, fresh, progress)
-            fresh.rename(done)
-        finally:
-            shutil.rmtree(fresh, ignore_errors=True)
     with np.load(done / "facts.npz", allow_pickle=False) as arrays:
         facts = Facts(*(arrays[name] for name in Facts._fields))
     facts = facts._replace(

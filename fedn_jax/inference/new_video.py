@@ -11,12 +11,13 @@ import jax
 import numpy as np
 
 from fedn_jax import models
+from fedn_jax.core import config as configs
 from fedn_jax.core import errors
 from fedn_jax.core.errors import UserError
 from fedn_jax.core.types import Config, Detections, Store, Task, Tree, VideoMeta
 from fedn_jax.data import problem, splits
 from fedn_jax.engine import fit, parameters, predict, run_dir
-from fedn_jax.evaluation import matching
+from fedn_jax.evaluation import matching, thresholds
 from fedn_jax.formats import detection_files
 from fedn_jax.ops import intervals, nms, windows
 
@@ -34,6 +35,8 @@ class Model(NamedTuple):
     folds: dict[str, Tree]  # name -> variables
     thresholds: dict[str, float]  # name -> score threshold, from the fold's inner fold; empty if there is none
     recorded: dict[str, Any]  # content of run.json
+    obstacle: str = ""  # why thresholds of the inner folds cannot be used, although there are some
+    untuned: frozenset[str] = frozenset()  # folds whose inner fold had nothing to pick a threshold by
 
 
 class Found(NamedTuple):
@@ -73,9 +76,31 @@ def load(run: Path, fold: str = ENSEMBLE) -> Model:
     )
     expected = fit.shape_of_variables(_task(config, geometry, recorded), config)
     found = {name: parameters.load(parameters.path_of(run, name), expected)[0] for name in wanted}
-    scored = run_dir.read_json(run / "metrics.json") if (run / "metrics.json").exists() else {}
-    thresholds = {name: scored["thresholds"][name] for name in wanted} if scored and config.folds.inner else {}
-    return Model(config, recorded["classes"], geometry, found, thresholds, recorded)
+    chosen, obstacle = _thresholds(run, config) if config.folds.inner else ({}, "")
+    chosen = {name: chosen[name] for name in wanted if name in chosen}
+    untuned = frozenset(name for name, one in chosen.items() if one.origin != thresholds.INNER)
+    values = {name: one.value for name, one in chosen.items()}
+    return Model(config, recorded["classes"], geometry, found, values, recorded, obstacle, untuned)
+
+
+def _thresholds(run: Path, config: Config) -> tuple[dict[str, thresholds.Threshold], str]:
+    """Thresholds of the run's evaluation; none, and why, if it was made with other options than those of the run."""
+    path = run / "metrics.json"
+    if not path.exists():
+        return {}, ""
+    scored, trained = run_dir.read_json(path), configs.flatten(config)
+    again = f"evaluate the run again (`fedn evaluate {run} --data DIR`), or give --threshold"
+    if not isinstance(scored, dict) or not isinstance(scored.get("thresholds"), dict):
+        return {}, f"{path}: holds no thresholds; {again}"
+    used = configs.flatten(scored.get("config") or {})
+    keys = [key for key in trained if key.partition(".")[0] in thresholds.SECTIONS]
+    other = [key for key in keys if used.get(key, trained[key]) != trained[key]]
+    other = list(dict.fromkeys([*other, *scored.get("other_options", ())]))
+    if other:
+        return {}, f"{path}: was made with other options than the training's ({', '.join(other)}); {again}"
+    origins = scored.get("threshold_origins", {})  # an older version picked all on inner folds
+    pairs = scored["thresholds"].items()
+    return {name: thresholds.Threshold(x, origins.get(name, thresholds.INNER)) for name, x in pairs}, ""
 
 
 def _task(config: Config, geometry: windows.Geometry, recorded: dict[str, Any]) -> Task:
@@ -191,15 +216,18 @@ def choose_threshold(model: Model, given: float | None) -> tuple[float, str]:
       The threshold, and where it comes from, in words.
 
     Raises:
-      UserError: not a number from 0 to 1.
+      UserError: not a number from 0 to 1; or none was given, and the run's own do not belong to the training's options.
     """
+    if given is None and model.obstacle:
+        raise UserError(model.obstacle)
     if given is not None:
         if not 0 <= given <= 1:
             raise UserError(f"--threshold must be a number from 0 to 1; got {given}")
         return given, "given on the command line"
     if model.thresholds:
         many = f"mean of {len(model.thresholds)} folds" if len(model.thresholds) > 1 else "of the fold"
-        return float(np.mean(list(model.thresholds.values()))), f"{many}, each chosen on its inner fold"
+        fixed = f"; of {', '.join(sorted(model.untuned))} it is evaluate.threshold, not tuned" if model.untuned else ""
+        return float(np.mean(list(model.thresholds.values()))), f"{many}, each chosen on its inner fold{fixed}"
     return float(model.config.evaluate.threshold), "evaluate.threshold of the configuration; not tuned"
 
 

@@ -2,6 +2,8 @@
 
 import csv
 import json
+import os
+import shutil
 import subprocess
 
 import jax
@@ -168,8 +170,28 @@ def test_thresholds(model):
     assert new_video.choose_threshold(model, None)[0] == pytest.approx(0.3)
     assert "not tuned" in new_video.choose_threshold(model._replace(thresholds={}), None)[1]
     assert new_video.choose_threshold(model, 0.9)[0] == 0.9
+    assert "of s1 it is evaluate.threshold" in new_video.choose_threshold(model._replace(untuned={"s1"}), None)[1]
     with pytest.raises(UserError, match="--threshold must be a number from 0 to 1"):
         new_video.choose_threshold(model, 3)
+
+
+def test_thresholds_belong_to_the_options_of_the_training(small_demo, tmp_path):
+    """Thresholds that were picked with other options do not fit what the networks are decoded with here."""
+    run = tmp_path / "run"
+    shutil.copytree(small_demo / "run", run)
+    numbers = json.loads((run / "metrics.json").read_text())
+    fits = new_video.load(run, "s01")
+    assert fits.thresholds == {"s01": numbers["thresholds"]["s01"]} and not fits.obstacle
+    others = [{"config": numbers["config"] | {"predict": numbers["config"]["predict"] | {"nms_iou": 0.9}}}]
+    others += [{"other_options": {"evaluate.threshold": 0.5}}, {"thresholds": None}]
+    for change in others:
+        (run / "metrics.json").write_text(json.dumps(numbers | change))
+        other = new_video.load(run, "s01")
+        with pytest.raises(UserError, match=r"metrics\.json: .*evaluate the run again .*or give --threshold"):
+            new_video.choose_threshold(other, None)
+        assert new_video.choose_threshold(other, 0.25) == (0.25, "given on the command line")
+    (run / "metrics.json").unlink()
+    assert "not tuned" in new_video.choose_threshold(new_video.load(run, "s01"), None)[1]
 
 
 # ---- The command ----------------------------------------------------------------------------------------------------
@@ -210,6 +232,28 @@ def test_one_fold_of_the_command_equals_the_run(small_demo, tmp_path):
         rows = [row for row in csv.DictReader(file) if row["subject"] == "s01"]
     expected = sorted((int(row["onset"]), int(row["offset"]), row["emotion"]) for row in rows)
     assert [(one["onset"], one["offset"], one["emotion"]) for one in found][: len(expected)] == expected
+
+
+def test_no_result_of_another_video_or_of_a_person_is_replaced(small_demo, tmp_path, capsys):
+    """One name in separate calls, a name that is not UTF-8, one that is too long; then a table that was corrected."""
+    out, faces = tmp_path / "out", media.face_frames(1, 24)
+    names = ("sub1/session.mp4", os.fsdecode(b"sub1/J\xfcrgen.mp4"), f"sub1/{'x' * 236}.mp4", "sub2/session.mp4")
+    videos = [media.write_video(tmp_path / "video.mp4", faces).rename(make_folder(tmp_path / name)) for name in names]
+    assert run_detect(small_demo, out, *videos[:3]) == 0 and run_detect(small_demo, out, videos[3]) == 0
+    found = {json.loads(path.read_text())["path"]: path.stem for path in out.glob("*.json") if path.name[0] != "."}
+    assert len(found) == 4 and found[str(videos[0])] == "session" and found[str(videos[3])] == "sub2__session"
+    assert len({path.stem for path in out.glob("*.html")}) == 4 and all(len(name) <= 100 for name in found.values())
+    assert f"{out / 'session'}.* are of {videos[0]}" in capsys.readouterr().out
+    (out / "session.csv").write_text("corrected")
+    (out / "sub2__session.eaf").unlink()
+    assert run_detect(small_demo, out, videos[0], videos[3]) == 2
+    assert f"fedn: {out / 'session.csv'}: was changed since it was written" in capsys.readouterr().err
+    assert (out / "session.csv").read_text() == "corrected" and (out / "sub2__session.eaf").exists()
+
+
+def make_folder(path):
+    path.parent.mkdir(exist_ok=True)
+    return path
 
 
 def bad_videos(folder):
