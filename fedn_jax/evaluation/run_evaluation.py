@@ -15,7 +15,7 @@ from fedn_jax.core.text import Progress
 from fedn_jax.core.types import Config, Detections, Events, Task
 from fedn_jax.data import shards, splits
 from fedn_jax.data.problem import Problem, make_problem
-from fedn_jax.engine import predict, run_dir
+from fedn_jax.engine import candidates, predict, run_dir
 from fedn_jax.evaluation import evaluate, matching, motion_baseline, thresholds
 from fedn_jax.evaluation.thresholds import Threshold
 from fedn_jax.ops import windows
@@ -79,9 +79,9 @@ def evaluate_run(
         path = run_dir.candidates_path(run, fold)
         if not path.exists():
             raise UserError(f"{path}: no such file; the run is not finished: start `fedn train` again to go on")
-        candidates, _ = predict.load_candidates(path)
+        kept, _ = candidates.load(path)
         post = config.predict
-        return [predict.suppress(one, post.nms_iou, post.max_detections, post.per_class) for one in candidates]
+        return [candidates.suppress(one, post.nms_iou, post.max_detections, post.per_class) for one in kept]
 
     def held_out(inner: str) -> tuple[Detections, Events] | None:
         if inner not in plan or thresholds.OPTION in other:

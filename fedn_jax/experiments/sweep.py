@@ -22,7 +22,8 @@ from fedn_jax.core.errors import UserError
 from fedn_jax.core.text import Progress
 from fedn_jax.core.types import Config
 from fedn_jax.data import shards
-from fedn_jax.engine import fit, run_dir
+from fedn_jax.engine import run_dir
+from fedn_jax.engine.trainer import Trainer
 from fedn_jax.experiments import search_space, trials
 from fedn_jax.experiments.search_space import Choice, Settings
 
@@ -58,7 +59,7 @@ def run(search: Search, dataset: shards.Dataset, storage: str | None, progress: 
     """
     search.out.mkdir(parents=True, exist_ok=True)
     worker = f"{os.getpid()}-{uuid.uuid4().hex[:8]}"
-    trainers: dict[str, fit.Trainer] = {}
+    trainers: dict[str, Trainer] = {}
     with files.lock(search.out / "workers" / worker):
         with files.wait_for_lock(search.out):
             study = _open(search, dataset, storage)
@@ -228,7 +229,7 @@ def _train(study, batch, search, dataset, trainers, progress) -> None:
 
 
 def _known_first(
-    by_structure: Mapping[str, dict[int, Config]], trainers: Mapping[str, fit.Trainer]
+    by_structure: Mapping[str, dict[int, Config]], trainers: Mapping[str, Trainer]
 ) -> list[dict[int, Config]]:
     """Trials by structure, those first whose trainer is still there."""
     return [by_structure[key] for key in sorted(by_structure, key=lambda key: key not in trainers)]

@@ -16,7 +16,8 @@ from fedn_jax.core import errors
 from fedn_jax.core.errors import UserError
 from fedn_jax.core.types import Config, Detections, Store, Task, Tree, VideoMeta
 from fedn_jax.data import problem, splits
-from fedn_jax.engine import fit, parameters, predict, run_dir
+from fedn_jax.engine import parameters, predict, run_dir
+from fedn_jax.engine.trainer import shape_of_variables
 from fedn_jax.evaluation import matching, thresholds
 from fedn_jax.formats import detection_files
 from fedn_jax.ops import intervals, nms, windows
@@ -74,7 +75,7 @@ def load(run: Path, fold: str = ENSEMBLE) -> Model:
         int(recorded["metadata"]["frames_per_row"]),
         window.context,
     )
-    expected = fit.shape_of_variables(_task(config, geometry, recorded), config)
+    expected = shape_of_variables(_task(config, geometry, recorded), config)
     found = {name: parameters.load(parameters.path_of(run, name), expected)[0] for name in wanted}
     chosen, obstacle = _thresholds(run, config) if config.folds.inner else ({}, "")
     chosen = {name: chosen[name] for name in wanted if name in chosen}
