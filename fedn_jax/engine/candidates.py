@@ -24,7 +24,9 @@ def make_reducer(
 
     Args:
       task: the model.
-      nms_iou, max_detections, per_class: of ``make_decoder``.
+      nms_iou: candidates that overlap a better one by more are dropped.
+      max_detections: survivors per video, at most.
+      per_class: candidates drop only those of their own emotion.
 
     Returns:
       reduce(predicted, num_frames) -> (candidates [N], survivors [max_detections]); not waited for.
@@ -113,7 +115,9 @@ def suppress(candidates: Detections, nms_iou: float, max_detections: int, per_cl
 
     Args:
       candidates: [N] (NumPy).
-      nms_iou, max_detections, per_class: of ``make_decoder``.
+      nms_iou: candidates that overlap a better one by more are dropped.
+      max_detections: detections, at most.
+      per_class: candidates drop only those of their own emotion.
 
     Returns:
       [max_detections] detections by falling score (NumPy).

@@ -20,7 +20,7 @@ from fedn_jax.core.errors import UserError
 from fedn_jax.core.text import Progress, count
 from fedn_jax.core.types import Config, Folds, Tree
 from fedn_jax.data import shards, splits
-from fedn_jax.engine import checkpoint, parallel, parameters, programs, run_dir
+from fedn_jax.engine import checkpoint, parallel, parameters, predict_folds, programs, run_dir
 from fedn_jax.engine.programs import Share
 from fedn_jax.engine.trainer import Trainer, empty_state, make_trainer, program_axis, split
 
