@@ -21,6 +21,7 @@ from fedn_jax.core import errors, schema
 from fedn_jax.core.errors import UserError
 from fedn_jax.core.text import count
 from fedn_jax.core.types import Detections, Events
+from fedn_jax.formats import cells as values
 from fedn_jax.formats import table_files
 from fedn_jax.formats.table_files import shown
 
@@ -116,7 +117,7 @@ def read(
     )
     notes = [f"{what}: ignored columns {first_of([shown(name) for name in ignored])}"] if ignored else []
     rows, videos, problems = [], [], []
-    for where, cells, problem in records:
+    for where, cells, problem, _ in records:
         if problem:
             problems.append(problem)
             continue
@@ -133,7 +134,7 @@ def _parse(where: str, cells: Mapping[str, str], names: Mapping[str, str], comma
     found = [f"{name} is empty" for name in dict.fromkeys(names[x] for x in ("subject", "video") if not cells[x])]
     frames = {"onset": 0, "offset": -1}
     for name in frames:
-        number = table_files.whole(cells[name], comma)
+        number = values.whole(cells[name], comma)
         if number is not None:
             frames[name] = number
         elif cells[name]:
@@ -149,7 +150,7 @@ def _parse(where: str, cells: Mapping[str, str], names: Mapping[str, str], comma
     elif frames["offset"] < frames["onset"] and not found:
         found.append(f"{names['offset']} {frames['offset']} is before {names['onset']} {frames['onset']}")
     score, kind = cells.get("score", ""), cells.get("kind", "")
-    value = table_files.real(score, comma)
+    value = values.real(score, comma)
     if score and value is None:
         found.append(f"{names['score']} must be a finite number, such as 0.5; got {shown(score)}")
     word = KIND_WORDS.get(kind.lower().removesuffix("-expression"), "")

@@ -10,12 +10,12 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from fedn_jax.core.errors import UserError
-from fedn_jax.formats import converters, predictions
+from fedn_jax.formats import cells, converters, predictions
 from fedn_jax.formats.converters import FORMATS, Options
 from fedn_jax.formats.predictions import Row
 
-# Letters that a name may have in a table: anything but blanks around it and what UTF-8 cannot say.
-NAME = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=8).map(str.strip).filter(bool)
+# Letters that a name may have in a table: anything but blanks around it and what UTF-8 cannot say, in Unicode NFC.
+NAME = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=8).map(cells.text).filter(bool)
 FRAME = st.one_of(st.integers(-300, 5000), st.integers(-predictions.LARGEST_FRAME, predictions.LARGEST_FRAME))
 SCORE = st.floats(allow_nan=False, allow_infinity=False)
 RATES = [30, 23.976, 200, 29.97, 24000 / 1001, 7.3]

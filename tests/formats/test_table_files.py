@@ -4,7 +4,7 @@ import openpyxl
 import pytest
 
 from fedn_jax.core.errors import UserError
-from fedn_jax.formats import predictions, table_files
+from fedn_jax.formats import predictions, table_files, workbooks
 
 ROWS = [["Subject", "video", "onset", "offset", "emotion", "score"], ["s1", "é 1", 1, 10, "sad", 0.25]]
 LINES = [[str(cell) for cell in row] for row in ROWS]
@@ -84,7 +84,7 @@ def test_what_is_no_table(tmp_path, content, message):
 
 
 def test_sizes(tmp_path, monkeypatch):
-    monkeypatch.setattr(table_files, "MOST_CELLS", 11)
+    monkeypatch.setattr(workbooks, "MOST_CELLS", 11)
     with pytest.raises(UserError, match="sheet 'a' claims 2 rows and 6 columns"):
         table_files.read(workbook(tmp_path / "book.xlsx", a=ROWS), "a table")
     monkeypatch.setattr(table_files, "MOST_BYTES", 2**20)
@@ -94,6 +94,6 @@ def test_sizes(tmp_path, monkeypatch):
 
 def test_lines_keep_their_place(tmp_path):
     book = table_files.read(written(tmp_path, '\na,"b\nc"\r\n\nd,e'), "a table")
-    assert [tuple(line) for line in book.sheets[""]] == [
+    assert [tuple(line) for line in book.sheets[0].lines] == [
         ("line 1", []), ("line 3", ["a", "b\nc"]), ("line 4", []), ("line 5", ["d", "e"]),
     ]  # fmt: skip

@@ -10,8 +10,9 @@ from collections.abc import Sequence
 from data_prep.sheets import tables
 from data_prep.sheets.datasets import common
 from data_prep.sheets.datasets.common import Column, DataSet, Labels, Row
-from data_prep.sheets.tables import Record, Workbook
-from fedn_jax.formats.table_files import text
+from data_prep.sheets.tables import Record
+from fedn_jax.formats.cells import text
+from fedn_jax.formats.table_files import Book
 
 KINDS = {"macro": "macro", "micro - 1/2": "micro"}
 ZERO_ONSET = ("first", "drop")  # an onset of 0: the first frame, or leave the expression out, as SoftNet and MEAN do
@@ -34,7 +35,7 @@ def locate(parts: tuple[str, ...]) -> tuple[str, str] | None:
     return (match[1], match[0]) if match else None
 
 
-def read(book: Workbook, emotions: Sequence[Workbook], options: dict[str, str], problems: list[str]) -> Labels:
+def read(book: Book, emotions: Sequence[Book], options: dict[str, str], problems: list[str]) -> Labels:
     """Reads the released sheet (V1, V2 or V3).
 
     Args:
@@ -49,7 +50,8 @@ def read(book: Workbook, emotions: Sequence[Workbook], options: dict[str, str], 
     del emotions
     counts: Counter = Counter()
     columns = ("subject", "filename", "onset", "apex", "offset", "type")
-    rows = [_row(one, options, problems, counts) for one in tables.records(book, columns, "SAMM Long Videos")]
+    records = tables.records(book, columns, "SAMM Long Videos", problems)
+    rows = [_row(one, options, problems, counts) for one in records]
     done = {
         "frame number that is not whole": "rounded",
         "apex -1": "apex not annotated",
@@ -64,7 +66,7 @@ def _row(record: Record, options: dict, problems: list[str], counts: Counter) ->
     name, subject = text(cells["filename"]), text(cells["subject"]).zfill(3)
     video, _, number = name.rpartition("_")  # 011_6_10 has two digits at its end
     located = locate((video,))
-    if located is None or not number.isdigit():
+    if located is None or not number.isdecimal():
         found.append(f"filename must be like 006_1_1; got {name!r}")
     elif located[0] != subject:
         found.append(f"filename {name} does not begin with the subject, {subject}")

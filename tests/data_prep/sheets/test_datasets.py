@@ -181,19 +181,19 @@ def test_casme2_csv_export(tmp_path):
 BAD = [
     (
         [99, "anger1_1", 1, 2, 3, "", "others", "macro-expression", "anger"],
-        "row 1: participant must be 1 to 22; got '99'",
+        "line 1: participant must be 1 to 22; got '99'",
     ),
-    ([1, "anger9_1", 1, 2, 3, "", "others", "macro-expression", "anger"], "row 2: expression must be like anger1_1"),
-    ([1, "anger1_1", 1, 2.5, 3, "", "others", "macro-expression", "anger"], "row 3: apex must be a whole number"),
-    ([1, "anger1_1", 10, 5, 30, "", "others", "macro-expression", "anger"], "row 4: apex 5 is outside of 10 to 30"),
-    ([1, "anger1_2", 10, 35, 30, "", "others", "macro-expression", "anger"], "row 5: apex 35 is outside of 10 to 30"),
-    ([1, "anger1_1", 30, 35, 10, "", "others", "macro-expression", "anger"], "row 6: offset 10 is before onset 30"),
-    ([1, "anger1_1", 1, 2, 3, "", "bored", "macro-expression", "anger"], "row 7: annotated emotion must be one of"),
-    ([1, "anger1_1", 1, 2, 3, "", "others", "long", "anger"], "row 8: kind must be one of"),
-    ([1, "anger1_1", 1, 0, 0, "", "others", "macro-expression", "anger"], "row 9: neither apex nor offset"),
-    ([1, "anger1_1", 1, 2, 3, "", "others", "macro-expression"], "row 10: 8 columns; expected 9"),
+    ([1, "anger9_1", 1, 2, 3, "", "others", "macro-expression", "anger"], "line 2: expression must be like anger1_1"),
+    ([1, "anger1_1", 1, 2.5, 3, "", "others", "macro-expression", "anger"], "line 3: apex must be a whole number"),
+    ([1, "anger1_1", 10, 5, 30, "", "others", "macro-expression", "anger"], "line 4: apex 5 is outside of 10 to 30"),
+    ([1, "anger1_2", 10, 35, 30, "", "others", "macro-expression", "anger"], "line 5: apex 35 is outside of 10 to 30"),
+    ([1, "anger1_1", 30, 35, 10, "", "others", "macro-expression", "anger"], "line 6: offset 10 is before onset 30"),
+    ([1, "anger1_1", 1, 2, 3, "", "bored", "macro-expression", "anger"], "line 7: annotated emotion must be one of"),
+    ([1, "anger1_1", 1, 2, 3, "", "others", "long", "anger"], "line 8: kind must be one of"),
+    ([1, "anger1_1", 1, 0, 0, "", "others", "macro-expression", "anger"], "line 9: neither apex nor offset"),
+    ([1, "anger1_1", 1, 2, 3, "", "others", "macro-expression"], "line 10: 8 columns; expected 9"),
     ([1, "anger2_1", 1, 2, 3, "", "others", "macro-expression", "anger"], None),
-    ([1, "anger2_1", 1, 2, 3, "", "others", "macro-expression", "anger"], "row 12: repeats row 11"),
+    ([1, "anger2_1", 1, 2, 3, "", "others", "macro-expression", "anger"], "line 12: repeats line 11"),
 ]
 
 
