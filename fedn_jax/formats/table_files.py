@@ -234,8 +234,9 @@ def each_record(path: str | Path, what: str, required: Sequence[str], optional: 
         raise UserError(f"{path}: no such file; expected a file with {what}")
     try:
         with path.open("rb") as raw:
-            name, codec = _encoding(raw.peek(4)[:4])
-            _, lines = _split(path, io.TextIOWrapper(raw, codec, newline=""))
+            name, codec = _encoding(raw.read(4))
+        with path.open(encoding=codec, newline="") as file:
+            _, lines = _split(path, file)
             header = find_header(lines, required)
             if header.missing:
                 raise _no_columns(path, header, required, optional)
