@@ -150,6 +150,7 @@ def _common(parser: argparse.ArgumentParser) -> None:
         "--annotations", type=Path, required=True, metavar="FILE",
         help="CSV or Excel; columns subject,video,onset,offset,emotion; optional apex, kind; inclusive frame numbers",
     )  # fmt: skip
+    parser.add_argument("--subject", metavar="NAME", help="who is seen in rows without a subject")
     parser.add_argument("--classes", metavar="A,B,...", help="the emotions in order (default: those found, sorted)")
     parser.add_argument("--first-frame", type=int, default=1, help="number of a video's first frame (default: 1)")
 
@@ -259,7 +260,7 @@ def _folder(args: argparse.Namespace) -> None:
 
     sheet = annotations.read_folder(
         args.annotations, args.videos, _classes(args), args.first_frame, skip=args.out,
-        openface=args.aligner == "openface", originals=args.originals, rate=args.rate,
+        openface=args.aligner == "openface", originals=args.originals, rate=args.rate, subject=args.subject,
     )  # fmt: skip
     _prepare(args, sheet.items, sheet.classes, args.first_frame, "folder", {}, args.fps or None)
 
@@ -316,8 +317,9 @@ def _features(args: argparse.Namespace) -> None:
     from data_prep.sheets import annotations
 
     sheet = annotations.read_folder(
-        args.annotations, args.features, _classes(args), args.first_frame, features.SUFFIXES, args.out
-    )
+        args.annotations, args.features, _classes(args), args.first_frame, features.SUFFIXES, args.out,
+        subject=args.subject,
+    )  # fmt: skip
     number, written = features.prepare(
         sheet.items, args.out, sheet.classes, args.frames_per_row, args.fps, args.first_frame, progress=progress_bar()
     )

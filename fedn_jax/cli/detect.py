@@ -31,6 +31,7 @@ def add_arguments(commands: Any) -> None:
         help="the network of one fold (default: %(default)s, the mean of all)",
     )  # fmt: skip
     one.add_argument("--threshold", type=float, help="lowest score to report (default: the run's own)")
+    one.add_argument("--subject", metavar="NAME", default="", help="who is seen, for the tables (default: nobody)")
     one.add_argument("--backbone", type=Path, metavar="FILE", help="weights of the features (default: the run's own)")
     one.add_argument("--aligner", help="another alignment than that of the run's data")
     one.add_argument(
@@ -42,7 +43,7 @@ def detect(args: argparse.Namespace) -> None:
     """``fedn detect``: the expressions of new videos.
 
     Args:
-      args: videos, run, out, fold, threshold, backbone, aligner, rate.
+      args: videos, run, out, fold, threshold, subject, backbone, aligner, rate.
 
     Raises:
       UserError: a run that cannot be used; or, after all videos, that some could not be.
@@ -63,7 +64,7 @@ def detect(args: argparse.Namespace) -> None:
     for video, name in zip(args.videos, _names(args.videos), strict=True):
         try:
             _detect_one(video, args.out / name, args.out / "cache", args.rate, model, detector, options, backbone,
-                        threshold, about)  # fmt: skip
+                        threshold, about, args.subject)  # fmt: skip
         except (UserError, OSError) as error:
             if len(args.videos) == 1:
                 raise
@@ -110,7 +111,7 @@ def _names(videos: Sequence[Path]) -> list[str]:
     return names
 
 
-def _detect_one(video, out, cache, rate, model, detector, options, backbone, threshold, about) -> None:
+def _detect_one(video, out, cache, rate, model, detector, options, backbone, threshold, about, subject) -> None:
     """Detects in one video, writes all files, prints what was found."""
     from data_prep.media import frames, images
     from data_prep.media.sources import Source
@@ -132,7 +133,7 @@ def _detect_one(video, out, cache, rate, model, detector, options, backbone, thr
     looked = detection.Frames(facts.source, facts.seconds, facts.valid > 0, facts.fps)
     result = detector(got.inputs, facts.valid)
     notes = {"this video": "; ".join(facts.notes)} if facts.notes else {}
-    found = detection.present(result, model, video, looked, 1, threshold, about | notes)
+    found = detection.present(result, model, video, looked, 1, threshold, about | notes, subject)
     for suffix, write in detection_files.FORMATS.items():
         write(out.with_name(f"{out.name}.{suffix}"), found)
     pictures = frames.pick(got.faces, result.apex.tolist()) if found.expressions else []

@@ -172,6 +172,7 @@ def test_activitynet_files(folder):
     assert truth["taxonomy"] == [] and truth["database"]["s1/a"] == {
         "subset": "validation",
         "duration": 2.5,
+        "fps": 30,
         "annotations": [
             {"label": "sad", "segment": [1 / 30, 16 / 30]},
             {"label": "sad", "segment": [1.0, 31 / 30]},
