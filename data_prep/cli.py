@@ -92,6 +92,9 @@ def add_arguments(commands: Any) -> None:
         "--normalization", required=True,
         help="of its inputs, as its authors say: imagenet (mean and deviation of ImageNet), half (.5 and .5) or none",
     )  # fmt: skip
+    one.add_argument(
+        "--rename", nargs="+", default=[], metavar="REGEX=NEW", help="rules for the names of its weights"
+    )  # fmt: skip
     one.add_argument("--size", type=int, default=224, help="side of its face images in pixels (default: 224)")
     one.add_argument("--description", metavar="TEXT", help="name and origin, shown in reports")
 
@@ -219,8 +222,10 @@ def _convert(args: argparse.Namespace) -> None:
     import textwrap
 
     from data_prep.backbones import weights
+    from fedn_jax.models import torch_weights
 
-    done = weights.convert_file(args.checkpoint, args.out, args.normalization, args.size, args.description)
+    rules = torch_weights.rules(args.rename)
+    done = weights.convert_file(args.checkpoint, args.out, args.normalization, args.size, args.description, rules)
     print(
         f"{len(done.used)} weights of a ResNet18 with {', '.join(map(str, done.widths))} channels; names: {done.style}"
     )
