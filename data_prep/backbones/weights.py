@@ -55,8 +55,8 @@ def read(path: str | Path) -> dict[str, np.ndarray]:
     Files of ``torch.save`` need the extra ``torch``; safetensors do not.
 
     Args:
-      path: safetensors, or a file of ``torch.save``: a state dict, alone, as an entry of ``CONTAINERS``, or, where there
-        is none, as any entry, whose name comes before those of its weights then.
+      path: safetensors, or a file of ``torch.save``: a state dict, alone, as an entry of ``CONTAINERS``, or, without
+        such an entry, as any other, whose name comes before those of its weights then.
 
     Returns:
       The tensors by name; what is not a tensor is left out.

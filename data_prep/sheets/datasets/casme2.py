@@ -95,15 +95,21 @@ def read(book: Book, emotions: Sequence[Book], options: dict[str, str], problems
         )
     _check_names(book, problems)
     counts: Counter = Counter()
+    dropped: set[tuple[str, str]] = set()
     lines = next(sheet.lines for sheet in book.sheets if sheet.name == name)
-    rows = [_row(*line, options, problems, counts) for line in lines if _full(line.cells)]
+    rows, refused = [], set()
+    for line in [line for line in lines if _full(line.cells)]:
+        before = len(problems)
+        rows.append(_row(*line, options, problems, counts, dropped))
+        refused |= {_video(line.cells)} if len(problems) > before else set()
     late = "offset = apex + 20" if options["zero-offset"] == "apex+20" else "interval kept, apex not annotated"
     done = {
         "offset 0": f"zero-offset={options['zero-offset']}", "apex 0": "apex not annotated",
         "apex after the offset": late, "emotion 'happyiness'": "happiness",
     }  # fmt: skip
     kept = common.unique((row for row in rows if row is not None), problems)
-    return Labels(kept, list(CLASSES[options["labels"]]), common.noted(counts, done), UNLABELLED)
+    notes = common.noted(counts, done)
+    return Labels(kept, list(CLASSES[options["labels"]]), notes, UNLABELLED, frozenset(dropped), frozenset(refused))
 
 
 def _full(cells: list[Cell]) -> bool:
@@ -119,7 +125,9 @@ def _fits(sheet: Sheet) -> bool:
     return any(len(cells) > 8 and text(cells[7]).lower() in KINDS for _, cells in sheet.lines)
 
 
-def _row(where: str, cells: list[Cell], options: dict, problems: list[str], counts: Counter) -> Row | None:
+def _row(
+    where: str, cells: list[Cell], options: dict, problems: list[str], counts: Counter, dropped: set[tuple[str, str]]
+) -> Row | None:
     """One row; what is wrong with it goes to ``problems`` and the result is None."""
     if len(cells) < 9:
         problems.append(f"{where}: {len(cells)} columns; expected 9")
@@ -151,6 +159,7 @@ def _row(where: str, cells: list[Cell], options: dict, problems: list[str], coun
     if len(problems) > before:
         return None
     counts["emotion 'happyiness'"] += spelt != emotion
+    video = _video(cells)
     rule, derived = ZERO_OFFSET[options["zero-offset"]], False
     if offset == 0:
         counts["offset 0"] += 1
@@ -159,6 +168,7 @@ def _row(where: str, cells: list[Cell], options: dict, problems: list[str], coun
             return None
         offset, derived = rule(onset, apex), options["zero-offset"] != "apex"
         if offset is None:
+            dropped.add(video)
             return None
     if apex == 0:
         counts["apex 0"] += 1
@@ -169,11 +179,18 @@ def _row(where: str, cells: list[Cell], options: dict, problems: list[str], coun
             offset, derived = apex + 20, True
         else:
             apex = -1
-    subject = SUBJECTS[int(participant)]
-    row = Row(
-        where, f"s{subject}", f"{subject}_{CODES[stem]}", onset, apex, offset, KINDS[kind], emotion, derived
-    )  # fmt: skip
+    row = Row(where, *video, onset, apex, offset, KINDS[kind], emotion, derived)
     return row if common.inside(row, problems) else None
+
+
+def _video(cells: list[Cell]) -> tuple[str, str] | None:
+    """(subject, video) of a row; None where it does not say which."""
+    participant, name = [*map(text, cells[:2]), "", ""][:2]
+    stem = name.partition("_")[0]
+    if not participant.isdecimal() or int(participant) not in SUBJECTS or stem not in CODES:
+        return None
+    subject = SUBJECTS[int(participant)]
+    return f"s{subject}", f"{subject}_{CODES[stem]}"
 
 
 def _check_names(book: Book, problems: list[str]) -> None:

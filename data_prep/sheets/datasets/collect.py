@@ -118,8 +118,9 @@ def collect(
         remarks.append(f"left out, no frames: {_some(missing)}, with {lost} expressions")
     else:
         problems += [f"{line}; --partial goes on without it" for line in lines]
-    extra = sorted(set(paths) - set(rows))
-    if labels.unlabelled is not None:
+    emptied = sorted((set(paths) - set(rows)) & labels.dropped)
+    extra = sorted(set(paths) - set(rows) - labels.dropped - labels.refused)
+    if labels.unlabelled is not None and None not in labels.refused:
         problems += [
             f"video {'/'.join(key)}: frames below {directory}, no row in the sheet, and not known to be without "
             "expressions; add its rows, or move it out of the folder"
@@ -128,6 +129,8 @@ def collect(
         ]
     if extra:
         remarks.append(f"no row in the sheet, taken as videos without expressions: {_some(extra)}")
+    if emptied:
+        remarks.append(f"every row dropped as was chosen, taken as videos without expressions: {_some(emptied)}")
     items = []
     for key, path in paths.items():
         source = Source(path, dataset.rate, openface, pictures.get(key), dataset.renumbered)

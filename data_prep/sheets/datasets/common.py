@@ -39,6 +39,8 @@ class Labels(NamedTuple):
     classes: list[str]  # emotions; empty: spotting only
     notes: list[Note]
     unlabelled: frozenset[tuple[str, str]] | None = None  # videos that the sheet rightly leaves out; None: any may be
+    dropped: frozenset[tuple[str, str]] = frozenset()  # videos of which a chosen option dropped rows
+    refused: frozenset[tuple[str, str] | None] = frozenset()  # videos of rows with mistakes; None: of one not known
 
 
 class Column(NamedTuple):

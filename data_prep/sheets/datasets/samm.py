@@ -51,16 +51,20 @@ def read(book: Book, emotions: Sequence[Book], options: dict[str, str], problems
     counts: Counter = Counter()
     columns = ("subject", "filename", "onset", "apex", "offset", "type")
     records = tables.records(book, columns, "SAMM Long Videos", problems)
-    rows = [_row(one, options, problems, counts) for one in records]
+    dropped: set[tuple[str, str]] = set()
+    rows = [_row(one, options, problems, counts, dropped) for one in records]
     done = {
         "frame number that is not whole": "rounded",
         "apex -1": "apex not annotated",
         "onset 0": f"zero-onset={options['zero-onset']}",
     }
-    return Labels(common.unique((row for row in rows if row), problems), [], common.noted(counts, done))
+    return Labels(common.unique((row for row in rows if row), problems), [], common.noted(counts, done),
+                  dropped=frozenset(dropped))  # fmt: skip
 
 
-def _row(record: Record, options: dict, problems: list[str], counts: Counter) -> Row | None:
+def _row(
+    record: Record, options: dict, problems: list[str], counts: Counter, dropped: set[tuple[str, str]]
+) -> Row | None:
     cells, where = record.cells, record.where
     found = []
     name, subject = text(cells["filename"]), text(cells["subject"]).zfill(3)
@@ -86,6 +90,7 @@ def _row(record: Record, options: dict, problems: list[str], counts: Counter) ->
     if onset == 0:
         counts["onset 0"] += 1
         if options["zero-onset"] == "drop":
+            dropped.add((subject, video))
             return None
         onset = 1
     row = Row(where, subject, video, onset, apex, offset, KINDS[kind], "")
