@@ -165,8 +165,8 @@ def _read_rows(
     for where, fields, problem, line in records:
         # Of a row with too many or too few cells any may be the video's name.
         names = [word.strip() for cell in line for word in re.split("[,;\t]", cells.text(cell))] if problem else []
-        names += [fields["video"]] if fields.get("video") else []
-        named = [*named, *names] if named is not None and any(names) else None
+        video = fields.get("video", " ".join(names))
+        named = [*named, *names, video] if named is not None and video and not cells.unusable(video) else None
         fields = fields | ({"subject": subject} if subject and not fields.get("subject") else {})
         row, found = (None, [problem]) if problem else _parse(where, fields, first_frame, comma)
         problems += found

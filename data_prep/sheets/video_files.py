@@ -5,7 +5,7 @@ import os
 import unicodedata
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 from data_prep.media import images
 from fedn_jax.core.errors import UserError
@@ -24,6 +24,7 @@ class Index(NamedTuple):
     videos: list[Path]  # what belongs to the data set by its suffix, and folders of pictures, sorted
     names: dict[str, list[Path]]  # NFC name, with and without folder, with and without ending -> files
     real: dict[str, Path]  # real path -> file
+    folders: dict[str, Path]  # real path -> folder
 
 
 def nfc(name: str | Path) -> str:
@@ -53,13 +54,10 @@ def walk(directory: Path, skip: Path | None = None) -> Iterator[tuple[Path, list
       UserError: a folder cannot be read.
     """
 
-    def refuse(error: OSError) -> None:
-        raise UserError(f"{error.filename}: cannot be read ({error.strerror}); see to its permissions")
-
     entered = {os.path.realpath(skip)} if skip is not None else set()
     starts = [directory]  # links wait here, so that a file goes by its own place where it has one below the folder
     while starts:
-        for root, folders, names in os.walk(starts.pop(0), onerror=refuse):
+        for root, folders, names in os.walk(starts.pop(0), onerror=_refuse):
             here, real = Path(root), os.path.realpath(root)
             if real in entered:
                 folders.clear()
@@ -68,6 +66,28 @@ def walk(directory: Path, skip: Path | None = None) -> Iterator[tuple[Path, list
             folders.sort()
             yield here, folders, sorted(names)
             starts += [here / name for name in folders if (here / name).is_symlink()]
+
+
+def _refuse(error: OSError) -> NoReturn:
+    raise UserError(f"{error.filename}: cannot be read ({error.strerror}); see to its permissions") from None
+
+
+def has_pictures(folder: Path) -> bool:
+    """Whether a folder holds numbered pictures.
+
+    Args:
+      folder: the folder.
+
+    Returns:
+      See ``images.is_folder``.
+
+    Raises:
+      UserError: it cannot be read.
+    """
+    try:
+        return images.is_folder(folder)
+    except OSError as error:
+        _refuse(error)
 
 
 def index(directory: Path, suffixes: Sequence[str], skip: Path | None, openface: bool) -> Index:
@@ -82,10 +102,11 @@ def index(directory: Path, suffixes: Sequence[str], skip: Path | None, openface:
     Returns:
       The index. Hidden files are not in it; files with other endings only under their whole names.
     """
-    videos, others = [], []
+    videos, others, places = [], [], {}
     for here, folders, files in walk(directory, skip):
+        places[os.path.realpath(here)] = here
         inside = [here / name for name in folders] if suffixes is SUFFIXES else []
-        for path in [path for path in inside if images.is_folder(path)]:
+        for path in [path for path in inside if has_pictures(path)]:
             if not path.name.startswith(".") and path.name.endswith("_aligned") >= openface:
                 videos.append(path)
         for path in [here / name for name in files if not openface and not name.startswith(".")]:
@@ -106,7 +127,7 @@ def index(directory: Path, suffixes: Sequence[str], skip: Path | None, openface:
             names.setdefault(name, []).append(path)
     # A full relative path is never ambiguous, even where another folder has a file of that name.
     real = {os.path.realpath(path): path for path in [*videos, *others]}
-    return Index(directory, sorted(videos), names | whole, real)
+    return Index(directory, sorted(videos), names | whole, real, places)
 
 
 def meant(name: str, files: Index) -> list[Path]:
@@ -122,8 +143,12 @@ def meant(name: str, files: Index) -> list[Path]:
     name = nfc(name.replace("\\", "/").removeprefix("./"))
     if name in files.names or "\0" in name:
         return files.names.get(name, [])
-    path = files.real.get(os.path.realpath(files.directory / name))  # through a link that leads back, or absolute
-    return [path] if path else []
+    # Through a link to a folder that has another place here, or an absolute path.
+    path = files.directory / name
+    place = files.folders.get(os.path.realpath(path.parent))
+    if place is not None and (found := files.names.get(nfc((place / path.name).relative_to(files.directory)))):
+        return found
+    return [files.real[real]] if (real := os.path.realpath(path)) in files.real else []
 
 
 def find(name: str, files: Index) -> tuple[Path | None, str]:

@@ -274,6 +274,36 @@ def test_all_problems_of_a_json_file_at_once(folder):
     assert refused(read_json, folder, content).count("\n") == 4
 
 
+def test_activitynet_files_know_the_fps_of_their_videos(folder):
+    """As files for THUMOS14 do: what is given on the command line is for videos without."""
+    entry = lambda *segment: {"label": "joy", "segment": list(segment)}
+    videos = {
+        "a": {"duration": 20.0, "fps": 25.0, "annotations": [entry(1, 2), entry(-1, 0.52), entry(19, 20.01)]},
+        "b": {"duration": 3.0, "annotations": [entry(2.5, 3.4)]},
+        "c": {"fps": None, "annotations": [entry(1, 2)]},
+    }
+    (folder / "in.json").write_text(json.dumps({"database": videos}))
+    read = lambda **options: FORMATS["activitynet"].read(folder / "in.json", "ground truth", Options(**options))
+    table = read(fps=30)
+    assert [(row.onset, row.offset) for row in table.rows] == [(26, 50), (-24, 13), (476, 500), (76, 102), (31, 60)]
+    assert table.notes == [
+        "the file's own fps (25) of 1 video are used; others are as given",
+        "database 'a', entry 2: -1 to 0.52 s is outside of its video, 0 to 20 s, and 1 more segment; kept as it is",
+    ]
+    text = refused(read)
+    assert "'b': its fps are not known" in text and "'c': its fps are not known" in text and "'a'" not in text
+    for wrong in (0, "25", True, 1e9):
+        videos["a"]["fps"] = wrong
+        (folder / "in.json").write_text(json.dumps({"database": videos}))
+        assert "'a': its fps are not known; expected a number above 0" in refused(read, fps=30)
+
+
+def test_what_is_written_needs_no_fps_to_be_read(folder):
+    FORMATS["activitynet"].write(folder / "a.json", TABLE, Options(fps=29.97, truth=True))
+    back = FORMATS["activitynet"].read(folder / "a.json", "ground truth", Options())
+    assert sorted(row[1:5] for row in back.rows) == sorted(row[1:5] for row in TABLE.rows)
+
+
 @pytest.mark.parametrize("fps", [None, 0, -1, float("nan"), 1e9, {("b", "b"): 30}])
 def test_activitynet_needs_fps(folder, fps):
     table = predictions.make(Path("x"), "predictions", [("a", "a")], [])

@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from data_prep.media import images
 from data_prep.media.sources import Source
 from data_prep.sheets import annotations, video_files
 from data_prep.sheets.annotations import VideoItem
@@ -50,7 +49,7 @@ def find(dataset: DataSet, directory: Path, openface: bool, skip: Path | None, p
         for name in folders:
             path = here / name
             key = dataset.locate(common.parts(path, directory)) if name.endswith("_aligned") == openface else None
-            if key is not None and images.is_folder(path):
+            if key is not None and video_files.has_pictures(path):
                 found.setdefault(key, []).append(path)
             else:
                 kept.append(name)
