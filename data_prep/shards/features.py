@@ -13,7 +13,7 @@ import numpy as np
 from data_prep.shards import builders
 from data_prep.sheets import annotations
 from data_prep.sheets.annotations import VideoItem
-from fedn_jax.core import errors
+from fedn_jax.core import errors, files
 from fedn_jax.core.errors import UserError
 
 SUFFIXES = (".npz", ".npy")
@@ -100,7 +100,7 @@ def prepare(
       Number of videos, and whether shards were written (False: they were there already).
 
     Raises:
-      UserError: files that cannot be used (all of them).
+      UserError: files that cannot be used (all of them), or another process at work in ``out``.
     """
     if frames_per_row < 1:
         raise UserError(f"--frames-per-row must be at least 1; got {frames_per_row}")
@@ -118,22 +118,23 @@ def prepare(
         problems.append(f"files of different widths: {listed}; expected one{turned}")
     errors.report("features", problems)
     settings = {"source": name, "frames_per_row": frames_per_row, "fps": fps}
-    builders.check_options(out, settings)
-    table = [(item.subject, item.video, _content(item.source.path), item.events.tolist()) for item in items]
-    sign = builders.signature([settings, list(classes), first_frame, table])
-    if builders.up_to_date(out, sign):
-        return len(items), False
-    metadata = {
-        "classes": list(classes), "frames_per_row": frames_per_row, "aligner": "none (features given)",
-        "backbone": f"features given, D = {next(iter(widths))}", "signature": sign,
-        "labels": {}, "preparation": {},
-    }  # fmt: skip
+    with files.lock(out):
+        builders.check_options(out, settings)
+        table = [(item.subject, item.video, _content(item.source.path), item.events.tolist()) for item in items]
+        sign = builders.signature([settings, list(classes), first_frame, table])
+        if builders.up_to_date(out, sign):
+            return len(items), False
+        metadata = {
+            "classes": list(classes), "frames_per_row": frames_per_row, "aligner": "none (features given)",
+            "backbone": f"features given, D = {next(iter(widths))}", "signature": sign,
+            "labels": {}, "preparation": {},
+        }  # fmt: skip
 
-    def records(subject: str) -> Iterator[dict[str, Any]]:
-        return (_record(item, frames_per_row, fps, first_frame) for item in items if item.subject == subject)
+        def records(subject: str) -> Iterator[dict[str, Any]]:
+            return (_record(item, frames_per_row, fps, first_frame) for item in items if item.subject == subject)
 
-    builders.pack(out, name, sorted({item.subject for item in items}), records, metadata)
-    return len(items), True
+        builders.pack(out, name, sorted({item.subject for item in items}), records, metadata)
+        return len(items), True
 
 
 def _content(path: Path) -> str:

@@ -211,7 +211,7 @@ def _train(study, batch, search, dataset, trainers, progress) -> None:
                 study.tell(number, state=state.PRUNED)
         return kept
 
-    for same in by_structure.values():
+    for same in _known_first(by_structure, trainers):
         try:
             scores = trials.run(same, plan, dataset, trainers, report, progress)
         except UserError as error:
@@ -225,6 +225,13 @@ def _train(study, batch, search, dataset, trainers, progress) -> None:
                 _fail(study, by_number[number], "the loss was not a finite number")
             elif study.get_trials(deepcopy=False)[number].state == state.RUNNING:
                 study.tell(number, score)
+
+
+def _known_first(
+    by_structure: Mapping[str, dict[int, Config]], trainers: Mapping[str, fit.Trainer]
+) -> list[dict[int, Config]]:
+    """Trials by structure, those first whose trainer is still there."""
+    return [by_structure[key] for key in sorted(by_structure, key=lambda key: key not in trainers)]
 
 
 def _nothing_works(study: Any) -> bool:
@@ -337,7 +344,7 @@ def best_config(search: Search, best: Mapping[str, Any]) -> str:
     found = [f"    {key!r}: {value!r}," for key, value in differs.items()]
     return "\n".join([
         f'"""The best trial of a sweep, number {best["number"]}: {best["score"]:.4f} on the inner folds.',
-        "", "That score chose the trial, so it is optimistic; the estimate is the leave-one-subject-out run:", "",
+        "", "That score chose the trial, so it is optimistic; the estimate is the run on the test videos:", "",
         "    fedn train --config best.py --data DIR --out RUN", '"""', "",
         "from fedn_jax.core import config as fedn_config", "", f"BASE = {{  # {Path(search.source).name}", *lines, "}",
         "BEST = {  # what the sweep chose", *found, "}",

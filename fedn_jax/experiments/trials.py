@@ -75,7 +75,8 @@ def run(
       trials: number -> configuration; all of one structure.
       plan: how.
       dataset: loaded shards.
-      trainers: structure -> what was compiled; one is added where it is missing.
+      trainers: structure -> what was compiled, of the structure that was trained last; it is replaced by that of these
+        trials, since each holds inputs of its own.
       survivors: (epochs done, number -> score) -> the trials that go on.
       progress: bars.
 
@@ -85,6 +86,7 @@ def run(
     config = next(iter(trials.values()))
     key = configs.structure(config)
     if key not in trainers:
+        trainers.clear()
         trainers[key] = fit.make_trainer(config, dataset, splits.INNER)
     trainer = trainers[key]
     inner = inner_folds(trainer.problem.folds.name, plan.folds)
@@ -174,6 +176,8 @@ def train(
 def _score(remaining, plan, trainer, inner, config, finite, progress) -> dict[int, float]:
     """number -> mean score over seeds."""
     problem, post = trainer.problem, config.predict
+    if not any(problem.events[video].valid.any() for fold in inner for video in problem.folds.test[fold]):
+        raise UserError("the videos that the inner folds hold out have no expression, so nothing scores a trial")
     decode = predict.make_decoder(problem.task, post.nms_iou, post.max_detections, post.per_class, post.chunk)
     store, row, scores = jax.device_put(problem.store), 0, {}
     for number in progress(remaining.numbers, desc="score", unit="trial"):
