@@ -31,6 +31,7 @@ def add_arguments(commands: Any) -> None:
         help="the network of one fold (default: %(default)s, the mean of all)",
     )  # fmt: skip
     one.add_argument("--threshold", type=float, help="lowest score to report (default: the run's own)")
+    one.add_argument("--subject", metavar="NAME", default="", help="who is seen, for the tables (default: nobody)")
     one.add_argument("--backbone", type=Path, metavar="FILE", help="weights of the features (default: the run's own)")
     one.add_argument("--aligner", help="another alignment than that of the run's data")
     one.add_argument(
@@ -43,7 +44,7 @@ def detect(args: argparse.Namespace) -> None:
     """``fedn detect``: the expressions of new videos.
 
     Args:
-      args: videos, run, out, fold, threshold, backbone, aligner, rate, force.
+      args: videos, run, out, fold, threshold, subject, backbone, aligner, rate, force.
 
     Raises:
       UserError: a run that cannot be used; or, after all videos, that some could not be.
@@ -66,7 +67,7 @@ def detect(args: argparse.Namespace) -> None:
     for video in videos:
         place = results.Place(args.out, video, videos, args.force)
         try:
-            _detect_one(video, place, args.rate, model, detector, options, backbone, threshold, about)
+            _detect_one(video, place, args.rate, model, detector, options, backbone, threshold, about, args.subject)
         except Exception as error:
             line = errors.line(error, args.out)
             if len(videos) == 1 or line is None:
@@ -99,7 +100,7 @@ def _preparation(args: argparse.Namespace, recorded: dict[str, Any]) -> tuple[An
     return Options(args.aligner or made["aligner"], made["size"], round(recorded["fps"], 3)), backbone
 
 
-def _detect_one(video, place, rate, model, detector, options, backbone, threshold, about) -> None:
+def _detect_one(video, place, rate, model, detector, options, backbone, threshold, about, subject) -> None:
     """Detects in one video, writes all files, prints what was found."""
     from data_prep.media import frames, images, sources
     from data_prep.media.sources import Source
@@ -123,7 +124,7 @@ def _detect_one(video, place, rate, model, detector, options, backbone, threshol
     looked = detection.Frames(facts.source, facts.seconds, facts.valid > 0, facts.fps, facts.ends)
     result = detector(got.inputs, facts.valid)
     notes = {"this video": "; ".join(facts.notes)} if facts.notes else {}
-    found = detection.present(result, model, video, looked, 1, threshold, about | notes)
+    found = detection.present(result, model, video, looked, 1, threshold, about | notes, subject)
     pictures = frames.pick(got.faces, result.apex.tolist()) if found.expressions else []
     with place.writing() as parts:
         for suffix, write in detection_files.FORMATS.items():

@@ -233,7 +233,14 @@ def choose_threshold(model: Model, given: float | None) -> tuple[float, str]:
 
 
 def present(
-    found: Found, model: Model, path: Path, frames: Frames, first_frame: int, threshold: float, about: dict[str, str]
+    found: Found,
+    model: Model,
+    path: Path,
+    frames: Frames,
+    first_frame: int,
+    threshold: float,
+    about: dict[str, str],
+    subject: str = "",
 ) -> detection_files.Found:
     """What was found, in frames of the file and in seconds.
 
@@ -245,6 +252,7 @@ def present(
       first_frame: number that the file gives to its first frame.
       threshold: lowest score of a detection.
       about: how it was made, in words.
+      subject: who is seen; "": not said.
 
     Returns:
       What the writers of ``annotations`` and the viewer take.
@@ -268,7 +276,7 @@ def present(
     edges = np.flatnonzero(np.diff(np.concatenate([[1], np.asarray(frames.valid, np.int8), [1]])))
     gaps = [(float(seconds[source[a]]), float(after[source[b - 1]])) for a, b in edges.reshape(-1, 2)]
     return detection_files.Found(
-        subject="", video=path.stem, path=path, num_frames=len(seconds), first_frame=first_frame,
+        subject=subject, video=path.stem, path=path, num_frames=len(seconds), first_frame=first_frame,
         fps=round(float(1 / shown), 3), seconds=float(ends[-1]), expressions=expressions, classes=model.classes,
         threshold=threshold, curves=_in_time(found.curves, source, seconds, ends), gaps=gaps, about=about,
     )  # fmt: skip
