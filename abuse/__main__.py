@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from abuse import inputs, jobs, kills, pairs, pool, seeds, sandbox
+from abuse import commands, inputs, jobs, kills, pairs, pool, sandbox, seeds
 
 PARTS = ("inputs", "kills", "pairs")
 
@@ -20,14 +20,27 @@ def arguments() -> argparse.Namespace:
     Returns:
       out, seed, jobs, parts, inputs, kills, only.
     """
-    parser = argparse.ArgumentParser(prog="python -m abuse", description="Broken inputs, kills, and two commands at once.")
-    parser.add_argument("--out", type=Path, default=Path("abuse-out"), metavar="DIR", help="for valid files and for what ends badly")
+    parser = argparse.ArgumentParser(
+        prog="python -m abuse", description="Broken inputs, kills, and two commands at once."
+    )
+    parser.add_argument(
+        "--out", type=Path, default=Path("abuse-out"), metavar="DIR", help="for valid files and for what ends badly"
+    )
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="decides everything (default: %(default)s)")
-    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, metavar="N", help="commands at once (default: one per core)")
+    parser.add_argument(
+        "--jobs", type=int, default=os.cpu_count() or 1, metavar="N", help="commands at once (default: one per core)"
+    )
     parser.add_argument("--parts", nargs="+", default=PARTS, choices=PARTS, help="default: all")
-    parser.add_argument("--inputs", type=int, default=1000, metavar="N", help="how many broken inputs (default: %(default)s)")
+    parser.add_argument(
+        "--inputs", type=int, default=1000, metavar="N", help="how many broken inputs (default: %(default)s)"
+    )
     parser.add_argument("--kills", type=int, default=100, metavar="N", help="how many kills (default: %(default)s)")
-    parser.add_argument("--only", default="", metavar="KIND[:NUMBER]", help="one kind of input, or one input of it, or one command or pair")
+    parser.add_argument(
+        "--only",
+        default="",
+        metavar="KIND[:NUMBER]",
+        help="one kind of input, or one input of it, or one command or pair",
+    )
     return parser.parse_args()
 
 
@@ -40,7 +53,7 @@ def main() -> int:
     args, start = arguments(), time.monotonic()
     out = args.out.absolute()
     _own_cache(out / "cache")
-    seeds.preload()
+    commands.preload()
     valid = seeds.make(out / "seeds")
     bad = 0
     if "inputs" in args.parts:
@@ -49,7 +62,8 @@ def main() -> int:
         whole = jobs.whole(valid, out / "whole")
         bad += _kills(args, whole, out / "kills") if "kills" in args.parts else 0
         bad += _pairs(args, whole, out / "pairs") if "pairs" in args.parts else 0
-    print(f"\n{bad} bad ends; seed {args.seed}, {args.jobs} commands at once, {(time.monotonic() - start) / 60:.1f} minutes")
+    minutes = (time.monotonic() - start) / 60
+    print(f"\n{bad} bad ends; seed {args.seed}, {args.jobs} commands at once, {minutes:.1f} minutes")
     return int(bad > 0)
 
 
@@ -78,10 +92,27 @@ def _inputs(args: argparse.Namespace, valid: Path, out: Path) -> int:
     total = {"kind": "all"} | {key: sum(row[key] for row in rows) for key in ("inputs", "used", "refused", "bad")}
     total |= {key: max((row[key] for row in rows), default=0) for key in ("slowest", "memory")}
     head = ("kind", "inputs", "commands: exit 0", "exit 2", "bad", "slowest s", "MiB")
-    _table(head, [[row["kind"], row["inputs"], row["used"], row["refused"], row["bad"], f"{row['slowest']:.1f}", row["memory"]] for row in [*rows, total]])
+    _table(
+        head,
+        [
+            [
+                row["kind"],
+                row["inputs"],
+                row["used"],
+                row["refused"],
+                row["bad"],
+                f"{row['slowest']:.1f}",
+                row["memory"],
+            ]
+            for row in [*rows, total]
+        ],
+    )
     for (kind, rule, _), one in inputs.smallest(tried).items():
         detail = next(bad.detail for bad in one.bad if bad.rule == rule)
-        print(f"\nBAD {kind} {one.number}: {rule}: {detail}\n    input: {one.what[:300]}\n    kept:  {one.kept} ({one.size} bytes)")
+        print(
+            f"\nBAD {kind} {one.number}: {rule}: {detail}\n    input: {one.what[:300]}\n"
+            f"    kept:  {one.kept} ({one.size} bytes)"
+        )
     return sum(bool(one.bad) for one in tried)
 
 
@@ -91,7 +122,9 @@ def _kills(args: argparse.Namespace, whole: Path, out: Path) -> int:
     healthy = {name: kills.alone(jobs.JOBS[name], whole, out / "alone") for name in wanted}
 
     def task(name: str, number: int, many: int) -> pool.Task:
-        return lambda work: kills.chain(jobs.JOBS[name], number, many, args.seed, healthy[name], whole, work, out / "failures")
+        return lambda work: kills.chain(
+            jobs.JOBS[name], number, many, args.seed, healthy[name], whole, work, out / "failures"
+        )
 
     plan = kills.plan(args.kills, wanted)
     done = [kills.Chain(*one) for one in pool.run([task(*one) for one in plan], out, args.jobs, _tell("kills"))]
@@ -99,11 +132,25 @@ def _kills(args: argparse.Namespace, whole: Path, out: Path) -> int:
     rows = []
     for name in wanted:
         own = [one for one in done if one.job == name]
-        rows.append([name, sum(one.killed for one in own), len(own), sum(not one.bad for one in own), sum(bool(one.bad) for one in own)])
-    _table(("command", "kills", "ends", "identical", "bad"), [*rows, ["all", *(sum(column) for column in list(zip(*rows, strict=True))[1:])]])
+        rows.append(
+            [
+                name,
+                sum(one.killed for one in own),
+                len(own),
+                sum(not one.bad for one in own),
+                sum(bool(one.bad) for one in own),
+            ]
+        )
+    _table(
+        ("command", "kills", "ends", "identical", "bad"),
+        [*rows, ["all", *(sum(column) for column in list(zip(*rows, strict=True))[1:])]],
+    )
     for one in done:
         for rule, detail in one.bad:
-            print(f"\nBAD {one.job} {one.number}: {rule}: {detail}\n    killed: {'; '.join(one.moments)}\n    kept:   {one.kept}")
+            print(
+                f"\nBAD {one.job} {one.number}: {rule}: {detail}\n    killed: {'; '.join(one.moments)}\n"
+                f"    kept:   {one.kept}"
+            )
     return sum(bool(one.bad) for one in done)
 
 
@@ -132,10 +179,15 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
     lines = [list(map(str, line)) for line in [head, *rows]]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     for number, line in enumerate(lines):
-        cells = [cell.ljust(width) if place == 0 else cell.rjust(width) for place, (cell, width) in enumerate(zip(line, widths, strict=True))]
+        cells = [
+            cell.ljust(width) if place == 0 else cell.rjust(width)
+            for place, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ]
         print(f"| {' | '.join(cells)} |")
         if number == 0:
-            print(f"|{'|'.join('-' * (width + 1) + ':' if place else '-' * (width + 2) for place, width in enumerate(widths))}|")
+            print(
+                f"|{'|'.join('-' * (width + 1) + ('-' if place == 0 else ':') for place, width in enumerate(widths))}|"
+            )
 
 
 if __name__ == "__main__":

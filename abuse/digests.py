@@ -72,6 +72,7 @@ def run(directory: Path) -> str:
 
 def _stable(value: Any) -> bytes:
     """JSON without what differs between two calls."""
+
     def clean(one: Any) -> Any:
         if isinstance(one, dict):
             return {key: clean(inner) for key, inner in one.items() if key not in VOLATILE}
@@ -129,7 +130,8 @@ def leftovers(directory: Path, whole: Path) -> list[str]:
     Returns:
       Names of files and folders that were being written.
     """
-    found = [path for path in directory.rglob("*") if path.name.startswith(".part-") or path.suffix in (".new", ".raw", ".tmp", ".problem")
-             or "orbax-checkpoint-tmp" in path.name]  # fmt: skip
-    names = sorted(str(path.relative_to(directory)) for path in found)
+    ended = (".new", ".raw", ".tmp", ".problem")
+    being_written = lambda name: name.startswith(".part-") or name.endswith(ended) or "orbax-checkpoint-tmp" in name
+    found = [path.relative_to(directory) for path in directory.rglob("*") if being_written(path.name)]
+    names = sorted(map(str, found))
     return [name for name in names if not (whole / name).exists()]

@@ -15,7 +15,18 @@ from abuse.judge import Bad
 from abuse.targets import TARGETS, Target, Victim
 
 IN_PLACE, TWICE, RENAMED, OTHER_TERMINAL = 0.1, 0.15, 0.06, 0.1  # shares of the inputs
-NAMES = (b"\xff\xfe bad", "表 é e\u0301".encode(), b"a b'\"c", b"a\nb", b"x" * 200, b"=1+1", b"%s{0}", b"a:b", b"..x", b"\x1b[31mred")
+NAMES = (
+    b"\xff\xfe bad",
+    "表 é e\u0301".encode(),
+    b"a b'\"c",
+    b"a\nb",
+    b"x" * 200,
+    b"=1+1",
+    b"%s{0}",
+    b"a:b",
+    b"..x",
+    b"\x1b[31mred",
+)
 
 
 class Tried(NamedTuple):
@@ -50,24 +61,33 @@ def attempt(target: Target, number: int, seed: int, seeds: Path, work: Path, kee
     """
     rng = random.Random(f"{seed} {target.name} {number}")
     case, what, broken, words = _broken(target, rng, seeds, work)
-    terminal = sandbox.Terminal(rng.choice(["ascii", "latin-1"]) if rng.random() < OTHER_TERMINAL else "utf-8", "no permission" in what)
+    terminal = sandbox.Terminal(
+        rng.choice(["ascii", "latin-1"]) if rng.random() < OTHER_TERMINAL else "utf-8", "no permission" in what
+    )
     limits = sandbox.Limits(seconds=target.seconds)
     if terminal.unprivileged:
         _open_to_all(work, broken)
     leave_out = [path.removeprefix("in/") for path in target.may_write]
     before = judge.snapshot(case / "in", leave_out)
-    function = _with_check(words, target.whole, work / "records" / "whole")
+    whole = work / "records" / "whole"
+    whole.parent.mkdir()
+    whole.touch()
+    whole.chmod(0o666)
+    function = _with_check(words, target.whole, whole)
     ended = sandbox.start(function, case, work / "records", limits, terminal).wait()
     names = _names(target, broken)
-    bad = judge.judge(ended, names, limits, target.batch) + judge.unchanged(before, judge.snapshot(case / "in", leave_out))
-    whole = work / "records" / "whole"
-    bad += [Bad("not whole", line) for line in (whole.read_text().splitlines() if whole.exists() else [])]
+    bad = judge.judge(ended, names, limits, target.batch) + judge.unchanged(
+        before, judge.snapshot(case / "in", leave_out)
+    )
+    bad += [Bad("not whole", line) for line in whole.read_text().splitlines()]
     if target.batch > 1 and ended.code is not None:
         bad += _skipped(case, ended)
     bad += [Bad("program run", "a program in the file was run")] * (case / "was-run").exists()
     size = sum(path.lstat().st_size for path in broken if os.path.lexists(path))
     kept = _keep(work, keep / f"{_slug(target.name)}-{number}", words, what, terminal) if bad else ""
-    return Tried(target.name, number, target.batch, what, words, ended.code, ended.seconds, ended.memory, size, bad, kept)
+    return Tried(
+        target.name, number, target.batch, what, words, ended.code, ended.seconds, ended.memory, size, bad, kept
+    )
 
 
 def _broken(target: Target, rng: random.Random, seeds: Path, work: Path) -> tuple[Path, str, list[Path], list[str]]:
@@ -139,13 +159,16 @@ def _with_check(words: Sequence[str], whole: Callable[[int], Sequence[str]], rec
     """A command, and a look at what it left behind."""
 
     def call() -> int:
-        descriptor = os.open(record, os.O_CREAT | os.O_WRONLY, 0o666)
+        descriptor = os.open(record, os.O_WRONLY)
         code = sandbox.command(words)()
         try:
             problems = list(whole(code))
         except Exception as error:
             frame = traceback.extract_tb(error.__traceback__)[-1]
-            problems = [f"{type(error).__name__}: {' '.join(str(error).split())[:200]} ({Path(frame.filename).name}:{frame.lineno})"]
+            problems = [
+                f"{type(error).__name__}: {' '.join(str(error).split())[:200]} "
+                f"({Path(frame.filename).name}:{frame.lineno})"
+            ]
         os.write(descriptor, "\n".join(problems).encode("utf-8", "backslashreplace"))
         return code
 
@@ -156,7 +179,11 @@ def _skipped(case: Path, ended: sandbox.Ended) -> list[Bad]:
     """Videos of a batch that are neither found nor named."""
     heads = [line for line in judge.lines_of(ended.err) if line.startswith("fedn: ")]
     done = {path.stem for path in (case / "out").glob("*.csv")}
-    lost = [path.name for path in (case / "in" / "videos").iterdir() if path.stem not in done and not any(path.name in line for line in heads)]
+    lost = [
+        path.name
+        for path in (case / "in" / "videos").iterdir()
+        if path.stem not in done and not any(path.name in line for line in heads)
+    ]
     return [Bad("skipped", ", ".join(lost[:3]))] if lost else []
 
 
@@ -171,7 +198,16 @@ def _keep(work: Path, place: Path, words: Sequence[str], what: str, terminal: sa
     shutil.move(work, place)
     import shlex
 
-    command = " ".join(["cd", "case", "&&", *([f"PYTHONIOENCODING={terminal.encoding}"] * (terminal.encoding != "utf-8")), "fedn", *map(shlex.quote, words)])
+    command = " ".join(
+        [
+            "cd",
+            "case",
+            "&&",
+            *([f"PYTHONIOENCODING={terminal.encoding}"] * (terminal.encoding != "utf-8")),
+            "fedn",
+            *map(shlex.quote, words),
+        ]
+    )
     (place / "command.sh").write_bytes(os.fsencode(f"# {what!r}\n{command}\n"))
     return str(place)
 
@@ -277,7 +313,8 @@ def summary(tried: Sequence[Tried]) -> list[dict[str, Any]]:
         own = [one for one in tried if one.target == target.name]
         if own:
             rows.append({
-                "kind": target.name, "inputs": sum(one.inputs for one in own), "used": sum(one.code == 0 for one in own),
+                "kind": target.name, "inputs": sum(one.inputs for one in own),
+                "used": sum(one.code == 0 for one in own),
                 "refused": sum(one.code == 2 for one in own), "bad": sum(bool(one.bad) for one in own),
                 "slowest": max(one.seconds for one in own), "memory": max(one.memory for one in own) >> 20,
             })  # fmt: skip

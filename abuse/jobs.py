@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from abuse import digests, seeds
+from abuse import commands, digests, seeds
 
 CONFIG = "configs/of_videos.py"
 
@@ -24,28 +24,57 @@ def _in(name: str, of: Callable[[Path], str]) -> Callable[[Path], str]:
 
 
 def _prepare(workers: int) -> list[str]:
-    return seeds.prepare_videos("videos", "annotations/sheet.csv", "data", workers)
+    return commands.prepare_videos("videos", "annotations/sheet.csv", "data", workers)
 
 
 _TRAIN = ["train", "--config", CONFIG, "--data", "data", "--out", "run", "--config.train.epochs=4"]
 _VIDEOS = [f"videos/{subject}_v1.mp4" for subject in seeds.SUBJECTS]
 _FOUND = digests.files("*.csv", "*.eaf", "*.vtt", "*.json")
-JOBS = {one.name: one for one in (
-    Job("prepare", _prepare(1), ["data"], _in("data", digests.data)),
-    Job("prepare, 2 workers", _prepare(2), ["data"], _in("data", digests.data)),
-    Job("verify", ["verify", "data", "--json", "counts.json"], ["counts.json"], digests.files("counts.json")),
-    Job("train", _TRAIN, ["run"], _in("run", digests.run)),
-    Job("predict", _TRAIN, ["run/outputs"], _in("run", digests.run)),
-    Job("evaluate", ["evaluate", "run", "--data", "data"], ["run/metrics.json", "run/detections.csv", "run/candidates.csv", "run/report.html"],
-        _in("run", digests.files("metrics.json", "*.csv"))),
-    Job("report", ["report", "run", "--out", "report"], ["report"], _in("report", digests.files("*.csv", "*.tex"))),
-    Job("detect", ["detect", *_VIDEOS, "--run", "run", "--out", "found"], ["found"], _in("found", _FOUND)),
-    Job("sweep", ["sweep", "--config", CONFIG, "--data", "data", "--out", "sweep", "--config.folds.inner=0.5"], ["sweep"], _in("sweep", digests.search)),
-    Job("convert", ["convert", "predictions/found.csv", "converted.json", "--to", "activitynet", "--fps", "30"], ["converted.json"],
-        digests.files("converted.json")),
-    Job("convert-backbone", ["convert-backbone", "weights/net.safetensors", "--out", "net.safetensors", "--normalization", "half", "--size", "32"],
-        ["net.safetensors"], digests.files("net.safetensors")),
-)}  # fmt: skip
+JOBS = {
+    one.name: one
+    for one in (
+        Job("prepare", _prepare(1), ["data"], _in("data", digests.data)),
+        Job("prepare, 2 workers", _prepare(2), ["data"], _in("data", digests.data)),
+        Job("verify", ["verify", "data", "--json", "counts.json"], ["counts.json"], digests.files("counts.json")),
+        Job("train", _TRAIN, ["run"], _in("run", digests.run)),
+        Job("predict", _TRAIN, ["run/outputs"], _in("run", digests.run)),
+        Job(
+            "evaluate",
+            ["evaluate", "run", "--data", "data"],
+            ["run/metrics.json", "run/detections.csv", "run/candidates.csv", "run/report.html"],
+            _in("run", digests.files("metrics.json", "*.csv")),
+        ),
+        Job("report", ["report", "run", "--out", "report"], ["report"], _in("report", digests.files("*.csv", "*.tex"))),
+        Job("detect", ["detect", *_VIDEOS, "--run", "run", "--out", "found"], ["found"], _in("found", _FOUND)),
+        Job(
+            "sweep",
+            ["sweep", "--config", CONFIG, "--data", "data", "--out", "sweep", "--config.folds.inner=0.5"],
+            ["sweep"],
+            _in("sweep", digests.search),
+        ),
+        Job(
+            "convert",
+            ["convert", "predictions/found.csv", "converted.json", "--to", "activitynet", "--fps", "30"],
+            ["converted.json"],
+            digests.files("converted.json"),
+        ),
+        Job(
+            "convert-backbone",
+            [
+                "convert-backbone",
+                "weights/net.safetensors",
+                "--out",
+                "net.safetensors",
+                "--normalization",
+                "half",
+                "--size",
+                "32",
+            ],
+            ["net.safetensors"],
+            digests.files("net.safetensors"),
+        ),
+    )
+}
 ORDER = ("prepare", "verify", "train", "evaluate", "report", "detect", "sweep", "convert", "convert-backbone")
 
 
@@ -65,7 +94,7 @@ def whole(valid: Path, directory: Path) -> Path:
         for name in ("videos", "annotations", "configs", "predictions", "weights"):
             shutil.copytree(valid / name, directory / name)
         for name in ORDER:
-            seeds.run(directory, *JOBS[name].words)
+            commands.run(directory, *JOBS[name].words)
         (directory / "whole").touch()
     return directory
 

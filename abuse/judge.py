@@ -15,11 +15,13 @@ LISTED = 42  # lines of a list of problems
 USABLE, REFUSED = 0, 2  # the exit codes of a good end
 # What libraries print past the program.
 NOISE = re.compile(
-    r"\w*Warning: |Exception ignored|Traceback|^\[.*@ 0x|^\[ ?(WARN|ERROR)|libpng|Corrupt JPEG|Premature end|Invalid SOS"
+    r"\w*Warning: |Exception ignored|Traceback|^\[.*@ 0x|^\[ ?(WARN|ERROR)"
+    r"|libpng|Corrupt JPEG|Premature end|Invalid SOS"
     r"|^[IWEF]\d{4} \d\d:|^WARNING:absl|TIFFRead|terminate called|Fatal Python|std::|^\s+at \S+:\d+|leaked \w+ objects"
 )
 EXPECTATION = re.compile(
-    r"expected|must|; |no such|choose|give |needs|did you mean|check |copy |move |cut |save |restore|prepare|delete|wait for"
+    r"expected|must|; |no such|choose|give |needs|did you mean|check "
+    r"|copy |move |cut |save |restore|prepare|delete|wait for"
 )
 _PROGRESS = re.compile(r"^[^:]*:? +\d+%\|.*\|? ?\d+/\d+ \[|^\S.*: \d+\S*it \[|\d+\S* ?\S+/s[,\]]")
 
@@ -65,7 +67,9 @@ def judge(ended: Ended, names: Sequence[str], limits: Limits, batch: int = 1) ->
     if ended.code is None:
         return [*bad, Bad("crash", f"signal {ended.signal}")]
     if any("Traceback (most" in line for line in lines):
-        last = [line for line in lines if re.match(r"[A-Za-z_.]+(Error|Exception|Interrupt|Exit|Warning|Stop)\w*\b", line)]
+        last = [
+            line for line in lines if re.match(r"[A-Za-z_.]+(Error|Exception|Interrupt|Exit|Warning|Stop)\w*\b", line)
+        ]
         return [*bad, Bad("traceback", f"{(last or lines)[-1][:200]}; {_raised(lines)}")]
     if ended.code not in (USABLE, REFUSED):
         bad.append(Bad("exit code", f"{ended.code}: {(lines or [''])[-1][:200]}"))
@@ -141,5 +145,7 @@ def unchanged(before: dict[str, str], after: dict[str, str]) -> list[Bad]:
     Returns:
       What was changed, at most one line.
     """
-    changed = [path for path in before if before[path] != after.get(path)] + [path for path in after if path not in before]
+    changed = [path for path in before if before[path] != after.get(path)] + [
+        path for path in after if path not in before
+    ]
     return [Bad("changed input", ", ".join(sorted(changed)[:3]))] if changed else []

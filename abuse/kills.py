@@ -19,7 +19,17 @@ SHARES = {"prepare": 20, "prepare, 2 workers": 8, "train": 28, "predict": 10, "d
 MOST_PER_CHAIN = 4
 LIMITS = sandbox.Limits(seconds=120)
 FOLLOW = 15.0  # seconds that other processes of a killed command have to end
-WRITES = {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "shutil.rmtree", "shutil.move", "os.link", "os.symlink", "os.truncate"}
+WRITES = {
+    "os.rename",
+    "os.remove",
+    "os.mkdir",
+    "os.rmdir",
+    "shutil.rmtree",
+    "shutil.move",
+    "os.link",
+    "os.symlink",
+    "os.truncate",
+}
 
 
 class Chain(NamedTuple):
@@ -49,7 +59,9 @@ def _watched(words: Sequence[str], directory: Path, moment: int, number: int, re
 
         def hook(event: str, arguments: tuple[Any, ...]) -> None:
             nonlocal count
-            if event not in WRITES and not (event == "open" and isinstance(arguments[2], int) and arguments[2] & (os.O_WRONLY | os.O_RDWR)):
+            if event not in WRITES and not (
+                event == "open" and isinstance(arguments[2], int) and arguments[2] & (os.O_WRONLY | os.O_RDWR)
+            ):
                 return
             path = os.fsdecode(arguments[0]) if isinstance(arguments[0], (str, bytes, os.PathLike)) else ""
             if path.startswith("/") and not path.startswith(inside):
@@ -84,7 +96,9 @@ def digest(job: Job, directory: Path, records: Path) -> str:
         return 0
 
     ended = sandbox.start(call, directory, records, LIMITS).wait()
-    return ended.out.strip() if ended.code == 0 else f"not readable: {(ended.err.strip().splitlines() or ['?'])[-1][:200]}"
+    return (
+        ended.out.strip() if ended.code == 0 else f"not readable: {(ended.err.strip().splitlines() or ['?'])[-1][:200]}"
+    )
 
 
 def alone(job: Job, whole: Path, work: Path) -> Healthy:
@@ -186,7 +200,9 @@ def chain(job: Job, number: int, kills: int, seed: int, healthy: Healthy, whole:
         shutil.rmtree(kept, ignore_errors=True)
         keep.mkdir(parents=True, exist_ok=True)
         shutil.move(work, kept)
-        Path(kept, "moments.json").write_text(json.dumps({"words": list(job.words), "moments": moments, "bad": bad}, indent=1))
+        Path(kept, "moments.json").write_text(
+            json.dumps({"words": list(job.words), "moments": moments, "bad": bad}, indent=1)
+        )
     return Chain(job.name, number, killed, moments, bad, kept)
 
 

@@ -1,4 +1,4 @@
-"""Ways to break videos, pictures, weights and configurations that take more than bytes."""
+"""Ways to break videos, pictures and weights that take more than bytes."""
 
 import json
 import os
@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from abuse import seeds
-from abuse.mutations import NUMBERS, VALUES
+from abuse.text_mutations import VALUES
 
 SECRET = "abuse-secret"  # of a file that nobody named
 
@@ -18,7 +18,25 @@ SECRET = "abuse-secret"  # of a file that nobody named
 def mp4_box(path: Path, rng: random.Random) -> str:
     """A field of a box: its size, or one of the numbers in it."""
     data = bytearray(path.read_bytes())
-    names = [b"moov", b"mvhd", b"trak", b"tkhd", b"mdhd", b"stsd", b"avc1", b"avcC", b"stts", b"stsc", b"stsz", b"stco", b"elst", b"mdat", b"ctts", b"stss", b"ftyp"]
+    names = [
+        b"moov",
+        b"mvhd",
+        b"trak",
+        b"tkhd",
+        b"mdhd",
+        b"stsd",
+        b"avc1",
+        b"avcC",
+        b"stts",
+        b"stsc",
+        b"stsz",
+        b"stco",
+        b"elst",
+        b"mdat",
+        b"ctts",
+        b"stss",
+        b"ftyp",
+    ]
     name = rng.choice([one for one in names if one in data])
     where = data.index(name)
     offset = rng.choice([-4, -4, 4, 8, 12, 16, 20, 24, 32, 40])
@@ -34,21 +52,27 @@ def playlist(path: Path, rng: random.Random) -> str:
     seeds.write_video(secret, seeds.images(2, 8), *seeds.CONTAINERS["mp4"])
     kind = rng.choice(["concat", "concat version", "m3u8", "m3u8 net", "sdp", "dash"])
     text = {
-        "concat": f"file '{secret.name}'\n", "concat version": f"ffconcat version 1.0\nfile '{secret.name}'\nfile '/etc/passwd'\n",
+        "concat": f"file '{secret.name}'\n",
+        "concat version": f"ffconcat version 1.0\nfile '{secret.name}'\nfile '/etc/passwd'\n",
         "m3u8": f"#EXTM3U\n#EXT-X-TARGETDURATION:5\n#EXTINF:5,\n{secret.absolute()}\n#EXT-X-ENDLIST\n",
         "m3u8 net": "#EXTM3U\n#EXT-X-TARGETDURATION:5\n#EXTINF:5,\nhttp://127.0.0.1:9/a.ts\n#EXT-X-ENDLIST\n",
-        "sdp": "v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\nm=video 5004 RTP/AVP 96\na=rtpmap:96 H264/90000\n",
+        "sdp": "v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\n"
+        "m=video 5004 RTP/AVP 96\na=rtpmap:96 H264/90000\n",
         "dash": "<?xml version='1.0'?><MPD xmlns='urn:mpeg:dash:schema:mpd:2011' profiles='x'><Period/></MPD>",
-    }[kind]  # fmt: skip
+    }[kind]
     path.write_text(text)
     return f"{kind}: a list of other files"
 
 
 def odd_video(path: Path, rng: random.Random) -> str:
     """A whole video of unusual size, length or rate."""
-    kind = rng.choice(["one frame", "wide", "tall", "2 x 2", "large", "fast", "slow", "black", "grey", "no frames", "audio"])
+    kind = rng.choice(
+        ["one frame", "wide", "tall", "2 x 2", "large", "fast", "slow", "black", "grey", "no frames", "audio"]
+    )
     size = {"wide": (16, 4096), "tall": (4096, 16), "2 x 2": (2, 2), "large": (4320, 7680)}.get(kind, (48, 48))
-    frames = [np.zeros((*size, 3), np.uint8) + (128 if kind == "grey" else 0)] * (1 if kind in ("one frame", "large") else 12)
+    frames = [np.zeros((*size, 3), np.uint8) + (128 if kind == "grey" else 0)] * (
+        1 if kind in ("one frame", "large") else 12
+    )
     if kind not in ("black", "grey"):
         frames = [frame + rng.randrange(200) for frame in frames]
     path.unlink()
@@ -78,15 +102,22 @@ def odd_times(path: Path, rng: random.Random) -> str:
     import av
 
     kind = rng.choice(["jump", "start", "repeat", "dense", "long hole"])
-    times = {"jump": [0, 1, 2, 3, 900000, 900001], "start": [3_000_000 + k for k in range(8)], "repeat": [0, 1, 1, 2, 2, 3],
-             "dense": [k for k in range(12)], "long hole": [0, 1, 2, 3_000_000_00, 3_000_000_01]}[kind]  # fmt: skip
+    times = {
+        "jump": [0, 1, 2, 3, 900000, 900001],
+        "start": [3_000_000 + k for k in range(8)],
+        "repeat": [0, 1, 1, 2, 2, 3],
+        "dense": [k for k in range(12)],
+        "long hole": [0, 1, 2, 3_000_000_00, 3_000_000_01],
+    }[kind]
     path.unlink()
     with av.open(str(path), "w", format="matroska") as container:
         stream = container.add_stream("mjpeg", rate=30)
         stream.width = stream.height = 48
         stream.pix_fmt = "yuvj420p"
         for k, time in enumerate(times):
-            for packet in stream.encode(av.VideoFrame.from_ndarray(seeds.images(0, 12)[k], format="rgb24").reformat(format="yuvj420p")):
+            for packet in stream.encode(
+                av.VideoFrame.from_ndarray(seeds.images(0, 12)[k], format="rgb24").reformat(format="yuvj420p")
+            ):
                 packet.pts = packet.dts = int(time * (1000 / 30)) if kind != "dense" else time // 4
                 packet.time_base = Fraction(1, 1000)
                 container.mux(packet)
@@ -119,7 +150,22 @@ def picture_size(path: Path, rng: random.Random) -> str:
 
 def picture_name(path: Path, rng: random.Random) -> str:
     """A number that fits the others badly, or none."""
-    name = rng.choice(["img99999999999999999999", "img0", "img-1", "img", "2", "img002", "img2", "frame_3_4", "img７", "img61", "img900", ".hidden1"])
+    name = rng.choice(
+        [
+            "img99999999999999999999",
+            "img0",
+            "img-1",
+            "img",
+            "2",
+            "img002",
+            "img2",
+            "frame_3_4",
+            "img７",
+            "img61",
+            "img900",
+            ".hidden1",
+        ]
+    )
     target = path.with_name(f"{name}{path.suffix}")
     path.rename(target)
     return f"named {name}"
@@ -129,7 +175,15 @@ def picture_other(path: Path, rng: random.Random) -> str:
     """A whole picture that is unlike the others."""
     import cv2
 
-    shape, dtype = rng.choice([((1, 1, 3), np.uint8), ((200, 30, 3), np.uint8), ((32, 32), np.uint16), ((32, 32, 4), np.uint8), ((31, 33, 3), np.uint8)])
+    shape, dtype = rng.choice(
+        [
+            ((1, 1, 3), np.uint8),
+            ((200, 30, 3), np.uint8),
+            ((32, 32), np.uint16),
+            ((32, 32, 4), np.uint8),
+            ((31, 33, 3), np.uint8),
+        ]
+    )
     image = np.zeros(shape, dtype)
     content = cv2.imencode(".png", image)[1].tobytes()
     path.write_bytes(content)
@@ -147,7 +201,10 @@ def safetensors_header(path: Path, rng: random.Random) -> str:
     data = path.read_bytes()
     size = struct.unpack("<Q", data[:8])[0]
     header, body = json.loads(data[8 : 8 + size]), data[8 + size :]
-    name, kind = rng.choice([one for one in header if one != "__metadata__"]), rng.choice(["length", "dtype", "shape", "offsets", "name", "gone", "value", "deep"])
+    name, kind = (
+        rng.choice([one for one in header if one != "__metadata__"]),
+        rng.choice(["length", "dtype", "shape", "offsets", "name", "gone", "value", "deep"]),
+    )
     if kind == "length":
         length = rng.choice([0, 2**63, 2**64 - 1, 2**40, size - 5, size + 5])
         path.write_bytes(struct.pack("<Q", length) + data[8:])
@@ -156,11 +213,15 @@ def safetensors_header(path: Path, rng: random.Random) -> str:
     if kind == "dtype":
         entry["dtype"] = rng.choice(["F64", "I8", "BF16", "F8_E4M3", "X", "", None, 5])
     elif kind == "shape":
-        entry["shape"] = rng.choice([[], [0], [-1], [2**40, 2**40], [1.5], "x", entry["shape"][::-1], [*entry["shape"], 1], None])
+        entry["shape"] = rng.choice(
+            [[], [0], [-1], [2**40, 2**40], [1.5], "x", entry["shape"][::-1], [*entry["shape"], 1], None]
+        )
     elif kind == "offsets":
         entry["data_offsets"] = rng.choice([[0, 2**62], [-4, 8], [8, 0], [0], [0, len(body)], "x", [0.5, 4]])
     elif kind == "name":
-        header[rng.choice(["", "conv1", "module.x", "layer1.0.conv9.weight", "a" * 2000, "fc.weight"])] = header.pop(name)
+        header[rng.choice(["", "conv1", "module.x", "layer1.0.conv9.weight", "a" * 2000, "fc.weight"])] = header.pop(
+            name
+        )
     elif kind == "gone":
         del header[name]
     elif kind == "value":
@@ -175,7 +236,12 @@ def weights(path: Path, rng: random.Random) -> str:
     from safetensors.numpy import load_file, save_file
 
     arrays = load_file(path)
-    name, kind = rng.choice(list(arrays)), rng.choice(["NaN", "infinity", "shape", "gone", "more", "whole numbers", "empty", "half", "prefix", "negative"])
+    name, kind = (
+        rng.choice(list(arrays)),
+        rng.choice(
+            ["NaN", "infinity", "shape", "gone", "more", "whole numbers", "empty", "half", "prefix", "negative"]
+        ),
+    )
     if kind in ("NaN", "infinity"):
         arrays[name] = arrays[name] * np.float32(kind.replace("infinity", "inf"))
     elif kind == "shape":
@@ -209,12 +275,20 @@ def pickled(path: Path, rng: random.Random) -> str:
 
     import torch
 
-    kind = rng.choice(["program", "program", "list", "module", "number", "deep", "plain pickle", "complex", "self", "keys"])
+    kind = rng.choice(
+        ["program", "program", "list", "module", "number", "deep", "plain pickle", "complex", "self", "keys"]
+    )
     content = {
-        "program": {"state_dict": _Evil()}, "list": [1, 2], "module": torch.nn.Linear(2, 2), "number": 5,
-        "deep": {"state_dict": {"state_dict": {"model": {}}}}, "plain pickle": {"a": 1}, "complex": {"conv1.weight": torch.zeros(3, dtype=torch.complex64)},
-        "keys": {1: torch.zeros(3), None: torch.zeros(2)}, "self": {},
-    }[kind]  # fmt: skip
+        "program": {"state_dict": _Evil()},
+        "list": [1, 2],
+        "module": torch.nn.Linear(2, 2),
+        "number": 5,
+        "deep": {"state_dict": {"state_dict": {"model": {}}}},
+        "plain pickle": {"a": 1},
+        "complex": {"conv1.weight": torch.zeros(3, dtype=torch.complex64)},
+        "keys": {1: torch.zeros(3), None: torch.zeros(2)},
+        "self": {},
+    }[kind]
     if kind == "self":
         content["state_dict"] = content
     if kind == "plain pickle" or (kind == "program" and rng.random() < 0.5):
@@ -226,30 +300,3 @@ def pickled(path: Path, rng: random.Random) -> str:
 
 SAFETENSORS = (safetensors_header, safetensors_header, weights, weights)
 CHECKPOINT = (pickled, pickled)
-
-
-# ---- Configurations --------------------------------------------------------------------------------------------------
-
-
-def program(path: Path, rng: random.Random) -> str:
-    """A configuration that is another program."""
-    kind = rng.choice(["value", "value", "value", "key", "none", "dict", "raises", "exits", "recursion", "no function", "import", "arguments", "syntax", "rows"])
-    text = path.read_text()
-    ends = {
-        "none": "def get_config(row=''):\n    return None\n", "dict": "def get_config(row=''):\n    return {}\n",
-        "raises": "def get_config(row=''):\n    raise KeyError('a\\nb')\n", "exits": "raise SystemExit('bye')\n",
-        "recursion": "def get_config(row=''):\n    return get_config(row)\n", "no function": "del get_config\n",
-        "import": "import a_module_that_nobody_has\n", "arguments": "def get_config():\n    return 1\n", "syntax": "def (:\n",
-        "rows": "ROWS = 5\nSPACE = 7\n",
-    }  # fmt: skip
-    if kind in ends:
-        path.write_text(f"{text}\n\n{ends[kind]}")
-        return f"ends with: {kind}"
-    name = rng.choice(list(seeds.OPTIONS) + ["train.learning_rate", "loss.beta", "data.kind", "window.stride", "folds.scheme", "seed", "model.dropout"])
-    value = rng.choice([*VALUES[:19], [], {}, [[]], *NUMBERS[:9]])
-    line = f"    config.update_from_flattened_dict({{{name + 'x' * (kind == 'key')!r}: {value!r}}})\n".replace(": nan", ": float('nan')").replace(": inf", ": float('inf')")
-    path.write_text(text.replace("    return fedn_config", f"{line}    return fedn_config"))
-    return f"{name} is {str(value)[:30]}" if kind == "value" else f"unknown option {name}x"
-
-
-PROGRAM = (program,) * 5

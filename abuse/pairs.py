@@ -75,7 +75,11 @@ def meet(names: tuple[str, str], seed: int, healthy: dict[str, str], whole: Path
         started.append(sandbox.start(sandbox.command(job.words), work / "case", work / f"records-{number}", LIMITS))
         time.sleep(rng.choice([0.0, 0.01, 0.1, 0.5]))
     ends = [process.wait(FOLLOW) for process in started]
-    bad = [Bad(one.rule, f"{job.name}: {one.detail}") for job, end in zip(order, ends, strict=True) for one in judge.judge(end, [], LIMITS)]
+    bad = [
+        Bad(one.rule, f"{job.name}: {one.detail}")
+        for job, end in zip(order, ends, strict=True)
+        for one in judge.judge(end, [], LIMITS)
+    ]
     bad += _made(order, [end.code for end in ends], healthy, whole, work)
     about = f"{', '.join(job.name for job in missing) or 'nothing'} still to be made; {order[0].name} first"
     kept = ""
@@ -87,7 +91,9 @@ def meet(names: tuple[str, str], seed: int, healthy: dict[str, str], whole: Path
     return Met(" / ".join(names), about, [end.code for end in ends], bad, kept)
 
 
-def _made(order: Sequence[Job], codes: Sequence[int | None], healthy: dict[str, str], whole: Path, work: Path) -> list[Bad]:
+def _made(
+    order: Sequence[Job], codes: Sequence[int | None], healthy: dict[str, str], whole: Path, work: Path
+) -> list[Bad]:
     """What was refused is started again, alone; then all must be there as one command makes it."""
     bad = []
     for job, code in zip(order, codes, strict=True):
@@ -100,6 +106,8 @@ def _made(order: Sequence[Job], codes: Sequence[int | None], healthy: dict[str, 
                 bad.append(Bad("cannot go on", f"{job.name}: {(judge.lines_of(ended.err) or ['?'])[-1][:250]}"))
                 continue
         got = digest(job, work / "case", work / "records")
-        bad += [Bad("another end", f"{job.name}, afterwards: {got}, not {healthy[job.name]}")] * (got != healthy[job.name])
+        bad += [Bad("another end", f"{job.name}, afterwards: {got}, not {healthy[job.name]}")] * (
+            got != healthy[job.name]
+        )
     left = digests.leftovers(work / "case", whole)
     return bad + ([Bad("left behind", ", ".join(left[:3]))] if left else [])

@@ -43,7 +43,9 @@ def run(tasks: Sequence[Task], out: Path, jobs: int, tell: Callable[[str], None]
             time.sleep(1)
     results = dict(json.loads(line) for record in records for line in record.read_text().splitlines())
     if len(results) != len(tasks):
-        raise RuntimeError(f"{len(tasks) - len(results)} tasks were not done: a process of the campaign died, see above")
+        raise RuntimeError(
+            f"{len(tasks) - len(results)} tasks were not done: a process of the campaign died, see above"
+        )
     return [results[index] for index in range(len(tasks))]
 
 

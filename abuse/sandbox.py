@@ -89,8 +89,9 @@ class Process:
         out, err, place = ((self._records / name).read_text("utf-8", "replace") for name in ("out", "err", "place"))
         code = os.WEXITSTATUS(status) if os.WIFEXITED(status) else None
         number = os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
-        return Ended(code, 0 if hung else number, hung, out, err, seconds, usage.ru_maxrss << 10, _innermost(place), left)
-
+        return Ended(
+            code, 0 if hung else number, hung, out, err, seconds, usage.ru_maxrss << 10, _innermost(place), left
+        )
 
     def _overdue(self) -> bool:
         """Whether its time is over: of the processor; or of the clock, where it hardly works."""
@@ -101,7 +102,11 @@ class Process:
 
 
 def start(
-    function: Callable[[], int], directory: Path, records: Path, limits: Limits = Limits(), terminal: Terminal = Terminal()
+    function: Callable[[], int],
+    directory: Path,
+    records: Path,
+    limits: Limits,
+    terminal: Terminal | None = None,
 ) -> Process:
     """Starts a function in a process of its own.
 
@@ -110,7 +115,7 @@ def start(
       directory: its working directory.
       records: a directory for what it prints; made.
       limits: of time and memory.
-      terminal: how it is started.
+      terminal: how it is started; None: as usual.
 
     Returns:
       The process.
@@ -125,7 +130,7 @@ def start(
         return Process(pid, records, limits)
     code = 70
     try:
-        _enter(directory, records, limits, terminal)
+        _enter(directory, records, limits, terminal or Terminal())
         code = _ended(function)
         threading._shutdown()  # what the interpreter does at its end
         import atexit
@@ -180,7 +185,11 @@ def _enter(directory: Path, records: Path, limits: Limits, terminal: Terminal) -
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_AS, (limits.address_space,) * 2)
     flags = os.O_WRONLY | os.O_APPEND
-    nothing, out, err = os.open(os.devnull, os.O_RDONLY), os.open(records / "out", flags), os.open(records / "err", flags)
+    nothing, out, err = (
+        os.open(os.devnull, os.O_RDONLY),
+        os.open(records / "out", flags),
+        os.open(records / "err", flags),
+    )
     for target, source in enumerate((nothing, out, err)):
         os.dup2(source, target)
         os.close(source)

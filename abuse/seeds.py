@@ -1,22 +1,30 @@
 """Small valid files of every kind that a command reads; all are made here, by script."""
 
 import csv
-import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from abuse import sandbox
+from abuse import commands
 
-SUBJECTS, FRAMES, SIDE = ("s1", "s2", "s3"), 64, 32
+SUBJECTS, FRAMES = ("s1", "s2", "s3"), 64
 CLASSES = ("happy", "sad")
 OPTIONS = {
-    "model.width": 16, "model.head_width": 16, "model.heads": 2, "model.groups": 4, "model.head_depth": 1,
-    "model.window_attention": "none", "train.epochs": 2, "train.batch_size": 8,
-    "window.segments": 16, "window.train_hop": 16, "anchors.reaches": [[0, 64]], "folds.inner": 0,
-}  # fmt: skip
+    "model.width": 16,
+    "model.head_width": 16,
+    "model.heads": 2,
+    "model.groups": 4,
+    "model.head_depth": 1,
+    "model.window_attention": "none",
+    "train.epochs": 2,
+    "train.batch_size": 8,
+    "window.segments": 16,
+    "window.train_hop": 16,
+    "anchors.reaches": [[0, 64]],
+    "folds.inner": 0,
+}
 FUSION = {"of_features": "none", "of_videos": "mean"}
 CONFIG = '''"""A small configuration."""
 
@@ -34,9 +42,14 @@ def get_config(row=""):
     return fedn_config.with_row(config, ROWS, row)
 '''
 CONTAINERS = {  # suffix -> encoder, options
-    "mp4": ("libx264", {"preset": "ultrafast", "bf": "2"}), "mkv": ("libx264", {"preset": "ultrafast"}), "avi": ("mpeg4", {}),
-    "mov": ("mjpeg", {}), "ts": ("mpeg2video", {}), "webm": ("libvpx", {"deadline": "realtime"}), "gif": ("gif", {}),
-}  # fmt: skip
+    "mp4": ("libx264", {"preset": "ultrafast", "bf": "2"}),
+    "mkv": ("libx264", {"preset": "ultrafast"}),
+    "avi": ("mpeg4", {}),
+    "mov": ("mjpeg", {}),
+    "ts": ("mpeg2video", {}),
+    "webm": ("libvpx", {"deadline": "realtime"}),
+    "gif": ("gif", {}),
+}
 
 
 def make(directory: Path) -> Path:
@@ -57,25 +70,6 @@ def make(directory: Path) -> Path:
     _commands(directory)
     (directory / "whole").touch()
     return directory
-
-
-def run(directory: Path, *words: object, seconds: float = 120) -> None:
-    """Runs a command that must succeed.
-
-    Args:
-      directory: its working directory.
-      *words: its arguments.
-      seconds: it may take.
-
-    Raises:
-      RuntimeError: it failed.
-    """
-    limits = sandbox.Limits(seconds=seconds)
-    started = sandbox.start(sandbox.command([str(word) for word in words]), directory, directory / ".records", limits)
-    ended = started.wait()
-    if ended.code:
-        raise RuntimeError(f"{' '.join(map(str, words))}: exit code {ended.code}\n{ended.err[-3000:]}")
-    shutil.rmtree(directory / ".records")
 
 
 def _write_rows(path: Path, rows: Sequence[Sequence[object]]) -> None:
@@ -111,7 +105,10 @@ HEADER = ["subject", "video", "onset", "offset", "emotion"]
 def tables(directory: Path) -> None:
     """Annotations and predictions, as CSV and as workbook."""
     rows = _expressions()
-    found = [[*row[:2], row[2] + 1, row[3] + 2, row[4], f"{0.9 - number / 10:.2f}", "macro"] for number, row in enumerate(rows)]
+    found = [
+        [*row[:2], row[2] + 1, row[3] + 2, row[4], f"{0.9 - number / 10:.2f}", "macro"]
+        for number, row in enumerate(rows)
+    ]
     _write_rows(directory / "annotations" / "sheet.csv", [HEADER, *rows])
     _workbook(directory / "workbook" / "sheet.xlsx", {"expressions": [HEADER, *rows], "notes": [["by", "hand"]]})
     _write_rows(directory / "predictions" / "truth.csv", [HEADER, *rows])
@@ -139,7 +136,10 @@ def images(number: int, count: int = FRAMES, side: int = 48) -> list[np.ndarray]
       The pictures.
     """
     y, x = np.mgrid[:side, :side]
-    shapes = [128 + 100 * np.sin((x + y * (number + 1)) / 7 + 0.3 * t) * np.cos(y / 5 - 0.1 * t * number) for t in range(count)]
+    shapes = [
+        128 + 100 * np.sin((x + y * (number + 1)) / 7 + 0.3 * t) * np.cos(y / 5 - 0.1 * t * number)
+        for t in range(count)
+    ]
     return [np.stack([one, one[::-1], one.T], -1).astype(np.uint8) for one in shapes]
 
 
@@ -162,7 +162,9 @@ def write_video(path: Path, frames: Sequence[np.ndarray], codec: str, options: d
         stream.pix_fmt = {"gif": "rgb8", "mjpeg": "yuvj420p"}.get(codec, "yuv420p")
         stream.codec_context.thread_count = 1
         for image in frames:
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24").reformat(format=stream.pix_fmt)))
+            container.mux(
+                stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24").reformat(format=stream.pix_fmt))
+            )
         container.mux(stream.encode(None))
 
 
@@ -181,7 +183,7 @@ def pictures(directory: Path) -> None:
     for (number, subject), suffix in zip(enumerate(SUBJECTS), ("png", "jpg", "bmp"), strict=True):
         folder = directory / "pictures" / f"{subject}_v1"
         folder.mkdir(parents=True)
-        for k, image in enumerate(images(number, 60, SIDE), 1):
+        for k, image in enumerate(images(number, 60, commands.SIDE), 1):
             cv2.imwrite(str(folder / f"img{k:03d}.{suffix}"), image)
 
 
@@ -193,7 +195,7 @@ def openface(directory: Path) -> None:
         folder = directory / "openface" / f"{subject}_v1_aligned"
         folder.mkdir(parents=True)
         rows = [["frame", "face_id", "timestamp", "confidence", "success", "AU01_r"]]
-        for k, image in enumerate(images(number, 60, SIDE), 1):
+        for k, image in enumerate(images(number, 60, commands.SIDE), 1):
             cv2.imwrite(str(folder / f"frame_det_00_{k:06d}.bmp"), image)
             rows.append([k, 0, f"{(k - 1) / 30:.3f}", 0.98, 1, 0.0])
         _write_rows(folder.with_name(f"{subject}_v1.csv"), rows)
@@ -201,16 +203,38 @@ def openface(directory: Path) -> None:
 
 def sheets(directory: Path) -> None:
     """The sheets of released data sets, a few rows of each."""
-    rows = [[1, "disgust1_1", 5, 9, 20, "4", "negative", "macro-expression", "disgust"],
-            [1, "disgust1_2", 22, 26, 0, "4", "negative", "macro-expression", "disgust"],
-            [2, "anger1_1", 2, 4, 12, "4", "surprise", "macro-expression", "sympathy"]]  # fmt: skip
-    rules = {"naming rule1": [[15, "s15", 1], [16, "s16", 2]], "naming rule2": [["0101", "disgust1"], ["0401", "anger1"]]}
+    rows = [
+        [1, "disgust1_1", 5, 9, 20, "4", "negative", "macro-expression", "disgust"],
+        [1, "disgust1_2", 22, 26, 0, "4", "negative", "macro-expression", "disgust"],
+        [2, "anger1_1", 2, 4, 12, "4", "surprise", "macro-expression", "sympathy"],
+    ]
+    rules = {
+        "naming rule1": [[15, "s15", 1], [16, "s16", 2]],
+        "naming rule2": [["0101", "disgust1"], ["0401", "anger1"]],
+    }
     _workbook(directory / "casme2" / "sheet.xlsx", {"CASFEcode_final": rows, **rules})
     header = ["Subject", "Filename", "Onset", "Apex", "Offset", "AU", "Expression type", "Objective class"]
-    rows = [["spNO.1", "a", "9", "12", "20", "4", "Macro-expression", "VII"], ["spNO.11", "J", "10", "15", "30", "4", "Micro-expression", "I"]]
+    rows = [
+        ["spNO.1", "a", "9", "12", "20", "4", "Macro-expression", "VII"],
+        ["spNO.11", "J", "10", "15", "30", "4", "Micro-expression", "I"],
+    ]
     _workbook(directory / "casme3" / "sheet.xlsx", {"AU+Emotion": [header, *rows]})
-    header = ["Subject", "Filename", "Inducement Code", "Onset", "Apex", "Offset", "Duration", "Type", "Action Units", "Notes"]
-    rows = [["006", "006_1_1", 1, 10.4, 40.6, 113.2, 104, "Macro", "4", None], ["011", "011_6_2", 6, 0, 50, 101, 102, "Micro - 1/2", "12", None]]
+    header = [
+        "Subject",
+        "Filename",
+        "Inducement Code",
+        "Onset",
+        "Apex",
+        "Offset",
+        "Duration",
+        "Type",
+        "Action Units",
+        "Notes",
+    ]
+    rows = [
+        ["006", "006_1_1", 1, 10.4, 40.6, 113.2, 104, "Macro", "4", None],
+        ["011", "011_6_2", 6, 0, 50, 101, 102, "Micro - 1/2", "12", None],
+    ]
     _workbook(directory / "samm" / "sheet.xlsx", {"FACS": [["SAMM Long Videos Dataset"], [], header, *rows]})
 
 
@@ -228,7 +252,10 @@ def state(widths: Sequence[int] = (3, 4, 5, 6)) -> dict[str, np.ndarray]:
     for stage, width in enumerate(widths):
         for block in range(2):
             before, base = width if block else widths[max(stage - 1, 0)], f"layer{stage + 1}.{block}"
-            units += [(f"{base}.conv1", f"{base}.bn1", (width, before, 3, 3)), (f"{base}.conv2", f"{base}.bn2", (width, width, 3, 3))]
+            units += [
+                (f"{base}.conv1", f"{base}.bn1", (width, before, 3, 3)),
+                (f"{base}.conv2", f"{base}.bn2", (width, width, 3, 3)),
+            ]
             if stage and not block:
                 units.append((f"{base}.downsample.0", f"{base}.downsample.1", (width, before, 1, 1)))
     found = {}
@@ -258,71 +285,25 @@ def configs(directory: Path) -> None:
     """Configurations: of features, of videos."""
     (directory / "configs").mkdir()
     for name, fusion in FUSION.items():
-        (directory / "configs" / f"{name}.py").write_text(CONFIG.format(options=OPTIONS | {"model.segment_fusion": fusion}))
+        (directory / "configs" / f"{name}.py").write_text(
+            CONFIG.format(options=OPTIONS | {"model.segment_fusion": fusion})
+        )
 
 
 def _commands(directory: Path) -> None:
     """What commands make of the above: tables in other formats, shards, trained and evaluated runs."""
     found, truth = "predictions/found.csv", "predictions/truth.csv"
     for name, ending in (("activitynet", "json"), ("strs", "csv"), ("megc", "csv")):
-        run(directory, "convert", found, f"{name}/found.{ending}", "--to", name, "--fps", 30)
-    run(directory, "convert", truth, "database/truth.json", "--to", "activitynet", "--fps", 30, "--ground-truth")
-    run(directory, *prepare_features("features", "annotations/sheet.csv", "of_features/data"))
+        commands.run(directory, "convert", found, f"{name}/found.{ending}", "--to", name, "--fps", 30)
+    commands.run(
+        directory, "convert", truth, "database/truth.json", "--to", "activitynet", "--fps", 30, "--ground-truth"
+    )
+    commands.run(directory, *commands.prepare_features("features", "annotations/sheet.csv", "of_features/data"))
     shutil.copytree(directory / "of_features" / "data", directory / "shards" / "data")
-    run(directory, *prepare_videos("videos", "annotations/sheet.csv", "of_videos/data"))
+    commands.run(directory, *commands.prepare_videos("videos", "annotations/sheet.csv", "of_videos/data"))
     shutil.copytree(directory / "of_videos" / "data" / "shards", directory / "shards_of_videos")
     for name in ("of_features", "of_videos"):
-        run(directory, "train", "--config", f"configs/{name}.py", "--data", f"{name}/data", "--out", f"{name}/run")
-        run(directory, "evaluate", f"{name}/run", "--data", f"{name}/data")
-
-
-def prepare_features(source: object, sheet: object, out: object) -> list[str]:
-    """The command for clip features.
-
-    Args:
-      source: folder of features.
-      sheet: annotations.
-      out: directory for the result.
-
-    Returns:
-      Words.
-    """
-    words = ["prepare", "features", "--features", source, "--annotations", sheet, "--out", out, "--frames-per-row", 2]
-    return [str(word) for word in words]
-
-
-def prepare_videos(source: object, sheet: object, out: object, workers: int = 1, aligner: str = "none") -> list[str]:
-    """The command for videos, with the smallest faces.
-
-    Args:
-      source: folder of videos.
-      sheet: annotations.
-      out: directory for the result.
-      workers: processes.
-      aligner: of faces.
-
-    Returns:
-      Words.
-    """
-    words = ["prepare", "folder", "--videos", source, "--annotations", sheet, "--out", out, "--workers", workers]
-    return [str(word) for word in [*words, "--aligner", aligner, "--size", SIDE]]
-
-
-def preload() -> None:
-    """Imports what commands import, so that processes that are forked from this one do not; JAX is not started."""
-    os.environ |= {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": "", "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
-    import av  # noqa: F401
-    import cv2  # noqa: F401
-    import jinja2  # noqa: F401
-    import optuna  # noqa: F401
-    import python_calamine  # noqa: F401
-    import tensorboardX  # noqa: F401
-    import tensorflow_datasets  # noqa: F401
-
-    from data_prep.shards import features, verify, videos  # noqa: F401
-    from data_prep.sheets.datasets import check, collect  # noqa: F401
-    from fedn_jax.cli import main  # noqa: F401
-    from fedn_jax.engine import checkpoint, fit  # noqa: F401
-    from fedn_jax.experiments import sweep  # noqa: F401
-    from fedn_jax.inference import new_video  # noqa: F401
-    from fedn_jax.reports import compare_page, run_page, sweep_page, video_page  # noqa: F401
+        commands.run(
+            directory, "train", "--config", f"configs/{name}.py", "--data", f"{name}/data", "--out", f"{name}/run"
+        )
+        commands.run(directory, "evaluate", f"{name}/run", "--data", f"{name}/data")

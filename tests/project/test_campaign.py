@@ -8,16 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from abuse import inputs, judge, kills, mutations, pairs, targets
+from abuse import inputs, judge, kills, mutations, pairs, targets, text_mutations
 from abuse.judge import Bad
 from abuse.sandbox import Ended, Limits
 
 ROOT = Path(__file__).resolve().parents[2]
 # Commands that are judged; `say` is what a good refusal prints. Run in a fresh process, because it forks.
-PLANTED = '''
+PLANTED = """
 import json, os, signal, subprocess, sys, time, warnings
 from pathlib import Path
-from abuse import inputs, mutations, sandbox, targets
+from abuse import checks, inputs, mutations, sandbox
 from abuse.targets import Target, Victim
 
 def say(text):
@@ -62,18 +62,33 @@ base = Path(sys.argv[1])
 found = {}
 for name in COMMANDS:
     target = Target(name, 1, {"in/a.csv": "a.csv"}, [name], [Victim("in/a.csv", [mutations.truncate])],
-                    targets.one_file("out/numbers.json", targets.strict_json), seconds=1.0, inputs=[mutations.truncate])
+                    checks.one_file("out/numbers.json", checks.strict_json), seconds=1.0, inputs=[mutations.truncate])
     tried = inputs.attempt(target, 0, 0, base / "seeds", base / "work", base / "failures")
     found[name] = [[bad.rule for bad in tried.bad], bool(tried.kept) and Path(tried.kept, "command.sh").exists()]
 print(json.dumps(found))
-'''
+"""
 EXPECTED = {
-    "refused": [], "used": [], "traceback": ["traceback"], "exit code": ["exit code"], "crash": ["crash"], "hang": ["hang"],
-    "busy": ["hang"], "memory": ["memory", "not whole"], "half": ["not whole"], "half, refused": ["not whole"],
-    "no file": ["not whole"], "changed": ["changed input"], "two lines": ["message"], "no name": ["message"],
-    "no expectation": ["message"], "silent": ["message"], "long": ["message"], "stray": ["stray line"],
-    "left": ["process left"], "program": ["program run"],
-}  # fmt: skip
+    "refused": [],
+    "used": [],
+    "traceback": ["traceback"],
+    "exit code": ["exit code"],
+    "crash": ["crash"],
+    "hang": ["hang"],
+    "busy": ["hang"],
+    "memory": ["memory", "not whole"],
+    "half": ["not whole"],
+    "half, refused": ["not whole"],
+    "no file": ["not whole"],
+    "changed": ["changed input"],
+    "two lines": ["message"],
+    "no name": ["message"],
+    "no expectation": ["message"],
+    "silent": ["message"],
+    "long": ["message"],
+    "stray": ["stray line"],
+    "left": ["process left"],
+    "program": ["program run"],
+}
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +120,9 @@ def test_lists_batches_and_progress_bars_are_good_messages():
     assert rules("fedn: a.mp4: 2 problems; correct them:\n  line 1: x\n  line 2: y\n") == []
     bar = "\rprepare:   0%|          | 0/3 [00:00<?, ?video/s]\rprepare: 100%|###| 3/3 [00:01<00:00]\n"
     assert rules(f"{bar}fedn: a.mp4: empty; copy it again\n") == []
-    lines = "fedn: a.mp4: empty; copy it again\nfedn: b.mp4: cut; copy it again\nfedn: 2 of 3 videos could not be used\n"
+    lines = (
+        "fedn: a.mp4: empty; copy it again\nfedn: b.mp4: cut; copy it again\nfedn: 2 of 3 videos could not be used\n"
+    )
     assert rules(lines, batch=3) == []
     assert rules(lines) == ["message"]
     assert rules("fedn: a.mp4: empty; copy it again\nand more\n") == ["message"]
@@ -118,8 +135,12 @@ def test_the_smallest_input_of_each_bad_end_is_kept(tmp_path):
         kept.mkdir()
         return inputs.Tried("k", number, 1, "cut", ["x"], 1, 0.1, 1, size, [Bad(rule, detail)], str(kept))
 
-    many = [tried(0, 9, "traceback", "KeyError: 'a'; x.py, line 5"), tried(1, 3, "traceback", "KeyError: 'b'; x.py, line 5"),
-            tried(2, 7, "traceback", "TypeError; y.py, line 9"), tried(3, 1, "hang", "20 s; z")]  # fmt: skip
+    many = [
+        tried(0, 9, "traceback", "KeyError: 'a'; x.py, line 5"),
+        tried(1, 3, "traceback", "KeyError: 'b'; x.py, line 5"),
+        tried(2, 7, "traceback", "TypeError; y.py, line 9"),
+        tried(3, 1, "hang", "20 s; z"),
+    ]
     assert [one.number for one in inputs.smallest(many).values()] == [3, 1, 2]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["1", "2", "3"]
 
@@ -129,7 +150,9 @@ def test_a_seed_decides_the_input(tmp_path):
     for seed in (0, 0, 1):
         path.write_text("subject,video,onset,offset,emotion\n" + "s1,v1,5,20,happy\n" * 20)
         rng = random.Random(seed)
-        results.append(([mutation(path, rng) for mutation in (*mutations.TABLE[:4], *mutations.BYTES)], path.read_bytes()))
+        results.append(
+            ([mutation(path, rng) for mutation in (*text_mutations.TABLE[:4], *mutations.BYTES)], path.read_bytes())
+        )
     assert results[0] == results[1] != results[2]
 
 
