@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 VOLATILE = {"versions", "command", "plan", "seconds", "time", "started", "fedn_jax"}  # keys of JSON
-_DATES = re.compile(rb'DATE="[^"]*"|\d{4}-\d\d-\d\dT[\d:.+-]+|urn:[\w:-]+')
+_VOLATILE = re.compile(rb'DATE="[^"]*"|MEDIA_URL="file:[^"]*"|\d{4}-\d\d-\d\dT[\d:.+-]+|urn:[\w:-]+')
 
 
 def _add(digest: Any, name: str, value: Any) -> None:
@@ -96,7 +96,7 @@ def files(*patterns: str) -> Callable[[Path], str]:
         digest = hashlib.sha256()
         for path in paths:
             content = path.read_bytes()
-            content = _stable(json.loads(content)) if path.suffix == ".json" else _DATES.sub(b"", content)
+            content = _stable(json.loads(content)) if path.suffix == ".json" else _VOLATILE.sub(b"", content)
             digest.update(str(path.relative_to(directory)).encode() + content)
         return digest.hexdigest()[:16] if paths else "absent"
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from abuse import judge, mutations, pool, sandbox
+from abuse import judge, media_mutations, mutations, pool, sandbox
 from abuse.judge import Bad
 from abuse.targets import TARGETS, Target, Victim
 
@@ -82,6 +82,7 @@ def attempt(target: Target, number: int, seed: int, seeds: Path, work: Path, kee
     bad += [Bad("not whole", line) for line in whole.read_text().splitlines()]
     if target.batch > 1 and ended.code is not None:
         bad += _skipped(case, ended)
+    bad += _followed(case, what, broken, ended)
     bad += [Bad("program run", "a program in the file was run")] * (case / "was-run").exists()
     size = sum(path.lstat().st_size for path in broken if os.path.lexists(path))
     kept = _keep(work, keep / f"{_slug(target.name)}-{number}", words, what, terminal) if bad else ""
@@ -99,6 +100,9 @@ def _broken(target: Target, rng: random.Random, seeds: Path, work: Path) -> tupl
         path.parent.mkdir(parents=True, exist_ok=True)
         shutil.copytree(seeds / source, path) if (seeds / source).is_dir() else shutil.copy(seeds / source, path)
     words = list(target.words)
+    for pattern in [word for word in words if "*" in word]:
+        at = words.index(pattern)
+        words[at : at + 1] = sorted(str(path.relative_to(case)) for path in case.glob(pattern))
     if target.batch > 1:
         victim = target.victims[0]
         broken = sorted(case.glob(victim.pattern))[: target.batch]
@@ -114,9 +118,6 @@ def _broken(target: Target, rng: random.Random, seeds: Path, work: Path) -> tupl
             broken[0].rename(new)
             words = [str(new.relative_to(case)) if word == short else word for word in words]
             broken, what = [new], f"{what}; named {name[:20]!r}"
-    for pattern in [word for word in words if "*" in word]:
-        at = words.index(pattern)
-        words[at : at + 1] = sorted(str(path.relative_to(case)) for path in case.glob(pattern))
     return case, what, broken, words
 
 
@@ -182,9 +183,19 @@ def _skipped(case: Path, ended: sandbox.Ended) -> list[Bad]:
     lost = [
         path.name
         for path in (case / "in" / "videos").iterdir()
-        if path.stem not in done and not any(path.name in line for line in heads)
+        if path.name != media_mutations.SECRET
+        and path.stem not in done
+        and not any(path.name in line for line in heads)
     ]
     return [Bad("skipped", ", ".join(lost[:3]))] if lost else []
+
+
+def _followed(case: Path, what: str, broken: Sequence[Path], ended: sandbox.Ended) -> list[Bad]:
+    """Files that are lists of other files, and were taken for these."""
+    parts = what.split("; in_") if len(broken) > 1 else [what]
+    lists = [path for path, part in zip(broken, parts, strict=False) if media_mutations.LIST in part]
+    taken = [path.name for path in lists if (case / "out" / f"{path.stem}.csv").exists() or ended.code == 0]
+    return [Bad("other file read", ", ".join(taken))] if taken else []
 
 
 def _slug(text: str) -> str:

@@ -45,7 +45,12 @@ JOBS = {
             _in("run", digests.files("metrics.json", "*.csv")),
         ),
         Job("report", ["report", "run", "--out", "report"], ["report"], _in("report", digests.files("*.csv", "*.tex"))),
-        Job("detect", ["detect", *_VIDEOS, "--run", "run", "--out", "found"], ["found"], _in("found", _FOUND)),
+        Job(
+            "detect",
+            ["detect", *_VIDEOS, "--run", "run", "--out", "found", "--threshold", "0.02"],
+            ["found"],
+            _in("found", _FOUND),
+        ),
         Job(
             "sweep",
             ["sweep", "--config", CONFIG, "--data", "data", "--out", "sweep", "--config.folds.inner=0.5"],

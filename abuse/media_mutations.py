@@ -12,7 +12,8 @@ import numpy as np
 from abuse import seeds
 from abuse.text_mutations import VALUES
 
-SECRET = "abuse-secret"  # of a file that nobody named
+LIST = "a list of other files"
+SECRET = "secret.dat"  # a video that nobody names, but a list in another file
 
 
 def mp4_box(path: Path, rng: random.Random) -> str:
@@ -48,8 +49,9 @@ def mp4_box(path: Path, rng: random.Random) -> str:
 
 def playlist(path: Path, rng: random.Random) -> str:
     """Text that FFmpeg takes for a list of other files, which nobody named."""
-    secret = path.parent / "secret.mp4"
-    seeds.write_video(secret, seeds.images(2, 8), *seeds.CONTAINERS["mp4"])
+    secret = path.parent / SECRET
+    seeds.write_video(secret.with_suffix(".mp4"), seeds.images(2, 8), *seeds.CONTAINERS["mp4"])
+    secret.with_suffix(".mp4").rename(secret)
     kind = rng.choice(["concat", "concat version", "m3u8", "m3u8 net", "sdp", "dash"])
     text = {
         "concat": f"file '{secret.name}'\n",
@@ -61,7 +63,7 @@ def playlist(path: Path, rng: random.Random) -> str:
         "dash": "<?xml version='1.0'?><MPD xmlns='urn:mpeg:dash:schema:mpd:2011' profiles='x'><Period/></MPD>",
     }[kind]
     path.write_text(text)
-    return f"{kind}: a list of other files"
+    return f"{LIST} ({kind})"
 
 
 def odd_video(path: Path, rng: random.Random) -> str:
