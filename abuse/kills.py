@@ -15,7 +15,7 @@ from abuse import digests, jobs, judge, sandbox
 from abuse.jobs import Job
 from abuse.judge import Bad
 
-SHARES = {"prepare": 20, "prepare, 2 workers": 8, "train": 28, "predict": 10, "detect": 18, "sweep": 16}
+SHARES = {"prepare": 24, "prepare, 2 workers": 8, "train": 32, "predict": 10, "detect": 18, "sweep": 8}
 MOST_PER_CHAIN = 4
 LIMITS = sandbox.Limits(seconds=120)
 FOLLOW = 15.0  # seconds that other processes of a killed command have to end

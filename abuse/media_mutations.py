@@ -52,10 +52,11 @@ def playlist(path: Path, rng: random.Random) -> str:
     secret = path.parent / SECRET
     seeds.write_video(secret.with_suffix(".mp4"), seeds.images(2, 8), *seeds.CONTAINERS["mp4"])
     secret.with_suffix(".mp4").rename(secret)
-    kind = rng.choice(["concat", "concat version", "m3u8", "m3u8 net", "sdp", "dash"])
+    kind = rng.choice(["concat", "concat version", "concat absolute", "m3u8", "m3u8 net", "sdp", "dash"])
     text = {
         "concat": f"file '{secret.name}'\n",
-        "concat version": f"ffconcat version 1.0\nfile '{secret.name}'\nfile '/etc/passwd'\n",
+        "concat absolute": "ffconcat version 1.0\nfile '/etc/passwd'\n",
+        "concat version": f"ffconcat version 1.0\nfile '{secret.name}'\n",
         "m3u8": f"#EXTM3U\n#EXT-X-TARGETDURATION:5\n#EXTINF:5,\n{secret.absolute()}\n#EXT-X-ENDLIST\n",
         "m3u8 net": "#EXTM3U\n#EXT-X-TARGETDURATION:5\n#EXTINF:5,\nhttp://127.0.0.1:9/a.ts\n#EXT-X-ENDLIST\n",
         "sdp": "v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\n"
