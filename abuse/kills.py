@@ -169,7 +169,7 @@ def chain(job: Job, number: int, kills: int, seed: int, healthy: Healthy, whole:
     shutil.rmtree(work, ignore_errors=True)
     jobs.fresh(whole, work / "case", [job])
     killed, moments, bad = 0, [], []
-    for _ in range(kills):
+    while killed < kills and len(moments) < 5 * kills:
         sign = rng.choice([signal.SIGKILL, signal.SIGTERM])
         by_time = rng.random() < 0.5
         moment = 0 if by_time else rng.randint(1, max(1, healthy.writes))
@@ -182,8 +182,10 @@ def chain(job: Job, number: int, kills: int, seed: int, healthy: Healthy, whole:
         ended = process.wait(FOLLOW)
         moments.append(f"{sign.name} {f'after {delay:.2f} s' if by_time else f'before change {moment}'}")
         if ended.code == 0:  # it was faster
-            moments[-1] += " (it had ended)"
-            break
+            moments[-1] += " (it had ended, and began anew)"
+            bad += _end(job, healthy, whole, work)
+            jobs.fresh(whole, work / "case", [job])
+            continue
         killed += 1
         bad += _after_kill(ended, sign, moments[-1])
     ended = sandbox.start(sandbox.command(job.words), work / "case", work / "records", LIMITS).wait(FOLLOW)
@@ -191,9 +193,7 @@ def chain(job: Job, number: int, kills: int, seed: int, healthy: Healthy, whole:
     if ended.code != 0:
         bad.append(Bad("cannot go on", (judge.lines_of(ended.err) or ["?"])[-1][:250]))
     else:
-        got = digest(job, work / "case", work / "records")
-        bad += [Bad("another end", f"{got}, not {healthy.digest}")] * (got != healthy.digest)
-        bad += [Bad("left behind", ", ".join(left[:3]))] if (left := digests.leftovers(work / "case", whole)) else []
+        bad += _end(job, healthy, whole, work)
     kept = ""
     if bad:
         kept = str(keep / f"{job.name.replace(', ', '-').replace(' ', '-')}-{number}")
@@ -204,6 +204,13 @@ def chain(job: Job, number: int, kills: int, seed: int, healthy: Healthy, whole:
             json.dumps({"words": list(job.words), "moments": moments, "bad": bad}, indent=1)
         )
     return Chain(job.name, number, killed, moments, bad, kept)
+
+
+def _end(job: Job, healthy: Healthy, whole: Path, work: Path) -> list[Bad]:
+    """What is different from the end of a command that was left alone."""
+    got, left = digest(job, work / "case", work / "records"), digests.leftovers(work / "case", whole)
+    bad = [Bad("another end", f"{got}, not {healthy.digest}")] if got != healthy.digest else []
+    return bad + ([Bad("left behind", ", ".join(left[:3]))] if left else [])
 
 
 def _after_kill(ended: sandbox.Ended, sign: signal.Signals, moment: str) -> list[Bad]:
