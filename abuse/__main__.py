@@ -68,9 +68,8 @@ def main() -> int:
 
 
 def _own_cache(directory: Path) -> None:
-    """Commands share compiled programs, also those of another user."""
+    """Commands share compiled programs."""
     directory.mkdir(parents=True, exist_ok=True)
-    directory.chmod(0o777)
     os.environ |= {"JAX_COMPILATION_CACHE_DIR": str(directory), "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
 
 

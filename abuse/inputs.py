@@ -62,17 +62,14 @@ def attempt(target: Target, number: int, seed: int, seeds: Path, work: Path, kee
     rng = random.Random(f"{seed} {target.name} {number}")
     case, what, broken, words = _broken(target, rng, seeds, work)
     terminal = sandbox.Terminal(
-        rng.choice(["ascii", "latin-1"]) if rng.random() < OTHER_TERMINAL else "utf-8", "no permission" in what
+        rng.choice(["ascii", "latin-1"]) if rng.random() < OTHER_TERMINAL else "utf-8", "no permission" not in what
     )
     limits = sandbox.Limits(seconds=target.seconds)
-    if terminal.unprivileged:
-        _open_to_all(work, broken)
     leave_out = [path.removeprefix("in/") for path in target.may_write]
     before = judge.snapshot(case / "in", leave_out)
     whole = work / "records" / "whole"
     whole.parent.mkdir()
     whole.touch()
-    whole.chmod(0o666)
     function = _with_check(words, target.whole, whole)
     ended = sandbox.start(function, case, work / "records", limits, terminal).wait()
     names = _names(target, broken)
@@ -126,8 +123,6 @@ def _mutate(path: Path, victim: Victim, target: Target, rng: random.Random) -> s
     whole = path.read_bytes()
     while True:
         mutation = rng.choice(target.inputs if rng.random() < IN_PLACE else victim.mutations)
-        if mutation is mutations.forbidden and not _may_be_forbidden(path):
-            continue
         try:
             what = mutation(path, rng)
             if mutation in mutations.BYTES and rng.random() < TWICE:
@@ -137,17 +132,6 @@ def _mutate(path: Path, victim: Victim, target: Target, rng: random.Random) -> s
             if path.is_symlink() or path.exists():
                 shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
             path.write_bytes(whole)
-
-
-def _may_be_forbidden(path: Path) -> bool:
-    """Whether another user reaches this folder at all."""
-    return os.geteuid() != 0 or all(parent.stat().st_mode & 1 for parent in path.resolve().parents[2:])
-
-
-def _open_to_all(work: Path, closed: Sequence[Path]) -> None:
-    for path in [work, *work.rglob("*")]:
-        if path not in closed and not path.is_symlink():
-            path.chmod(0o777 if path.is_dir() else 0o666)
 
 
 def _names(target: Target, broken: Sequence[Path]) -> list[str]:

@@ -125,7 +125,7 @@ def _other_kind(path: Path, rng: random.Random) -> None:
 
 
 def forbidden(path: Path, rng: random.Random) -> str:
-    """Nobody may read it; the campaign then works as a user without rights."""
+    """Nobody may read it."""
     path.chmod(0)
     return "no permission"
 

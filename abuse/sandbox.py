@@ -5,6 +5,7 @@ it does, not seconds of imports. Linux only.
 """
 
 import contextlib
+import ctypes
 import faulthandler
 import io
 import logging
@@ -19,8 +20,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-NOBODY = 65534  # a user who may do what everybody may
-
 
 class Limits(NamedTuple):
     """What a command may use."""
@@ -34,7 +33,7 @@ class Terminal(NamedTuple):
     """How a command is started."""
 
     encoding: str = "utf-8"  # of its output
-    unprivileged: bool = False  # not as root, who may read everything
+    rights: bool = True  # False: rights of files hold for root, too
 
 
 class Ended(NamedTuple):
@@ -201,10 +200,21 @@ def _enter(directory: Path, records: Path, limits: Limits, terminal: Terminal) -
         signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
     logging.root.handlers.clear()
     os.chdir(directory)
-    if terminal.unprivileged and os.geteuid() == 0:
-        os.setgroups([])
-        os.setresgid(NOBODY, NOBODY, NOBODY)
-        os.setresuid(NOBODY, NOBODY, NOBODY)
+    if not terminal.rights and os.geteuid() == 0:
+        _give_up_rights()
+
+
+def _give_up_rights() -> None:
+    """Root without the capabilities to read and write what the rights of a file forbid (capabilities(7))."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    header, sets = (ctypes.c_uint32 * 2)(0x20080522, 0), (ctypes.c_uint32 * 6)()
+    forbidden = 1 << 1 | 1 << 2  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
+    if libc.capget(header, sets) == 0:
+        sets[0] &= ~forbidden  # effective
+        sets[1] &= ~forbidden  # permitted
+        if libc.capset(header, sets) == 0:
+            return
+    raise OSError(ctypes.get_errno(), "rights cannot be given up")
 
 
 def _innermost(trace: str) -> str:
