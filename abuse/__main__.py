@@ -106,10 +106,9 @@ def _inputs(args: argparse.Namespace, valid: Path, out: Path) -> int:
             for row in [*rows, total]
         ],
     )
-    for (kind, rule, _), one in inputs.smallest(tried).items():
-        detail = next(bad.detail for bad in one.bad if bad.rule == rule)
+    for one, bad in inputs.smallest(tried):
         print(
-            f"\nBAD {kind} {one.number}: {rule}: {detail}\n    input: {one.what[:300]}\n"
+            f"\nBAD {one.target}:{one.number}: {bad.rule}: {bad.detail}\n    input: {one.what[:300]}\n"
             f"    kept:  {one.kept} ({one.size} bytes)"
         )
     return sum(bool(one.bad) for one in tried)

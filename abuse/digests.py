@@ -120,6 +120,42 @@ def search(directory: Path) -> str:
     return hashlib.sha256("\n".join([*kept]).encode()).hexdigest()[:16] + str(len(lines))
 
 
+def trials(directory: Path) -> str:
+    """Of a sweep that two commands share: they propose in another order, but do not more than was asked for.
+
+    Args:
+      directory: the --out of `fedn sweep`.
+
+    Returns:
+      How many trials were done; "absent" before it is finished.
+    """
+    if not (directory / "best.py").exists():
+        return "absent"
+    states = [one["state"] for one in json.loads((directory / "sweep.json").read_text())["trials"]]
+    return f"{sum(state in ('complete', 'pruned') for state in states)} of {len(states)} trials done"
+
+
+def backbone(directory: Path) -> str:
+    """Of a file of weights; the order of what it says about itself may differ.
+
+    Args:
+      directory: in which net.safetensors lies.
+
+    Returns:
+      The checksum; "absent" where there is none.
+    """
+    from safetensors import safe_open
+
+    path, digest = directory / "net.safetensors", hashlib.sha256()
+    if not path.exists():
+        return "absent"
+    with safe_open(path, "numpy") as file:
+        digest.update(json.dumps(file.metadata(), sort_keys=True).encode())
+        for name in sorted(file.keys()):
+            _add(digest, name, file.get_tensor(name))
+    return digest.hexdigest()[:16]
+
+
 def leftovers(directory: Path, whole: Path) -> list[str]:
     """What a finished command must not leave.
 

@@ -268,28 +268,30 @@ def try_all(
     return [one._replace(bad=[Bad(*bad) for bad in one.bad]) for one in done]
 
 
-def smallest(tried: Sequence[Tried]) -> dict[tuple[str, str, str], Tried]:
+def smallest(tried: Sequence[Tried]) -> list[tuple[Tried, Bad]]:
     """The smallest input of each kind of bad end; what is kept of the others is removed.
 
     Args:
       tried: all of them.
 
     Returns:
-      (kind of input, broken rule, detail without numbers and names) -> the input.
+      The inputs, with what is bad; one of each kind of input, broken rule, and place in the code or kind of message.
     """
-    found: dict[tuple[str, str, str], Tried] = {}
+    found: dict[tuple[str, str, str], tuple[Tried, Bad]] = {}
     for one in sorted((one for one in tried if one.bad), key=lambda one: one.size):
         for bad in one.bad:
-            found.setdefault((one.target, bad.rule, _kind(bad.detail)), one)
-    wanted = {one.kept for one in found.values()}
+            found.setdefault((one.target, bad.rule, _kind(bad)), (one, bad))
+    wanted = {one.kept for one, _ in found.values()}
     for one in tried:
         if one.kept and one.kept not in wanted:
             with contextlib.suppress(OSError):
                 shutil.rmtree(one.kept)
-    return found
+    return list(found.values())
 
 
-def _kind(detail: str) -> str:
+def _kind(bad: Bad) -> str:
+    """What is bad, without numbers and names."""
+    detail = bad.detail.partition(":")[0] if bad.rule == "message" else bad.detail
     detail = re.sub(r"'[^']*'|\"[^\"]*\"|in/\S+|out/\S+", "'x'", detail)
     return re.sub(r"0x[0-9a-f]+|-?\d+(\.\d+)?", "#", detail.partition("; ")[2] or detail)[:100]
 

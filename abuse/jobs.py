@@ -17,6 +17,9 @@ class Job(NamedTuple):
     words: Sequence[str]
     made: Sequence[str]  # what it makes; removed for a fresh start
     digest: Callable[[Path], str]  # of the working directory
+    shared: Callable[[Path], str] | None = None  # instead of ``digest`` where the command meets itself
+    batch: int = 1  # files that it is given
+    replaces: bool = True  # False: it refuses to write over what is there
 
 
 def _in(name: str, of: Callable[[Path], str]) -> Callable[[Path], str]:
@@ -50,12 +53,14 @@ JOBS = {
             ["detect", *_VIDEOS, "--run", "run", "--out", "found", "--threshold", "0.02"],
             ["found"],
             _in("found", _FOUND),
+            batch=len(_VIDEOS),
         ),
         Job(
             "sweep",
             ["sweep", "--config", CONFIG, "--data", "data", "--out", "sweep", "--config.folds.inner=0.5"],
             ["sweep"],
             _in("sweep", digests.search),
+            _in("sweep", digests.trials),
         ),
         Job(
             "convert",
@@ -76,7 +81,8 @@ JOBS = {
                 "32",
             ],
             ["net.safetensors"],
-            digests.files("net.safetensors"),
+            digests.backbone,
+            replaces=False,
         ),
     )
 }

@@ -67,6 +67,9 @@ def meet(names: tuple[str, str], seed: int, healthy: dict[str, str], whole: Path
     rng = random.Random(f"{seed} {names}")
     pair = [JOBS[name] for name in names]
     shutil.rmtree(work, ignore_errors=True)
+    if names[0] == names[1] and pair[0].shared:
+        pair = [job._replace(digest=job.shared) for job in pair]
+        healthy = healthy | {names[0]: digest(pair[0], whole, work / "records")}
     missing = [job for job in pair if names[0] == names[1] or rng.random() < 0.5]
     jobs.fresh(whole, work / "case", missing)
     order = pair if rng.random() < 0.5 else pair[::-1]
@@ -78,7 +81,7 @@ def meet(names: tuple[str, str], seed: int, healthy: dict[str, str], whole: Path
     bad = [
         Bad(one.rule, f"{job.name}: {one.detail}")
         for job, end in zip(order, ends, strict=True)
-        for one in judge.judge(end, [], LIMITS)
+        for one in judge.judge(end, [], LIMITS, job.batch)
     ]
     bad += _made(order, [end.code for end in ends], healthy, whole, work)
     about = f"{', '.join(job.name for job in missing) or 'nothing'} still to be made; {order[0].name} first"
@@ -102,16 +105,17 @@ def _made(
     refused = {job.name for job, code in zip(order, codes, strict=True) if code == 2}
     if {"train", "report"} == {job.name for job in order} and not (work / "case/run/metrics.json").exists():
         refused.add("evaluate")  # a report needs the numbers, which lay in the run that was removed
+    met = {job.name: job for job in order}
     for name in dict.fromkeys(jobs.ORDER + ALONE):
-        if name not in refused | {job.name for job in order}:
+        if name not in refused | set(met):
             continue
-        job = JOBS[name]
-        if name in refused:
+        job = met.get(name, JOBS[name])
+        if name in refused and not (0 in codes and not job.replaces):
             ended = sandbox.start(sandbox.command(job.words), work / "case", work / "records", LIMITS).wait(FOLLOW)
             if ended.code != 0:
                 bad.append(Bad("cannot go on", f"{job.name}: {(judge.lines_of(ended.err) or ['?'])[-1][:250]}"))
                 continue
-            if job not in order:
+            if name not in met:
                 continue
         got = digest(job, work / "case", work / "records")
         bad += [Bad("another end", f"{job.name}, afterwards: {got}, not {healthy[job.name]}")] * (

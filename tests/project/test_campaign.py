@@ -141,7 +141,11 @@ def test_the_smallest_input_of_each_bad_end_is_kept(tmp_path):
         tried(2, 7, "traceback", "TypeError; y.py, line 9"),
         tried(3, 1, "hang", "20 s; z"),
     ]
-    assert [one.number for one in inputs.smallest(many).values()] == [3, 1, 2]
+    assert [(one.number, bad.rule) for one, bad in inputs.smallest(many)] == [
+        (3, "hang"),
+        (1, "traceback"),
+        (2, "traceback"),
+    ]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["1", "2", "3"]
 
 
