@@ -54,7 +54,7 @@ def paper(**model) -> SimpleNamespace:
     )  # fmt: skip
     return SimpleNamespace(
         task="fedn", model=SimpleNamespace(**sizes | model), anchors=SimpleNamespace(**anchors),
-        loss=SimpleNamespace(interval="diou", normalize=True),
+        loss=SimpleNamespace(interval="diou", normalize=True), train=SimpleNamespace(precision="device"),
     )  # fmt: skip
 
 

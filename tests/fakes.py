@@ -62,7 +62,8 @@ def write_run(path, metrics, history=True):
         (path / name).write_text(json.dumps(content))
     if history:
         lines = [{"epoch": e, "program": 0, "folds": ["a", "b"], "loss": [2.0 / e, 3.0 / e]} for e in (1, 2, 3)]
-        (path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+        (path / "metrics").mkdir()
+        (path / "metrics" / "program0.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     return path
 
 

@@ -15,7 +15,7 @@ from fedn_jax.core.errors import UserError
 EXIT_USER = 2
 CACHE = "JAX_COMPILATION_CACHE_DIR"  # where JAX keeps compiled programs; empty: nowhere
 IN_ORDER_OF_WORK = (
-    demo.add_arguments, prepare.add_arguments, configs.add_arguments, runs.add_train, runs.add_evaluate,
+    demo.add_arguments, prepare.add_arguments, configs.add_arguments, runs.add_plan, runs.add_train, runs.add_evaluate,
     runs.add_report, detect.add_arguments, convert.add_arguments, experiments.add_sweep, experiments.add_reproduce,
     parity.add_arguments,
 )  # fmt: skip

@@ -15,6 +15,10 @@ TRAIN_EXAMPLES = (
     "fedn train --config demo --data demo/data --out run",
     "fedn train --config casme2:table4/coupled --data data --out run2",
 )
+PLAN_EXAMPLES = (
+    "fedn plan --config demo --data demo/data",
+    "fedn plan --config casme2 --data data --devices 8 --memory-gb 80",
+)
 EVALUATE_EXAMPLES = (
     "fedn evaluate run --data data",
     "fedn evaluate --predictions found.csv --ground-truth truth.csv --protocol megc",
@@ -40,21 +44,63 @@ def add_train(commands: Any) -> None:
     )  # fmt: skip
     one.add_argument("--config", required=True, metavar="SPEC", help=config_files.SPEC)
     command.add_directories(one, "directory of the run")
+    one.add_argument(
+        "--folds", type=lambda text: text.split(","), default=[], metavar="NAMES",
+        help="train only these folds, e.g. s01,s07; later calls train others",
+    )  # fmt: skip
+    one.add_argument("--profile", type=Path, metavar="DIR", help="write a JAX profile of one warm epoch there")
 
 
 def train(args: argparse.Namespace, overrides: Sequence[str]) -> None:
     """``fedn train``: all folds at once; started again, it goes on.
 
     Args:
-      args: config, data, out.
+      args: config, data, out, folds, profile.
       overrides: options for the configuration.
     """
     from fedn_jax.engine import fit
 
     run = fit.Run(args.out, config_files.load(args.config, overrides))
-    fit.fit([run], _load_data(args.data), progress_bar())
+    fit.fit([run], _load_data(args.data), progress_bar(), args.folds, args.profile)
     keep_backbone(args.data, args.out)
     print(f"trained: {args.out}; next: fedn evaluate {args.out} --data {args.data}")
+
+
+def add_plan(commands: Any) -> None:
+    """Adds ``plan`` to the command line.
+
+    Args:
+      commands: what ``ArgumentParser.add_subparsers`` returned.
+    """
+    one = command.add(
+        commands, "plan", "what a training will take, before it starts", plan, PLAN_EXAMPLES, options=True
+    )
+    one.add_argument("--config", required=True, metavar="SPEC", help=config_files.SPEC)
+    one.add_argument("--data", type=Path, required=True, metavar="DIR", help=command.DATA)
+    one.add_argument("--devices", type=int, default=0, metavar="N", help="as if N devices like this one were here")
+    one.add_argument("--memory-gb", type=float, default=0.0, metavar="G", help="as if each had so much memory")
+    one.add_argument("--measure", action="store_true", help="train two epochs, to say how long all of them take")
+
+
+def plan(args: argparse.Namespace, overrides: Sequence[str]) -> None:
+    """``fedn plan``: folds, steps, memory, programs, disk.
+
+    Args:
+      args: config, data, devices, memory_gb, measure.
+      overrides: options for the configuration.
+
+    Raises:
+      UserError: numbers that make no sense, or not even one fold fits.
+    """
+    from fedn_jax.core import errors
+    from fedn_jax.engine import plan as planning
+
+    errors.at_least("--devices", args.devices, 0)
+    errors.at_least("--memory-gb", args.memory_gb, 0)
+    config = config_files.load(args.config, overrides)
+    found = planning.make_plan(config, _load_data(args.data), args.devices, args.memory_gb, args.measure)
+    for what, how_much in planning.lines(found):
+        print(f"{what:<20} {how_much}")
 
 
 def keep_backbone(source: Path, run: Path) -> None:

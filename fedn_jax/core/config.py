@@ -96,13 +96,15 @@ def default() -> ConfigDict:
     config.train.negatives = 3  # open: negative windows per positive one, drawn anew every epoch
     config.train.learning_rate = 1e-4  # Adam (section 4.2)
     config.train.weight_decay = 1e-4  # L2 in the gradient, as PyTorch's Adam (section 4.2)
-    config.train.checkpoint_every = 1  # epochs
+    config.train.precision = "device"  # of products: device (its default), float32, tf32 or bfloat16; the rest float32
+    config.train.checkpoint_minutes = 10.0  # between two saves of the training state; 0: after every epoch
 
     config.folds = ConfigDict()
     config.folds.scheme = "loso"  # loso: leave one subject out (section 4.2); kfold: by video
     config.folds.k = 5  # folds of kfold
     config.folds.inner = 0.25  # share of the training subjects held out to pick the threshold; 0: none
-    config.folds.memory_gb = 0.0  # device memory that folds may fill; 0: ask the device, else 4
+    config.folds.memory_gb = 0.0  # memory of a device that folds may fill; 0: ask the device, of a CPU the machine
+    config.folds.programs = 1  # at least so many programs: one for each machine that shall help
 
     config.predict = ConfigDict()
     config.predict.nms_iou = 0.01  # open: overlapping a better detection by more drops a candidate
@@ -139,8 +141,10 @@ def validate(config: ConfigDict) -> ConfigDict:
       UserError: the first value that is out of its range.
     """
     errors.one_of("data.kind", config.data.kind, KINDS)
-    for name in ("epochs", "batch_size", "checkpoint_every"):
+    for name in ("epochs", "batch_size"):
         errors.at_least(f"train.{name}", config.train[name], 1)
+    errors.at_least("train.checkpoint_minutes", config.train.checkpoint_minutes, 0)
+    errors.at_least("folds.programs", config.folds.programs, 1)
     for name in ("width", "head_width", "head_depth", "heads", "groups"):
         errors.at_least(f"model.{name}", config.model[name], 1)
     errors.one_of("model.window_attention_channels", config.model.window_attention_channels, (0, 1))

@@ -9,6 +9,11 @@ from pathlib import Path
 
 from fedn_jax.core.errors import UserError
 
+
+class Held(UserError):
+    """Another process holds a lock."""
+
+
 PART = ".part-"  # how files begin that are being written; no name of ``file_name`` does
 
 
@@ -84,7 +89,7 @@ def lock(directory: Path) -> Iterator[None]:
       Nothing.
 
     Raises:
-      UserError: another process holds it.
+      Held: another process holds it.
     """
     directory.mkdir(parents=True, exist_ok=True)
     try:
@@ -97,7 +102,7 @@ def lock(directory: Path) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             text = f"{directory}: another process is at work in it; wait for it or choose another --out"
-            raise UserError(text) from None
+            raise Held(text) from None
         yield
 
 

@@ -1,13 +1,15 @@
-"""Checkpoints: atomic, checked, without padding, so that they restore on any number of devices.
+"""Checkpoints of a training: atomic, checked, without padding, so that they restore on any number of devices.
 
 Orbax writes a step under another name and renames it when it is whole, but does not notice a flipped bit; so a digest
-of every array lies beside the arrays and is compared when they come back.
+of every array lies beside the arrays and is compared when they come back. Nothing here is ever deleted to go on.
 """
 
 import hashlib
 import logging
 import shutil
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,21 @@ from fedn_jax.core.errors import UserError
 from fedn_jax.core.types import Tree
 
 KEEP = 2  # the last step, and the one before in case the last is damaged
+
+
+def digest(arrays: Mapping[str, np.ndarray]) -> str:
+    """One digest of named arrays.
+
+    Args:
+      arrays: name -> NumPy array.
+
+    Returns:
+      A digest of names, dtypes, shapes and bytes.
+    """
+    whole = hashlib.blake2b(digest_size=16)
+    for name, value in sorted(digests(dict(arrays)).items()):
+        whole.update(f"{name}{value}".encode())
+    return whole.hexdigest()
 
 
 def digests(tree: Tree) -> dict[str, str]:
@@ -38,10 +55,46 @@ def digests(tree: Tree) -> dict[str, str]:
     return result
 
 
-def _manager(directory: Path) -> Any:
+def layout(tree: Tree) -> dict[str, list]:
+    """What a tree holds, without the numbers.
+
+    Args:
+      tree: a pytree of arrays.
+
+    Returns:
+      path of the leaf -> [dtype, shape].
+    """
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    return {jax.tree_util.keystr(path): [str(leaf.dtype), list(leaf.shape)] for path, leaf in leaves}
+
+
+def difference(got: Mapping[str, Any], expected: Mapping[str, Any]) -> str:
+    """How what a file holds differs from what the code expects.
+
+    Args:
+      got: name -> what it is.
+      expected: the same.
+
+    Returns:
+      The first difference in words; "" if there is none.
+    """
+    for name in sorted({*got, *expected}):
+        if name not in got:
+            return f"it has no {name}"
+        if name not in expected:
+            return f"{name} is not known"
+        if got[name] != expected[name]:
+            return f"{name} is {got[name]}, expected {expected[name]}"
+    return ""
+
+
+def _manager(directory: Path, read_only: bool) -> Any:
     import orbax.checkpoint as ocp
 
-    options = ocp.CheckpointManagerOptions(max_to_keep=KEEP, create=True, enable_async_checkpointing=False)
+    options = ocp.CheckpointManagerOptions(
+        max_to_keep=None if read_only else KEEP, create=not read_only, read_only=read_only,
+        enable_async_checkpointing=False,
+    )  # fmt: skip
     return ocp.CheckpointManager(directory.absolute(), options=options)
 
 
@@ -56,11 +109,64 @@ def save(directory: Path, step: int, tree: Tree, info: dict) -> None:
     """
     import orbax.checkpoint as ocp
 
-    with _manager(directory) as manager:
-        state = ocp.args.StandardSave(tree)
-        manager.save(
-            step, args=ocp.args.Composite(state=state, info=ocp.args.JsonSave(info | {"digests": digests(tree)}))
-        )
+    info = info | {"layout": layout(tree), "digests": digests(tree)}
+    with _manager(directory, False) as manager:
+        manager.save(step, args=ocp.args.Composite(state=ocp.args.StandardSave(tree), info=ocp.args.JsonSave(info)))
+
+
+class Writer:
+    """Saves the state of a training by time, beside the training."""
+
+    def __init__(self, minutes: float):
+        """Starts the clock.
+
+        Args:
+          minutes: between two saves; 0 saves whenever it may.
+        """
+        self.seconds = 60 * minutes
+        self.last = time.monotonic()
+        self.pool = ThreadPoolExecutor(1)
+        self.saving: Future | None = None
+
+    def due(self) -> bool:
+        """Whether it is time to save, and the last save is done. Errors of that are raised here.
+
+        Returns:
+          True if ``start`` should be called.
+        """
+        if time.monotonic() - self.last < self.seconds:
+            return False
+        if self.seconds and self.saving and not self.saving.done():
+            return False
+        self.wait()
+        return True
+
+    def start(self, directories: Sequence[Path], step: int, trees: Sequence[Tree], info: Sequence[dict]) -> None:
+        """Begins to save one step in several directories, and returns at once.
+
+        Args:
+          directories: one or more.
+          step: number of the step.
+          trees: of each; not to be changed afterwards.
+          info: of each, as of ``save``.
+        """
+        self.last = time.monotonic()
+
+        def write() -> None:
+            for directory, tree, facts in zip(directories, trees, info, strict=True):
+                save(directory, step, tree, facts)
+
+        self.saving = self.pool.submit(write)
+
+    def wait(self) -> None:
+        """Waits until what was begun is saved, and raises its errors."""
+        if self.saving:
+            self.saving.result()
+            self.saving = None
+
+    def close(self) -> None:
+        """Waits for the last save. Its errors are not raised: an error is on its way already, or all is trained."""
+        self.pool.shutdown(wait=True)
 
 
 def steps(directory: Path) -> list[int]:
@@ -74,7 +180,7 @@ def steps(directory: Path) -> list[int]:
     """
     if not directory.is_dir():
         return []
-    with _manager(directory) as manager:
+    with _manager(directory, True) as manager:
         return sorted(manager.all_steps(), reverse=True)
 
 
@@ -89,21 +195,13 @@ def restore(directory: Path, template: Tree) -> tuple[int, Tree, dict] | None:
       (step, tree, info), or None if nothing was saved yet.
 
     Raises:
-      UserError: there are steps, and every one is damaged.
+      UserError: there are steps, and every one is damaged; or one is whole and was written by another version.
     """
-    import orbax.checkpoint as ocp
-
     known = steps(directory)
     for step in known:
         try:
-            with _manager(directory) as manager:
-                args = ocp.args.Composite(state=ocp.args.StandardRestore(template), info=ocp.args.JsonRestore())
-                restored = manager.restore(step, args=args)
-            tree = jax.tree.map(np.asarray, restored["state"])
-            if digests(tree) != restored["info"].get("digests"):
-                raise ValueError("an array does not match its digest")
-            return step, tree, restored["info"]
-        except (MemoryError, PermissionError):
+            return step, *_read(directory, step, template)
+        except (MemoryError, PermissionError, UserError):
             raise
         except Exception as error:  # whatever a damaged file raises
             taken = len(list(directory.parent.glob(f"{directory.name}-damaged-*")))
@@ -119,30 +217,77 @@ def restore(directory: Path, template: Tree) -> tuple[int, Tree, dict] | None:
     return None
 
 
-def restore_together(directories: Sequence[Path], templates: Sequence[Tree]) -> tuple[int, list[Tree]] | None:
-    """Reads the last step that is whole in every directory; later steps of some of them are removed.
+def _read(directory: Path, step: int, template: Tree) -> tuple[Tree, dict]:
+    """(tree, info) of one step. A difference in structure is a UserError; what is damaged raises anything else."""
+    import orbax.checkpoint as ocp
 
-    What is saved together can be cut between two directories. Each keeps the step before, so they share one.
+    with _manager(directory, True) as manager:
+        info = manager.restore(step, args=ocp.args.Composite(info=ocp.args.JsonRestore()))["info"]
+        if found := difference(info.get("layout", {}), layout(template)):
+            raise UserError(
+                f"{directory / str(step)}: was written by another version, or for another configuration: {found}; "
+                "finish the run with that version, or train into another --out"
+            )
+        args = ocp.args.Composite(state=ocp.args.StandardRestore(template))
+        tree = jax.tree.map(np.asarray, manager.restore(step, args=args)["state"])
+    if digests(tree) != info["digests"]:
+        raise ValueError("an array does not match its digest")
+    return tree, info
+
+
+def restore_together(directories: Sequence[Path], templates: Sequence[Tree]) -> tuple[int, list[Tree]] | None:
+    """Reads the last step that is whole in every directory.
+
+    What is saved together can be cut between two directories: some have a later step than others. Once the shared
+    step was read whole everywhere, later ones are moved aside, as they will be written again.
 
     Args:
       directories: one or more.
       templates: of each, as of ``restore``.
 
     Returns:
-      (step, trees), or None if there is no step that all have.
+      (step, trees), or None if no directory has a step.
 
     Raises:
-      UserError: every step of a directory is damaged.
+      UserError: every step of a directory is damaged, or some have steps and share none.
     """
     while True:
-        shared = set.intersection(*(set(steps(directory)) for directory in directories))
-        last = max(shared, default=0)
+        known = {directory: steps(directory) for directory in directories}
+        shared = set.intersection(*(set(have) for have in known.values()))
+        if not shared:
+            _refuse_lost(known)
+            return None
+        last = max(shared)
+        try:
+            pairs = zip(directories, templates, strict=True)
+            trees = [_read(directory, last, template)[0] for directory, template in pairs]
+        except (MemoryError, PermissionError, UserError):
+            raise
+        except Exception:  # a damaged step: ``restore`` moves it aside, or says that nothing whole is left
+            for directory, template in zip(directories, templates, strict=True):
+                restore(directory, template)
+            continue
         for directory in directories:
-            for step in steps(directory):
+            for step in known[directory]:
                 if step > last:
                     shutil.rmtree(directory / str(step))
-        if not shared:
-            return None
-        restored = [restore(directory, template) for directory, template in zip(directories, templates, strict=True)]
-        if all(whole and whole[0] == last for whole in restored):
-            return last, [whole[1] for whole in restored if whole]
+        return last, trees
+
+
+def _refuse_lost(known: Mapping[Path, Sequence[int]]) -> None:
+    """Directories without a shared step: fine if nothing was saved, or if the first save of all was cut in between."""
+    saved = {step for found in known.values() for step in found}
+    if len(saved) > 1:
+        have = "; ".join(f"{name} has {', '.join(map(str, found)) or 'none'}" for name, found in known.items())
+        raise UserError(
+            f"runs that are trained together share no checkpoint ({have}); restore what is missing, or remove the "
+            "directories of all these runs to start afresh"
+        )
+    for directory, found in known.items():
+        for step in found:
+            aside = directory.parent / f"{directory.name}-alone-{step}"
+            shutil.move(directory / str(step), aside)
+            logging.getLogger(__name__).warning(
+                "checkpoint %s has no counterpart in the runs that are trained with it: moved to %s, starting afresh",
+                directory / str(step), aside,
+            )  # fmt: skip

@@ -4,20 +4,24 @@
 between folds, so nothing of a test subject can leak into its fold.
 """
 
+import contextlib
 import functools
+import os
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from fedn_jax.core import errors
 from fedn_jax.core.errors import UserError
 from fedn_jax.core.types import Array, Folds, Hyper, Store, TrainState, Tree, Windows
 from fedn_jax.engine.train_step import Fold
 
-STATE_COPIES = 2.5  # memory of a fold in units of its state: old and new state, gradients; activations come on top
+SHARE = 0.8  # of a device's memory that folds may fill; of a CPU, of the machine's
 
 
 def memory_of(devices: Sequence[jax.Device], limit_gb: float) -> float:
@@ -25,7 +29,7 @@ def memory_of(devices: Sequence[jax.Device], limit_gb: float) -> float:
 
     Args:
       devices: the devices that will run.
-      limit_gb: the user's limit; 0 asks the device; where it does not say (a CPU), all devices share 4 GB.
+      limit_gb: the user's limit; 0 asks the devices; CPU devices share the memory of the machine.
 
     Returns:
       Bytes.
@@ -33,17 +37,30 @@ def memory_of(devices: Sequence[jax.Device], limit_gb: float) -> float:
     if limit_gb > 0:
         return limit_gb * 1e9
     stats = [device.memory_stats() or {} for device in devices]
-    return min(0.8 * known["bytes_limit"] if "bytes_limit" in known else 4e9 / len(devices) for known in stats)
+    return SHARE * min(known.get("bytes_limit") or _machine_memory() / len(devices) for known in stats)
 
 
-def split(num_folds: int, state_bytes: int, memory: float, num_devices: int) -> list[range]:
+def _machine_memory() -> float:
+    """Bytes of this machine, or of the part of it that a job may use."""
+    limits = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
+    for name in ("memory.max", "memory/memory.limit_in_bytes"):  # control groups, version 2 and 1
+        with contextlib.suppress(OSError, ValueError):
+            limits.append(int(Path("/sys/fs/cgroup", name).read_text()))
+    return float(min(limits))
+
+
+def split(
+    num_folds: int, num_devices: int, memory: float, bytes_of: Callable[[int], tuple[int, int]], programs: int = 1
+) -> list[range]:
     """Splits folds among as few programs as fit the devices' memory.
 
     Args:
       num_folds: K.
-      state_bytes: size of one fold's training state.
-      memory: bytes of one device that folds may fill.
       num_devices: D.
+      memory: bytes of one device that folds may fill.
+      bytes_of: number of folds of a program -> (bytes of one device that it needs, those that do not grow with
+        folds), as its compiler says.
+      programs: at least so many.
 
     Returns:
       Ranges of folds, one per program, as equal as can be.
@@ -51,15 +68,23 @@ def split(num_folds: int, state_bytes: int, memory: float, num_devices: int) -> 
     Raises:
       UserError: not even one fold fits.
     """
-    fit = int(memory // (STATE_COPIES * state_bytes))
-    if fit < 1:
-        raise UserError(
-            f"one fold needs about {STATE_COPIES * state_bytes / 1e9:.2f} GB of device memory; {memory / 1e9:.2f} GB "
-            "are allowed: raise folds.memory_gb, or make the model narrower"
-        )
-    count = -(-num_folds // (fit * num_devices))
-    edges = np.linspace(0, num_folds, count + 1).round().astype(int)
-    return [range(a, b) for a, b in zip(edges[:-1], edges[1:], strict=True)]
+    number = min(programs, num_folds)
+    while True:
+        edges = np.linspace(0, num_folds, number + 1).round().astype(int)
+        largest = int(np.diff(edges).max())
+        needed, fixed = bytes_of(largest)
+        if needed <= memory:
+            return [range(a, b) for a, b in zip(edges[:-1], edges[1:], strict=True)]
+        per_device = -(-largest // num_devices)
+        if per_device == 1:
+            raise UserError(
+                f"one fold needs {needed / 1e9:.2f} GB of device memory; {memory / 1e9:.2f} GB are allowed: raise "
+                "folds.memory_gb, or make train.batch_size or the model smaller"
+            )
+        # As many as would fit if all but the fixed part grew with the folds; the compiler has the last word.
+        fit = int(per_device * (memory - fixed) / (needed - fixed)) if memory > fixed else 1
+        fit = min(max(fit, 1), per_device - 1)
+        number = max(number + 1, -(-num_folds // (fit * num_devices)))
 
 
 # ---- Slots: K folds on D devices ------------------------------------------------------------------------------------
@@ -116,9 +141,20 @@ def collect(tree: Tree, slots: Slots) -> Tree:
     return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:])[: slots.num_folds], jax.device_get(tree))
 
 
+def _place(tree: Tree, devices: tuple[jax.Device, ...]) -> Tree:
+    """Leaves [D, ...] on the host -> the same, one row per device; nothing is copied twice."""
+    sharding = NamedSharding(Mesh(np.array(devices), "device"), PartitionSpec("device"))
+    return jax.tree.map(lambda leaf: jax.device_put(leaf, sharding), tree)
+
+
+def _on_every_device(tree: Tree, count: int) -> Tree:
+    """Leaves [...] -> [D, ...], views."""
+    return jax.tree.map(lambda leaf: np.broadcast_to(np.asarray(leaf), (count, *np.shape(leaf))), tree)
+
+
 @functools.lru_cache(maxsize=8)
-def _programs(init: Callable, epoch: Callable, devices: tuple[jax.Device, ...]) -> tuple[Callable, ...]:
-    """(copy to devices, start, go on, one epoch), mapped over slots; kept, so that equal sizes compile once."""
+def _programs(init: Callable, epoch: Callable, devices: tuple[jax.Device, ...]) -> tuple[Callable, Callable]:
+    """(start, one epoch), mapped over slots."""
     options = {"axis_name": "device", "devices": devices}
     over_folds = jax.vmap(epoch, in_axes=(0, 0, 0, None, None, None))
     step = jax.pmap(
@@ -127,8 +163,64 @@ def _programs(init: Callable, epoch: Callable, devices: tuple[jax.Device, ...]) 
         donate_argnums=0,
         **options,
     )
-    share = jax.pmap(lambda _, tree: tree, in_axes=(0, None), **options)  # one copy per device, made once
-    return share, jax.pmap(jax.vmap(init), **options), jax.pmap(lambda tree: tree, **options), step
+    return jax.pmap(jax.vmap(init), **options), step
+
+
+@functools.lru_cache(maxsize=8)
+def _compiled(init: Callable, epoch: Callable, devices: tuple[jax.Device, ...], shapes: tuple, modes: tuple) -> Any:
+    """One epoch, compiled for arguments of these shapes under these settings; kept, so that equal ones compile once."""
+    del modes
+    start, step = _programs(init, epoch, devices)
+    fold, hyper, data = jax.tree.unflatten(*shapes)
+    return step.lower(
+        jax.eval_shape(start, fold, hyper), fold, hyper, jax.ShapeDtypeStruct((), np.int32), data
+    ).compile()
+
+
+class _Inputs(NamedTuple):
+    """What the program of some folds takes, beside the state; NumPy."""
+
+    slots: Slots
+    fold: Fold  # [D, L, ...]
+    hyper: Hyper  # [D, L]
+    data: tuple[Store, Windows]  # [D, ...]
+
+    def program(self, init: Callable, epoch: Callable) -> Any:
+        shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), tuple(self[1:]))
+        leaves, structure = jax.tree.flatten(shapes)
+        modes = (jax.config.jax_enable_x64, jax.config.jax_default_matmul_precision)
+        return _compiled(init, epoch, self.slots.devices, (structure, tuple(leaves)), modes)
+
+
+def _inputs(folds: Folds, hyper: Hyper, store: Store, windows: Windows, devices: Sequence[jax.Device]) -> _Inputs:
+    slots = make_slots(len(folds.name), devices)
+    fold = scatter(Fold(folds.key, folds.positive, folds.negative), slots)
+    hyper = scatter(Hyper(*(np.broadcast_to(value, (slots.num_folds,)) for value in hyper)), slots)
+    return _Inputs(slots, fold, hyper, _on_every_device((store, windows), len(slots.devices)))
+
+
+def memory_needed(
+    init: Callable[[Fold, Hyper], TrainState],
+    epoch: Callable[..., tuple[TrainState, dict[str, Array]]],
+    folds: Folds,
+    hyper: Hyper,
+    store: Store,
+    windows: Windows,
+    devices: Sequence[jax.Device],
+) -> tuple[int, int]:
+    """Memory of the program that trains these folds, as its compiler says; what is compiled is kept for ``run``.
+
+    Args:
+      init, epoch, folds, hyper, store, windows, devices: of ``run``.
+
+    Returns:
+      (bytes of one device, those of the data, which do not grow with the folds).
+    """
+    inputs = _inputs(folds, hyper, store, windows, devices)
+    said = inputs.program(init, epoch).memory_analysis()
+    needed = said.argument_size_in_bytes + said.output_size_in_bytes - said.alias_size_in_bytes
+    fixed = sum(leaf.nbytes for leaf in jax.tree.leaves(inputs.data)) // len(inputs.slots.devices)
+    return needed + said.temp_size_in_bytes + said.generated_code_size_in_bytes, fixed
 
 
 def run(
@@ -141,7 +233,7 @@ def run(
     epochs: range,
     devices: Sequence[jax.Device],
     state: TrainState | None = None,
-) -> Iterator[tuple[int, dict[str, np.ndarray], Callable[[], TrainState]]]:
+) -> Iterator[tuple[int, dict[str, np.ndarray], Callable[..., Tree]]]:
     """Trains all folds, epoch by epoch, as one program.
 
     Args:
@@ -156,14 +248,16 @@ def run(
       state: leaves [K, ...], to go on from; None starts afresh.
 
     Yields:
-      (epoch number, metrics [K], a function that copies the state, leaves [K, ...], to the host).
+      (epoch number, metrics [K], a function that copies the state, leaves [K, ...], to the host; given a function of
+      the state it copies only what that returns).
     """
-    slots = make_slots(len(folds.name), devices)
-    fold = scatter(Fold(folds.key, folds.positive, folds.negative), slots)
-    hyper = scatter(Hyper(*(np.broadcast_to(value, (slots.num_folds,)) for value in hyper)), slots)
-    share, start, go_on, step = _programs(init, epoch, slots.devices)
-    data = share(np.arange(len(slots.devices)), (store, windows))
-    current = start(fold, hyper) if state is None else go_on(scatter(state, slots))
+    inputs = _inputs(folds, hyper, store, windows, devices)
+    slots = inputs.slots
+    step = inputs.program(init, epoch)
+    fold, hyper, data = (_place(tree, slots.devices) for tree in inputs[1:])
+    start, _ = _programs(init, epoch, slots.devices)
+    current = start(fold, hyper) if state is None else _place(scatter(state, slots), slots.devices)
+    del state
     for number in epochs:
         current, metrics = step(current, fold, hyper, jnp.int32(number), data)
-        yield number, collect(metrics, slots), lambda: collect(current, slots)  # noqa: B023
+        yield number, collect(metrics, slots), lambda part=lambda whole: whole: collect(part(current), slots)  # noqa: B023

@@ -1,9 +1,12 @@
 """From a trained network and a video to detections: network outputs first, so that all that follows can be redone."""
 
+import collections
 import csv
 import functools
-from collections.abc import Callable, Sequence
+import itertools
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -15,11 +18,21 @@ from fedn_jax.ops import intervals, nms, windows
 
 CSV_COLUMNS = ("subject", "video", "onset", "offset", "score", "emotion")
 OUTPUTS = ("offsets", "free", "logits", "positions", "starts")  # what is saved of a video's windows
+AHEAD = 3  # videos that a device is given before the first of them is fetched
+KEPT = ("interval", "score", "emotion")  # columns of a candidate
+STRONGEST = 1000  # candidates of a video that are kept where its network outputs are not
+
+
+class Predicted(NamedTuple):
+    """Network outputs of one video where they were made: on a device, maybe not finished yet."""
+
+    outputs: list[dict[str, Array]]  # of each chunk of windows
+    starts: np.ndarray  # [W] int32, first frames of the windows; the last chunk holds more
 
 
 def make_predictor(
     task: Task, geometry: windows.Geometry, hop_frames: int, chunk: int
-) -> Callable[[Tree, Store, VideoMeta], dict[str, np.ndarray]]:
+) -> Callable[[Tree, Store, VideoMeta], Predicted]:
     """Prediction of one video, in calls of fixed size, so that it is compiled once for videos of any length.
 
     Segments of windows that overlap are the same segments: their features are computed once per video, on windows
@@ -32,8 +45,8 @@ def make_predictor(
       chunk: windows per call.
 
     Returns:
-      predict(variables, store, meta) -> {"offsets" [W, L, A - 1, 2], "free" [W, L, 2], "logits" [W, L, A, channels]:
-      float32 network outputs; "positions" [W, L] bool; "starts" [W] int32: first frames of the windows}.
+      predict(variables, store, meta) -> Predicted. It runs on the device that holds variables and store, copies
+      nothing but indices there, and does not wait: ``fetch`` does.
     """
 
     @jax.jit
@@ -47,32 +60,85 @@ def make_predictor(
         outputs, _ = task.outputs(variables, features, inside, False, jax.random.key(0))
         return {name: outputs[name] for name in OUTPUTS if name in outputs}
 
+    @jax.jit
+    def by_segment(parts: list[Array]) -> Array:  # of chunks, [chunk, S, ...] each -> [tiles * S, ...]
+        return jnp.concatenate([part.reshape(-1, *part.shape[2:]) for part in parts])
+
+    take = jax.jit(lambda column, index: column[index])
+
     def chunks(starts: np.ndarray) -> list[np.ndarray]:
         padding = -len(starts) % chunk
         return list(np.pad(starts, (0, padding)).reshape(-1, chunk))
 
-    def predict(variables: Tree, store: Store, meta: VideoMeta) -> dict[str, np.ndarray]:
+    def predict(variables: Tree, store: Store, meta: VideoMeta) -> Predicted:
+        (device,) = store.inputs.devices()
         segments = windows.num_segments(meta.num_frames, geometry)
         starts = windows.starts(segments, geometry, hop_frames)
-        rows = (np.int32(meta.row), np.int32(meta.num_rows))
+        numbers = jax.device_put((np.int32(meta.row), np.int32(meta.num_rows), np.int32(segments)), device)
 
-        def features_at(tiles: np.ndarray) -> list[np.ndarray]:  # [tiles, S, d], [tiles, S]
-            parts = [features(variables, store, *rows, tile, np.int32(segments)) for tile in chunks(tiles)]
-            return [np.concatenate(column)[: len(tiles)] for column in zip(*jax.device_get(parts), strict=True)]
+        def features_at(tiles: np.ndarray) -> list[tuple[Array, Array]]:
+            row, num_rows, segments = numbers
+            put = jax.device_put(chunks(tiles), device)
+            return [features(variables, store, row, num_rows, tile, segments) for tile in put]
 
         if geometry.context == "video":
-            tiles = np.arange(0, segments, geometry.segments, dtype=np.int32)
+            parts = features_at(np.arange(0, segments, geometry.segments, dtype=np.int32))
+            column, inside = (by_segment(list(parts)) for parts in zip(*parts, strict=True))
             index = starts[:, None] + np.arange(geometry.segments)  # [W, S]; a short video needs one tile only
-            by_window, inside = (column.reshape(-1, *column.shape[2:])[index] for column in features_at(tiles))
+            index = np.pad(index, ((0, -len(starts) % chunk), (0, 0))).reshape(-1, chunk, geometry.segments)
+            wanted = [(take(column, at), take(inside, at)) for at in jax.device_put(list(index), device)]
         else:
-            by_window, inside = features_at(starts)
-        parts = []
-        for chosen in chunks(np.arange(len(starts))):
-            parts.append(jax.device_get(outputs_of(variables, by_window[chosen], inside[chosen])))
-        outputs = {name: np.concatenate([part[name] for part in parts])[: len(starts)] for name in parts[0]}
-        return outputs | {"starts": (starts * geometry.stride).astype(np.int32)}
+            wanted = features_at(starts)
+        outputs = [outputs_of(variables, *pair) for pair in wanted]
+        return Predicted(outputs, (starts * geometry.stride).astype(np.int32))
 
     return predict
+
+
+def fetch(predicted: Predicted) -> dict[str, np.ndarray]:
+    """Network outputs of one video, on the host.
+
+    Args:
+      predicted: of a predictor.
+
+    Returns:
+      {"offsets" [W, L, A - 1, 2], "free" [W, L, 2], "logits" [W, L, A, channels]: float32 network outputs;
+      "positions" [W, L] bool; "starts" [W] int32: first frames of the windows}.
+    """
+    parts, count = jax.device_get(predicted.outputs), len(predicted.starts)
+    outputs = {name: np.concatenate([part[name] for part in parts])[:count] for name in parts[0]}
+    return outputs | {"starts": predicted.starts}
+
+
+Item = TypeVar("Item")
+
+
+def spread(
+    work: Sequence[Sequence[Item]], start: Callable[[Item, jax.Device], Any], finish: Callable[[Item, Any], None]
+) -> Iterator[Item]:
+    """Keeps several devices at work while the host fetches and saves.
+
+    Args:
+      work: of each group of items, which stay on one device; groups are dealt to the local devices in turn.
+      start: (item, device) -> its result on that device, not waited for.
+      finish: (item, result) -> what the host does with it.
+
+    Yields:
+      The items that are finished.
+    """
+    devices = jax.local_devices()
+    queues = [collections.deque(itertools.chain(*work[index :: len(devices)])) for index in range(len(devices))]
+    begun = [collections.deque() for _ in devices]
+    while any(queues) or any(begun):
+        for device, queue, waiting in zip(devices, queues, begun, strict=True):
+            while queue and len(waiting) < AHEAD:
+                item = queue.popleft()
+                waiting.append((item, start(item, device)))
+        for waiting in begun:
+            if waiting:
+                item, result = waiting.popleft()
+                finish(item, result)
+                yield item
 
 
 def _padded(outputs: dict[str, np.ndarray], chunk: int) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
@@ -107,6 +173,112 @@ def make_decoder(
         return nms.suppress(candidates, nms_iou, max_detections, per_class)
 
     return lambda outputs, num_frames: jax.device_get(program(*_padded(outputs, chunk), jnp.float32(num_frames)))
+
+
+def make_reducer(
+    task: Task, nms_iou: float, max_detections: int, per_class: bool
+) -> Callable[[Predicted, int], tuple[Detections, Detections]]:
+    """Network outputs of one video -> its candidates and which of them survive NMS, on the device that has them.
+
+    Args:
+      task: the model.
+      nms_iou, max_detections, per_class: of ``make_decoder``.
+
+    Returns:
+      reduce(predicted, num_frames) -> (candidates [N], survivors [max_detections]); not waited for.
+    """
+    join = jax.jit(lambda parts: {name: jnp.concatenate([part[name] for part in parts]) for name in parts[0]})
+
+    @jax.jit
+    def program(outputs: dict[str, Array], starts: Array, valid: Array, num_frames: Array):
+        candidates = task.decode(outputs, starts, valid, num_frames)
+        return candidates, nms.suppress(candidates, nms_iou, max_detections, per_class)
+
+    def reduce(predicted: Predicted, num_frames: int) -> tuple[Detections, Detections]:
+        outputs, count = join(predicted.outputs), len(predicted.starts)
+        (device,) = outputs["positions"].devices()
+        size = len(outputs["positions"])
+        starts = np.pad(predicted.starts, (0, size - count)).astype(np.float32)
+        rest = jax.device_put((starts, np.arange(size) < count, np.float32(num_frames)), device)
+        return program(outputs, *rest)
+
+    return reduce
+
+
+def strongest(candidates: Detections, survivors: Detections, number: int = STRONGEST) -> tuple[Detections, float]:
+    """The candidates that can matter: those with the highest scores, and all that survive NMS.
+
+    NMS with the same options keeps the same of them. With other options it keeps the same down to the returned score.
+
+    Args:
+      candidates: [N] of one video.
+      survivors: of them.
+      number: of the highest scores.
+
+    Returns:
+      (those candidates, in the order of the list; the score below which some are missing, 0 where none is).
+    """
+    candidates, survivors = jax.device_get((candidates, survivors))
+    valid = np.flatnonzero(candidates.valid)
+    if len(valid) <= number:
+        return Detections(*(column[valid] for column in candidates)), 0.0
+    ranked = valid[np.argsort(-candidates.score[valid], kind="stable")]
+    floor = candidates.score[ranked[number - 1]]
+    weak = survivors.score[survivors.valid & (survivors.score < floor)]
+    chosen = np.zeros(len(candidates.valid), bool)
+    chosen[ranked[:number]] = True
+    chosen |= candidates.valid & np.isin(candidates.score, weak)
+    return Detections(*(column[chosen] for column in candidates)), float(floor)
+
+
+def save_candidates(path: Path, videos: Sequence[Detections], floors: Sequence[float]) -> None:
+    """Writes the candidates of the test videos of one fold, whole or not at all.
+
+    Args:
+      path: an .npz file.
+      videos: of each test video of the fold.
+      floors: of each, the score below which some are missing.
+    """
+    columns = {name: np.concatenate([getattr(found, name) for found in videos]) for name in KEPT}
+    counts = np.array([len(found.score) for found in videos], np.int32)
+    with files.replacing(path) as part:
+        np.savez(part, **columns, counts=counts, floors=np.array(floors, np.float32))
+
+
+def load_candidates(path: Path) -> tuple[list[Detections], np.ndarray]:
+    """Reads the candidates of one fold.
+
+    Args:
+      path: an .npz file written by ``save_candidates``.
+
+    Returns:
+      (of each test video, [N] each; [V] float32, the scores below which some are missing).
+    """
+    with np.load(path, allow_pickle=False) as arrays:
+        edges = np.cumsum(arrays["counts"])[:-1]
+        columns = [np.split(arrays[name], edges) for name in KEPT]
+        found = [Detections(*row, np.ones(len(row[0]), bool)) for row in zip(*columns, strict=True)]
+        return found, arrays["floors"]
+
+
+@functools.partial(jax.jit, static_argnames=("max_detections", "per_class"))
+def _suppress(candidates: Detections, nms_iou: float, max_detections: int, per_class: bool) -> Detections:
+    return nms.suppress(candidates, nms_iou, max_detections, per_class)
+
+
+def suppress(candidates: Detections, nms_iou: float, max_detections: int, per_class: bool) -> Detections:
+    """NMS of one video's candidates, padded so that few sizes compile.
+
+    Args:
+      candidates: [N] (NumPy).
+      nms_iou, max_detections, per_class: of ``make_decoder``.
+
+    Returns:
+      [max_detections] detections by falling score (NumPy).
+    """
+    padding = -len(candidates.score) % STRONGEST or (0 if len(candidates.score) else STRONGEST)
+    padded = Detections(*(np.pad(x, [(0, padding)] + [(0, 0)] * (x.ndim - 1)) for x in candidates))
+    return jax.device_get(_suppress(padded, nms_iou, max_detections, per_class))
 
 
 def make_candidates(task: Task, chunk: int) -> Callable[[dict[str, np.ndarray], int], Detections]:

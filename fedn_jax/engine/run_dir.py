@@ -1,10 +1,10 @@
 """A run's directory: what lies where, and the files that say what was run.
 
-RUN/config.json      the configuration               RUN/checkpoints/      state of all folds, per epoch
-RUN/run.json         data, folds, versions           RUN/outputs/FOLD/     network outputs per video
-RUN/metrics.jsonl    one line per epoch and program  RUN/detections.csv    what was found
+RUN/config.json      the configuration               RUN/parameters/       trained networks, one file per fold
+RUN/run.json         data, folds, versions           RUN/outputs/          network outputs per fold and video
+RUN/metrics/         one line per epoch, by program  RUN/detections.csv    what was found
 RUN/tensorboard/     the same, as curves             RUN/candidates.csv    all that survived NMS
-                                                     RUN/metrics.json, RUN/report.html
+RUN/checkpoints/     training state, until trained   RUN/metrics.json, RUN/report.html
 """
 
 import json
@@ -25,7 +25,7 @@ from fedn_jax.core.types import Config, VideoMeta
 
 log = logging.getLogger(__name__)
 
-MAY_CHANGE = {"folds.memory_gb"}  # options that a resumed run may change
+MAY_CHANGE = {"folds.memory_gb", "folds.programs", "train.checkpoint_minutes"}  # options that a resumed run may change
 PACKAGES = ("fedn_jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "tensorflow-datasets", "numpy")
 
 
@@ -155,8 +155,34 @@ def outputs_path(run: Path, fold: str, meta: VideoMeta) -> Path:
     return run / "outputs" / files.file_name(fold) / f"{files.file_name(meta.subject, meta.video)}.npz"
 
 
+def candidates_path(run: Path, fold: str) -> Path:
+    """Where the candidates of an inner fold lie, which stand for the network outputs of its test videos.
+
+    Args:
+      run: directory of the run.
+      fold: name of the fold.
+
+    Returns:
+      A path below ``run``.
+    """
+    return run / "outputs" / f"{files.file_name(fold)}.npz"
+
+
+def metrics_path(run: Path, program: int) -> Path:
+    """Where the metrics of the epochs of a program lie.
+
+    Args:
+      run: directory of the run.
+      program: its number among those of the run.
+
+    Returns:
+      A path below ``run``.
+    """
+    return run / "metrics" / f"program{program}.jsonl"
+
+
 class MetricsLog:
-    """Appends metrics to ``metrics.jsonl`` and TensorBoard; drops what a resumed run does again."""
+    """Appends metrics to the file of a program and to TensorBoard; drops what a resumed run does again."""
 
     def __init__(self, run: Path, program: int, done: int):
         """Opens the log of the folds of a run that one program trains.
@@ -168,11 +194,12 @@ class MetricsLog:
         """
         import tensorboardX
 
-        self.path = run / "metrics.jsonl"
+        self.path = metrics_path(run, program)
         self.program = program
         if self.path.exists():
-            kept = [entry for entry in read_metrics(run) if entry["program"] != program or entry["epoch"] <= done]
+            kept = [entry for entry in _read_lines(self.path) if entry["epoch"] <= done]
             files.write_text(self.path, "".join(json.dumps(entry) + "\n" for entry in kept))
+        self.path.parent.mkdir(parents=True, exist_ok=True)
         self.board = tensorboardX.SummaryWriter(str(run / "tensorboard" / f"program{program}"), purge_step=done + 1)
 
     def write(self, epoch: int, names: tuple[str, ...], metrics: dict[str, np.ndarray]) -> None:
@@ -201,15 +228,18 @@ class MetricsLog:
 
 
 def read_metrics(run: Path) -> list[dict[str, Any]]:
-    """All lines of ``metrics.jsonl``.
+    """The metrics of all epochs.
 
     Args:
       run: directory of the run.
 
     Returns:
-      One dict per epoch and program, in the order of writing; half a line, left by a process that was killed, is not
-      read.
+      One dict per epoch and program, by program; half a line, left by a process that was killed, is not read.
     """
-    path = run / "metrics.jsonl"
-    lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
+    paths = sorted((run / "metrics").glob("program*.jsonl"), key=lambda path: (len(path.name), path.name))
+    return [entry for path in paths for entry in _read_lines(path)]
+
+
+def _read_lines(path: Path) -> list[dict[str, Any]]:
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
     return [json.loads(line) for line in lines if line.endswith("\n")]

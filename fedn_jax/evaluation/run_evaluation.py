@@ -61,12 +61,19 @@ def evaluate_run(run: Path, config: Config, dataset: shards.Dataset, progress: P
             for path, video in zip(paths, plan[fold], strict=True)
         ]
 
+    def suppress_fold(fold: str) -> list[Detections]:
+        path = run_dir.candidates_path(run, fold)
+        if not path.exists():
+            raise UserError(f"{path}: no such file; the run is not finished: start `fedn train` again to go on")
+        candidates, _ = predict.load_candidates(path)
+        return [predict.suppress(one, post.nms_iou, post.max_detections, post.per_class) for one in candidates]
+
     outer = [name for name in plan if not name.endswith(splits.INNER)]
     for name in progress(outer, desc="decode and score", unit="fold"):
         threshold = config.evaluate.threshold
         if (inner := name + splits.INNER) in plan:
             held_out = matching.pad([problem.events[video] for video in plan[inner]])
-            threshold = metrics.best_threshold(matching.pad(decode_fold(inner)), held_out, iou)
+            threshold = metrics.best_threshold(matching.pad(suppress_fold(inner)), held_out, iou)
         for video, detections in zip(plan[name], decode_fold(name), strict=True):
             found[video], thresholds[video] = detections, threshold
     result = _score(problem, found, thresholds, iou)

@@ -15,7 +15,7 @@ from fedn_jax.core.errors import UserError
 from fedn_jax.core.text import Progress, count
 from fedn_jax.core.types import Config, Detections, Events, TrainState
 from fedn_jax.data import shards, splits
-from fedn_jax.engine import fit, parallel, predict
+from fedn_jax.engine import fit, parallel, parameters, predict
 from fedn_jax.evaluation import matching, metrics
 
 SCORES: dict[str, Callable[[Detections, Events, int], float]] = {  # entries as of search_space.OBJECTIVES
@@ -151,18 +151,17 @@ def train(
             config.seed = (config.seed + seed) % 2**32
             run_configs.append(config)
     shares = [(run, [fold]) for run in range(len(run_configs)) for fold in inner]
-    devices = jax.local_devices()
-    memory = parallel.memory_of(devices, run_configs[0].folds.memory_gb)
+    axis = [(run, fold) for run, folds in shares for fold in folds]
     states, finite = [], np.ones(len(shares), bool)
     title = f"train {count(len(remaining.numbers), 'trial')}"
-    for part in parallel.split(len(shares), trainer.state_bytes, memory, len(devices)):
+    for part in fit.split(trainer, run_configs, axis, run_configs[0].folds.memory_gb):
         piece = slice(part.start, part.stop)
         chosen, hyper = fit.program_axis(trainer.problem.folds, run_configs, shares[piece])
         state = remaining.state and jax.tree.map(lambda leaf: leaf[piece], remaining.state)  # noqa: B023
         bar = progress(total=len(epochs), desc=f"{title}, {count(len(part), 'fold')}", unit="epoch")
         stream = parallel.run(
             trainer.init, trainer.epoch, chosen, hyper, trainer.problem.store, trainer.problem.windows, epochs,
-            devices, state,
+            jax.local_devices(), state,
         )  # fmt: skip
         for _, values, get_state in stream:  # noqa: B007
             finite[piece] &= np.isfinite(values["loss"])
@@ -182,10 +181,11 @@ def _score(remaining, plan, trainer, inner, config, finite, progress) -> dict[in
         for _ in range(plan.seeds):
             found, true, usable = [], [], finite[row : row + len(inner)].all()
             for fold in inner:
-                variables = fit.fold_variables(remaining.state, row)
+                state = remaining.state
+                variables = jax.device_put(parameters.variables_of(state.params, state.extra, row))
                 for video in problem.folds.test[fold] if usable else ():
                     meta = problem.metas[video]
-                    found.append(decode(trainer.predictor(variables, store, meta), meta.num_frames))
+                    found.append(decode(predict.fetch(trainer.predictor(variables, store, meta)), meta.num_frames))
                     true.append(problem.events[video])
                 row += 1
             score = (

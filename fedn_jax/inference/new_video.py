@@ -13,9 +13,9 @@ import numpy as np
 from fedn_jax import models
 from fedn_jax.core import errors
 from fedn_jax.core.errors import UserError
-from fedn_jax.core.types import Config, Detections, Store, Task, TrainState, Tree, VideoMeta
+from fedn_jax.core.types import Config, Detections, Store, Task, Tree, VideoMeta
 from fedn_jax.data import problem, splits
-from fedn_jax.engine import checkpoint, fit, predict, run_dir
+from fedn_jax.engine import fit, parameters, predict, run_dir
 from fedn_jax.evaluation import matching
 from fedn_jax.formats import detection_files
 from fedn_jax.ops import intervals, nms, windows
@@ -71,13 +71,8 @@ def load(run: Path, fold: str = ENSEMBLE) -> Model:
         int(recorded["metadata"]["frames_per_row"]),
         window.context,
     )
-    task = _task(config, geometry, recorded)
-    found: dict[str, Tree] = {}
-    for number, program in enumerate(recorded["programs"]):
-        trained = recorded["folds"][slice(*program["folds"])]
-        if set(trained) & set(wanted):
-            state = _restore(run, number, len(trained), task, config)
-            found |= {name: fit.fold_variables(state, index) for index, name in enumerate(trained) if name in wanted}
+    expected = fit.shape_of_variables(_task(config, geometry, recorded), config)
+    found = {name: parameters.load(parameters.path_of(run, name), expected)[0] for name in wanted}
     scored = run_dir.read_json(run / "metrics.json") if (run / "metrics.json").exists() else {}
     thresholds = {name: scored["thresholds"][name] for name in wanted} if scored and config.folds.inner else {}
     return Model(config, recorded["classes"], geometry, found, thresholds, recorded)
@@ -85,16 +80,6 @@ def load(run: Path, fold: str = ENSEMBLE) -> Model:
 
 def _task(config: Config, geometry: windows.Geometry, recorded: dict[str, Any]) -> Task:
     return models.make_task(config, geometry, len(recorded["classes"]), recorded["input_width"])
-
-
-def _restore(run: Path, number: int, num_folds: int, task: Task, config: Config) -> TrainState:
-    directory = run / "checkpoints" / f"program{number}"
-    done, state, _ = checkpoint.restore(directory, fit.empty_state(task, config, num_folds)) or (0, None, {})
-    if done < config.train.epochs:
-        raise UserError(
-            f"{directory}: holds {done} of {config.train.epochs} epochs; start `fedn train` again to finish the run"
-        )
-    return state
 
 
 def make_detector(model: Model, threshold: float) -> Callable[[np.ndarray, np.ndarray], Found]:
@@ -115,6 +100,7 @@ def make_detector(model: Model, threshold: float) -> Callable[[np.ndarray, np.nd
     statistics = problem.STANDARDIZATIONS[config.data.standardize]
     context = geometry.rows - geometry.frames + geometry.stride  # rows that a segment may read past its piece
     size = WINDOWS * hop + geometry.frames + context
+    folds = [jax.device_put(variables) for variables in model.folds.values()]
 
     def piece(inputs: np.ndarray, valid: np.ndarray, numbers: Any, start: int, end: int) -> Detections:
         """Candidates of the windows of [start, end)."""
@@ -124,7 +110,7 @@ def make_detector(model: Model, threshold: float) -> Callable[[np.ndarray, np.nd
         padding = size - len(cut)
         store = jax.device_put(Store(np.pad(cut, ((0, padding), (0, 0))), np.pad(valid[rows], (0, padding))))
         meta = VideoMeta("", "", end - start, 0.0, 0, 0, len(cut))
-        outputs = [predictor(variables, store, meta) for variables in model.folds.values()]
+        outputs = [predict.fetch(predicted) for predicted in [predictor(fold, store, meta) for fold in folds]]
         # Positions and starts are the same for all folds; what is averaged are network outputs.
         averaged = ("offsets", "free", "logits")
         mean = {name: np.mean([fold[name] for fold in outputs], 0, np.float32) for name in averaged}

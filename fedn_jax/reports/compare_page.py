@@ -45,7 +45,7 @@ class Run(NamedTuple):
     options: dict[str, Any]  # of the training and of the evaluation, by dotted name
     recorded: dict[str, Any]  # run.json
     metrics: dict[str, Any]  # metrics.json
-    history: list[dict[str, Any]]  # metrics.jsonl
+    history: list[dict[str, Any]]  # of run_dir.read_metrics
 
 
 class Remark(NamedTuple):

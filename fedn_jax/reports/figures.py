@@ -258,7 +258,7 @@ def training(history: Sequence[Mapping[str, Any]]) -> Any:
     """What training reported: the mean over the folds and their range.
 
     Args:
-      history: lines of metrics.jsonl.
+      history: of ``run_dir.read_metrics``.
 
     Returns:
       A matplotlib figure, a panel per loss; None without any.

@@ -99,7 +99,7 @@ def ours(setting: Plan, dtype: str) -> dict[str, float]:
     def detect(k: int, video: int) -> Detections:
         meta = problem.metas[video]
         with jax.enable_x64(dtype == "float64"), jax.default_matmul_precision("highest"):
-            outputs = predictor(trained[k], store, meta)
+            outputs = predict.fetch(predictor(trained[k], jax.device_put(store), meta))
         return detections.ours(
             pair, outputs, meta.num_frames, dtype, (post.nms_iou, post.max_detections, post.per_class)
         )

@@ -8,8 +8,8 @@ from toys import SHALLOW, TINY, quiet
 from fedn_jax.core import config as configs
 from fedn_jax.data import shards as data
 from fedn_jax.data.problem import make_problem
-from fedn_jax.engine import checkpoint, fit, parallel, run_dir, train_step
-from fedn_jax.engine.fit import Run, Share
+from fedn_jax.engine import checkpoint, fit, parallel, parameters, run_dir, train_step
+from fedn_jax.engine.fit import Run
 
 
 def small(**changes):
@@ -26,16 +26,11 @@ def small(**changes):
 
 def params(run, names=("fold1of2", "fold2of2")):
     """Final parameters of a run, by fold."""
-    recorded, config = run_dir.read_json(run / "run.json"), run_dir.load_config(run)
-    task = make_problem(config, data.load(params.shards)).task
-    found = {}
-    for number, program in enumerate(recorded["programs"]):
-        trained = recorded["folds"][slice(*program["folds"])]
-        template = fit.empty_state(task, config, len(trained))
-        step, state, _ = checkpoint.restore(run / "checkpoints" / f"program{number}", template)
-        assert step == config.train.epochs
-        found |= {name: fit.fold_variables(state, index) for index, name in enumerate(trained)}
-    return {name: found[name] for name in names}
+    config = run_dir.load_config(run)
+    expected = fit.shape_of_variables(make_problem(config, data.load(params.shards)).task, config)
+    found = {name: parameters.load(parameters.path_of(run, name), expected) for name in names}
+    assert all(facts["epochs"] == str(config.train.epochs) for _, facts in found.values())
+    return {name: variables for name, (variables, _) in found.items()}
 
 
 @pytest.fixture
@@ -67,13 +62,14 @@ def test_a_run_alone_equals_the_run_among_others_on_any_number_of_devices(datase
 
 def test_cut_between_two_checkpoints_it_ends_with_the_same_bits(dataset, tmp_path, monkeypatch):
     def runs(base):
-        return [Run(base / "a", small()), Run(base / "b", small(seed=1))]
+        changes = {"train.checkpoint_minutes": 0.0, "train.epochs": 4}
+        return [Run(base / "a", small(**changes)), Run(base / "b", small(seed=1, **changes))]
 
     fit.fit(runs(tmp_path / "whole"), dataset, quiet)
     save, saved = checkpoint.save, []
 
     def cut(directory, *rest):
-        if len(saved) == 3:  # of four: the second run lacks its last epoch
+        if len(saved) == 3:  # of four: the second run lacks the second epoch
             raise KeyboardInterrupt
         save(directory, *rest)
         saved.append(directory)
@@ -87,11 +83,12 @@ def test_cut_between_two_checkpoints_it_ends_with_the_same_bits(dataset, tmp_pat
         one, two = (params(tmp_path / base / name) for base in ("whole", "cut"))
         for x, y in zip(jax.tree.leaves(one), jax.tree.leaves(two), strict=True):
             np.testing.assert_array_equal(x, y)
-        assert [entry["epoch"] for entry in run_dir.read_metrics(tmp_path / "cut" / name)] == [1, 2]
-    before = (tmp_path / "cut" / "a" / "metrics.jsonl").stat().st_mtime_ns
+        assert [entry["epoch"] for entry in run_dir.read_metrics(tmp_path / "cut" / name)] == [1, 2, 3, 4]
+        assert not list((tmp_path / "cut" / name / "checkpoints").iterdir())  # nothing to go on from is left
+    before = run_dir.metrics_path(tmp_path / "cut" / "a", 0).stat().st_mtime_ns
     monkeypatch.setattr(parallel, "run", None)  # what is finished is not trained again
     fit.fit(runs(tmp_path / "cut"), dataset, quiet)
-    assert (tmp_path / "cut" / "a" / "metrics.jsonl").stat().st_mtime_ns == before
+    assert run_dir.metrics_path(tmp_path / "cut" / "a", 0).stat().st_mtime_ns == before
 
 
 def test_only_numbers_may_differ(dataset, tmp_path):
@@ -100,13 +97,6 @@ def test_only_numbers_may_differ(dataset, tmp_path):
     moved = [small(seed=seed, **{"data.shuffle_labels": True}) for seed in (0, 1)]
     assert configs.structure(moved[0]) != configs.structure(moved[1])  # the seed moves the labels
     assert configs.structure(small(seed=0)) == configs.structure(small(seed=1))
-
-
-def test_ranges_of_runs_times_folds_become_shares():
-    got = fit.make_shares([4, 6], [range(0, 3), range(3, 6)], 3)
-    assert got == [[Share(4, 0, range(3))], [Share(6, 0, range(3))]]
-    got = fit.make_shares([0, 1], [range(0, 4), range(4, 6)], 3)
-    assert got == [[Share(0, 0, range(3)), Share(1, 0, range(1))], [Share(1, 1, range(1, 3))]]
 
 
 def test_a_program_is_mapped_over_runs_times_folds(dataset):

@@ -1,13 +1,15 @@
 import math
+import os
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from toys import tiny_config, toy_data
 
 from fedn_jax import models
 from fedn_jax.core import config as configs
-from fedn_jax.core.types import VideoMeta
+from fedn_jax.core.types import Hyper, Store, TrainState, VideoMeta
 from fedn_jax.data import splits
 from fedn_jax.engine import parallel, train_step
 from fedn_jax.ops import windows
@@ -93,17 +95,49 @@ def test_slots_hold_every_fold(count, num_devices):
     np.testing.assert_array_equal(back["b"], tree["b"])
 
 
-def test_programs_are_equal_and_fit():
-    assert parallel.split(22, 10, 1e9, 1) == [range(22)]
-    ranges = parallel.split(22, 100, 100 * parallel.STATE_COPIES * 4, 2)  # four per device
-    assert ranges == [range(0, 7), range(7, 15), range(15, 22)]
-    with pytest.raises(ValueError, match="one fold needs about"):
-        parallel.split(22, 10**9, 10**9, 4)
+def linear(fixed, each, devices):
+    """A compiler that says: so much for the data, so much per fold."""
+    return lambda folds: (fixed + each * math.ceil(folds / devices), fixed)
 
 
-def test_memory_of_takes_the_users_limit():
+def test_programs_are_as_few_as_fit_and_equal():
+    assert parallel.split(22, 1, 1e9, linear(100, 10, 1)) == [range(22)]
+    assert parallel.split(22, 2, 100 + 4 * 10, linear(100, 10, 2)) == [range(0, 7), range(7, 15), range(15, 22)]
+    assert len(parallel.split(22, 2, 1e9, linear(0, 1, 2), programs=4)) == 4
+    assert parallel.split(2, 1, 1e9, linear(0, 1, 1), programs=9) == [range(0, 1), range(1, 2)]
+    with pytest.raises(ValueError, match="one fold needs 0.00 GB of device memory; 0.00 GB are allowed"):
+        parallel.split(22, 4, 100, linear(95, 10, 4))
+
+
+def test_what_a_compiler_says_is_obeyed_where_it_is_not_linear():
+    needed = lambda folds: (folds**2 + 50, 50)
+    ranges = parallel.split(40, 1, 150, needed)
+    assert [number for part in ranges for number in part] == list(range(40))
+    assert all(needed(len(part))[0] <= 150 for part in ranges)
+
+
+def test_memory_of_takes_the_users_limit_or_the_machines():
     assert parallel.memory_of(jax.devices(), 2.5) == 2.5e9
-    assert parallel.memory_of(jax.devices("cpu"), 0) == 1e9  # four virtual devices share the host
+    one, four = (parallel.memory_of(jax.devices("cpu")[:count], 0) for count in (1, 4))
+    assert one == 4 * four and 1e9 < one < 0.81 * os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+def test_memory_needed_holds_state_data_and_work():
+    _, metas, plan = planned()
+    every = splits.plan_loso(metas, plan, 0.25)
+    inputs = np.zeros((1000, 100), np.float32)
+
+    def epoch(state, fold, hyper, number, store, windows):
+        products = jnp.sort(store.inputs @ store.inputs.T)  # [1000, 1000] on the way
+        return state._replace(params=state.params + products.sum()), {"loss": products.sum()}
+
+    init = lambda fold, hyper: TrainState(jnp.zeros(250_000) * hyper.alpha, {}, {}, jnp.int32(0))
+    hyper = Hyper(*(np.float32(1) for _ in Hyper._fields))._replace(seed=np.uint32(0))
+    ask = lambda folds: parallel.memory_needed(init, epoch, folds, hyper, store, plan, jax.devices()[:1])
+    store = Store(inputs, np.ones(1000, bool))
+    one, two = (ask(splits.take(every, range(count))) for count in (1, 2))
+    assert one[1] == two[1] >= inputs.nbytes
+    assert two[0] - one[0] >= 1e6 and one[0] >= inputs.nbytes + 1e6 + 4e6  # 250,000 numbers of state; the products
 
 
 def train_folds(chosen, num_devices, epochs=2):
@@ -144,7 +178,6 @@ def test_gradients_are_not_summed_over_devices():
     """Four folds whose gradients are 1, 2, 3 and 4 must keep them."""
     _, metas, plan = planned()
     every = splits.take(splits.plan_loso(metas, plan, 0.25), range(4))
-    from fedn_jax.core.types import Hyper, Store, TrainState
 
     def epoch(state, fold, hyper, number, store, windows):
         gradient = jax.grad(lambda bias: bias * hyper.alpha)(state.params)

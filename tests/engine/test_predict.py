@@ -18,7 +18,7 @@ def setting(request):
     geometry = windows.Geometry(32, 8, 2, context=request.param)
     task = models.make_task(tiny_config(), geometry, 2, 8)
     variables = jax.jit(task.init)(jax.random.key(0))
-    return store, metas, geometry, task, variables
+    return jax.device_put(store), metas, geometry, task, variables
 
 
 def test_equals_windows_one_by_one(setting):
@@ -26,7 +26,7 @@ def test_equals_windows_one_by_one(setting):
     store, metas, geometry, task, variables = setting
     predictor = predict.make_predictor(task, geometry, 16, 4)
     for meta in metas:
-        predicted = predictor(variables, store, meta)
+        predicted = predict.fetch(predictor(variables, store, meta))
         segments = windows.num_segments(meta.num_frames, geometry)
         starts = windows.starts(segments, geometry, 16)
         assert predicted["starts"].tolist() == (starts * 2).tolist()
@@ -40,14 +40,15 @@ def test_equals_windows_one_by_one(setting):
 
 def test_the_chunk_changes_nothing(setting):
     store, metas, geometry, task, variables = setting
-    one, two = (predict.make_predictor(task, geometry, 16, chunk)(variables, store, metas[0]) for chunk in (3, 8))
+    predictors = (predict.make_predictor(task, geometry, 16, chunk) for chunk in (3, 8))
+    one, two = (predict.fetch(predictor(variables, store, metas[0])) for predictor in predictors)
     for name in one:
         np.testing.assert_allclose(one[name], two[name], atol=1e-5)
 
 
 def test_decode_pools_windows_and_suppresses(setting, tmp_path):
     store, metas, geometry, task, variables = setting
-    predicted = predict.make_predictor(task, geometry, 16, 4)(variables, store, metas[0])
+    predicted = predict.fetch(predict.make_predictor(task, geometry, 16, 4)(variables, store, metas[0]))
     predict.save_outputs(tmp_path / "outputs" / "a.npz", predicted)
     saved = predict.load_outputs(tmp_path / "outputs" / "a.npz")
     found = predict.make_decoder(task, 0.3, 10, False, 4)(saved, 150)
@@ -74,3 +75,60 @@ def test_csv_has_inclusive_frame_numbers(tmp_path):
         ["s1", "a, b", "11", "20", "0.750000", "sad"],
         ["s1", "a, b", "1", "1", "0.500000", "happy"],
     ]
+
+
+def test_nothing_is_copied_unasked_and_the_last_device_does_as_the_first(setting):
+    """Parameters go to a device once; around the loop over videos no transfer happens that the code does not name."""
+    store, metas, geometry, task, variables = setting
+    predictor = predict.make_predictor(task, geometry, 16, 4)
+    reduce = predict.make_reducer(task, 0.3, 10, False)
+    held = {device: jax.device_put((variables, store), device) for device in jax.local_devices()}
+    results = {}
+
+    def start(item, device):
+        predicted = predictor(*held[device], metas[item])
+        return device, predicted, reduce(predicted, metas[item].num_frames)
+
+    def finish(item, result):
+        device, predicted, reduced = result
+        results.setdefault(item, []).append((device, predict.fetch(predicted), predict.strongest(*reduced)))
+
+    with jax.transfer_guard("disallow"):
+        done = list(predict.spread([[0, 1, 2]] * 4, start, finish))
+    assert sorted(done) == [0] * 4 + [1] * 4 + [2] * 4
+    for of_one_video in results.values():
+        assert len({device for device, *_ in of_one_video}) == 4
+        for one in of_one_video[1:]:
+            jax.tree.map(np.testing.assert_array_equal, one[1:], of_one_video[0][1:])
+
+
+def drawn(count, rng):
+    onset = rng.uniform(0, 100, count).astype(np.float32)
+    interval = np.stack([onset, onset + rng.uniform(1, 30, count).astype(np.float32)], -1)
+    score = np.round(rng.uniform(0, 1, count), 2).astype(np.float32)  # with ties
+    return Detections(interval, score, rng.integers(0, 3, count), rng.uniform(size=count) < 0.9)
+
+
+@pytest.mark.parametrize("per_class", [False, True])
+@pytest.mark.parametrize("nms_iou", [0.01, 0.5])
+def test_candidates_that_are_kept_give_the_same_detections(tmp_path, nms_iou, per_class):
+    rng = np.random.default_rng(0)
+    videos = [drawn(count, rng) for count in (0, 3, 200, 400)]
+    survivors = [predict.suppress(one, nms_iou, 30, per_class) for one in videos]
+    kept = [predict.strongest(*pair, number=50) for pair in zip(videos, survivors, strict=True)]
+    assert [len(found.score) < 100 for found, _ in kept] == [True] * 4 and kept[1][1] == 0 < kept[3][1]
+    predict.save_candidates(tmp_path / "a.npz", *zip(*kept, strict=True))
+    loaded, floors = predict.load_candidates(tmp_path / "a.npz")
+    np.testing.assert_array_equal(floors, np.float32([floor for _, floor in kept]))
+    for found, expected in zip(loaded, survivors, strict=True):
+        again = predict.suppress(found, nms_iou, 30, per_class)
+        for name in Detections._fields:
+            wanted, got = (getattr(one, name)[expected.valid] for one in (expected, again))
+            np.testing.assert_array_equal(got, wanted)
+        np.testing.assert_array_equal(again.valid, expected.valid)
+    for other in (0.0, 0.2, 0.9):  # other options: the same down to the score below which some are missing
+        for found, whole, floor in zip(loaded, videos, floors, strict=True):
+            one, two = (predict.suppress(x, other, 400, per_class) for x in (found, whole))
+            strong = [int((x.valid & (x.score > floor)).sum()) for x in (one, two)]
+            assert strong[0] == strong[1]
+            np.testing.assert_array_equal(one.interval[: strong[0]], two.interval[: strong[0]])

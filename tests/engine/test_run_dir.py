@@ -45,10 +45,10 @@ def test_metrics_of_epochs_that_are_done_again_are_dropped(tmp_path):
     other = run_dir.MetricsLog(tmp_path, 1, 0)
     other.write(1, ("c",), {"loss": np.array([3.0])})
     other.close()
-    with (tmp_path / "metrics.jsonl").open("a") as file:
+    with run_dir.metrics_path(tmp_path, 0).open("a") as file:
         file.write('{"epoch": 4, "pro')  # killed while writing
     run_dir.MetricsLog(tmp_path, 0, 1).close()
     got = [(entry["program"], entry["epoch"]) for entry in run_dir.read_metrics(tmp_path)]
     assert got == [(0, 1), (1, 1)]
-    assert json.loads((tmp_path / "metrics.jsonl").read_text().splitlines()[0])["folds"] == ["a", "b"]
+    assert json.loads(run_dir.metrics_path(tmp_path, 0).read_text().splitlines()[0])["folds"] == ["a", "b"]
     assert list((tmp_path / "tensorboard" / "program0").iterdir())

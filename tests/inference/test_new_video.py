@@ -66,7 +66,8 @@ def test_one_fold_finds_what_evaluation_finds(model):
 
     task = models.make_task(model.config, GEOMETRY, 2, 8)
     meta = VideoMeta("s", "v", 150, 30.0, 1, 0, 150)
-    outputs = predict.make_predictor(task, GEOMETRY, 16, 8)(model.folds["s1"], Store(inputs, valid), meta)
+    store = jax.device_put(Store(inputs, valid))
+    outputs = predict.fetch(predict.make_predictor(task, GEOMETRY, 16, 8)(model.folds["s1"], store, meta))
     expected = predict.make_decoder(task, 0.3, 500, False, 8)(outputs, 150)
     kept = expected.valid & (expected.score >= 0.02)
     order = np.lexsort(expected.interval[kept].T[::-1])

@@ -113,7 +113,7 @@ def test_tables_of_the_paper_are_on_the_page(directory, tmp_path):
 def test_runs_without_emotions_or_epochs(directory, tmp_path):
     only = fakes.make_metrics(classes=["expression"], changes={"data.recognition": False})
     runs = directory(a=only, b=only)
-    (runs[0] / "metrics.jsonl").unlink()
+    (runs[0] / "metrics" / "program0.jsonl").unlink()
     page = page_of(tmp_path / "out", runs)
     assert "Confusion</h2>" not in page and "The configurations are the same." in page
     assert not list((tmp_path / "out" / "figures").glob("training-a*"))

@@ -1,0 +1,99 @@
+"""The trained variables of one fold as one file: what prediction needs, without the rest of the training."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from flax import traverse_util
+
+from fedn_jax.core import files
+from fedn_jax.core.errors import UserError
+from fedn_jax.core.types import Tree
+from fedn_jax.engine import checkpoint
+
+
+def path_of(run: Path, fold: str) -> Path:
+    """Where the variables of a fold lie.
+
+    Args:
+      run: directory of the run.
+      fold: its name.
+
+    Returns:
+      A path below ``run``.
+    """
+    return run / "parameters" / f"{files.file_name(fold)}.safetensors"
+
+
+def save(path: Path, variables: Tree, facts: Mapping[str, Any]) -> None:
+    """Writes the variables of one fold, whole or not at all.
+
+    Args:
+      path: of ``path_of``.
+      variables: {"params": ..., others}, NumPy.
+      facts: to keep beside them; text, or what text can say.
+    """
+    from safetensors.numpy import save_file
+
+    flat = {name: np.ascontiguousarray(leaf) for name, leaf in _flat(variables).items()}
+    beside = {name: str(value) for name, value in facts.items()} | {"digest": checkpoint.digest(flat)}
+    with files.replacing(path) as part:
+        save_file(flat, part, beside)
+
+
+def load(path: Path, template: Tree) -> tuple[Tree, dict[str, str]]:
+    """Reads the variables of one fold.
+
+    Args:
+      path: a file written by ``save``.
+      template: arrays, or their shapes and dtypes, in the structure that the code expects.
+
+    Returns:
+      (variables as NumPy arrays, the facts beside them).
+
+    Raises:
+      UserError: the file is missing or damaged, or its arrays are not those of the template.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    if not path.exists():
+        raise UserError(f"{path}: no such file; start `fedn train` again to finish the run")
+    expected = {name: (tuple(leaf.shape), np.dtype(leaf.dtype)) for name, leaf in _flat(template).items()}
+    try:
+        with safe_open(path, "np") as file:
+            facts = file.metadata() or {}
+            flat = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+    except (SafetensorError, ValueError) as error:
+        first = (str(error).splitlines() or [""])[0]
+        raise UserError(f"{path}: not a whole .safetensors file ({first[:120]}); {_again(path)}") from None
+    got = {name: (leaf.shape, leaf.dtype) for name, leaf in flat.items()}
+    if difference := checkpoint.difference(got, expected):
+        raise UserError(f"{path}: was written by another version, or for another configuration: {difference}")
+    if facts.get("digest") != checkpoint.digest(flat):
+        raise UserError(f"{path}: damaged, its arrays do not match their digest; {_again(path)}")
+    return traverse_util.unflatten_dict(flat, sep="/"), facts
+
+
+def _again(path: Path) -> str:
+    return f"restore it, or remove {path.parents[1]} and train again"
+
+
+def _flat(tree: Tree) -> dict[str, Any]:
+    return traverse_util.flatten_dict(tree, sep="/")
+
+
+def variables_of(params: Tree, extra: Tree, index: int) -> Tree:
+    """What the network of one fold needs.
+
+    Args:
+      params: trainable variables, leaves [K, ...].
+      extra: other variables, leaves [K, ...].
+      index: of the fold.
+
+    Returns:
+      {"params": ..., others}.
+    """
+    params, extra = jax.tree.map(lambda leaf: leaf[index], (params, extra))
+    return {"params": params, **extra}

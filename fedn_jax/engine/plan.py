@@ -1,0 +1,141 @@
+"""What a training will take, before anything starts: memory as the compiler says, disk as shapes say."""
+
+import time
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from fedn_jax.core.text import count
+from fedn_jax.core.types import Config
+from fedn_jax.data import shards, splits
+from fedn_jax.data.problem import Problem
+from fedn_jax.engine import fit, parallel
+from fedn_jax.ops import windows
+
+
+class Plan(NamedTuple):
+    """What a training will take."""
+
+    folds: int
+    inner: int  # of them
+    videos: int
+    predictions: int  # test videos of all folds
+    windows: int  # for training
+    positive: int  # of them
+    steps: int  # of an epoch, of the largest fold
+    epochs: int
+    parameters: int  # numbers of one fold
+    state_bytes: int  # of one fold
+    programs: tuple[int, ...]  # folds of each
+    devices: int
+    memory: float  # bytes of a device that folds may fill
+    needed: int  # bytes of a device for the largest program
+    data_bytes: int  # of them, inputs
+    disk_training: int  # bytes at most, while it trains: two checkpoints, one half made
+    disk_finished: int  # bytes of the finished run
+    seconds: float | None  # of all epochs, from a measured one
+
+
+def make_plan(
+    config: Config, dataset: shards.Dataset, num_devices: int = 0, memory_gb: float = 0.0, measure: bool = False
+) -> Plan:
+    """Looks ahead.
+
+    Args:
+      config: of the run.
+      dataset: loaded shards.
+      num_devices: devices of the kind of the local ones; 0: those that are there.
+      memory_gb: of a device that folds may fill; 0: as the configuration says.
+      measure: train two epochs of the largest program, and time the second one.
+
+    Returns:
+      The plan.
+
+    Raises:
+      UserError: options that do not fit the data or one another, or not even one fold fits the memory.
+    """
+    trainer = fit.make_trainer(config, dataset)
+    problem, local = trainer.problem, jax.local_devices()
+    devices = num_devices or len(local)
+    names = problem.folds.name
+    memory = parallel.memory_of(local, memory_gb or config.folds.memory_gb)
+
+    def largest(size: int) -> tuple:
+        """Arguments of a program as one device sees it."""
+        pairs = [(0, range(-(-size // min(devices, size))))]
+        chosen, hyper = fit.program_axis(problem.folds, [config], pairs)
+        return trainer.init, trainer.epoch, chosen, hyper, problem.store, problem.windows
+
+    def bytes_of(size: int) -> tuple[int, int]:
+        return parallel.memory_needed(*largest(size), local[:1])
+
+    ranges = parallel.split(len(names), devices, memory, bytes_of, config.folds.programs)
+    sizes = tuple(len(part) for part in ranges)
+    needed, data = bytes_of(max(sizes))
+    parameters = jax.tree.leaves(fit.shape_of_variables(problem.task, config))
+    per_fold = sum(leaf.size * leaf.dtype.itemsize for leaf in parameters)
+    inner = sum(name.endswith(splits.INNER) for name in names)
+    outputs = _outputs_bytes(config, problem)
+    return Plan(
+        folds=len(names), inner=inner, videos=len(problem.metas), predictions=sum(map(len, problem.folds.test)),
+        windows=len(problem.windows.start), positive=int(problem.windows.events.valid.any(1).sum()),
+        steps=splits.steps_per_epoch(problem.folds, config.train.batch_size, config.train.negatives),
+        epochs=config.train.epochs, parameters=sum(leaf.size for leaf in parameters), state_bytes=trainer.state_bytes,
+        programs=sizes, devices=devices, memory=memory, needed=needed, data_bytes=data,
+        disk_training=3 * max(sizes) * trainer.state_bytes + len(names) * per_fold,
+        disk_finished=(len(names) - inner) * per_fold + outputs,
+        seconds=_seconds(largest(max(sizes)), local[:1]) * config.train.epochs * len(sizes) if measure else None,
+    )  # fmt: skip
+
+
+def _outputs_bytes(config: Config, problem: Problem) -> int:
+    """Of the network outputs of all test videos of outer folds."""
+    geometry, task = problem.geometry, problem.task
+    rows = jax.ShapeDtypeStruct((1, geometry.rows, problem.store.inputs.shape[1]), problem.store.inputs.dtype)
+    valid = jax.ShapeDtypeStruct((1, geometry.rows), bool)
+    variables = fit.shape_of_variables(task, config)
+    features = jax.eval_shape(task.features, variables, rows, valid)
+    inside = jax.ShapeDtypeStruct((1, geometry.segments), bool)
+    shapes = jax.eval_shape(lambda *args: task.outputs(*args, False, jax.random.key(0))[0], variables, features, inside)
+    window = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(shapes))
+    segments = (windows.num_segments(meta.num_frames, geometry) for meta in problem.metas)
+    return window * sum(len(windows.starts(number, geometry, config.window.test_hop)) for number in segments)
+
+
+def _seconds(arguments: tuple, devices: Sequence[jax.Device]) -> float:
+    """Of one warm epoch."""
+    stamps = [time.perf_counter() for _ in parallel.run(*arguments, range(3), devices)]
+    return float(np.diff(stamps).min())
+
+
+def lines(plan: Plan) -> list[tuple[str, str]]:
+    """A plan in words.
+
+    Args:
+      plan: of ``make_plan``.
+
+    Returns:
+      (what, how much) each.
+    """
+    size = lambda number: f"{number / 1e9:.2f} GB" if number >= 1e8 else f"{number / 1e6:.1f} MB"
+    groups = ", ".join(map(str, plan.programs)) if len(plan.programs) <= 8 else f"at most {max(plan.programs)} each"
+    hours = (
+        "not measured (--measure)"
+        if plan.seconds is None
+        else (f"{plan.seconds / 3600:.2f} h for all epochs, from one that was measured here, without prediction")
+    )
+    memory = f"{size(plan.needed)} as compiled ({size(plan.data_bytes)} of inputs); {size(plan.memory)} allowed"
+    return [
+        ("folds", f"{plan.folds}, {plan.inner} of them inner"),
+        ("test videos", f"{plan.predictions} predictions of {plan.videos} videos"),
+        ("training windows", f"{plan.windows}, {plan.positive} with an expression"),
+        ("steps", f"{plan.epochs} epochs of {plan.steps} steps"),
+        ("network", f"{plan.parameters:,} parameters; {size(plan.state_bytes)} of training state per fold"),
+        ("programs", f"{len(plan.programs)}, of {groups} folds, on {count(plan.devices, 'device')}"),
+        ("memory of a device", memory),
+        ("disk while training", f"at most {size(plan.disk_training)}"),
+        ("disk when finished", size(plan.disk_finished)),
+        ("time", hours),
+    ]  # fmt: skip
