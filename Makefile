@@ -1,13 +1,14 @@
 # make demo        sets everything up, then runs the whole way on built-in videos
 # make test        the same set-up plus the test extra, then all tests
 # make test-fast   the tests without the files that take longest
+# make abuse       broken inputs, kills, two commands at once (docs/reliability.md); 15 minutes on two quiet cores
 # make bench       the benchmarks that need no GPU (benchmarks/gpu.py is for a machine with one)
 
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-fast bench clean
+.PHONY: demo test test-fast bench abuse clean
 
 $(VENV)/.made:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -46,5 +47,8 @@ bench: $(VENV)/.tested
 	@for one in $(BENCHMARKS); do set -- $$one; name=$$1; shift; \
 		echo "== benchmarks/$$name.py $$*"; $(BIN)/python benchmarks/$$name.py $$* || exit 1; done
 
+abuse: $(VENV)/.tested
+	@$(BIN)/python -m abuse --out abuse-out
+
 clean:
-	rm -rf $(VENV) demo build *.egg-info
+	rm -rf $(VENV) demo abuse-out build *.egg-info

@@ -17,7 +17,7 @@ from fedn_jax.engine import predict
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = [ROOT / name for name in ("README.md", "BUILD_NOTES.md", "CHANGELOG.md")] + sorted(ROOT.glob("docs/*.md"))
 PRESENT = [path for path in DOCUMENTS if path.name != "CHANGELOG.md"]  # of what is now; changes name what is gone
-FOLDERS = ("fedn_jax", "data_prep", "tests", "configs", "benchmarks", "docs")
+FOLDERS = ("fedn_jax", "data_prep", "tests", "configs", "benchmarks", "docs", "abuse")
 OPTIONS = configs.flatten(configs.default())
 
 
