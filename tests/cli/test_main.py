@@ -33,7 +33,8 @@ def refused(capsys, *words):
 
 
 COMMANDS = [
-    "demo", "prepare", "verify", "convert-backbone", "configs", "train", "evaluate", "report", "detect", "convert",
+    "demo", "prepare", "verify", "convert-backbone", "configs", "plan", "train", "evaluate", "report", "detect",
+    "convert",
     "sweep", "reproduce", "parity",
 ]  # fmt: skip
 
