@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import os
 import shutil
 import tempfile
 from collections.abc import Sequence
@@ -63,8 +64,9 @@ def train(args: argparse.Namespace, overrides: Sequence[str]) -> None:
       args: config, data, out, folds, profile.
       overrides: options for the configuration.
     """
-    from fedn_jax.engine import fit
+    from fedn_jax.engine import fit, parallel
 
+    parallel.join_pod(os.environ)
     run = fit.Run(args.out, config_files.load(args.config, overrides))
     fit.fit([run], _load_data(args.data), progress_bar(), args.folds, args.profile)
     keep_backbone(args.data, args.out)

@@ -7,7 +7,7 @@ between folds, so nothing of a test subject can leak into its fold.
 import contextlib
 import functools
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,6 +22,24 @@ from fedn_jax.core.types import Array, Folds, Hyper, Store, TrainState, Tree, Wi
 from fedn_jax.engine.train_step import Fold
 
 SHARE = 0.8  # of a device's memory that folds may fill; of a CPU, of the machine's
+
+
+def join_pod(environment: Mapping[str, str]) -> bool:
+    """On the hosts of a TPU pod, tells JAX of one another, without which it does not start there.
+
+    Each process still uses its own devices only, and nothing is communicated between them. To be called first.
+
+    Args:
+      environment: of the process; Cloud TPU names the hosts of a pod in TPU_WORKER_HOSTNAMES.
+
+    Returns:
+      Whether this is a pod of several hosts.
+    """
+    several = "," in environment.get("TPU_WORKER_HOSTNAMES", "")
+    pod = several and environment.get("JAX_PLATFORMS", "tpu") in ("", "tpu")
+    if pod:
+        jax.distributed.initialize()
+    return pod
 
 
 def memory_of(devices: Sequence[jax.Device], limit_gb: float) -> float:

@@ -95,6 +95,19 @@ def test_slots_hold_every_fold(count, num_devices):
     np.testing.assert_array_equal(back["b"], tree["b"])
 
 
+@pytest.mark.parametrize(
+    ("environment", "pod"),
+    [
+        ({}, False), ({"TPU_WORKER_HOSTNAMES": "localhost"}, False), ({"TPU_WORKER_HOSTNAMES": "t0,t1"}, True),
+        ({"TPU_WORKER_HOSTNAMES": "t0,t1", "JAX_PLATFORMS": "cpu"}, False),
+    ],
+)  # fmt: skip
+def test_the_hosts_of_a_pod_are_joined(monkeypatch, environment, pod):
+    calls = []
+    monkeypatch.setattr(jax.distributed, "initialize", lambda: calls.append(1))
+    assert parallel.join_pod(environment) == pod == bool(calls)
+
+
 def linear(fixed, each, devices):
     """A compiler that says: so much for the data, so much per fold."""
     return lambda folds: (fixed + each * math.ceil(folds / devices), fixed)
