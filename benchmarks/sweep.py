@@ -15,7 +15,8 @@ import numpy as np
 from fedn_jax.core import config as configs
 from fedn_jax.core.types import Config, Events, Store, VideoMeta
 from fedn_jax.data import shards, splits
-from fedn_jax.engine import fit, parallel
+from fedn_jax.engine import parallel
+from fedn_jax.engine.trainer import Trainer, make_trainer, program_axis
 
 CASES = ((2, 4), (4, 8))  # trials, inner folds
 EPOCHS = 3
@@ -40,9 +41,9 @@ def config(rate: float = 1e-3) -> Config:
     return found
 
 
-def seconds(trainer: fit.Trainer, settings: list, inner: list[int]) -> tuple[float, float]:
+def seconds(trainer: Trainer, settings: list, inner: list[int]) -> tuple[float, float]:
     """(first epoch, with compilation; an epoch after it) of some trials as one program."""
-    chosen, hyper = fit.program_axis(trainer.problem.folds, settings, [(run, inner) for run in range(len(settings))])
+    chosen, hyper = program_axis(trainer.problem.folds, settings, [(run, inner) for run in range(len(settings))])
     rest = (trainer.problem.store, trainer.problem.windows, range(EPOCHS), jax.local_devices()[:1])
     stamps = [time.perf_counter()]
     for _ in parallel.run(trainer.init, trainer.epoch, chosen, hyper, *rest):
@@ -55,7 +56,7 @@ def main() -> None:
     print(_timing.machine())
     print(f"{'trials x folds':<16}{'one program':>13}{'one by one':>13}{'ratio':>8}{'compiling':>20}")
     for number, count in CASES:
-        trainer = fit.make_trainer(config(), dataset(count))
+        trainer = make_trainer(config(), dataset(count))
         inner = [index for index, name in enumerate(trainer.problem.folds.name) if name.endswith(splits.INNER)]
         trials = [config(rate) for rate in np.geomspace(3e-4, 3e-3, number)]
         first, together = seconds(trainer, trials, inner)

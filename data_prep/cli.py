@@ -92,6 +92,9 @@ def add_arguments(commands: Any) -> None:
         "--normalization", required=True,
         help="of its inputs, as its authors say: imagenet (mean and deviation of ImageNet), half (.5 and .5) or none",
     )  # fmt: skip
+    one.add_argument(
+        "--rename", nargs="+", default=[], metavar="REGEX=NEW", help="rules for the names of its weights"
+    )  # fmt: skip
     one.add_argument("--size", type=int, default=224, help="side of its face images in pixels (default: 224)")
     one.add_argument("--description", metavar="TEXT", help="name and origin, shown in reports")
 
@@ -150,6 +153,7 @@ def _common(parser: argparse.ArgumentParser) -> None:
         "--annotations", type=Path, required=True, metavar="FILE",
         help="CSV or Excel; columns subject,video,onset,offset,emotion; optional apex, kind; inclusive frame numbers",
     )  # fmt: skip
+    parser.add_argument("--subject", metavar="NAME", help="who is seen in rows without a subject")
     parser.add_argument("--classes", metavar="A,B,...", help="the emotions in order (default: those found, sorted)")
     parser.add_argument("--first-frame", type=int, default=1, help="number of a video's first frame (default: 1)")
 
@@ -218,8 +222,10 @@ def _convert(args: argparse.Namespace) -> None:
     import textwrap
 
     from data_prep.backbones import weights
+    from fedn_jax.models import torch_weights
 
-    done = weights.convert_file(args.checkpoint, args.out, args.normalization, args.size, args.description)
+    rules = torch_weights.rules(args.rename)
+    done = weights.convert_file(args.checkpoint, args.out, args.normalization, args.size, args.description, rules)
     print(
         f"{len(done.used)} weights of a ResNet18 with {', '.join(map(str, done.widths))} channels; names: {done.style}"
     )
@@ -259,7 +265,7 @@ def _folder(args: argparse.Namespace) -> None:
 
     sheet = annotations.read_folder(
         args.annotations, args.videos, _classes(args), args.first_frame, skip=args.out,
-        openface=args.aligner == "openface", originals=args.originals, rate=args.rate,
+        openface=args.aligner == "openface", originals=args.originals, rate=args.rate, subject=args.subject,
     )  # fmt: skip
     _prepare(args, sheet.items, sheet.classes, args.first_frame, "folder", {}, args.fps or None)
 
@@ -316,8 +322,9 @@ def _features(args: argparse.Namespace) -> None:
     from data_prep.sheets import annotations
 
     sheet = annotations.read_folder(
-        args.annotations, args.features, _classes(args), args.first_frame, features.SUFFIXES, args.out
-    )
+        args.annotations, args.features, _classes(args), args.first_frame, features.SUFFIXES, args.out,
+        subject=args.subject,
+    )  # fmt: skip
     number, written = features.prepare(
         sheet.items, args.out, sheet.classes, args.frames_per_row, args.fps, args.first_frame, progress=progress_bar()
     )

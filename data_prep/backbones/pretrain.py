@@ -6,17 +6,16 @@ do. About ten minutes on two cores. Real faces deserve weights that were trained
 """
 
 import argparse
-import multiprocessing
 import os
 import sys
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from fedn_jax.core import processes
 from fedn_jax.core.types import Array, Tree
 
 SIZE = 112  # side of the input, pixels
@@ -82,7 +81,7 @@ def draw(seed: int, first: int, num_identities: int, per_identity: int, workers:
       All pictures, in the order of the people.
     """
     numbers = range(first, first + num_identities)
-    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
+    with processes.pool(workers) as pool:
         parts = list(pool.map(partial(person, seed, per_identity), numbers, chunksize=4))
     return Stills(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 

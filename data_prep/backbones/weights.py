@@ -3,7 +3,7 @@
 import hashlib
 import re
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,6 +15,7 @@ from fedn_jax.core import errors
 from fedn_jax.core.errors import UserError
 from fedn_jax.core.types import Tree
 
+_DEEPEST = 4  # dicts inside one another
 CONTAINERS = ("state_dict", "model_state_dict", "model", "net")  # entries of a checkpoint that may hold the weights
 
 
@@ -33,13 +34,13 @@ NORMALIZATIONS = {  # a checkpoint does not say which; its authors do
 
 
 class Converted(NamedTuple):
-    """A checkpoint as a backbone, and what became of its entries (by the names in the file)."""
+    """A checkpoint as a backbone, and what became of its entries (by the names in the file, renamed if they were)."""
 
     params: Tree  # of models.resnet.ResNet18(widths), batch normalisations folded, float32
     widths: tuple[int, ...]  # channels of the four stages
     used: tuple[str, ...]
     unexpected: tuple[str, ...]  # not used: classifiers and other heads
-    style: str  # the entries of STYLES that led to torchvision's names
+    style: str  # how the names were read, such as module. or torchvision
 
 
 # ---- Files ----------------------------------------------------------------------------------------------------------
@@ -54,7 +55,8 @@ def read(path: str | Path) -> dict[str, np.ndarray]:
     Files of ``torch.save`` need the extra ``torch``; safetensors do not.
 
     Args:
-      path: safetensors, or a file of ``torch.save``: a state dict, alone or as an entry of ``CONTAINERS``.
+      path: safetensors, or a file of ``torch.save``: a state dict, alone, as an entry of ``CONTAINERS``, or, without
+        such an entry, as any other, whose name comes before those of its weights then.
 
     Returns:
       The tensors by name; what is not a tensor is left out.
@@ -126,6 +128,7 @@ def _state_dict(saved: Any) -> dict[str, np.ndarray]:
         raise UserError(f"holds a {type(saved).__name__}; expected a state dict: in PyTorch, save model.state_dict()")
     inner = next((saved[name] for name in CONTAINERS if isinstance(saved.get(name), dict)), saved)
     found = {name: value.detach() for name, value in inner.items() if isinstance(value, torch.Tensor)}
+    found = found or {name: value.detach() for name, value in _nested(inner) if isinstance(value, torch.Tensor)}
     if other := [name for name, value in found.items() if value.is_quantized or value.layout != torch.strided]:
         raise UserError(f"{_shown(other)} is quantised or sparse; expected floats, as before its compression")
     tensors = {
@@ -139,6 +142,15 @@ def _state_dict(saved: Any) -> dict[str, np.ndarray]:
     return tensors
 
 
+def _nested(saved: dict, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Entries of dicts in dicts under joint names, such as teacher.conv1.weight."""
+    for name, value in saved.items():
+        if isinstance(name, str) and isinstance(value, dict) and prefix.count(".") < _DEEPEST:
+            yield from _nested(value, f"{prefix}{name}.")
+        elif isinstance(name, str):
+            yield f"{prefix}{name}", value
+
+
 def _shown(names: Iterable[Any], most: int = 6) -> str:
     """Names from a file, for one line: the first of them, printable and short."""
     names = list(names)
@@ -148,30 +160,8 @@ def _shown(names: Iterable[Any], most: int = 6) -> str:
 
 # ---- Names ----------------------------------------------------------------------------------------------------------
 
-_CHILDREN = {"0": "conv1", "1": "bn1", **{str(stage + 3): f"layer{stage}" for stage in (1, 2, 3, 4)}}
-
-
-def _below(prefix: str) -> Callable[[str], str | None]:
-    return lambda name: name.removeprefix(prefix) if name.startswith(prefix) else None
-
-
-def _of_children(name: str) -> str | None:
-    """nn.Sequential(*resnet.children()) counts what torchvision names."""
-    number, _, rest = name.partition(".")
-    return f"{_CHILDREN[number]}.{rest}" if number in _CHILDREN else None
-
-
-STYLES: dict[str, Callable[[str], str | None]] = {  # name -> the one inside, None: outside; styles can be stacked
-    "torchvision": lambda name: name,
-    "module.": _below("module."),  # torch.nn.DataParallel
-    "base.": _below("base."),
-    "backbone.": _below("backbone."),
-    "encoder.": _below("encoder."),
-    "features.": _below("features."),
-    "N.": _of_children,
-}
+_CHILDREN = {"conv1": "0", "bn1": "1", **{f"layer{stage}": str(stage + 3) for stage in (1, 2, 3, 4)}}
 _STEM = "conv1.weight"
-_DEEPEST = 4  # styles inside one another
 _NETWORK = r"(conv1|bn1|layer\d+)\."  # torchvision's names before the classifier
 _OTHERS = {  # what a name gives away -> the architecture
     r"(^|\.)layer1\.0\.conv3\.": "ResNet50 or deeper (bottleneck blocks)",
@@ -182,37 +172,75 @@ _OTHERS = {  # what a name gives away -> the architecture
 }
 
 
-def _readings(names: dict[str, str], path: tuple[str, ...] = ()) -> Iterator[tuple[str, dict[str, str]]]:
-    """All ways through STYLES to a stem: (styles, torchvision's name -> name in the file)."""
-    for style, rename in STYLES.items():
-        inner = {new: name for old, name in names.items() if (new := rename(old)) is not None}
-        if inner == names and _STEM in names:
-            yield "".join(path) or style, {new: name for new, name in names.items() if re.match(_NETWORK, new)}
-        elif inner != names and len(path) < _DEEPEST:
-            yield from _readings(inner, (*path, style))
+class _Style(NamedTuple):
+    """A way to name the weights."""
+
+    prefix: str  # before each name: module. (DataParallel), _orig_mod. (torch.compile), model. (Lightning), ...
+    numbered: bool  # nn.Sequential(*resnet.children()) counts what torchvision names
+
+    def __str__(self) -> str:
+        return f"{self.prefix}N." if self.numbered else self.prefix or "torchvision"
+
+    def name(self, ours: str) -> str:
+        """The name in the file of a weight that torchvision calls ``ours``."""
+        child, _, rest = ours.partition(".")
+        return self.prefix + (f"{_CHILDREN[child]}.{rest}" if self.numbered else ours)
+
+    def inside(self, names: Iterable[str]) -> dict[str, str]:
+        """torchvision's name -> name in the file, of the weights before the classifier."""
+        children = {number: child for child, number in _CHILDREN.items()} if self.numbered else None
+        found = {}
+        for name in [name for name in names if name.startswith(self.prefix)]:
+            child, _, rest = name.removeprefix(self.prefix).partition(".")
+            ours = f"{child if children is None else children.get(child)}.{rest}"
+            if re.match(_NETWORK, ours):
+                found[ours] = name
+        return found
 
 
-def _reading(names: list[str]) -> tuple[str, dict[str, str]]:
-    """The way to read the names that gives a whole ResNet18: (styles, torchvision's name -> name in the file)."""
+def _styles(names: Iterable[str]) -> Iterator[_Style]:
+    """Every way of naming in which a stem has its name."""
+    for name in names:
+        for numbered in (False, True):
+            stem = _Style("", numbered).name(_STEM)
+            prefix = name.removesuffix(stem)
+            if name.endswith(stem) and (not prefix or prefix.endswith(".")):
+                yield _Style(prefix, numbered)
+
+
+def _reading(names: Iterable[str], root: bool) -> tuple[str, dict[str, str]]:
+    """The way to read the names that gives a whole ResNet18: (its name, torchvision's name -> name in the file).
+
+    With ``root`` names as torchvision's are preferred to others.
+    """
+    names = set(names)
     wanted = [name for unit in _units((0,) * 4) for name in unit.names()]
-    readings = dict(_readings({name: name for name in names}))
-    missing = {style: [name for name in wanted if name not in found] for style, found in readings.items()}
+    missing = {style: [ours for ours in wanted if style.name(ours) not in names] for style in _styles(sorted(names))}
+    # 0.weight is in any nn.Sequential: a network needs more than that.
+    missing = {style: lost for style, lost in missing.items() if not style.numbered or 2 * len(lost) < len(wanted)}
     whole = [style for style in missing if not missing[style]]
-    if len(whole) > 1:
-        raise UserError(f"holds {len(whole)} networks, with names as {' and '.join(whole)}; save the one to use alone")
-    style = min(missing, key=lambda style: len(missing[style]), default="")
-    own = readings.get(style, {name: name for name in names})
+    plain = _Style("", numbered=False)
+    if len(whole) > 1 and not (root and plain in whole):
+        choice = f"--rename '^{re.escape(whole[0].prefix)}='"
+        raise UserError(
+            f"holds {len(whole)} networks, with names as {' and '.join(map(str, whole))}; choose one by its prefix, "
+            f"such as {choice}"
+        )
+    style = plain if root and plain in whole else min(missing, key=lambda style: len(missing[style]), default=None)
+    own = style.inside(names) if style else dict.fromkeys(names)
     other = next((text for rule, text in _OTHERS.items() if any(re.search(rule, name) for name in own)), None)
-    if other or not style:
-        looks = f"looks like {other}" if other else f"has no {_STEM}; its names are {_shown(names)}"
-        raise UserError(f"{looks}; expected a ResNet18, its weights named as in {', '.join(STYLES)}")
+    if other or style is None:
+        looks = f"looks like {other}" if other else f"has no {_STEM}; its names are {_shown(sorted(names))}"
+        raise UserError(
+            f"{looks}; expected a ResNet18, its weights named as torchvision does, behind any one prefix (see --rename)"
+        )
     if missing[style]:
-        lost = _shown(missing[style])
+        lost = _shown(map(style.name, missing[style]))
         raise UserError(f"lacks {len(missing[style])} of {len(wanted)} weights: {lost}; expected a whole ResNet18")
     extra = sorted(own[name] for name in own.keys() - set(wanted) if not name.endswith(".num_batches_tracked"))
     if extra:
         raise UserError(f"has weights that an ordinary ResNet18 has not: {_shown(extra)}; no other can be converted")
-    return style, own
+    return str(style), own
 
 
 # ---- Conversion -----------------------------------------------------------------------------------------------------
@@ -247,11 +275,13 @@ def _units(widths: tuple[int, ...]) -> Iterator[_Unit]:
             before = width
 
 
-def convert(tensors: dict[str, np.ndarray]) -> Converted:
+def convert(tensors: Mapping[str, np.ndarray], rules: Mapping[str, str] | None = None) -> Converted:
     """Maps a ResNet18 of PyTorch onto this project's, of any widths, and folds its batch normalisations.
 
     Args:
-      tensors: the weights by name, in a style of ``STYLES`` or in several inside one another.
+      tensors: the weights by name: torchvision's, or counted as in nn.Sequential, behind any one prefix.
+      rules: of ``torch_weights.rename``, applied first; a network that then has torchvision's names is taken even if
+        there is another.
 
     Returns:
       The weights, and what was used. Entries outside the network, as of a classifier, are not.
@@ -261,9 +291,11 @@ def convert(tensors: dict[str, np.ndarray]) -> Converted:
     """
     from flax.traverse_util import unflatten_dict
 
+    from fedn_jax.models import torch_weights
     from fedn_jax.models.resnet import fold
 
-    style, names = _reading(list(tensors))
+    tensors = torch_weights.rename(tensors, rules or {})
+    style, names = _reading(tensors, root=bool(rules))
     widths = tuple((tensors[names[f"layer{stage}.0.conv1.weight"]].shape or (0,))[0] for stage in (1, 2, 3, 4))
     params, statistics, used = {}, {}, []
     for unit in _units(widths):
@@ -301,7 +333,12 @@ def _values(name: str, array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def convert_file(
-    source: str | Path, out: str | Path, normalization: str, size: int = 224, description: str | None = None
+    source: str | Path,
+    out: str | Path,
+    normalization: str,
+    size: int = 224,
+    description: str | None = None,
+    rules: Mapping[str, str] | None = None,
 ) -> Converted:
     """Converts a checkpoint to a backbone file.
 
@@ -311,6 +348,7 @@ def convert_file(
       normalization: a name of ``NORMALIZATIONS``, as the checkpoint's authors say.
       size: side of the face images in pixels that it was trained with.
       description: name and origin; None: made of the file's name, style and normalisation.
+      rules: for the names of the weights; see :func:`convert`.
 
     Returns:
       The weights, and what was used.
@@ -327,7 +365,7 @@ def convert_file(
         raise UserError(f"{out}: exists already and is not replaced; remove it or choose another name")
     tensors = read(source)
     try:
-        converted = convert(tensors)
+        converted = convert(tensors, rules)
     except UserError as error:
         raise UserError(f"{source}: {error}") from None
     with source.open("rb") as file:

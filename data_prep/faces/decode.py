@@ -30,11 +30,12 @@ class Facts(NamedTuple):
     fps: float
     source: np.ndarray  # [T] int32, frame of the source that each frame came from
     num_source: int  # frames of the source
-    seconds: np.ndarray  # [num_source] float64, when each of them is shown
+    seconds: np.ndarray  # [num_source] float64, when each of them is shown, from the file's start
+    ends: np.ndarray  # [num_source] float64, until when: the next one, but for holes and the last one
     valid: np.ndarray  # [T] uint8
     motion: np.ndarray  # [T] float32
     uneven: bool  # the file's frames do not come at a constant rate
-    notes: tuple[str, ...]  # what was odd about a folder of pictures
+    notes: tuple[str, ...]  # what was odd about the source
 
 
 DEFAULT = Options()
@@ -59,6 +60,9 @@ class Faces:
         self._listing = sources.listing(source, first_frame)
         self.fps = options.fps or sources.rate(source)
         self._seconds: list[float] = []
+        self._holes: list[int] = []  # frames before which nothing is known for a while
+        self._length = 0.0  # seconds that the last frame is shown for; 0: not known
+        self._odd: list[str] = []
         self._index: list[int] = []
         self._valid: list[bool] = []
         self._motion: list[float] = []
@@ -90,8 +94,11 @@ class Faces:
             )
 
     def _native(self) -> Iterator[Frame]:
-        for frame in sources.stream(self._source, self._listing, self._first):
+        for frame in sources.stream(self._source, self._listing, self._first, self._odd):
             self._seconds.append(frame.seconds)
+            self._length = frame.length
+            if frame.hole:
+                self._holes.append(frame.index)
             if frame.image is None and self._listing is not None:
                 number = frame.index + self._first
                 self._unreadable += number in self._listing.files and number not in self._listing.invalid
@@ -121,17 +128,24 @@ class Faces:
         Returns:
           The facts.
         """
-        fps, gaps = self.fps, np.diff(self._seconds)
-        if self._options.fps is None and gaps.sum() > 0:
-            fps = round(len(gaps) / gaps.sum(), 3)  # what was decoded, not what the header says
-        notes = list(self._listing.notes) if self._listing else []
+        fps, seconds = self.fps, np.array(self._seconds, np.float64)
+        gaps = np.diff(seconds)
+        holes = np.array(self._holes, int)
+        steps = np.delete(gaps, holes - 1)
+        if self._options.fps is None and steps.sum() > 0:
+            fps = round(len(steps) / steps.sum(), 3)  # what was decoded, not what the header says
+        usual = float(np.median(steps)) if len(steps) else self._length or 1 / fps
+        ends = np.append(seconds[1:], seconds[-1:] + (self._length or usual))
+        ends[holes - 1] = seconds[holes - 1] + usual
+        notes = [*(self._listing.notes if self._listing else ()), *self._odd]
         if self._unreadable:
             notes.append(f"{self._unreadable} pictures cannot be read")
         return Facts(
             fps=fps,
             source=np.array(self._index, np.int32),
-            num_source=len(self._seconds),
-            seconds=np.array(self._seconds, np.float64),
+            num_source=len(seconds),
+            seconds=seconds,
+            ends=ends,
             valid=np.array(self._valid, np.uint8),
             motion=np.array(self._motion, np.float32),
             uneven=len(gaps) > 1 and bool(np.abs(gaps - gaps.mean()).max() > 0.5 * gaps.mean()),
@@ -205,6 +219,8 @@ def media_writer(path: Path, seconds: float) -> Iterator[Callable[[np.ndarray, f
             if not size:
                 scale = min(1.0, height / image.shape[0])
                 size.append(tuple(max(2, 2 * round(side * scale / 2)) for side in image.shape[1::-1]))
+                if round(1000 * time) > 0:  # else the copy would begin with its first picture
+                    encode(np.zeros((*size[0][::-1], 3), np.uint8), 0)
             encode(cv2.resize(image, size[0], interpolation=cv2.INTER_AREA), round(1000 * time))
 
         yield show

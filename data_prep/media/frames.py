@@ -1,15 +1,17 @@
-"""Videos as streams of frames: PyAV, in order, by presentation time.
+"""Videos as streams of frames: PyAV, in order, as a player shows them (``playback``).
 
 Headers lie about the number of frames, seeking lies about the position; decoding from the start does neither.
 """
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from data_prep.media import playback
 from fedn_jax.core.errors import UserError
+from fedn_jax.core.text import count
 
 _REENCODE = "re-encode it (ffmpeg -i old new.mp4) or leave it out"
 
@@ -28,11 +30,13 @@ class Frame(NamedTuple):
 
     image: np.ndarray | None  # [H, W, 3] uint8 RGB; None: a folder of pictures has none of this number
     index: int  # position in the file, from 0
-    seconds: float  # presentation time, from 0 at the first frame
+    seconds: float  # when it is shown, from the container's start; rises from frame to frame
+    length: float = 0.0  # seconds that it is shown for, as far as the file says; 0: it does not
+    hole: bool = False  # for more than playback.HOLE seconds before it nothing is known
 
 
-def _open(path: Path):
-    """Opens a file and finds its video stream; every failure is one line for the user."""
+def _open(path: Path) -> tuple[Any, Any, list[str]]:
+    """Opens a file; its video stream, and what is odd about it. Every failure is one line for the user."""
     import av
 
     if not path.is_file():
@@ -40,27 +44,25 @@ def _open(path: Path):
     if path.stat().st_size == 0:
         raise UserError(f"{path}: the file is empty; copy it again")
     try:
-        container = av.open(str(path))
+        container = av.open(f"file:{path}", metadata_errors="replace")  # else "take:2.mp4" would be a protocol, "take"
     except (av.error.FFmpegError, ValueError) as error:
         raise UserError(
             f"{path}: not a readable video ({_reason(error)}); it may be cut off: copy it again, or {_REENCODE}"
         ) from None
-    if not container.streams.video:
+    try:
+        stream, notes = playback.choose(path, container)
+    except UserError:
         container.close()
-        raise UserError(f"{path}: holds no video stream; expected a video file")
-    stream = container.streams.video[0]
-    stream.thread_type = "AUTO"
-    return container, stream
+        raise
+    container.flags &= ~av.container.Flags.gen_pts.value  # PyAV's own; what it invents is wrong for B-frames in AVI
+    # Where parts may be lost, an error belongs to its packet; threads of whole frames would give it to another one.
+    stream.thread_type = "SLICE" if container.format.name in playback.LOSSY else "AUTO"
+    return container, stream, notes
 
 
 def _reason(error: Exception) -> str:
     """What the decoder said, without its numbers and paths."""
     return str(getattr(error, "strerror", None) or error)
-
-
-def _nominal_fps(stream) -> float:
-    rate = stream.average_rate or stream.guessed_rate or stream.base_rate
-    return float(rate) if rate else 0.0
 
 
 def probe(path: str | Path) -> VideoInfo:
@@ -75,27 +77,28 @@ def probe(path: str | Path) -> VideoInfo:
     Raises:
       UserError: missing, empty or unreadable file, or no video stream.
     """
-    container, stream = _open(Path(path))
+    container, stream, _ = _open(Path(path))
     with container:
         seconds = container.duration / 1e6 if container.duration and container.duration > 0 else 0.0
-        return VideoInfo(stream.width, stream.height, _nominal_fps(stream), seconds)
+        return VideoInfo(stream.width, stream.height, playback.nominal_fps(stream), seconds)
 
 
-def stream(path: str | Path, fps: float | None = None) -> Iterator[Frame]:
+def stream(path: str | Path, fps: float | None = None, notes: list[str] | None = None) -> Iterator[Frame]:
     """Decodes a video from its first to its last frame, one frame in memory at a time.
 
     Args:
       path: the file.
       fps: frames per second to resample to by presentation time (the nearest frame is repeated or the surplus
         dropped); None yields every frame of the file once.
+      notes: gets what was odd about the file, one clause each, when the last frame has been seen.
 
     Yields:
-      Upright frames in order of presentation.
+      Frames as a player shows them, in order of presentation.
 
     Raises:
       UserError: missing, empty or unreadable file, no video stream, or damaged data (says at which frame).
     """
-    native = _decode(Path(path))
+    native = _decode(Path(path), [] if notes is None else notes)
     return native if fps is None else resample(native, fps)
 
 
@@ -140,44 +143,74 @@ def pick(path: str | Path, indices: Sequence[int]) -> list[np.ndarray]:
     return [found.get(index, final) for index in indices]
 
 
-def _decode(path: Path) -> Iterator[Frame]:
+def _decode(path: Path, notes: list[str]) -> Iterator[Frame]:
     import av
 
-    container, video = _open(path)
-    rate = _nominal_fps(video) or 30.0
-    index, start, seconds = 0, None, 0.0
+    container, video, odd = _open(path)
+    clock, painter = playback.Clock(container, video), playback.Painter(video)
+    ending, losses = playback.Ending(container, video), _Losses(path, container.format.name in playback.LOSSY)
+    index, seconds = 0, 0.0
     with container:
         try:
-            for packet in container.demux(video):
-                if packet.is_corrupt:
-                    raise UserError(_damaged(path, index, seconds, "the file ends inside a frame"))
-                for frame in packet.decode():
-                    if frame.is_corrupt:
-                        raise UserError(_damaged(path, index, seconds, "a frame is incomplete"))
-                    time = frame.time if frame.time is not None else index / rate
-                    start = time if start is None else start
-                    seconds = time - start
-                    yield Frame(_upright(frame), index, seconds)
+            for packet in container.demux():
+                if packet.stream.index != video.index:  # of the last, empty packets only the stream is right
+                    ending.packet(packet)
+                    continue
+                clock.packet(packet)
+                for frame in losses.decode(packet, index, seconds):
+                    seconds, length, hole = clock.time(frame)
+                    yield Frame(painter.picture(frame), index, seconds, length, hole)
                     index += 1
         except av.error.FFmpegError as error:
             raise UserError(_damaged(path, index, seconds, _reason(error))) from None
     if index == 0:
         raise UserError(f"{path}: holds not a single frame; {_REENCODE}")
+    notes += [*odd, *clock.notes(), *painter.notes(), *losses.notes(), *ending.notes(clock)]
+
+
+class _Losses:
+    """Damaged packets and frames: refused, but for files made for transmission, where a part may be lost."""
+
+    def __init__(self, path: Path, allowed: bool):
+        self._path, self._allowed = path, allowed
+        self._count, self._first = 0, 0.0
+
+    def decode(self, packet: Any, index: int, seconds: float) -> Iterator[Any]:
+        """The frames of a packet; ``index`` and ``seconds`` of the last frame are for messages."""
+        import av
+
+        if packet.is_corrupt:
+            self._lost(index, seconds, "the file ends inside a frame")
+        try:
+            frames = packet.decode()
+        except av.error.InvalidDataError as error:
+            self._lost(index, seconds, _reason(error))
+            return
+        for frame in frames:
+            if frame.is_corrupt and not packet.is_corrupt:
+                self._lost(index, seconds, "a frame is incomplete")
+            yield frame
+
+    def _lost(self, index: int, seconds: float, reason: str) -> None:
+        if not self._allowed:
+            raise UserError(_damaged(self._path, index, seconds, reason))
+        self._first = self._first if self._count else seconds
+        self._count += 1
+
+    def notes(self) -> list[str]:
+        """What was lost, in one clause or none."""
+        where = f"{count(self._count, 'place')}, first at {self._first:.2f} s"
+        return [f"parts are lost or damaged in {where}; the rest is shown"] if self._count else []
 
 
 def _damaged(path: Path, index: int, seconds: float, reason: str) -> str:
     return f"{path}: damaged at frame {index} ({seconds:.1f} s; {reason}); {_REENCODE}"
 
 
-def _upright(frame) -> np.ndarray:
-    """RGB image with the rotation of the file's display matrix applied (phones film sideways)."""
-    image = frame.to_ndarray(format="rgb24")
-    quarters = round(frame.rotation / 90) % 4  # counter-clockwise
-    return np.ascontiguousarray(np.rot90(image, quarters)) if quarters else image
-
-
 def resample(native: Iterator[Frame], fps: float) -> Iterator[Frame]:
-    """Makes the frame rate constant: output k is the frame whose presentation time is nearest to k / fps.
+    """Makes the frame rate constant: output k is the frame whose time is nearest to k / fps from the first frame on.
+
+    A hole becomes at most playback.HOLE seconds of frames without an image.
 
     Args:
       native: frames in order of presentation.
@@ -191,15 +224,28 @@ def resample(native: Iterator[Frame], fps: float) -> Iterator[Frame]:
     """
     if not fps > 0:
         raise UserError(f"fps must be a positive number; got {fps}")
-    out, previous, step = 0, None, 1 / fps
+    out, previous, step, start = 0, None, 1 / fps, 0.0
+    last = 0.0  # of the frame before, from the first one; holes are cut to playback.HOLE
     for frame in native:
-        if previous is not None:
-            step = frame.seconds - previous.seconds
-            while out / fps <= (previous.seconds + frame.seconds) / 2 + 1e-6:  # a tie goes to the earlier frame
+        if previous is None:
+            start = frame.seconds
+        time = frame.seconds - start
+        if frame.hole:
+            start += time - last - playback.HOLE
+            time = last + playback.HOLE
+            while out / fps <= last + step / 2 + 1e-6:
                 yield previous
                 out += 1
-        previous = frame
+            while out / fps <= time - step / 2 + 1e-6:
+                yield previous._replace(image=None)
+                out += 1
+        elif previous is not None:
+            step = time - last
+            while out / fps <= (last + time) / 2 + 1e-6:  # a tie goes to the earlier frame
+                yield previous
+                out += 1
+        previous, last = frame, time
     # The last frame is shown for as long as the one before it.
-    while previous is not None and (out == 0 or out / fps <= previous.seconds + step / 2 + 1e-6):
+    while previous is not None and (out == 0 or out / fps <= last + step / 2 + 1e-6):
         yield previous
         out += 1

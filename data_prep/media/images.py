@@ -17,7 +17,7 @@ import numpy as np
 from data_prep.media import frames
 from fedn_jax.core.errors import UserError
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp")
+SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 _SPARSE = 1000  # a time line that is longer and more than half empty holds a stray number
 _FLAGS = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION  # 8 bits per channel; EXIF would turn single frames
 

@@ -5,7 +5,6 @@ OpenFace counts frames in the order in which it read them, and reads a folder (-
 is refused. The frames of a video file are in order.
 """
 
-import csv
 import math
 import re
 from collections.abc import Iterator
@@ -17,6 +16,8 @@ import numpy as np
 from data_prep.media import images
 from fedn_jax.core import errors, text
 from fedn_jax.core.errors import UserError
+from fedn_jax.formats import cells, table_files
+from fedn_jax.formats.cells import shown
 
 REQUIRED = ("frame", "confidence", "success")
 _NAME = re.compile(r"frame_det_(?:([0-9]+)_)?[0-9]+")  # face id, which old versions do not write, and frame
@@ -107,11 +108,7 @@ def read_csv(path: str | Path) -> Table:
       UserError: not such a file, several faces, or bad cells (all of them, with their lines).
     """
     path, problems = Path(path), []
-    try:
-        with path.open(newline="", encoding="utf-8-sig", errors="replace") as file:
-            rows = list(_rows(path, file, problems))
-    except (OSError, csv.Error) as error:
-        raise UserError(f"{path}: not readable as CSV ({error}); copy it again, or run OpenFace again") from None
+    rows = list(_rows(path, problems))
     if not problems and not rows:
         problems.append("holds no rows; expected one per frame")
     if not problems and max(rows)[0] > 2 * len(rows) + 1000:
@@ -122,29 +119,16 @@ def read_csv(path: str | Path) -> Table:
     return Table(*table, filmed=any(timed))
 
 
-def _rows(path: Path, file: Iterator[str], problems: list[str]) -> Iterator[tuple[int, float, bool, bool]]:
+def _rows(path: Path, problems: list[str]) -> Iterator[tuple[int, float, bool, bool]]:
     """Frame, confidence, success and whether it has a time, of every row; what is wrong goes to ``problems``."""
-    reader = csv.reader(file)
-    header = [name.strip().lower() for name in next(reader, [])]
-    missing = [name for name in REQUIRED if name not in header]
-    if missing:
-        came = ", ".join(header[:8])[:200] + (", ..." if len(header) > 8 else "")
-        raise UserError(
-            f"{path}: no column {', '.join(missing)}; expected {', '.join(REQUIRED)}, as FeatureExtraction writes; got "
-            f"{came or 'an empty file'}"
-        )
-    columns = {name: header.index(name) for name in (*REQUIRED, "face_id", "timestamp") if name in header}
-    seen: dict[int, int] = {}  # frame -> line
+    seen: dict[int, str] = {}  # frame -> line
     faces: set[str] = set()
-    for cells in reader:
-        line = f"line {reader.line_num}"
+    for line, row, problem, _ in table_files.each_record(path, "OpenFace's frames", REQUIRED, ("face_id", "timestamp")):
         if len(problems) >= _LISTED:
             return
-        if len(cells) != len(header):
-            if any(cell.strip() for cell in cells):
-                problems.append(f"{line}: {len(cells)} cells; expected {len(header)} as in the header")
+        if problem:
+            problems.append(problem)
             continue
-        row = {name: cells[column].strip() for name, column in columns.items()}
         frame, confidence, success = (row[name] for name in REQUIRED)
         faces.update([row["face_id"]] if "face_id" in row else [])
         if len(faces) > 1:
@@ -155,13 +139,13 @@ def _rows(path: Path, file: Iterator[str], problems: list[str]) -> Iterator[tupl
         number, sure, found = _number(frame), _number(confidence), _number(success)
         wrong = []
         if number is None or not 1 <= number < 2**31 or number % 1:
-            wrong.append(f"frame must be a whole number from 1 on; got {frame[:40]!r}")
-        elif seen.setdefault(int(number), reader.line_num) != reader.line_num:
-            wrong.append(f"frame {frame} is in line {seen[int(number)]} already")
-        if sure is None or math.isinf(sure):
-            wrong.append(f"confidence must be a number; got {confidence[:40]!r}")
+            wrong.append(f"frame must be a whole number from 1 on; got {shown(frame)}")
+        elif seen.setdefault(int(number), line) != line:
+            wrong.append(f"frame {frame} is in {seen[int(number)]} already")
+        if sure is None:
+            wrong.append(f"confidence must be a number; got {shown(confidence)}")
         if found not in (0, 1):
-            wrong.append(f"success must be 0 or 1; got {success[:40]!r}")
+            wrong.append(f"success must be 0 or 1; got {shown(success)}")
         problems += [f"{line}: {text}" for text in wrong]
         if not wrong:
             timed = "face_id" in row and (_number(row.get("timestamp", "0")) or 0) > 0
@@ -171,10 +155,7 @@ def _rows(path: Path, file: Iterator[str], problems: list[str]) -> Iterator[tupl
 def _number(text: str) -> float | None:
     if text.lower().lstrip("+-").startswith(("nan", "1.#ind", "1.#qnan")):  # as various compilers write it
         return math.nan
-    try:
-        return float(text)
-    except ValueError:
-        return None
+    return cells.real(text, comma=True)
 
 
 def _written(directory: Path) -> _Written:

@@ -58,13 +58,14 @@ def listing(source: Source, first_frame: int) -> Listing | None:
     return images.listing(source.path, first_frame)
 
 
-def stream(source: Source, files: Listing | None, first_frame: int) -> Iterator[Frame]:
+def stream(source: Source, files: Listing | None, first_frame: int, notes: list[str] | None = None) -> Iterator[Frame]:
     """All frames, from first to last, one in memory at a time.
 
     Args:
       source: the source.
       files: of :func:`listing`.
       first_frame: number of the first frame.
+      notes: gets what was odd about a video file, one clause each, when the last frame has been seen.
 
     Yields:
       Frames; ``image`` is None where a folder has no usable picture.
@@ -73,7 +74,7 @@ def stream(source: Source, files: Listing | None, first_frame: int) -> Iterator[
       UserError: see :func:`frames.stream`.
     """
     if files is None:
-        yield from frames.stream(source.path)
+        yield from frames.stream(source.path, notes=notes)
         return
     for frame in images.stream(files, source.rate, first_frame):
         yield frame._replace(image=None) if frame.index + first_frame in files.invalid else frame

@@ -6,7 +6,7 @@ shards are packed from them by the process that started the pipeline, as without
 
 import functools
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from typing import Any
 
 from data_prep.shards.videos import Job, Runner
@@ -38,7 +38,7 @@ def make_runner(name: str, options: Sequence[str]) -> Runner:
         raise UserError(f"--runner {name}: Beam has no such runner ({error}); expected such as DirectRunner") from None
     flags = [f"--{option.lstrip('-')}" for option in options]
 
-    def run(jobs: dict[int, Job], workers: int) -> Iterator[tuple[int, UserError | None]]:
+    def run(jobs: dict[int, Job], workers: int) -> Generator[tuple[int, UserError | None], None, None]:
         if not jobs:
             return
         own: dict[str, Any] = {"runner": name, "default_sdk_harness_log_level": "ERROR"}

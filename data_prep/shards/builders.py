@@ -47,6 +47,8 @@ def split_names(subjects: Iterable[str]) -> dict[str, str]:
     for subject in sorted(set(subjects)):
         name = re.sub(r"[^A-Za-z0-9_-]", "_", subject)
         name = name if re.match(r"[A-Za-z]", name) and name != "all" else f"s_{name}"
+        if len(name) > files.LONGEST:  # TFDS puts more around it
+            name = re.sub(r"[^A-Za-z0-9_-]", "_", files.file_name(f"s_{subject}"))
         if name in names.values():
             other = next(key for key, value in names.items() if value == name)
             raise UserError(f"subjects {other!r} and {subject!r} become the same name {name!r}; rename one of them")
@@ -62,9 +64,18 @@ def read_state(out: Path) -> dict[str, Any]:
 
     Returns:
       {"options": ..., "signature": ...}; empty for a new directory.
+
+    Raises:
+      UserError: the file that says so is damaged.
     """
     path = out / STATE
-    return json.loads(path.read_text()) if path.exists() else {}
+    try:
+        state = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    except ValueError as error:
+        raise UserError(f"{path}: not valid JSON ({error}); restore the file, or choose another --out") from None
+    if not isinstance(state, dict):
+        raise UserError(f"{path}: must hold an object; restore the file, or choose another --out")
+    return state
 
 
 def check_options(out: Path, options: dict[str, Any]) -> None:
@@ -131,7 +142,11 @@ def pack(
             schema.validate(record, len(metadata["classes"]), metadata["frames_per_row"])
             yield record["video"], record
 
-    _build(fresh, {splits[subject]: checked(subject) for subject in subjects}, metadata)
+    try:
+        _build(fresh, {splits[subject]: checked(subject) for subject in subjects}, metadata)
+    except BaseException:  # what is half done only takes space
+        shutil.rmtree(fresh, ignore_errors=True)
+        raise
     shutil.rmtree(fresh / "downloads", ignore_errors=True)  # TFDS makes it, empty
     shutil.rmtree(out / FOLDER, ignore_errors=True)
     fresh.rename(out / FOLDER)

@@ -1,6 +1,5 @@
 """One video to embeddings on the disk, for detection: frames are seen once and none is kept."""
 
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -16,7 +15,7 @@ from data_prep.media.sources import Source
 from data_prep.shards import builders
 from fedn_jax.core import files
 
-EXTRACTION = 1  # raise when the content of the directories changes
+EXTRACTION = 2  # raise when the content of the directories changes
 
 
 class Extracted(NamedTuple):
@@ -50,14 +49,8 @@ def extract(
     key = builders.signature([sources.fingerprint(source), options._asdict(), backbone.sha, EXTRACTION])
     done = cache / f"{files.file_name(source.path.stem)}-{key}"
     if not done.exists():
-        fresh = cache / f"{done.name}.tmp"
-        shutil.rmtree(fresh, ignore_errors=True)
-        fresh.mkdir(parents=True)
-        try:
+        with files.building(done) as fresh:
             _extract(source, options, backbone, fresh, progress)
-            fresh.rename(done)
-        finally:
-            shutil.rmtree(fresh, ignore_errors=True)
     with np.load(done / "facts.npz", allow_pickle=False) as arrays:
         facts = Facts(*(arrays[name] for name in Facts._fields))
     facts = facts._replace(

@@ -13,7 +13,7 @@ import numpy as np
 from data_prep.shards import builders
 from data_prep.sheets import annotations
 from data_prep.sheets.annotations import VideoItem
-from fedn_jax.core import errors
+from fedn_jax.core import errors, files
 from fedn_jax.core.errors import UserError
 
 SUFFIXES = (".npz", ".npy")
@@ -51,13 +51,21 @@ def read(path: Path, frames_per_row: int) -> tuple[np.ndarray, int]:
     if not np.isfinite(feature).all():
         raise UserError(f"{path}: feature holds NaN, infinity, or numbers beyond float16 (65504); scale it down")
     frames = len(feature) * frames_per_row if count is None else count
+    if not 1 <= frames < 2**31:
+        raise UserError(f"{path}: frame_cnt must be a number of frames; got {count}")
+    fits = lambda rows: -1 <= -(-frames // frames_per_row) - rows <= -(-_PADDED // frames_per_row)
     short = -(-frames // frames_per_row) - len(feature)
-    if not -1 <= short <= -(-_PADDED // frames_per_row):
+    if not fits(len(feature)):
+        turned = f"; it is {_turned(feature.shape)}: export it transposed" if fits(feature.shape[1]) else ""
         raise UserError(
             f"{path}: {len(feature)} rows for {frames} frames do not fit --frames-per-row {frames_per_row}; expected "
-            f"about {-(-frames // frames_per_row)} rows"
+            f"about {-(-frames // frames_per_row)} rows{turned}"
         )
     return np.pad(feature, ((0, max(short, 0)), (0, 0)), "edge"), frames
+
+
+def _turned(shape: tuple[int, ...]) -> str:
+    return f"[{shape[0]}, {shape[1]}], which looks like [D, rows] instead of [rows, D]"
 
 
 def _arrays(stream: Any) -> Any:
@@ -92,37 +100,41 @@ def prepare(
       Number of videos, and whether shards were written (False: they were there already).
 
     Raises:
-      UserError: files that cannot be used (all of them).
+      UserError: files that cannot be used (all of them), or another process at work in ``out``.
     """
     if frames_per_row < 1:
         raise UserError(f"--frames-per-row must be at least 1; got {frames_per_row}")
     if not fps > 0:
         raise UserError(f"--fps must be a number of frames per second; got {fps}")
     problems: list[str] = []
-    widths: dict[int, Path] = {}
+    shapes: dict[Path, tuple[int, ...]] = {}
     for item in progress(items, desc="check", unit="file") if progress else items:
-        problems += _problems(item, frames_per_row, first_frame, widths)
+        problems += _problems(item, frames_per_row, first_frame, shapes)
+    widths = {shape[1]: path for path, shape in reversed(shapes.items())}
     if len(widths) > 1:
         listed = ", ".join(f"D = {width} in {path.name}" for width, path in sorted(widths.items()))
-        problems.append(f"files of different widths: {listed}; expected one")
+        alike = len({shape[0] for shape in shapes.values()}) == 1
+        turned = f"; the first is {_turned(next(iter(shapes.values())))}: export them transposed" if alike else ""
+        problems.append(f"files of different widths: {listed}; expected one{turned}")
     errors.report("features", problems)
     settings = {"source": name, "frames_per_row": frames_per_row, "fps": fps}
-    builders.check_options(out, settings)
-    table = [(item.subject, item.video, _content(item.source.path), item.events.tolist()) for item in items]
-    sign = builders.signature([settings, list(classes), first_frame, table])
-    if builders.up_to_date(out, sign):
-        return len(items), False
-    metadata = {
-        "classes": list(classes), "frames_per_row": frames_per_row, "aligner": "none (features given)",
-        "backbone": f"features given, D = {next(iter(widths))}", "signature": sign,
-        "labels": {}, "preparation": {},
-    }  # fmt: skip
+    with files.lock(out):
+        builders.check_options(out, settings)
+        table = [(item.subject, item.video, _content(item.source.path), item.events.tolist()) for item in items]
+        sign = builders.signature([settings, list(classes), first_frame, table])
+        if builders.up_to_date(out, sign):
+            return len(items), False
+        metadata = {
+            "classes": list(classes), "frames_per_row": frames_per_row, "aligner": "none (features given)",
+            "backbone": f"features given, D = {next(iter(widths))}", "signature": sign,
+            "labels": {}, "preparation": {},
+        }  # fmt: skip
 
-    def records(subject: str) -> Iterator[dict[str, Any]]:
-        return (_record(item, frames_per_row, fps, first_frame) for item in items if item.subject == subject)
+        def records(subject: str) -> Iterator[dict[str, Any]]:
+            return (_record(item, frames_per_row, fps, first_frame) for item in items if item.subject == subject)
 
-    builders.pack(out, name, sorted({item.subject for item in items}), records, metadata)
-    return len(items), True
+        builders.pack(out, name, sorted({item.subject for item in items}), records, metadata)
+        return len(items), True
 
 
 def _content(path: Path) -> str:
@@ -130,13 +142,16 @@ def _content(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _problems(item: VideoItem, frames_per_row: int, first_frame: int, widths: dict[int, Path]) -> list[str]:
+def _problems(item: VideoItem, frames_per_row: int, first_frame: int, shapes: dict[Path, tuple[int, ...]]) -> list[str]:
     try:
         feature, frames = read(item.source.path, frames_per_row)
     except UserError as error:
         return [str(error)]
-    widths.setdefault(feature.shape[1], item.source.path)
-    return annotations.beyond(item, frames, first_frame)
+    shapes[item.source.path] = feature.shape
+    late = annotations.beyond(item, frames, first_frame)
+    if late and item.events[:, 2].max() <= feature.shape[1] * frames_per_row:
+        late.append(f"{item.source.path}: feature is {_turned(feature.shape)}; if so, export it transposed")
+    return late
 
 
 def _record(item: VideoItem, frames_per_row: int, fps: float, first_frame: int) -> dict[str, Any]:

@@ -4,13 +4,14 @@ Worker processes decode and align (no JAX in them, so an accelerator is opened o
 runner, whole videos are made wherever it runs them (``data_prep.shards.beam``).
 """
 
+import contextlib
 import functools
+import itertools
 import os
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,10 +24,10 @@ from data_prep.media.sources import Source
 from data_prep.shards import builders
 from data_prep.sheets import annotations
 from data_prep.sheets.annotations import VideoItem
-from fedn_jax.core import errors, files, schema
+from fedn_jax.core import errors, files, processes, schema
 from fedn_jax.core.errors import UserError, one_of
 
-PIPELINE = 2  # raise when decoding, alignment or embedding change what they give for the same video
+PIPELINE = 3  # raise when decoding, alignment or embedding change what they give for the same video
 _COLUMNS = ("inputs", "fps", "num_source", "source", "valid", "motion", "uneven", "notes")
 
 
@@ -59,7 +60,7 @@ class Summary(NamedTuple):
 
 
 # (jobs by number, workers) -> (number, None or what is wrong) of each, as they are done
-Runner = Callable[[dict[int, Job], int], Iterator[tuple[int, UserError | None]]]
+Runner = Callable[[dict[int, Job], int], Generator[tuple[int, UserError | None], None, None]]
 
 
 def prepare(
@@ -190,38 +191,49 @@ def _fill(
     """Makes the missing cache files; returns the messages, one line per video."""
     for folder in ("cache", "previews"):
         (out / folder).mkdir(exist_ok=True)
-        for leftover in [
-            *(out / folder).glob(f"{files.PART}*"),
-            *(out / folder).glob("*.raw"),
-            *(out / folder).glob("*.problem"),
-        ]:
-            leftover.unlink()  # of a preparation that was killed
+    _tidy(out)
+    try:
+        return _run(jobs, known, runner, workers, progress)
+    finally:
+        _tidy(out)
+
+
+def _tidy(out: Path) -> None:
+    """Removes what a preparation that was killed left behind, or this one if it is stopped."""
+    for folder, pattern in itertools.product(("cache", "previews"), (f"{files.PART}*", "*.raw", "*.problem")):
+        for leftover in (out / folder).glob(pattern):
+            leftover.unlink(missing_ok=True)
+
+
+def _run(jobs: Sequence[Job], known: Sequence[bool], runner: Runner, workers: int | None, progress: Any) -> list[str]:
     todo = {index: job for index, job in enumerate(jobs) if not known[index]}
     messages: dict[int, str] = {}
     bar = progress(total=len(jobs), initial=len(jobs) - len(todo), desc="prepare", unit="video") if progress else None
     count = 0
-    for index, problem in runner(todo, workers or os.cpu_count() or 1):
-        if problem is not None:
-            messages[index] = str(problem)
-            todo[index].raw.unlink(missing_ok=True)
-        elif bar is not None:
-            count += len(_load(todo[index].cache, ["valid"])["valid"])
-            bar.set_postfix_str(f"{count} frames, {count / max(bar.format_dict['elapsed'], 1e-3):.0f} frames/s")
-        if bar is not None:
-            bar.update()
+    with contextlib.closing(runner(todo, workers or os.cpu_count() or 1)) as results:  # workers end here, at the latest
+        for index, problem in results:
+            if problem is not None:
+                messages[index] = str(problem)
+                todo[index].raw.unlink(missing_ok=True)
+            elif bar is not None:
+                count += len(_load(todo[index].cache, ["valid"])["valid"])
+                bar.set_postfix_str(f"{count} frames, {count / max(bar.format_dict['elapsed'], 1e-3):.0f} frames/s")
+            if bar is not None:
+                bar.update()
     if bar is not None:
         bar.close()
     return [messages[index] for index in sorted(messages)]
 
 
-def _processes(backbone: Backbone, jobs: dict[int, Job], workers: int) -> Iterator[tuple[int, UserError | None]]:
+def _processes(
+    backbone: Backbone, jobs: dict[int, Job], workers: int
+) -> Generator[tuple[int, UserError | None], None, None]:
     """The runner of one machine: processes decode and align, this one embeds."""
-    for index, result in _decoded(jobs, workers):
-        if isinstance(result, UserError):
-            yield index, result
-        else:
-            embed_raw(jobs[index], result, backbone)
-            yield index, None
+    with contextlib.closing(_decoded(jobs, workers)) as results:
+        for index, result in results:
+            if not isinstance(result, UserError):
+                embed_raw(jobs[index], result, backbone)
+            yield index, result if isinstance(result, UserError) else None
 
 
 def decode_job(job: Job) -> Facts:
@@ -239,7 +251,7 @@ def decode_job(job: Job) -> Facts:
     return decode(job.source, job.options, job.first_frame, job.raw, job.preview)
 
 
-def _decoded(jobs: dict[int, Job], workers: int) -> Iterator[tuple[int, Facts | UserError]]:
+def _decoded(jobs: dict[int, Job], workers: int) -> Generator[tuple[int, Facts | UserError], None, None]:
     """Decodes; at most ``workers`` + 1 results wait on the disk at a time."""
     if workers == 1 or len(jobs) < 2:
         for index, job in jobs.items():
@@ -248,25 +260,15 @@ def _decoded(jobs: dict[int, Job], workers: int) -> Iterator[tuple[int, Facts | 
             except UserError as error:
                 yield index, error
         return
-    import multiprocessing
-
     waiting, running = list(jobs.items()), {}
-    with ProcessPoolExecutor(min(workers, len(jobs)), multiprocessing.get_context("spawn")) as pool:
-        try:
-            while waiting or running:
-                while waiting and len(running) <= workers:
-                    index, job = waiting.pop(0)
-                    running[pool.submit(decode_job, job)] = index
-                finished, _ = wait(running, return_when=FIRST_COMPLETED)
-                for future in finished:
-                    yield running.pop(future), _outcome(future)
-        except BrokenProcessPool:
-            raise UserError(
-                "a worker process was killed, most often for lack of memory; start the same command again with fewer "
-                "--workers: finished videos are kept"
-            ) from None
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+    with processes.pool(min(workers, len(jobs))) as pool:
+        while waiting or running:
+            while waiting and len(running) <= workers:
+                index, job = waiting.pop(0)
+                running[pool.submit(decode_job, job)] = index
+            finished, _ = wait(running, return_when=FIRST_COMPLETED)
+            for future in finished:
+                yield running.pop(future), _outcome(future)
 
 
 def _outcome(future: Future) -> Facts | UserError:

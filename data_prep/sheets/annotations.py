@@ -5,6 +5,7 @@ and uses half-open intervals. Every mistake in the file is reported, all
 at once, with its line.
 """
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -13,14 +14,14 @@ import numpy as np
 
 from data_prep.media import images
 from data_prep.media.sources import Source
+from data_prep.sheets import video_files
 from fedn_jax.core import errors, schema
 from fedn_jax.core.errors import UserError
-from fedn_jax.formats import table_files
-from fedn_jax.formats.table_files import shown
+from fedn_jax.formats import cells, table_files
+from fedn_jax.formats.cells import shown
 
 REQUIRED = ("subject", "video", "onset", "offset", "emotion")
 OPTIONAL = ("apex", "kind")
-VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv")
 _LARGEST = 2**30  # frame number; int32 must hold it, with --first-frame
 BY_LENGTH = -1  # of the kind column: the sheet does not say, the length in seconds decides
 
@@ -55,19 +56,20 @@ def read_folder(
     directory: str | Path,
     classes: Sequence[str] | None = None,
     first_frame: int = 1,
-    suffixes: Sequence[str] = VIDEO_SUFFIXES,
+    suffixes: Sequence[str] = video_files.SUFFIXES,
     skip: Path | None = None,
     openface: bool = False,
     originals: Path | None = None,
     rate: float = 30.0,
+    subject: str | None = None,
 ) -> Sheet:
     """Reads a sheet and finds the file of each of its videos.
 
     Args:
       csv_path: columns subject, video, onset, offset, emotion; optional apex and kind (macro, micro). ``video`` is a
-        file name below ``directory``, with or without its extension. A row without onset and offset lists a video in
-        which nothing happens.
-      directory: where the videos are; sub-folders are searched.
+        file name below ``directory``, with or without its extension (with it, if that is not one of ``suffixes``). A
+        row without onset and offset lists a video in which nothing happens.
+      directory: where the videos are; sub-folders are searched, through links too.
       classes: the emotions in order; None takes those of the file, sorted.
       first_frame: the number that the sheet gives to a video's first frame.
       suffixes: extensions of the files that belong to the data set.
@@ -75,6 +77,7 @@ def read_folder(
       openface: the videos are folders that OpenFace wrote, NAME_aligned.
       originals: a folder with the pictures that OpenFace was given, one sub-folder NAME each.
       rate: frames per second of folders of pictures.
+      subject: of rows that name none; None: every row must name one.
 
     Returns:
       Items and classes.
@@ -86,17 +89,18 @@ def read_folder(
     if not directory.is_dir():
         raise UserError(f"{directory}: no such folder; expected the folder with the videos")
     problems: list[str] = []
-    rows = _read_rows(csv_path, first_frame, problems)
+    rows, named = _read_rows(csv_path, first_frame, subject, problems)
+    sound = not problems
     names = list(classes) if classes else sorted({row.emotion for row in rows if row.event})
     if len(set(names)) != len(names) or not all(names):
         problems.append(f"classes: expected different names; got {', '.join(names)}")
-    files = _find_files(directory, suffixes, skip, openface)
-    if not files:
+    files = video_files.index(directory, suffixes, skip, openface)
+    if not files.names:
         what = "folder that ends in _aligned" if openface else f"file that ends in {' '.join(suffixes)}"
         problems.append(f"{directory}: no {what}")
-    items = _collect(rows, files, names, directory, problems) if files else []
+    items = _collect(rows, named, files, names, problems) if files.names else []
     items = [item._replace(source=_source(item, directory, openface, originals, rate, problems)) for item in items]
-    if rows and not names:
+    if rows and not names and sound:
         problems.append("no row has an expression; expected at least one onset, offset and emotion")
     errors.report(f"{csv_path}", problems)
     return Sheet(items, names)
@@ -152,11 +156,19 @@ def resolve_kinds(events: np.ndarray, fps: float) -> np.ndarray:
     return events
 
 
-def _read_rows(path: Path, first_frame: int, problems: list[str]) -> list[_Row]:
+def _read_rows(
+    path: Path, first_frame: int, subject: str | None, problems: list[str]
+) -> tuple[list[_Row], list[str] | None]:
+    """(rows without a mistake, all that any row may name; None where a row does not say which video it is about)."""
     records, _, comma = table_files.columns(path, "a row per expression", REQUIRED, OPTIONAL)
-    rows, seen = [], {}
-    for where, cells, problem in records:
-        row, found = (None, [problem]) if problem else _parse(where, cells, first_frame, comma)
+    rows, seen, named = [], {}, []
+    for where, fields, problem, line in records:
+        # Of a row with too many or too few cells any may be the video's name.
+        names = [word.strip() for cell in line for word in re.split("[,;\t]", cells.text(cell))] if problem else []
+        video = fields.get("video", " ".join(names))
+        named = [*named, *names, video] if named is not None and video and not cells.unusable(video) else None
+        fields = fields | ({"subject": subject} if subject and not fields.get("subject") else {})
+        row, found = (None, [problem]) if problem else _parse(where, fields, first_frame, comma)
         problems += found
         if row is None:
             continue
@@ -167,17 +179,18 @@ def _read_rows(path: Path, first_frame: int, problems: list[str]) -> list[_Row]:
         rows.append(row)
     if not rows and not problems:
         raise UserError(f"{path}: holds no rows; expected one per expression")
-    return rows
+    return rows, named
 
 
 def _parse(where: str, fields: dict[str, str], first_frame: int, comma: bool) -> tuple[_Row | None, list[str]]:
     """(the row, or None; what is wrong with it)."""
     found: list[str] = []
-    numbers = {name: table_files.whole(fields.get(name, ""), comma) for name in ("onset", "apex", "offset")}
+    numbers = {name: cells.whole(fields.get(name, ""), comma) for name in ("onset", "apex", "offset")}
     for name, number in numbers.items():
         if fields.get(name) and (number is None or abs(number) > _LARGEST):
             found.append(f"{name} must be a whole number up to {_LARGEST}; got {shown(fields[name])}")
-    found += [f"{name} is empty" for name in ("subject", "video") if not fields[name]]
+    whys = {"subject": "is empty; write who is seen, or give --subject for rows without one", "video": "is empty"}
+    found += [f"{name} {why}" for name, why in whys.items() if not fields[name]]
     event = None
     if fields["onset"] or fields["offset"]:
         found += [f"{name} is empty, but {other} is not" for name, other in (("onset", "offset"), ("offset", "onset"))
@@ -205,20 +218,6 @@ def _parse(where: str, fields: dict[str, str], first_frame: int, comma: bool) ->
     return row, [f"{where}: {text}" for text in found]
 
 
-def _find_files(directory: Path, suffixes: Sequence[str], skip: Path | None, openface: bool) -> list[Path]:
-    """Video files, and folders of pictures; or, for other suffixes, files alone."""
-    wanted = tuple(suffix.lower() for suffix in suffixes)
-    everything = list(directory.rglob("*"))
-    folders = [path for path in everything if suffixes is VIDEO_SUFFIXES and images.is_folder(path)]
-    if openface:
-        found = [path for path in folders if path.name.endswith("_aligned")]
-    else:
-        found = [path for path in everything if path.name.lower().endswith(wanted) and path.is_file()] + folders
-    if skip is not None:
-        found = [path for path in found if not path.resolve().is_relative_to(skip.resolve())]
-    return sorted(path for path in found if not path.name.startswith("."))
-
-
 def _source(
     item: VideoItem, directory: Path, openface: bool, originals: Path | None, rate: float, problems: list[str]
 ) -> Source:
@@ -231,56 +230,43 @@ def _source(
     return Source(path, rate, openface, given)
 
 
-def _lookup(name: str, files: dict[str, list[Path]]) -> list[Path]:
-    """Files that a cell may mean; written with its folder, or, where that is unambiguous, without."""
-    return files.get(name.replace("\\", "/").removeprefix("./"), [])
-
-
-def _index(directory: Path, files: list[Path]) -> dict[str, list[Path]]:
-    names: dict[str, list[Path]] = {}
-    for path in files:
-        relative = path.relative_to(directory)
-        bare = relative.with_name(path.name.removesuffix("_aligned") if path.is_dir() else path.stem)
-        for name in {relative.as_posix(), bare.as_posix(), path.name, bare.name}:
-            names.setdefault(name, []).append(path)
-    # A full relative path is never ambiguous, even where another folder has a file of that name.
-    for path in files:
-        names[path.relative_to(directory).as_posix()] = [path]
-    return names
-
-
 def _collect(
-    rows: list[_Row], files: list[Path], classes: list[str], directory: Path, problems: list[str]
+    rows: list[_Row], named: list[str] | None, files: video_files.Index, classes: list[str], problems: list[str]
 ) -> list[VideoItem]:
-    names = _index(directory, files)
     by_path: dict[Path, tuple[str, str, list[tuple[int, ...]]]] = {}
     ids: dict[tuple[str, str], Path] = {}
     for row in rows:
-        found = _lookup(row.video, names)
-        if len(found) != 1:
-            what = "no such file" if not found else f"{len(found)} files of that name, write its folder too"
-            problems.append(f"{row.where}: video {row.video!r}: {what} below {directory}")
+        path, why = video_files.find(row.video, files)
+        if path is None:
+            problems.append(f"{row.where}: video {shown(row.video)}: {why} below {files.directory}")
             continue
         if row.event and row.emotion not in classes:
-            problems.append(f"{row.where}: emotion must be one of {', '.join(classes)}; got {row.emotion!r}")
+            problems.append(f"{row.where}: emotion must be one of {', '.join(classes)}; got {shown(row.emotion)}")
             continue
-        subject, video, events = by_path.setdefault(found[0], (row.subject, row.video, []))
+        subject, video, events = by_path.setdefault(path, (row.subject, row.video, []))
         if subject != row.subject:
-            problems.append(f"{row.where}: video {row.video!r} belongs to {subject!r} above; got {row.subject!r}")
-        elif ids.setdefault((subject, video), found[0]) != found[0]:
-            problems.append(f"{row.where}: video {row.video!r} of {subject!r} names two files")
+            problems.append(
+                f"{row.where}: video {shown(row.video)} belongs to {shown(subject)} above; got {shown(row.subject)}"
+            )
+        elif ids.setdefault((subject, video), path) != path:
+            problems.append(f"{row.where}: video {shown(row.video)} of {shown(subject)} names two files")
         if row.event:
             onset, apex, offset, kind = row.event
             events.append((onset, apex, offset, classes.index(row.emotion), kind))
-    # A path that failed above is not "without a row"; only names never mentioned count.
-    mentioned = {path for row in rows for path in _lookup(row.video, names)}
-    problems += [
-        f"{path.relative_to(directory)}: no row in the file; if nothing happens in it, add a row with only subject "
-        "and video; else move it out of the folder"
-        for path in files
-        if path not in mentioned
-    ]
+    if named is not None:  # else a row that could not be read may be about any of them
+        problems += _without_a_row(files, named)
     return [
         VideoItem(subject, video, Source(path), table(events), np.zeros(len(events), bool))
         for path, (subject, video, events) in by_path.items()
+    ]
+
+
+def _without_a_row(files: video_files.Index, named: list[str]) -> list[str]:
+    """Videos that no row names, not even one with a mistake, and not even together with another file."""
+    mentioned = {path for name in set(named) for path in video_files.meant(name, files)}
+    return [
+        f"{path.relative_to(files.directory)}: no row in the file; if nothing happens in it, add a row with only "
+        "subject and video; else move it out of the folder"
+        for path in files.videos
+        if path not in mentioned
     ]

@@ -6,76 +6,88 @@ from pathlib import Path
 from typing import NamedTuple
 
 from fedn_jax.core.errors import UserError
-from fedn_jax.formats import table_files
-from fedn_jax.formats.table_files import Cell
+from fedn_jax.formats import cells, table_files
+from fedn_jax.formats.cells import Cell
+from fedn_jax.formats.table_files import Book
 
-_HEADER_ROWS = 40  # rows in which a header is searched: releases begin with notes
 _COMMA = re.compile(r"[+-]?[0-9]+,([0-9]{1,2}|[0-9]{4,})")  # 566,4; with three digits it may be thousands
-
-
-class Workbook(NamedTuple):
-    """A spreadsheet file."""
-
-    path: Path
-    sheets: dict[str, list[list[Cell]]]  # name -> rows; a CSV file has one sheet, ""
 
 
 class Record(NamedTuple):
     """One row under a header."""
 
-    where: str  # "row 12", as a spreadsheet numbers it
-    cells: dict[str, Cell]  # lower-case name of the column -> cell
+    where: str  # "row 12", as a spreadsheet numbers it; "line 12" of a CSV file
+    cells: dict[str, Cell]  # wanted column -> cell
 
 
-def read(path: str | Path) -> Workbook:
-    """Reads a spreadsheet: Excel or CSV.
+def read(path: str | Path) -> Book:
+    """Reads a spreadsheet: a workbook or CSV.
 
     Args:
       path: the file; see ``table_files.read``.
 
     Returns:
-      All sheets with their cells; leading empty rows are kept, so that row numbers are those of the file.
+      All sheets with their cells, decimal commas turned into points; leading empty rows are kept.
 
     Raises:
       UserError: no such file, another kind of file, damaged.
     """
-    book = table_files.read(path, "an annotation sheet (.xlsx, .xls or .csv)")
-    point = lambda cell: cell.replace(",", ".") if book.comma and _COMMA.fullmatch(cell) else cell
-    sheets = {name: [[point(cell) for cell in line.cells] for line in lines] for name, lines in book.sheets.items()}
-    return Workbook(book.path, sheets)
+    book = table_files.read(path, "an annotation sheet (.xlsx, .xls, .ods or .csv)")
+    if not book.comma:
+        return book
+    point = lambda cell: cell.replace(",", ".") if _COMMA.fullmatch(cell) else cell
+    sheets = [
+        sheet._replace(lines=[line._replace(cells=list(map(point, line.cells))) for line in sheet.lines])
+        for sheet in book.sheets
+    ]
+    return book._replace(sheets=sheets)
 
 
-def records(book: Workbook, columns: Sequence[str], what: str) -> Iterator[Record]:
-    """The rows of the first sheet that has a header with the wanted columns.
+def records(book: Book, columns: Sequence[str], what: str, problems: list[str]) -> Iterator[Record]:
+    """The rows of the one visible sheet that has a header with the wanted columns.
 
     Args:
       book: the spreadsheet.
-      columns: lower-case names that the header must hold; case and blanks do not matter there.
+      columns: names that the header must hold, as ``cells.column_name`` gives them.
       what: the release whose sheet is expected, for the message.
+      problems: rows with an empty cell in one of these columns, or with one that cannot be used, are added here.
 
-    Returns:
-      An iterator over the rows below the header that are not empty.
+    Yields:
+      The other rows below the header that are not empty.
 
     Raises:
-      UserError: no sheet has such a header; says which columns the best one lacks.
+      UserError: no sheet has such a header (says which columns the best one lacks), several have, only a hidden one
+        has, or a column is there twice.
     """
-    best: list[str] = list(columns)
-    for rows in book.sheets.values():
-        for number, row in enumerate(rows[:_HEADER_ROWS]):
-            names = [str(cell).strip().lower() for cell in row]
-            missing = [name for name in columns if name not in names]
-            if not missing:
-                return _below(rows, number, names)
-            best = min(best, missing, key=len)
-    lacking = "no header with" if len(best) == len(columns) else "its header has no column"
-    raise UserError(f"{book.path}: not the sheet of {what}: {lacking} {', '.join(best)}; expected {', '.join(columns)}")
+    header = table_files.header_of(book, columns)
+    if header is None or header.missing:
+        missing = header.missing if header else columns
+        lacking = "no header with" if len(missing) == len(columns) else "its header has no column"
+        expected = f"expected {', '.join(columns)}"
+        raise UserError(f"{book.path}: not the sheet of {what}: {lacking} {', '.join(missing)}; {expected}")
+    table_files.twice(book.path, header.names, columns)
+    indices = {name: header.names.index(name) for name in columns}
+    for where, line in header.below:
+        if any(cells.text(cell) for cell in line):
+            row = {name: line[index] if index < len(line) else "" for name, index in indices.items()}
+            found = faults(row)
+            problems += [f"{where}: {fault}" for fault in found]
+            if not found:
+                yield Record(where, row)
 
 
-def _below(rows: list[list[Cell]], header: int, names: list[str]) -> Iterator[Record]:
-    for number, row in enumerate(rows[header + 1 :], header + 2):
-        if any(str(cell).strip() for cell in row):
-            cells = dict(zip(names, [*row, *[""] * (len(names) - len(row))], strict=False))
-            yield Record(f"row {number}", cells)
+def faults(row: dict[str, Cell]) -> list[str]:
+    """What is wrong with the cells of a row, whatever they should hold.
+
+    Args:
+      row: name of a column -> cell.
+
+    Returns:
+      One clause each: the name, and why the cell cannot be used.
+    """
+    empty = "is empty (of merged cells only the first has the value)"
+    whys = {name: cells.unusable(cell) or ("" if cells.text(cell) else empty) for name, cell in row.items()}
+    return [f"{name} {why}" for name, why in whys.items() if why]
 
 
 def number(cell: Cell) -> float | None:
@@ -90,8 +102,5 @@ def number(cell: Cell) -> float | None:
     >>> number("37"), number(566.4), number("x"), number("")
     (37.0, 566.4, None, None)
     """
-    try:
-        value = float(str(cell).strip())
-    except ValueError:
-        return None
-    return value if abs(value) < 1e15 else None
+    value = cells.real(cells.text(cell))
+    return value if value is not None and abs(value) < 1e15 else None

@@ -12,7 +12,7 @@ import numpy as np
 from data_prep.synthetic.faces import render
 from data_prep.synthetic.people import ACTIONS, INDEX, identity
 from data_prep.synthetic.scripts import CLASSES, distract, expression, movement, script
-from fedn_jax.core import files
+from fedn_jax.core import files, processes
 from fedn_jax.core.errors import UserError, at_least
 
 COLUMNS = ("subject", "video", "onset", "apex", "offset", "kind", "emotion")
@@ -140,8 +140,7 @@ def write(
       UserError: the folder holds a data set with other settings.
       ValueError: a size is not positive.
     """
-    import multiprocessing
-    from concurrent.futures import ProcessPoolExecutor, as_completed
+    from concurrent.futures import as_completed
 
     from tqdm import tqdm
 
@@ -177,7 +176,7 @@ def write(
                 _write_video(*job)
                 done(count)
             return
-        with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+        with processes.pool(workers) as pool:
             futures = [pool.submit(_write_video, *job) for job in todo]
             for count, future in enumerate(as_completed(futures), 1):
                 future.result()

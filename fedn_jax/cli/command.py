@@ -1,4 +1,4 @@
-"""What all commands share: how one is added to the command line, and how an error is shown."""
+"""What all commands share: how one is added to the command line."""
 
 import argparse
 from collections.abc import Callable, Sequence
@@ -47,16 +47,3 @@ def add_directories(parser: argparse.ArgumentParser, out: str) -> None:
     """
     parser.add_argument("--data", type=Path, required=True, metavar="DIR", help=DATA)
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help=out)
-
-
-def error_line(error: Exception) -> str:
-    """An error as one line.
-
-    Args:
-      error: a UserError or an OSError.
-
-    Returns:
-      What is wrong, for the command line.
-    """
-    named = isinstance(error, OSError) and error.filename
-    return f"{error.filename}: {error.strerror}" if named else str(error)

@@ -55,15 +55,24 @@ def demo(args: argparse.Namespace, overrides: Sequence[str]) -> None:
     say(1, "drawing videos of faces with known expressions, and preparing them")
     built_in(out, args.subjects, args.videos, args.seconds, args.seed, args.workers)
     say(2, "training every leave-one-subject-out fold, in one program")
-    runs.train(argparse.Namespace(config=args.config, data=out / "data", out=out / "run"), overrides)
+    runs.train(_parsed("train", "--config", args.config, "--data", out / "data", "--out", out / "run"), overrides)
     say(3, "evaluating on the subjects that each fold has not seen")
-    runs.evaluate_run(argparse.Namespace(run=out / "run", data=out / "data", json=None), [])
+    runs.evaluate_run(_parsed("evaluate", out / "run", "--data", out / "data"), [])
     print("\nThis is one run with one seed; other seeds and other machines give other numbers.")
     name, row = config_files.split(args.config)
     expected = getattr(config_files.module(name), "EXPECTED", {})
     if expected and not row:
         spread = ", ".join(f"{name} {mean:.1f} ± {deviation:.1f}" for name, (mean, deviation) in expected.items())
         print(textwrap.fill(f"Three seeds, without options (mean ± standard deviation, %): {spread}.", COLUMNS))
+
+
+def _parsed(*words: Any) -> argparse.Namespace:
+    """Arguments of a command of ``runs``, as if they were typed."""
+    parser = argparse.ArgumentParser()
+    commands = parser.add_subparsers(dest="command")
+    runs.add_train(commands)
+    runs.add_evaluate(commands)
+    return parser.parse_args([str(word) for word in words])
 
 
 def built_in(out: Path, subjects: int, videos: int, seconds: float, seed: int = 0, workers: int | None = None) -> Path:

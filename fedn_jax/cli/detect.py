@@ -2,13 +2,13 @@
 
 import argparse
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from fedn_jax.cli import command
+from fedn_jax.core import errors
 from fedn_jax.core.errors import UserError
-from fedn_jax.core.text import count, progress_bar
+from fedn_jax.core.text import count, printable, progress_bar
 
 EXAMPLES = (
     "fedn detect holiday.mp4 interview.mov --run run --out found",
@@ -31,23 +31,26 @@ def add_arguments(commands: Any) -> None:
         help="the network of one fold (default: %(default)s, the mean of all)",
     )  # fmt: skip
     one.add_argument("--threshold", type=float, help="lowest score to report (default: the run's own)")
+    one.add_argument("--subject", metavar="NAME", default="", help="who is seen, for the tables (default: nobody)")
     one.add_argument("--backbone", type=Path, metavar="FILE", help="weights of the features (default: the run's own)")
     one.add_argument("--aligner", help="another alignment than that of the run's data")
     one.add_argument(
         "--rate", type=float, default=30.0, help="frames per second of folders of pictures (default: %(default)g)"
     )
+    one.add_argument("--force", action="store_true", help="replace results even where somebody changed them")
 
 
 def detect(args: argparse.Namespace) -> None:
     """``fedn detect``: the expressions of new videos.
 
     Args:
-      args: videos, run, out, fold, threshold, backbone, aligner, rate.
+      args: videos, run, out, fold, threshold, subject, backbone, aligner, rate, force.
 
     Raises:
       UserError: a run that cannot be used; or, after all videos, that some could not be.
     """
     from fedn_jax.inference import new_video as detection
+    from fedn_jax.inference import results
 
     model = detection.load(args.run, args.fold)
     threshold, origin = detection.choose_threshold(model, args.threshold)
@@ -60,19 +63,21 @@ def detect(args: argparse.Namespace) -> None:
         "fedn_jax": model.recorded["versions"]["fedn_jax"],
     }  # fmt: skip
     failed = 0
-    for video, name in zip(args.videos, _names(args.videos), strict=True):
+    videos = list(dict.fromkeys(args.videos))
+    for video in videos:
+        place = results.Place(args.out, video, videos, args.force)
         try:
-            _detect_one(video, args.out / name, args.out / "cache", args.rate, model, detector, options, backbone,
-                        threshold, about)  # fmt: skip
-        except (UserError, OSError) as error:
-            if len(args.videos) == 1:
+            _detect_one(video, place, args.rate, model, detector, options, backbone, threshold, about, args.subject)
+        except Exception as error:
+            line = errors.line(error, args.out)
+            if len(videos) == 1 or line is None:
                 raise
             failed += 1
-            print(f"fedn: {command.error_line(error)}", file=sys.stderr, flush=True)
+            print(f"fedn: {printable(line)}", file=sys.stderr, flush=True)
     if failed:
-        done = len(args.videos) - failed
+        done = len(videos) - failed
         rest = f"{count(done, 'video')} done, in {args.out}" if done else "no video is left"
-        raise UserError(f"{failed} of {len(args.videos)} videos could not be used, for the reasons above; {rest}")
+        raise UserError(f"{failed} of {len(videos)} videos could not be used, for the reasons above; {rest}")
 
 
 def _preparation(args: argparse.Namespace, recorded: dict[str, Any]) -> tuple[Any, Any]:
@@ -95,24 +100,9 @@ def _preparation(args: argparse.Namespace, recorded: dict[str, Any]) -> tuple[An
     return Options(args.aligner or made["aligner"], made["size"], round(recorded["fps"], 3)), backbone
 
 
-def _names(videos: Sequence[Path]) -> list[str]:
-    """A name per video for its files: its own, with its folder's where two are called alike."""
-    from fedn_jax.core import files
-
-    stems = [video.resolve().stem for video in videos]
-    names = [
-        files.file_name(stem) if stems.count(stem) == 1 else files.file_name(video.resolve().parent.name, stem)
-        for video, stem in zip(videos, stems, strict=True)
-    ]
-    twice = [name for name in names if names.count(name) > 1]
-    if twice:
-        raise UserError(f"several videos would be written as {twice[0]}; give them in separate calls")
-    return names
-
-
-def _detect_one(video, out, cache, rate, model, detector, options, backbone, threshold, about) -> None:
+def _detect_one(video, place, rate, model, detector, options, backbone, threshold, about, subject) -> None:
     """Detects in one video, writes all files, prints what was found."""
-    from data_prep.media import frames, images
+    from data_prep.media import frames, images, sources
     from data_prep.media.sources import Source
     from data_prep.shards import extract
     from fedn_jax.formats import detection_files
@@ -127,23 +117,29 @@ def _detect_one(video, out, cache, rate, model, detector, options, backbone, thr
             "NAME_aligned folder, or try --aligner cascade"
         )
     source = Source(video, rate, options.aligner == "openface")
-    got = extract.extract(source, options, backbone, cache, progress_bar())
+    sources.rate(source)  # a file that is none is refused here
+    place.find(sources.fingerprint(source._replace(rate=0.0)))
+    got = extract.extract(source, options, backbone, place.out / "cache", progress_bar())
     facts = got.facts
-    looked = detection.Frames(facts.source, facts.seconds, facts.valid > 0, facts.fps)
+    looked = detection.Frames(facts.source, facts.seconds, facts.valid > 0, facts.fps, facts.ends)
     result = detector(got.inputs, facts.valid)
     notes = {"this video": "; ".join(facts.notes)} if facts.notes else {}
-    found = detection.present(result, model, video, looked, 1, threshold, about | notes)
-    for suffix, write in detection_files.FORMATS.items():
-        write(out.with_name(f"{out.name}.{suffix}"), found)
+    found = detection.present(result, model, video, looked, 1, threshold, about | notes, subject)
     pictures = frames.pick(got.faces, result.apex.tolist()) if found.expressions else []
-    page = out.with_name(f"{out.name}.html")
-    video_page.write(page, found, got.media, "video/mp4", pictures)
-    lost = int((facts.valid == 0).sum())
+    with place.writing() as parts:
+        for suffix, write in detection_files.FORMATS.items():
+            write(parts[suffix], found)
+        video_page.write(parts["html"], found, got.media, "video/mp4", pictures)
+    lost = detection.faceless(looked)
     gap = f", {lost} of them without a face" if lost else ""
     print(
         f"\n{video}: {count(len(found.expressions), 'expression')} in {found.seconds:.1f} s, "
-        f"{count(len(facts.valid), 'frame')}{gap}"
+        f"{count(found.num_frames, 'frame')}{gap}"
     )
+    for note in facts.notes:
+        print(f"  note: {note}")
     for one in found.expressions:
         print(f"  {one.begin:>8.2f} to {one.end:>8.2f} s  {one.emotion:<14} {one.score:.2f}")
-    print(f"  {page}")
+    print(f"  {place.path('html')}")
+    if place.note:
+        print(f"  ({place.note})")

@@ -1,19 +1,24 @@
 """The command ``fedn``: puts the commands together; exit codes."""
 
 import argparse
+import functools
 import logging
 import os
+import signal
 import sys
-from collections.abc import MutableMapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from data_prep import cli as prepare
-from fedn_jax.cli import command, configs, convert, demo, detect, experiments, parity, runs
+from fedn_jax.cli import configs, convert, demo, detect, experiments, parity, runs
+from fedn_jax.core import errors, processes, text
 from fedn_jax.core.errors import UserError
 
 EXIT_USER = 2
 CACHE = "JAX_COMPILATION_CACHE_DIR"  # where JAX keeps compiled programs; empty: nowhere
+DEVICES = ("JAX_PLATFORMS", "JAX_PLATFORM_NAME")  # what JAX shall run on, such as cuda
+COMPUTE = {"demo", "prepare", "train", "evaluate", "report", "detect", "sweep", "reproduce", "parity"}  # with JAX
 IN_ORDER_OF_WORK = (
     demo.add_arguments, prepare.add_arguments, configs.add_arguments, runs.add_plan, runs.add_train, runs.add_evaluate,
     runs.add_report, detect.add_arguments, convert.add_arguments, experiments.add_sweep, experiments.add_reproduce,
@@ -79,6 +84,46 @@ def keep_compiled(environment: MutableMapping[str, str]) -> None:
         environment[CACHE] = str(directory)
 
 
+def check_devices(environment: Mapping[str, str]) -> None:
+    """Checks that there is a device of the kind that the environment asks for.
+
+    Args:
+      environment: of the process.
+
+    Raises:
+      UserError: there is none; JAX itself may say so with a failed assertion, and after hours of other work.
+    """
+    asked = {name: environment[name] for name in DEVICES if environment.get(name) not in (None, "", "cpu")}
+    if not asked:
+        return
+    import jax
+
+    try:
+        jax.local_devices()
+    except Exception as error:  # RuntimeError or AssertionError; other versions may differ
+        reason = " ".join(str(error).split("\n")[0].split()) or type(error).__name__
+        settings = " ".join(f"{name}={value}" for name, value in asked.items())
+        raise UserError(
+            f"{settings}: JAX finds no such device ({reason}); leave the variable unset to use what there is, or set "
+            "it to cpu"
+        ) from error
+
+
+def say_once() -> None:
+    """Leaves an error of checkpoints to the one line of ``main``.
+
+    Orbax logs it too, with its traceback; and tensorstore's threads, which end later, complain of Orbax's event loop.
+    """
+    logging.getLogger("absl").setLevel(logging.CRITICAL)  # where Orbax logs
+    if getattr(sys.unraisablehook, "func", None) is not _unraisable:
+        sys.unraisablehook = functools.partial(_unraisable, sys.unraisablehook)
+
+
+def _unraisable(before: Callable[[Any], Any], error: Any) -> None:
+    if str(error.exc_value) != "Event loop is closed":
+        before(error)
+
+
 def run(argv: Sequence[str]) -> int:
     """Runs one command.
 
@@ -95,7 +140,15 @@ def run(argv: Sequence[str]) -> int:
     keep_compiled(os.environ)
     if rest and not args.takes_options:
         raise UserError(f"unknown argument {rest[0]}; see fedn {args.command} --help")
-    return args.function(args, *([rest] if args.takes_options else [])) or 0
+    if args.command in COMPUTE:
+        check_devices(os.environ)
+    try:
+        return args.function(args, *([rest] if args.takes_options else [])) or 0
+    except Exception as error:
+        line = errors.line(error, getattr(args, "out", None))
+        if line is None or isinstance(error, (UserError, BrokenPipeError)):
+            raise
+        raise UserError(line) from error
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -105,25 +158,32 @@ def main(argv: Sequence[str] | None = None) -> int:
       argv: the arguments, without the program's name; None takes those of the process.
 
     Returns:
-      Exit code: 0, 1 for a comparison that failed, or 2 for input that cannot be used (said in one line).
+      Exit code: 0, 1 for a comparison that failed, 2 for input that cannot be used (said in one line), or 128 and the
+      number of the signal that stopped it.
     """
     argv = sys.argv[1:] if argv is None else list(argv)
     debug = "--debug" in argv
+    text.print_anything(sys.stdout, sys.stderr)
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     logging.getLogger("fedn_jax").setLevel(logging.INFO)
+    if not debug:
+        say_once()
     try:
-        return run([word for word in argv if word != "--debug"])
+        with processes.stoppable():
+            return run([word for word in argv if word != "--debug"])
     except BrokenPipeError:  # whoever read the output, such as head, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except (UserError, OSError) as error:
+    except UserError as error:
         if debug:
             raise
-        print(f"fedn: {command.error_line(error)}", file=sys.stderr)
+        text.close_bars()
+        print(f"fedn: {text.printable(str(error))}", file=sys.stderr)
         return EXIT_USER
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stopped:
+        text.close_bars()
         print("fedn: stopped; start the same command again to go on", file=sys.stderr)
-        return 130
+        return 128 + (stopped.args[0] if isinstance(stopped, processes.Stopped) else signal.SIGINT)
 
 
 if __name__ == "__main__":

@@ -91,10 +91,7 @@ def _compare_weights(args: argparse.Namespace, overrides: Sequence[str]) -> bool
     from fedn_jax.reports import tables
     from fedn_jax.torch_parity import measure, report, weights
 
-    for rule in args.rename:
-        if "=" not in rule:
-            raise UserError(f"--rename {rule}: expected REGEX=NEW, such as '^module[.]='")
-    rules = dict(rule.rpartition("=")[::2] for rule in args.rename)
+    rules = torch_weights.rules(args.rename)
     config = config_files.load(args.config) if args.config else configs.default()
     config_files.override(config, overrides)
     try:

@@ -1,7 +1,9 @@
 """The commands of a run: ``fedn train``, ``fedn evaluate`` and ``fedn report``. Everything heavy is imported inside."""
 
 import argparse
+import contextlib
 import shutil
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,8 @@ from fedn_jax.core.errors import UserError
 from fedn_jax.core.text import progress_bar
 
 ONLY_CSV = ("predictions", "ground_truth", "protocol", "iou", "threshold", "kind", "fps", "allow")  # of evaluate
+EVALUATION = ("metrics.json", "report.html", "detections.csv", "candidates.csv")  # what evaluate writes
+SHOWN = ("numbers:", "page:   ", "found:  ")
 TRAIN_EXAMPLES = (
     "fedn train --config demo --data demo/data --out run",
     "fedn train --config casme2:table4/coupled --data data --out run2",
@@ -21,6 +25,7 @@ PLAN_EXAMPLES = (
 )
 EVALUATE_EXAMPLES = (
     "fedn evaluate run --data data",
+    "fedn evaluate run --data data --config.predict.nms_iou=0.1 --out other",
     "fedn evaluate --predictions found.csv --ground-truth truth.csv --protocol megc",
 )
 REPORT_EXAMPLES = (
@@ -119,10 +124,10 @@ def keep_backbone(source: Path, run: Path) -> None:
             shutil.copyfile(weights, part)
 
 
-def _load_data(directory: Path) -> Any:
+def _load_data(directory: Path, inputs: bool = True) -> Any:
     from fedn_jax.data import shards
 
-    return shards.load(directory)
+    return shards.load(directory, inputs)
 
 
 # ---- Evaluate -------------------------------------------------------------------------------------------------------
@@ -144,6 +149,11 @@ def add_evaluate(commands: Any) -> None:
     one.add_argument("--predictions", type=Path, metavar="CSV", help=f"without a run: {columns}")
     one.add_argument("--ground-truth", type=Path, metavar="CSV", help="the same columns")
     one.add_argument("--json", type=Path, metavar="OUT", help="write the numbers to this file, too")
+    one.add_argument(
+        "--out", type=Path, metavar="DIR",
+        help="with a run: directory for numbers, page and tables (default: the run's own, unless options are changed)",
+    )  # fmt: skip
+    one.add_argument("--force", action="store_true", help="with a run: replace files even where somebody changed them")
     one.add_argument("--protocol", help="CSV: megc, per_gt, pairs, strict or strs (default: megc)")
     one.add_argument("--iou", type=float, help="CSV: lowest IoU of a match (default: 0.5)")
     one.add_argument("--threshold", type=float, help="CSV: lowest score that counts (default: all count)")
@@ -158,7 +168,8 @@ def evaluate(args: argparse.Namespace, overrides: Sequence[str] = ()) -> None:
     """``fedn evaluate``: numbers and a page, from the outputs that training saved; or numbers of CSV files.
 
     Args:
-      args: run and data, or predictions and ground_truth with protocol, iou, threshold, kind, fps, allow; json.
+      args: run and data, out, force; or predictions and ground_truth with protocol, iou, threshold, kind, fps, allow;
+        json.
       overrides: options of the sections predict and evaluate, other than those of the training.
 
     Raises:
@@ -166,7 +177,7 @@ def evaluate(args: argparse.Namespace, overrides: Sequence[str] = ()) -> None:
     """
     asked = [name for name in ONLY_CSV if getattr(args, name)]
     if args.run is None:
-        if not (args.predictions and args.ground_truth) or args.data or overrides:
+        if not (args.predictions and args.ground_truth) or args.data or args.out or args.force or overrides:
             raise UserError("give a run and its --data, or --predictions CSV and --ground-truth CSV; see --help")
         _evaluate_files(args)
         return
@@ -196,27 +207,64 @@ def _evaluate_files(args: argparse.Namespace) -> None:
 def evaluate_run(args: argparse.Namespace, overrides: Sequence[str]) -> None:
     """``fedn evaluate RUN``: from the outputs that training saved.
 
+    The run's own numbers are those of the options that it was trained with. With others, numbers are shown, and
+    files are written only where ``out`` says.
+
     Args:
-      args: run, data, json.
+      args: run, data, out, force, json.
       overrides: options of the sections predict and evaluate, other than those of the training.
+
+    Raises:
+      UserError: ``out`` is a run, or holds files that a person wrote or changed.
     """
     from fedn_jax.core import config as configs
+    from fedn_jax.core import files, written
     from fedn_jax.engine import run_dir
-    from fedn_jax.evaluation import run_evaluation
-    from fedn_jax.reports import run_page, run_tables
+    from fedn_jax.evaluation import run_evaluation, thresholds
+    from fedn_jax.reports import run_tables
 
-    dataset = _load_data(args.data)
+    dataset = _load_data(args.data, inputs=False)
     config = run_dir.load_config(args.run)
-    config_files.override(config, overrides, ("predict", "evaluate"))
-    results = run_evaluation.evaluate_run(args.run, configs.validate(config), dataset, progress_bar())
-    page = run_page.write(
-        args.run, results.metrics, run_page.videos(results), results.problem.classes, run_dir.read_metrics(args.run),
-        _thumbnails(args.data),
-    )  # fmt: skip
+    config_files.override(config, overrides, thresholds.SECTIONS)
+    configs.validate(config)
+    typed = [text.removeprefix("--config.").partition("=")[0] for text in overrides]
+    other = thresholds.other_options(config, run_dir.load_config(args.run), typed)
+    own = args.out is None or args.out.resolve() == args.run.resolve()
+    out = args.run if own else args.out
+    if args.out and (other if own else (out / "run.json").exists()):
+        raise UserError(f"--out {out}: holds a run, whose own numbers stay; choose a directory that is none")
+    writes = not (own and other)
+    if writes and not args.force:
+        written.check(out, EVALUATION, own)
+    with contextlib.ExitStack() as stack:
+        if writes:
+            out.mkdir(parents=True, exist_ok=True)
+        made = stack.enter_context(files.scratch(out / "evaluation") if writes else tempfile.TemporaryDirectory())
+        results = run_evaluation.evaluate_run(args.run, config, dataset, progress_bar(), typed, Path(made))
+        if writes:
+            _save(results, Path(made), out, args, own)
     print(run_tables.run_text(results.metrics))
     if args.json:
         run_dir.write_json(args.json, results.metrics)
-    print(f"\nnumbers: {args.run / 'metrics.json'}\npage:    {page}\nfound:   {args.run / 'detections.csv'}")
+    if writes:
+        print("\n" + "\n".join(f"{what} {out / name}" for what, name in zip(SHOWN, EVALUATION, strict=False)))
+    else:
+        print(f"\nwith other options ({', '.join(other)}): {args.run} keeps its own files; --out DIR writes these")
+
+
+def _save(results: Any, made: Path, out: Path, args: argparse.Namespace, own: bool) -> None:
+    """Writes the page, and puts all files of an evaluation in their places."""
+    from fedn_jax.core import files, written
+    from fedn_jax.engine import run_dir
+    from fedn_jax.reports import run_page
+
+    shown, history = (run_page.videos(results), results.problem.classes), run_dir.read_metrics(args.run)
+    run_page.write(made, results.metrics, *shown, history, _thumbnails(args.data))
+    with files.wait_for_lock(out):
+        about = {"run": str(args.run)}
+        with written.replacing(out, "evaluation", about, EVALUATION, args.force, own) as parts:
+            for name, part in parts.items():
+                (made / name).replace(part)
 
 
 def _thumbnails(data: Path) -> Any:
@@ -269,7 +317,9 @@ def _timelines(run: Path, data: Path) -> Any:
     from fedn_jax.evaluation import run_evaluation
     from fedn_jax.reports import run_page
 
-    config, last = run_dir.load_config(run), run_dir.read_json(run / "metrics.json")["config"]
-    config.update_from_flattened_dict(configs.flatten(last))
-    results = run_evaluation.evaluate_run(run, config, _load_data(data), progress_bar())
+    config, last = run_dir.load_config(run), run_dir.read_json(run / "metrics.json")
+    config.update_from_flattened_dict(configs.flatten(last["config"]))
+    dataset, typed = _load_data(data, inputs=False), last.get("other_options", ())
+    with tempfile.TemporaryDirectory() as unused:  # the files of the evaluation stay
+        results = run_evaluation.evaluate_run(run, config, dataset, progress_bar(), typed, Path(unused))
     return run_page.timelines(results.metrics, run_page.videos(results), results.problem.classes, _thumbnails(data))

@@ -1,11 +1,19 @@
 """Errors that say the rule, what came and what was expected."""
 
 import difflib
-from collections.abc import Iterable, Sequence
+import errno
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 SHOWN = 40  # problems that a message lists; the rest is counted
 LISTED = 12  # choices that a message lists; of more, the nearest
+FULL = {  # errors of the system after which nothing more can be written, and what helps
+    errno.ENOSPC: "no space left; free some",
+    errno.EDQUOT: "the disk quota is used up; free some of it",
+    errno.EFBIG: "the system does not let the file grow (ulimit -f); raise that limit",
+}
 
 
 class UserError(ValueError):
@@ -89,3 +97,40 @@ def report(where: str, problems: Sequence[str]) -> None:
         lines.append(f"... and {len(problems) - SHOWN} more")
     listed = "\n".join(f"  {line}" for line in lines)
     raise UserError(f"{where}: {len(problems)} problems; correct them and start again:\n{listed}")
+
+
+def line(error: BaseException, where: Path | None = None) -> str | None:
+    """An error as the command line shows it.
+
+    Args:
+      error: any; also one that a library raised because it could not write.
+      where: the directory that is written to, for errors that do not name a file.
+
+    Returns:
+      What is wrong, where, and what to do; None for an error that is no mistake of the input and not foreseen.
+    """
+    if isinstance(error, UserError):
+        return str(error)
+    if full := next(filter(None, map(_full, _chain(error))), None):
+        reason, named = full
+        where = named or where or "the disk"
+        return f"{where}: {reason} and start the same command again: what is finished is kept"
+    if isinstance(error, MemoryError):
+        return "not enough memory; close other programs, or use a machine with more"
+    if isinstance(error, OSError):
+        return f"{error.filename}: {error.strerror}" if error.filename else str(error)
+    return None
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """An error and those that it was raised from."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _full(error: BaseException) -> tuple[str, str | None] | None:
+    """(why nothing can be written, file) if that is what the error says; libraries say it in words only."""
+    if isinstance(error, OSError) and error.errno is not None:
+        return (FULL[error.errno], error.filename) if error.errno in FULL else None
+    return next(((text, None) for code, text in FULL.items() if os.strerror(code) in str(error)), None)

@@ -1,11 +1,15 @@
 """Numbers and names as text, and progress bars."""
 
-import functools
+import codecs
+import io
+import re
 import sys
-from typing import Any, Protocol
+import weakref
+from typing import Any, Protocol, TextIO
 
 DASH = "–"  # stands for a number that does not exist
 COLUMNS = 80  # of a terminal
+ASCII = {DASH: "-", "−": "-", "±": "+/-", "×": "x", "²": "2", "³": "3", "≥": ">=", "…": "..."}  # where nothing else is
 FORMULA = "=+-@＝＋－＠"  # a cell that begins with one of these is a formula for a spreadsheet
 
 
@@ -65,6 +69,45 @@ def no_formula(value: Any) -> Any:
     return f"'{value}" if isinstance(value, str) and value.lstrip().startswith(tuple(FORMULA)) else value
 
 
+def printable(text: str) -> str:
+    """Lines that control no terminal, whatever names they hold.
+
+    Args:
+      text: one or more lines.
+
+    Returns:
+      The same with escapes, such as ``\\x1b``, for control characters other than tabs and line ends.
+    """
+    return re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", lambda found: f"\\x{ord(found[0]):02x}", text)
+
+
+def print_anything(*streams: TextIO) -> None:
+    """Lets streams print what their encoding does not have, instead of failing.
+
+    Names of files need not be UTF-8, and terminals and logs may know ASCII only: a few signs become ASCII, other
+    characters escapes such as ``\\xfc``.
+
+    Args:
+      *streams: such as ``sys.stdout``; those that cannot be set are left as they are.
+    """
+    codecs.register_error("fedn_jax", _in_ascii)
+    for stream in streams:
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="fedn_jax")
+
+
+def _in_ascii(error: UnicodeError) -> tuple[str, int]:
+    """How characters are printed that an encoding does not have."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    letters = error.object[error.start : error.end]
+    same = "".join(ASCII.get(letter) or letter.encode("ascii", "backslashreplace").decode() for letter in letters)
+    return same, error.end
+
+
+_BARS: weakref.WeakSet = weakref.WeakSet()  # of ``progress_bar``
+
+
 class Progress(Protocol):
     """Makes progress bars: tqdm, or a stand-in with its interface.
 
@@ -83,4 +126,15 @@ def progress_bar() -> Progress:
     """
     from tqdm import tqdm
 
-    return functools.partial(tqdm, mininterval=0.2 if sys.stderr.isatty() else 10, dynamic_ncols=True)
+    def make(items: Any = None, **options: Any) -> Any:
+        bar = tqdm(items, mininterval=0.2 if sys.stderr.isatty() else 10, dynamic_ncols=True, **options)
+        _BARS.add(bar)
+        return bar
+
+    return make
+
+
+def close_bars() -> None:
+    """Ends the bars that an exception left open, so that what is printed next begins a line."""
+    for bar in list(_BARS):
+        bar.close()

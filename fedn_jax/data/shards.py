@@ -79,11 +79,12 @@ def _value(name: str, value: Any) -> Any:
     return np.asarray(value, dtype)
 
 
-def load(directory: str | Path) -> Dataset:
+def load(directory: str | Path, inputs: bool = True) -> Dataset:
     """Loads a whole data set.
 
     Args:
       directory: see :func:`schema.find`.
+      inputs: False: leave them out, which are nearly all of the data; the store then has [0, D] inputs.
 
     Returns:
       The data set; the order of videos does not depend on the order in the shards.
@@ -92,20 +93,16 @@ def load(directory: str | Path) -> Dataset:
       UserError: no data, ambiguous, of another schema, or damaged.
     """
     metadata, stream = records(directory)
-    loaded = sorted(stream, key=lambda record: (record["subject"], record["video"]))
+    checked = (_checked(record, directory, metadata, inputs) for record in stream)
+    loaded = sorted(checked, key=lambda record: (record["subject"], record["video"]))
     if not loaded:
         raise UserError(f"{directory}: holds no videos; prepare the data again")
-    for record in loaded:
-        try:
-            schema.validate(record, len(metadata["classes"]), int(metadata["frames_per_row"]))
-        except ValueError as error:
-            raise UserError(f"{directory}: {error}; prepare the data again") from error
     widths = {record["inputs"].shape[1] for record in loaded}
     if len(widths) != 1:
         raise UserError(f"{directory}: videos have inputs of different widths {sorted(widths)}; prepare the data again")
     metas, row = [], 0
     for record in loaded:
-        rows = len(record["inputs"])
+        rows = len(record["valid"])
         metas.append(
             VideoMeta(
                 record["subject"], record["video"], int(record["num_frames"]), float(record["fps"]),
@@ -119,6 +116,15 @@ def load(directory: str | Path) -> Dataset:
     )
     motion = np.concatenate([record["motion"] for record in loaded])
     return Dataset(store, metas, [_events(record["events"]) for record in loaded], motion, metadata)
+
+
+def _checked(record: dict[str, Any], directory: str | Path, metadata: dict[str, Any], inputs: bool) -> dict[str, Any]:
+    """A record that is as it should be, with its inputs or with none of their rows."""
+    try:
+        schema.validate(record, len(metadata["classes"]), int(metadata["frames_per_row"]))
+    except ValueError as error:
+        raise UserError(f"{directory}: {error}; prepare the data again") from error
+    return record if inputs else record | {"inputs": record["inputs"][:0].copy()}
 
 
 def backbone_file(directory: str | Path) -> Path | None:

@@ -7,24 +7,25 @@ import contextlib
 import logging
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
+from fedn_jax.core import clock, errors, files
 from fedn_jax.core import config as configs
-from fedn_jax.core import errors, files
 from fedn_jax.core.errors import UserError
 from fedn_jax.core.text import Progress, count
-from fedn_jax.core.types import Array, Config, Folds, Hyper, Store, Task, TrainState, Tree, VideoMeta
+from fedn_jax.core.types import Config, Folds, Tree
 from fedn_jax.data import shards, splits
-from fedn_jax.data.problem import Problem, make_problem
-from fedn_jax.engine import checkpoint, parallel, parameters, predict, programs, run_dir, train_step
+from fedn_jax.engine import checkpoint, parallel, parameters, predict_folds, programs, run_dir
 from fedn_jax.engine.programs import Share
+from fedn_jax.engine.trainer import Trainer, empty_state, make_trainer, program_axis, split
 
 log = logging.getLogger(__name__)
+
 
 POLL = 2.0  # seconds between two looks at the programs of other processes
 
@@ -34,100 +35,6 @@ class Run(NamedTuple):
 
     directory: Path
     config: Config
-
-
-class Trainer(NamedTuple):
-    """What all runs of one structure have in common."""
-
-    problem: Problem
-    init: Callable[[train_step.Fold, Hyper], TrainState]  # of one fold
-    epoch: Callable[..., tuple[TrainState, dict[str, Array]]]  # of one fold
-    predictor: Callable[[Tree, Store, VideoMeta], predict.Predicted]  # of one video
-    state_bytes: int  # of one fold
-
-
-def make_trainer(config: Config, dataset: shards.Dataset, ending: str = "") -> Trainer:
-    """Everything that is compiled once for all runs of one structure.
-
-    Args:
-      config: of any of the runs.
-      dataset: loaded shards.
-      ending: of the names of the folds that will be trained; the largest of them sets the steps of an epoch.
-
-    Returns:
-      The trainer.
-
-    Raises:
-      UserError: options that do not fit one another or the data.
-    """
-    problem = make_problem(config, dataset)
-
-    def init(fold: train_step.Fold, hyper: Hyper) -> TrainState:
-        return train_step.init_state(problem.task, fold, hyper)
-
-    chosen = [index for index, name in enumerate(problem.folds.name) if name.endswith(ending)]
-    steps = splits.steps_per_epoch(splits.take(problem.folds, chosen), config.train.batch_size, config.train.negatives)
-    epoch = train_step.make_train_epoch(
-        problem.task, problem.geometry, config.train.batch_size, config.train.negatives, steps
-    )
-    predictor = predict.make_predictor(problem.task, problem.geometry, config.window.test_hop, config.predict.chunk)
-    size = sum(leaf.nbytes for leaf in jax.tree.leaves(empty_state(problem.task, config, 1)))
-    return Trainer(problem, init, epoch, predictor, size)
-
-
-def _shape_of_state(task: Task, config: Config) -> TrainState:
-    """Shapes and dtypes of the training state of one fold."""
-    none = np.zeros(1, np.int32)
-    fold = train_step.Fold(np.uint32(0), none, none)
-    init = lambda fold, hyper: train_step.init_state(task, fold, hyper)
-    return jax.eval_shape(init, fold, configs.to_hyper(config))
-
-
-def empty_state(task: Task, config: Config, num_folds: int) -> TrainState:
-    """Zeros of the shapes and dtypes of a training state, for checkpoints to be read into.
-
-    Args:
-      task: the model.
-      config: of the run.
-      num_folds: K.
-
-    Returns:
-      Leaves [K, ...], NumPy.
-    """
-    shapes = _shape_of_state(task, config)
-    return jax.tree.map(lambda leaf: np.zeros((num_folds, *leaf.shape), leaf.dtype), shapes)
-
-
-def shape_of_variables(task: Task, config: Config) -> Tree:
-    """Shapes and dtypes of what the network of one fold needs, for parameters to be compared with.
-
-    Args:
-      task: the model.
-      config: of the run.
-
-    Returns:
-      {"params": ..., others}, leaves ``jax.ShapeDtypeStruct``.
-    """
-    state = _shape_of_state(task, config)
-    return {"params": state.params, **state.extra}
-
-
-def program_axis(
-    plan: Folds, run_configs: Sequence[Config], shares: Sequence[tuple[int, Sequence[int]]]
-) -> tuple[Folds, Hyper]:
-    """Folds of different runs as the axis that a program is mapped over.
-
-    Args:
-      plan: the K folds of each run.
-      run_configs: one configuration per run.
-      shares: (index of a run, indices of some of its folds) each.
-
-    Returns:
-      (folds, Hyper [N]): the N folds of all shares, one share after another.
-    """
-    chosen = splits.take(plan, [fold for _, folds in shares for fold in folds])
-    numbers = [configs.to_hyper(run_configs[run]) for run, folds in shares for _ in folds]
-    return chosen, Hyper(*(np.stack(column) for column in zip(*numbers, strict=True)))
 
 
 # ---- Training --------------------------------------------------------------------------------------------------------
@@ -159,7 +66,9 @@ def fit(
         raise UserError(f"runs that are trained together may differ in {', '.join(configs.HYPER.values())} only")
     for run in runs:
         configs.validate(run.config)
-    trainer = make_trainer(runs[0].config, dataset)
+    spent = clock.Spent()
+    with spent.on("windows and folds"):
+        trainer = make_trainer(runs[0].config, dataset)
     problem, directories = trainer.problem, [run.directory for run in runs]
     wanted = _chosen(problem.folds.name, only)
     facts = {
@@ -172,14 +81,15 @@ def fit(
             directory.mkdir(parents=True, exist_ok=True)
             turns.enter_context(files.wait_for_lock(directory))
         recorded = [run_dir.open_run(run.directory, run.config, facts) for run in runs]
-        agreed = programs.agree(directories, recorded, wanted, lambda fresh: _split(runs, trainer, fresh))
+        with spent.on("compile"):
+            agreed = programs.agree(directories, recorded, wanted, lambda fresh: _split(runs, trainer, fresh))
     log.info(_describe(len(runs), agreed, trainer))
     waiting = False
     while agreed:
         held = []
         for shares in agreed:
             with programs.claim(directories, shares) as here:
-                if here and _finish(runs, shares, trainer, progress, profile):
+                if here and _finish(runs, shares, trainer, progress, profile, spent):
                     profile = None
                 if not here:
                     held.append(shares)
@@ -188,7 +98,10 @@ def fit(
                 f"{count(len(held), 'program')} left, at which other processes work; waiting, to take over if one dies"
             )
         agreed, waiting = held, True
-        time.sleep(POLL if held else 0)
+        if held:
+            with spent.on("wait for others"):
+                time.sleep(POLL)
+    log.info(str(spent))
 
 
 def _chosen(names: Sequence[str], only: Sequence[str]) -> list[int]:
@@ -204,36 +117,6 @@ def _split(runs: Sequence[Run], trainer: Trainer, axis: Sequence[tuple[int, int]
     """Ranges of (run, fold) pairs, one per program: as few as fit the memory."""
     config = runs[0].config
     return split(trainer, [run.config for run in runs], axis, config.folds.memory_gb, config.folds.programs)
-
-
-def split(
-    trainer: Trainer, run_configs: Sequence[Config], axis: Sequence[tuple[int, int]], memory_gb: float, number: int = 1
-) -> list[range]:
-    """As few programs as fit the devices' memory.
-
-    Args:
-      trainer: of the structure.
-      run_configs: one configuration per run.
-      axis: (index of a run, index of a fold) of all that shall be trained.
-      memory_gb: memory of a device that folds may fill; 0: asked of the device.
-      number: of programs, at least.
-
-    Returns:
-      Ranges of the axis, one per program.
-
-    Raises:
-      UserError: not even one fold fits.
-    """
-    devices, problem = jax.local_devices(), trainer.problem
-
-    def bytes_of(size: int) -> tuple[int, int]:
-        chosen, hyper = program_axis(problem.folds, run_configs, [(run, [fold]) for run, fold in axis[:size]])
-        return parallel.memory_needed(
-            trainer.init, trainer.epoch, chosen, hyper, problem.store, problem.windows, devices
-        )
-
-    used = devices[: len(axis)]
-    return parallel.split(len(axis), len(used), parallel.memory_of(used, memory_gb), bytes_of, number)
 
 
 def _describe(num_runs: int, agreed: Sequence[Sequence[Share]], trainer: Trainer) -> str:
@@ -253,17 +136,25 @@ def _describe(num_runs: int, agreed: Sequence[Sequence[Share]], trainer: Trainer
 
 
 def _finish(
-    runs: Sequence[Run], shares: Sequence[Share], trainer: Trainer, progress: Progress, profile: Path | None
+    runs: Sequence[Run],
+    shares: Sequence[Share],
+    trainer: Trainer,
+    progress: Progress,
+    profile: Path | None,
+    spent: clock.Spent,
 ) -> bool:
     """Trains a program and predicts its test videos, or what of both is not done yet; says whether it trained."""
     problem = trainer.problem
-    missing = [group for share in shares for group in _unpredicted(runs, share, problem)]
+    missing = [
+        group for share in shares for group in predict_folds.find(runs[share.run].directory, share.folds, problem)
+    ]
     if not missing:
         return False
     trained = all(parameters.path_of(group.run, group.fold).exists() for group in missing)
     if not trained:
-        _train(runs, shares, trainer, progress, profile)
-    _predict(missing, trainer, runs[shares[0].run].config, progress)
+        _train(runs, shares, trainer, progress, profile, spent)
+    with spent.on("predict"):
+        predict_folds.run(missing, trainer, runs[shares[0].run].config, progress)
     for group in missing:  # what only picks a threshold has done so
         if group.fold.endswith(splits.INNER):
             parameters.path_of(group.run, group.fold).unlink(missing_ok=True)
@@ -271,7 +162,12 @@ def _finish(
 
 
 def _train(
-    runs: Sequence[Run], shares: Sequence[Share], trainer: Trainer, progress: Progress, profile: Path | None
+    runs: Sequence[Run],
+    shares: Sequence[Share],
+    trainer: Trainer,
+    progress: Progress,
+    profile: Path | None,
+    spent: clock.Spent,
 ) -> None:
     """Trains one program to the end, and writes the parameters of its folds."""
     problem, config = trainer.problem, runs[shares[0].run].config
@@ -298,7 +194,7 @@ def _train(
             jax.local_devices(), state,
         )  # fmt: skip
         del state, states
-        for index, values, get_state in _profiled(stream, profile):
+        for index, values, get_state in spent.each("epochs", _profiled(stream, profile)):
             finished = index + 1
             _check_finite(runs, shares, chosen, finished, values)
             # Metrics before the checkpoint: a resumed run drops a line too many.
@@ -306,18 +202,30 @@ def _train(
                 metrics_log.write(finished, chosen.name[piece], {name: value[piece] for name, value in values.items()})
             bar.set_postfix_str(f"loss {values['loss'].mean():.3f}, {values['windows'].sum():.0f} windows")
             bar.update()
-            if finished < epochs and writer.due():
-                whole = get_state()
-                parts = [jax.tree.map(lambda leaf: leaf[piece], whole) for piece in slices]  # noqa: B023
-                writer.start(directories, finished, parts, [{"folds": list(chosen.name[piece])} for piece in slices])
-        trained = get_state(lambda state: (state.params, state.extra))
+            with spent.on("save"):
+                if finished < epochs and writer.due():
+                    whole = get_state()
+                    parts = [jax.tree.map(lambda leaf: leaf[piece], whole) for piece in slices]  # noqa: B023
+                    facts = [{"folds": list(chosen.name[piece])} for piece in slices]
+                    writer.start(directories, finished, parts, facts)
+                    del whole, parts
+        with spent.on("save"):
+            trained = get_state(lambda state: (state.params, state.extra))
         del stream, get_state  # and with them the state on the devices
+    with spent.on("save"):
+        _keep(runs, shares, chosen.name, trained, epochs)
+        for directory in directories:
+            shutil.rmtree(directory, ignore_errors=True)
+
+
+def _keep(
+    runs: Sequence[Run], shares: Sequence[Share], names: Sequence[str], trained: tuple[Tree, Tree], epochs: int
+) -> None:
+    """Writes the parameters of the folds of a program."""
     owners = [runs[share.run].directory for share in shares for _ in share.folds]
-    for index, (owner, name) in enumerate(zip(owners, chosen.name, strict=True)):
+    for index, (owner, name) in enumerate(zip(owners, names, strict=True)):
         variables = parameters.variables_of(*trained, index)
         parameters.save(parameters.path_of(owner, name), variables, {"fold": name, "epochs": epochs})
-    for directory in directories:
-        shutil.rmtree(directory, ignore_errors=True)
 
 
 def _profiled(stream: Iterable[Any], profile: Path | None) -> Iterator[Any]:
@@ -348,73 +256,3 @@ def _check_finite(
         f"the loss is not a finite number in epoch {epoch} of fold {names} of {where}; lower train.learning_rate and "
         "start into another --out"
     )
-
-
-# ---- Prediction ------------------------------------------------------------------------------------------------------
-
-
-class Unpredicted(NamedTuple):
-    """Test videos of a fold whose network outputs are not there yet."""
-
-    run: Path
-    fold: str
-    videos: tuple[int, ...]
-
-
-def _unpredicted(runs: Sequence[Run], share: Share, problem: Problem) -> list[Unpredicted]:
-    directory, missing = runs[share.run].directory, []
-    for fold in share.folds:
-        name, tests = problem.folds.name[fold], problem.folds.test[fold]
-        if name.endswith(splits.INNER):
-            left = () if run_dir.candidates_path(directory, name).exists() else tests
-        else:
-            left = [i for i in tests if not run_dir.outputs_path(directory, name, problem.metas[i]).exists()]
-        if left:
-            missing.append(Unpredicted(directory, name, tuple(left)))
-    return missing
-
-
-def _predict(missing: Sequence[Unpredicted], trainer: Trainer, config: Config, progress: Progress) -> None:
-    """Predicts test videos, fold by fold, spread over the devices.
-
-    Of outer folds the network outputs are saved; of inner folds, which only pick thresholds, the candidates that can
-    matter.
-    """
-    problem, post = trainer.problem, config.predict
-    expected = shape_of_variables(problem.task, config)
-    reduce = predict.make_reducer(problem.task, post.nms_iou, post.max_detections, post.per_class)
-    on_device: dict[tuple[jax.Device, str], Any] = {}
-    kept: dict[Unpredicted, list[tuple[Any, float]]] = {}
-
-    def once(device: jax.Device, name: str, load: Callable[[], Any]) -> Any:
-        """What this device holds under this name; of parameters the last fold's only."""
-        if (device, name) not in on_device:
-            for key in [key for key in on_device if key[0] == device and key[1] != "store" and name != "store"]:
-                del on_device[key]
-            on_device[device, name] = jax.device_put(load(), device)
-        return on_device[device, name]
-
-    def start(item: tuple[Unpredicted, int], device: jax.Device) -> Any:
-        group, video = item
-        store = once(device, "store", lambda: problem.store)
-        path = parameters.path_of(group.run, group.fold)
-        variables = once(device, str(path), lambda: parameters.load(path, expected)[0])
-        predicted = trainer.predictor(variables, store, problem.metas[video])
-        inner = group.fold.endswith(splits.INNER)
-        return reduce(predicted, problem.metas[video].num_frames) if inner else predicted
-
-    def finish(item: tuple[Unpredicted, int], result: Any) -> None:
-        group, video = item
-        if not group.fold.endswith(splits.INNER):
-            path = run_dir.outputs_path(group.run, group.fold, problem.metas[video])
-            predict.save_outputs(path, predict.fetch(result))
-            return
-        found = kept.setdefault(group, [])
-        found.append(predict.strongest(*result))
-        if len(found) == len(group.videos):
-            predict.save_candidates(run_dir.candidates_path(group.run, group.fold), *zip(*kept.pop(group), strict=True))
-
-    work = [[(group, video) for video in group.videos] for group in missing]
-    total = sum(map(len, work))
-    for _ in progress(predict.spread(work, start, finish), total=total, desc="predict", unit="video"):
-        pass

@@ -211,7 +211,13 @@ def memory_needed(
     """Memory of the program that trains these folds, as its compiler says; what is compiled is kept for ``run``.
 
     Args:
-      init, epoch, folds, hyper, store, windows, devices: of ``run``.
+      init: of ``run``; so are the others.
+      epoch: of one epoch.
+      folds: K folds.
+      hyper: their numbers.
+      store: all inputs.
+      windows: all training windows.
+      devices: the devices to use.
 
     Returns:
       (bytes of one device, those of the data, which do not grow with the folds).

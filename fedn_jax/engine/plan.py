@@ -11,7 +11,8 @@ from fedn_jax.core.text import count
 from fedn_jax.core.types import Config
 from fedn_jax.data import shards, splits
 from fedn_jax.data.problem import Problem
-from fedn_jax.engine import fit, parallel
+from fedn_jax.engine import parallel
+from fedn_jax.engine.trainer import make_trainer, program_axis, shape_of_variables
 from fedn_jax.ops import windows
 
 
@@ -56,7 +57,7 @@ def make_plan(
     Raises:
       UserError: options that do not fit the data or one another, or not even one fold fits the memory.
     """
-    trainer = fit.make_trainer(config, dataset)
+    trainer = make_trainer(config, dataset)
     problem, local = trainer.problem, jax.local_devices()
     devices = num_devices or len(local)
     names = problem.folds.name
@@ -65,7 +66,7 @@ def make_plan(
     def largest(size: int) -> tuple:
         """Arguments of a program as one device sees it."""
         pairs = [(0, range(-(-size // min(devices, size))))]
-        chosen, hyper = fit.program_axis(problem.folds, [config], pairs)
+        chosen, hyper = program_axis(problem.folds, [config], pairs)
         return trainer.init, trainer.epoch, chosen, hyper, problem.store, problem.windows
 
     def bytes_of(size: int) -> tuple[int, int]:
@@ -74,7 +75,7 @@ def make_plan(
     ranges = parallel.split(len(names), devices, memory, bytes_of, config.folds.programs)
     sizes = tuple(len(part) for part in ranges)
     needed, data = bytes_of(max(sizes))
-    parameters = jax.tree.leaves(fit.shape_of_variables(problem.task, config))
+    parameters = jax.tree.leaves(shape_of_variables(problem.task, config))
     per_fold = sum(leaf.size * leaf.dtype.itemsize for leaf in parameters)
     inner = sum(name.endswith(splits.INNER) for name in names)
     outputs = _outputs_bytes(config, problem)
@@ -95,7 +96,7 @@ def _outputs_bytes(config: Config, problem: Problem) -> int:
     geometry, task = problem.geometry, problem.task
     rows = jax.ShapeDtypeStruct((1, geometry.rows, problem.store.inputs.shape[1]), problem.store.inputs.dtype)
     valid = jax.ShapeDtypeStruct((1, geometry.rows), bool)
-    variables = fit.shape_of_variables(task, config)
+    variables = shape_of_variables(task, config)
     features = jax.eval_shape(task.features, variables, rows, valid)
     inside = jax.ShapeDtypeStruct((1, geometry.segments), bool)
     shapes = jax.eval_shape(lambda *args: task.outputs(*args, False, jax.random.key(0))[0], variables, features, inside)

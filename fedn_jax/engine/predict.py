@@ -19,8 +19,6 @@ from fedn_jax.ops import intervals, nms, windows
 CSV_COLUMNS = ("subject", "video", "onset", "offset", "score", "emotion")
 OUTPUTS = ("offsets", "free", "logits", "positions", "starts")  # what is saved of a video's windows
 AHEAD = 3  # videos that a device is given before the first of them is fetched
-KEPT = ("interval", "score", "emotion")  # columns of a candidate
-STRONGEST = 1000  # candidates of a video that are kept where its network outputs are not
 
 
 class Predicted(NamedTuple):
@@ -173,112 +171,6 @@ def make_decoder(
         return nms.suppress(candidates, nms_iou, max_detections, per_class)
 
     return lambda outputs, num_frames: jax.device_get(program(*_padded(outputs, chunk), jnp.float32(num_frames)))
-
-
-def make_reducer(
-    task: Task, nms_iou: float, max_detections: int, per_class: bool
-) -> Callable[[Predicted, int], tuple[Detections, Detections]]:
-    """Network outputs of one video -> its candidates and which of them survive NMS, on the device that has them.
-
-    Args:
-      task: the model.
-      nms_iou, max_detections, per_class: of ``make_decoder``.
-
-    Returns:
-      reduce(predicted, num_frames) -> (candidates [N], survivors [max_detections]); not waited for.
-    """
-    join = jax.jit(lambda parts: {name: jnp.concatenate([part[name] for part in parts]) for name in parts[0]})
-
-    @jax.jit
-    def program(outputs: dict[str, Array], starts: Array, valid: Array, num_frames: Array):
-        candidates = task.decode(outputs, starts, valid, num_frames)
-        return candidates, nms.suppress(candidates, nms_iou, max_detections, per_class)
-
-    def reduce(predicted: Predicted, num_frames: int) -> tuple[Detections, Detections]:
-        outputs, count = join(predicted.outputs), len(predicted.starts)
-        (device,) = outputs["positions"].devices()
-        size = len(outputs["positions"])
-        starts = np.pad(predicted.starts, (0, size - count)).astype(np.float32)
-        rest = jax.device_put((starts, np.arange(size) < count, np.float32(num_frames)), device)
-        return program(outputs, *rest)
-
-    return reduce
-
-
-def strongest(candidates: Detections, survivors: Detections, number: int = STRONGEST) -> tuple[Detections, float]:
-    """The candidates that can matter: those with the highest scores, and all that survive NMS.
-
-    NMS with the same options keeps the same of them. With other options it keeps the same down to the returned score.
-
-    Args:
-      candidates: [N] of one video.
-      survivors: of them.
-      number: of the highest scores.
-
-    Returns:
-      (those candidates, in the order of the list; the score below which some are missing, 0 where none is).
-    """
-    candidates, survivors = jax.device_get((candidates, survivors))
-    valid = np.flatnonzero(candidates.valid)
-    if len(valid) <= number:
-        return Detections(*(column[valid] for column in candidates)), 0.0
-    ranked = valid[np.argsort(-candidates.score[valid], kind="stable")]
-    floor = candidates.score[ranked[number - 1]]
-    weak = survivors.score[survivors.valid & (survivors.score < floor)]
-    chosen = np.zeros(len(candidates.valid), bool)
-    chosen[ranked[:number]] = True
-    chosen |= candidates.valid & np.isin(candidates.score, weak)
-    return Detections(*(column[chosen] for column in candidates)), float(floor)
-
-
-def save_candidates(path: Path, videos: Sequence[Detections], floors: Sequence[float]) -> None:
-    """Writes the candidates of the test videos of one fold, whole or not at all.
-
-    Args:
-      path: an .npz file.
-      videos: of each test video of the fold.
-      floors: of each, the score below which some are missing.
-    """
-    columns = {name: np.concatenate([getattr(found, name) for found in videos]) for name in KEPT}
-    counts = np.array([len(found.score) for found in videos], np.int32)
-    with files.replacing(path) as part:
-        np.savez(part, **columns, counts=counts, floors=np.array(floors, np.float32))
-
-
-def load_candidates(path: Path) -> tuple[list[Detections], np.ndarray]:
-    """Reads the candidates of one fold.
-
-    Args:
-      path: an .npz file written by ``save_candidates``.
-
-    Returns:
-      (of each test video, [N] each; [V] float32, the scores below which some are missing).
-    """
-    with np.load(path, allow_pickle=False) as arrays:
-        edges = np.cumsum(arrays["counts"])[:-1]
-        columns = [np.split(arrays[name], edges) for name in KEPT]
-        found = [Detections(*row, np.ones(len(row[0]), bool)) for row in zip(*columns, strict=True)]
-        return found, arrays["floors"]
-
-
-@functools.partial(jax.jit, static_argnames=("max_detections", "per_class"))
-def _suppress(candidates: Detections, nms_iou: float, max_detections: int, per_class: bool) -> Detections:
-    return nms.suppress(candidates, nms_iou, max_detections, per_class)
-
-
-def suppress(candidates: Detections, nms_iou: float, max_detections: int, per_class: bool) -> Detections:
-    """NMS of one video's candidates, padded so that few sizes compile.
-
-    Args:
-      candidates: [N] (NumPy).
-      nms_iou, max_detections, per_class: of ``make_decoder``.
-
-    Returns:
-      [max_detections] detections by falling score (NumPy).
-    """
-    padding = -len(candidates.score) % STRONGEST or (0 if len(candidates.score) else STRONGEST)
-    padded = Detections(*(np.pad(x, [(0, padding)] + [(0, 0)] * (x.ndim - 1)) for x in candidates))
-    return jax.device_get(_suppress(padded, nms_iou, max_detections, per_class))
 
 
 def make_candidates(task: Task, chunk: int) -> Callable[[dict[str, np.ndarray], int], Detections]:

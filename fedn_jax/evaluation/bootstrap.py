@@ -22,6 +22,7 @@ import numpy as np
 from fedn_jax.core import errors
 from fedn_jax.core.types import Array, Tree
 
+SAMPLES = 10000  # resamples, unless told otherwise
 EXACT = 16  # subjects up to which every one of the 2^S swaps is tried
 SLACK = 1e-12  # relative above 1: differences this close are equal, the same fractions rounded on another way
 
@@ -108,7 +109,7 @@ def _percentiles(values: np.ndarray, level: float) -> tuple[float, float]:
 
 
 def interval(
-    per_subject: Mapping[str, Tree], statistic: Statistic, samples: int = 10000, seed: int = 0, level: float = 0.95
+    per_subject: Mapping[str, Tree], statistic: Statistic, samples: int = SAMPLES, seed: int = 0, level: float = 0.95
 ) -> Interval:
     """Percentile bootstrap over subjects (Efron 1979): all subjects are drawn again with replacement.
 
@@ -148,7 +149,7 @@ def paired(
     a: Mapping[str, Tree],
     b: Mapping[str, Tree],
     statistic: Statistic,
-    samples: int = 10000,
+    samples: int = SAMPLES,
     seed: int = 0,
     level: float = 0.95,
 ) -> Paired:

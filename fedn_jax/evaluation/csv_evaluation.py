@@ -12,7 +12,7 @@ import numpy as np
 from fedn_jax.core import errors, schema
 from fedn_jax.core.errors import UserError
 from fedn_jax.core.types import Detections, Events
-from fedn_jax.evaluation import evaluate, matching, metrics, protocols
+from fedn_jax.evaluation import evaluate, matching, metrics, protocols, ties
 from fedn_jax.formats.predictions import Paired
 from fedn_jax.formats.table_files import shown
 
@@ -32,7 +32,7 @@ DEFINITIONS = {  # beside those of evaluation.DEFINITIONS that hold here, too
 }
 SHARED = ("precision", "recall", "macro_f1", "confusion", "map.spotting", "map.detection", "coco", "all_point",
           "per_class.tp", "per_class.correct", "per_class.ap50", "per_class.map",
-          "strs.f1_spot", "strs.f1_analysis", "strs", "confidence")  # fmt: skip
+          "strs.f1_spot", "strs.f1_analysis", "strs", "confidence", "ties")  # fmt: skip
 
 
 def score(
@@ -56,8 +56,9 @@ def score(
 
     Returns:
       "protocol", "definition" (a sentence per number), "iou", "kind", "threshold", "notes", "spotting", "by_kind" (None
-      unless all kinds are known), "recognition", "map" (None without scores, and why in "map_missing"), "strs",
-      "per_subject", "per_class" and "confidence". Plain values; None for numbers that do not exist. Nothing is rounded.
+      unless all kinds are known), "recognition", "map" (None without scores to rank by, and why in "map_missing"),
+      "ties" (see ``ties.examine``; None without scores), "strs", "per_subject", "per_class" and "confidence". Plain
+      values; None for numbers that do not exist. Nothing is rounded.
 
     Raises:
       UserError: an unknown protocol or kind, a bound or threshold that is no use, kinds or fps that are not known.
@@ -88,7 +89,9 @@ def score(
     confusions = np.stack(
         [evaluate.confusion(pairs[group[pairs[:, 0]] == g], kept, true, len(classes)) for g in range(len(names))]
     )
-    mean_ap = metrics.mean_average_precision(found, true, max(len(classes), 1)) if scored.has_score else None
+    mean_ap, tied = None, ties.examine(found, true, len(classes)) if scored.has_score else None
+    if tied and not tied["missing"]:
+        mean_ap = metrics.mean_average_precision(found, true, max(len(classes), 1))
     tables = evaluate.tables(counts, confusions, true, names, classes, mean_ap)
     if not classes:
         tables["recognition"] = dict.fromkeys(tables["recognition"])
@@ -104,7 +107,8 @@ def score(
         "by_kind": by_kind,
         "recognition": tables["recognition"] | {"classes": list(classes)},
         "map": mean_ap and {name: _average(part, bool(classes)) for name, part in mean_ap.items()},
-        "map_missing": None if mean_ap else NO_SCORES,
+        "map_missing": tied["missing"] if tied else NO_SCORES,
+        "ties": tied,
         "strs": evaluate.spot_then_recognise(kept, true, len(classes), iou),
         "per_subject": tables["per_subject"],
         "per_class": tables["per_class"],

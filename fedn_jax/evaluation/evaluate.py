@@ -1,12 +1,12 @@
 """Every number of one evaluation, each with its definition: the content of ``metrics.json``."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from fedn_jax.core.types import Array, Detections, Events
-from fedn_jax.evaluation import bootstrap, protocols, segmental
+from fedn_jax.evaluation import bootstrap, protocols, segmental, ties
 from fedn_jax.evaluation.matching import above, check
 from fedn_jax.evaluation.metrics import (
     Counts,
@@ -39,13 +39,15 @@ DEFINITIONS = {
     "map.detection": "mAP of intervals with the right emotion, averaged over the emotions that occur",
     "coco": "average precision is the mean precision at 101 recalls (COCO)",
     "all_point": "average precision is the whole area under the precision envelope (ActivityNet, VOC 2010)",
-    "threshold": "score threshold of each fold, chosen on its training subjects only",
+    "threshold": "score threshold of each video",
     "oracle": "F1 with the one threshold that is best on the test labels themselves: an upper bound, not a result",
     "per_class.tp": "expressions of this emotion that are spotted, whatever emotion was detected",
     "per_class.correct": "expressions of this emotion that are spotted and recognised",
     "per_class.ap50": "average precision of this emotion at IoU 0.50 (COCO definition)",
     "per_class.map": "average precision of this emotion, mean over IoU .50:.05:.95 (COCO definition)",
-    "confidence": "percentile bootstrap over subjects: as many as there are, drawn with replacement 10,000 times",
+    "ties": "detections that share their score with another one; average precision takes them in the order of the list",
+    "confidence": "percentile bootstrap over subjects: as many as there are, drawn with replacement "
+    f"{bootstrap.SAMPLES:,} times",
     "frame_accuracy": "share of all frames whose label, an emotion or none, is right; the highest score wins a frame",
     "edit": "100 (1 - Levenshtein distance / longer list), mean over videos, of the emotions in their order (MS-TCN)",
     "f1.segments": "F1 of label segments at an IoU: each looks only at its best partner of its emotion (MS-TCN)",
@@ -63,14 +65,16 @@ def summary(counts: Counts) -> dict[str, Any]:
       counts: [] counts.
 
     Returns:
-      "tp", "n", "gt", "precision", "recall" and "f1", plain numbers.
+      "tp", "n", "gt", "precision", "recall" and "f1", plain numbers; None for what would be 0 / 0: precision without
+      detections, recall without expressions, F1 without both.
     """
     whole = {name: int(value) for name, value in counts._asdict().items()}
-    return whole | {
-        "precision": float(precision(counts)),
-        "recall": float(recall(counts)),
-        "f1": float(f1(counts)),
+    shares = {
+        "precision": (precision, whole["n"]),
+        "recall": (recall, whole["gt"]),
+        "f1": (f1, whole["n"] + whole["gt"]),
     }
+    return whole | {name: float(share(counts)) if total else None for name, (share, total) in shares.items()}
 
 
 def plain(tree: Any) -> Any:
@@ -98,7 +102,8 @@ def confidence(names: Sequence[str], counts: Counts, confusions: Array) -> dict[
       confusions: [G, C, C] int of each subject; C may be 0.
 
     Returns:
-      {"level": .95, "f1": [low, high], "accuracy": [low, high] or None}; None for a single subject.
+      {"level": .95, "f1": [low, high], "accuracy": [low, high]}, None for a number that does not exist; None for a
+      single subject.
     """
     if len(names) < 2:
         return None
@@ -107,8 +112,8 @@ def confidence(names: Sequence[str], counts: Counts, confusions: Array) -> dict[
         found = bootstrap.interval(bootstrap.by_subject(list(names), per_subject), statistic, level=LEVEL)
         return [found.low, found.high]
 
-    right = interval(confusions, accuracy) if confusions.size else None
-    return {"level": LEVEL, "f1": interval(counts, f1), "accuracy": right}
+    spotted = interval(counts, f1) if counts.n.sum() + counts.gt.sum() else None
+    return {"level": LEVEL, "f1": spotted, "accuracy": interval(confusions, accuracy) if confusions.any() else None}
 
 
 def segmental_scores(
@@ -123,17 +128,19 @@ def segmental_scores(
       num_classes: C.
 
     Returns:
-      "frame_accuracy" in [0, 1], "edit" in [0, 100], "f1" {"0.10": F1 in [0, 1], ...}.
+      "frame_accuracy" in [0, 1], "edit" in [0, 100], "f1" {"0.10": F1 in [0, 1], or None without a segment, ...}.
     """
     found, true = [], []
     for video, length in enumerate(num_frames):
         one, other = (type(group)(*(np.asarray(x)[video] for x in group)) for group in (detections, ground_truth))
         found.append(segmental.to_labels(one.interval, one.emotion, one.valid, length, num_classes, one.score))
         true.append(segmental.to_labels(other.interval, other.emotion, other.valid, length, num_classes))
+    some = any((labels != num_classes).any() for labels in (*found, *true))
+    at = segmental.f1_at(found, true, num_classes)
     return {
         "frame_accuracy": segmental.frame_accuracy(found, true),
         "edit": segmental.edit_score(found, true, num_classes),
-        "f1": {f"{overlap:.2f}": value for overlap, value in segmental.f1_at(found, true, num_classes).items()},
+        "f1": {f"{overlap:.2f}": value if some else None for overlap, value in at.items()},
     }
 
 
@@ -156,7 +163,8 @@ def tables(
       mean_ap: of ``metrics.mean_average_precision``; None: there are no scores to rank by.
 
     Returns:
-      "spotting", "recognition", "per_subject", "per_class" and "confidence", plain values.
+      "spotting", "recognition", "per_subject", "per_class" and "confidence", plain values; None for numbers that do not
+      exist.
     """
     matrix = confusions.sum(0)
     emotion = np.asarray(ground_truth.emotion)[np.asarray(ground_truth.valid)]
@@ -164,7 +172,7 @@ def tables(
     for c, name in enumerate(classes):
         found, given = int(matrix[c].sum()), int((emotion == c).sum())
         row = {"class": name, "gt": given, "tp": found, "correct": int(matrix[c, c])}
-        row |= {"recall": found / max(given, 1), "ap50": None, "map": None}
+        row |= {"recall": found / given if given else None, "ap50": None, "map": None}
         if mean_ap:
             ap = mean_ap["coco"]["per_class"][c]
             row |= {"ap50": ap["ap"]["0.50"], "map": ap["map"]}
@@ -172,17 +180,26 @@ def tables(
     return {
         "spotting": summary(Counts(*(x.sum() for x in counts))),
         "recognition": {
-            "accuracy": float(accuracy(matrix)),
-            "macro_f1": float(macro_f1(matrix)),
+            "accuracy": _share_of_hits(accuracy, matrix),
+            "macro_f1": _share_of_hits(macro_f1, matrix),
             "confusion": matrix.tolist(),
         },
         "per_subject": [
-            {"subject": name, **summary(Counts(*(x[g] for x in counts))), "accuracy": float(accuracy(confusions[g]))}
+            {
+                "subject": name,
+                **summary(Counts(*(x[g] for x in counts))),
+                "accuracy": _share_of_hits(accuracy, confusions[g]),
+            }
             for g, name in enumerate(names)
         ],
         "per_class": per_class,
         "confidence": confidence(names, counts, confusions),
     }
+
+
+def _share_of_hits(share: Callable[[Array], Array], matrix: np.ndarray) -> float | None:
+    """A number of a confusion matrix; None without a true positive."""
+    return float(share(matrix)) if matrix.any() else None
 
 
 def confusion(pairs: np.ndarray, detections: Detections, ground_truth: Events, num_classes: int) -> np.ndarray:
@@ -214,14 +231,17 @@ def spot_then_recognise(
       iou_threshold: lowest IoU of a match.
 
     Returns:
-      "f1_spot", "f1_analysis", "strs"; None for what needs emotions that are not there.
+      "f1_spot", "f1_analysis", "strs"; None for what needs emotions that are not there, or expressions or detections
+      where there are none.
     """
     pairs = protocols.find("strs", detections, ground_truth, iou_threshold)
     matrix = confusion(pairs, detections, ground_truth, num_classes)
     emotion = np.asarray(ground_truth.emotion)[np.asarray(ground_truth.valid)]
     annotated = np.bincount(emotion, minlength=max(num_classes, 1))[:num_classes]
-    values = protocols.strs(protocols.counts("strs", pairs, detections, ground_truth), matrix, annotated)
-    return {name: float(x) if num_classes or name == "f1_spot" else None for name, x in values.items()}
+    counts = protocols.counts("strs", pairs, detections, ground_truth)
+    values = {name: float(x) for name, x in protocols.strs(counts, matrix, annotated).items()}
+    exist = {"f1_spot": counts.n + counts.gt > 0, "f1_analysis": annotated.any(), "strs": annotated.any()}
+    return {name: x if exist[name] and (num_classes or name == "f1_spot") else None for name, x in values.items()}
 
 
 def by_protocol(detections: Detections, ground_truth: Events, iou_threshold: float) -> dict[str, dict[str, Any]]:
@@ -266,9 +286,9 @@ def evaluate_detections(
       num_frames: V lengths of videos; None: no "segmental".
 
     Returns:
-      "protocol", "iou", "spotting", "recognition", "map", "per_subject", "per_class", "confidence", "segmental",
-      "strs", "protocols" (spotting under every rule), "oracle" and "definition", a sentence per number. Plain Python
-      values; None for numbers that do not exist. Nothing is rounded.
+      "protocol", "iou", "spotting", "recognition", "map", "ties" (see ``ties.examine``), "per_subject", "per_class",
+      "confidence", "segmental", "strs", "protocols" (spotting under every rule), "oracle" and "definition", a sentence
+      per number. Plain Python values; None for numbers that do not exist. Nothing is rounded.
     """
     check(detections, ground_truth, len(classes))
     names = list(dict.fromkeys(subjects))
@@ -278,8 +298,10 @@ def evaluate_detections(
     counts = spotting(kept, ground_truth, iou_threshold, group, len(names))
     confusions = recognition(kept, ground_truth, len(classes), iou_threshold, group, len(names))
     best = best_threshold(detections, ground_truth, iou_threshold)
-    ideal = spotting(above(detections, best), ground_truth, iou_threshold)
+    ideal = spotting(above(detections, np.inf if best is None else best), ground_truth, iou_threshold)
     mean_ap = mean_average_precision(detections, ground_truth, len(classes))
+    tied = ties.examine(detections, ground_truth, len(classes))
+    mean_ap = ties.blank(mean_ap) if tied["missing"] else mean_ap
     found = tables(counts, confusions, ground_truth, names, classes, mean_ap)
     result = {
         "protocol": "megc",
@@ -287,6 +309,7 @@ def evaluate_detections(
         "spotting": found["spotting"],
         "recognition": found["recognition"],
         "map": mean_ap,
+        "ties": tied,
         "per_subject": found["per_subject"],
         "per_class": found["per_class"],
         "confidence": found["confidence"],

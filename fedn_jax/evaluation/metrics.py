@@ -187,6 +187,21 @@ def _area(rank: Array, num_gt: Array, definition: str, dtype: Any) -> Array:
     return jnp.where(num_gt > 0, area(envelope, num_gt), jnp.nan).astype(dtype)
 
 
+@functools.partial(jax.jit, static_argnames="definition")
+def areas(rank: Array, num_gt: Array, definition: str) -> Array:
+    """Average precisions from the ranks of their true positives.
+
+    Args:
+      rank: [B, H] int32, from 1, in any order; ``NEVER`` pads.
+      num_gt: [B] int, number of expressions.
+      definition: "coco" (101 recalls) or "all_point" (ActivityNet).
+
+    Returns:
+      [B] float; NaN without expressions.
+    """
+    return jax.vmap(functools.partial(_area, definition=definition, dtype=jnp.float_))(rank, num_gt)
+
+
 def average_precision(tp: Array, score: Array, valid: Array, num_gt: Array, definition: str = "coco") -> Array:
     """Average precision of one list of detections.
 
@@ -252,8 +267,15 @@ def average_precisions(
     return {definition: areas(definition) for definition in AP_DEFINITIONS}
 
 
-def _mean(values: np.ndarray) -> float:
-    """Mean of the entries that are not NaN; NaN if all are."""
+def mean(values: np.ndarray) -> float:
+    """Mean over what exists.
+
+    Args:
+      values: [...] float.
+
+    Returns:
+      That of the entries that are not NaN; NaN if all are.
+    """
     values = values[~np.isnan(values)]
     return float(values.mean()) if values.size else float("nan")
 
@@ -288,21 +310,21 @@ def mean_average_precision(
     names = [f"{threshold:.2f}" for threshold in thresholds]
     return {
         definition: {
-            "spotting": _mean(curve[:, 0]),
-            "detection": _mean(curve[:, 1:]),
+            "spotting": mean(curve[:, 0]),
+            "detection": mean(curve[:, 1:]),
             "ap": {
-                name: {"spotting": float(row[0]), "detection": _mean(row[1:])}
+                name: {"spotting": float(row[0]), "detection": mean(row[1:])}
                 for name, row in zip(names, curve, strict=True)
             },
             "per_class": [
-                {"map": _mean(column), "ap": dict(zip(names, column.tolist(), strict=True))} for column in curve.T[1:]
+                {"map": mean(column), "ap": dict(zip(names, column.tolist(), strict=True))} for column in curve.T[1:]
             ],
         }
         for definition, curve in curves.items()
     }
 
 
-def best_threshold(detections: Detections, ground_truth: Events, iou_threshold: float = 0.5) -> float:
+def best_threshold(detections: Detections, ground_truth: Events, iou_threshold: float = 0.5) -> float | None:
     """The score threshold of highest pooled F1; for held-out videos of a fold's training subjects, never its test.
 
     All thresholds are tried in one pass, since a threshold only cuts off the tail of the matching.
@@ -313,14 +335,14 @@ def best_threshold(detections: Detections, ground_truth: Events, iou_threshold: 
       iou_threshold: lowest IoU of a match.
 
     Returns:
-      One of the scores: detections of at least this score count. Of equally good ones the highest, which asks
-      for the fewest detections. 0 without detections.
+      A number between two scores: detections of at least this score count. Of equally good ones the highest, which
+      asks for the fewest detections. None where no detection finds an expression: F1 is 0 at any threshold.
     """
     valid = np.asarray(detections.valid)
     score = np.asarray(detections.score)[valid]
-    if not score.size:
-        return 0.0
     hit = matched(detections, ground_truth, iou_threshold)[valid] >= 0
+    if not hit.any():
+        return None
     order = np.argsort(-score, kind="stable")
     score, tp = score[order], np.cumsum(hit[order])
     last = np.append(score[1:] != score[:-1], True)  # equal scores stand or fall together

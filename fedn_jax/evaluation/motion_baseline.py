@@ -116,8 +116,9 @@ def run(
       iou_threshold: lowest IoU of a match.
 
     Returns:
-      (V detections, frames, not thresholded; [V] float64 score threshold of each video's fold). A video outside all
-      test lists has no detections.
+      (V detections, frames, not thresholded; [V] float64 score threshold of each video's fold). A threshold of 0, which
+      every detection exceeds, says that the training videos gave nothing to tune by. A video outside all test lists has
+      no detections.
 
     Raises:
       ValueError: a fold tests a video that it trains on, or the lists differ in length.
@@ -149,15 +150,18 @@ def run(
 def _tune(
     candidates: Sequence[Detections], truth: Events, train: Sequence[int], iou_threshold: float
 ) -> tuple[int, float]:
-    """(index of the setting, threshold) of highest pooled F1 on the training videos; of equals the first setting."""
+    """(index of the setting, threshold) of highest pooled F1 on the training videos; of equals the first setting.
+
+    ``DEFAULT`` and 0 where no setting finds an expression.
+    """
     mask = np.zeros((len(truth.valid), 1), bool)
     mask[list(train)] = True
     truth = truth._replace(valid=truth.valid & mask)
     results = []
     for detections in candidates:
         detections = detections._replace(valid=detections.valid & mask)
-        threshold = metrics.best_threshold(detections, truth, iou_threshold)
+        threshold = metrics.best_threshold(detections, truth, iou_threshold) or 0.0
         counts = metrics.spotting(matching.above(detections, threshold), truth, iou_threshold)
         results.append((metrics.f1(counts), threshold))
     best = max(range(len(results)), key=lambda i: results[i][0])
-    return best, results[best][1]
+    return (best, results[best][1]) if results[best][0] else (GRID.index(DEFAULT), 0.0)

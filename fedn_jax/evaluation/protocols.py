@@ -35,8 +35,16 @@ class Protocol(NamedTuple):
 _iou = jax.jit(lambda a, b: intervals.iou(a[:, :, None], b[:, None]))
 
 
-def _overlaps(detections: Detections, events: Events) -> np.ndarray:
-    """[V, N, E] float64 IoU, -1 where the detection or the expression does not count."""
+def overlaps(detections: Detections, events: Events) -> np.ndarray:
+    """IoU of every detection and every expression of its video.
+
+    Args:
+      detections: [V, N].
+      events: [V, E].
+
+    Returns:
+      [V, N, E] float64, -1 where the detection or the expression does not count.
+    """
     with jax.enable_x64(True):
         iou = np.asarray(_iou(matching.exact(detections.interval), matching.exact(events.interval)))
     return np.where(np.asarray(detections.valid)[:, :, None] & np.asarray(events.valid)[:, None], iou, -1.0)
@@ -60,17 +68,17 @@ def _strict(detections: Detections, events: Events, bound: float) -> np.ndarray:
 
 
 def _pairs(detections: Detections, events: Events, bound: float) -> np.ndarray:
-    return np.argwhere(_overlaps(detections, events) >= bound)
+    return np.argwhere(overlaps(detections, events) >= bound)
 
 
 def _per_gt(detections: Detections, events: Events, bound: float) -> np.ndarray:
-    iou = _overlaps(detections, events)
+    iou = overlaps(detections, events)
     return np.argwhere((iou >= bound) & _first(iou))
 
 
 def _strs(detections: Detections, events: Events, bound: float) -> np.ndarray:
     # A prediction may take any number of expressions, so each goes to the first prediction that reaches it.
-    reached = _overlaps(detections, events) >= bound
+    reached = overlaps(detections, events) >= bound
     return np.argwhere(reached & _first(reached))
 
 

@@ -1,18 +1,24 @@
 """From shards to numbers: what the commands ``evaluate`` and ``report`` do, on a run's directory."""
 
+import functools
 import json
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from fedn_jax import models
+from fedn_jax.core import config as configs
 from fedn_jax.core.errors import UserError
 from fedn_jax.core.text import Progress
-from fedn_jax.core.types import Config, Detections
+from fedn_jax.core.types import Config, Detections, Events, Task
 from fedn_jax.data import shards, splits
 from fedn_jax.data.problem import Problem, make_problem
-from fedn_jax.engine import predict, run_dir
-from fedn_jax.evaluation import evaluate, matching, metrics, motion_baseline
+from fedn_jax.engine import candidates, predict, run_dir
+from fedn_jax.evaluation import evaluate, matching, motion_baseline, thresholds
+from fedn_jax.evaluation.thresholds import Threshold
+from fedn_jax.ops import windows
 
 # ---- Evaluate -------------------------------------------------------------------------------------------------------
 
@@ -26,14 +32,23 @@ class Results(NamedTuple):
     thresholds: np.ndarray  # [V] float
 
 
-def evaluate_run(run: Path, config: Config, dataset: shards.Dataset, progress: Progress) -> Results:
+def evaluate_run(
+    run: Path,
+    config: Config,
+    dataset: shards.Dataset,
+    progress: Progress,
+    typed: Collection[str] = (),
+    out: Path | None = None,
+) -> Results:
     """Decodes the saved network outputs, picks each fold's threshold on its inner fold, and scores the test videos.
 
     Args:
       run: directory of a finished run.
       config: that of the run; options of the sections predict and evaluate may differ.
-      dataset: the shards that it was trained on.
+      dataset: the shards that it was trained on; its inputs are not looked at.
       progress: bars.
+      typed: options that were given for this evaluation, by dotted name; see ``thresholds.other_options``.
+      out: directory for what is written; None: that of the run.
 
     Returns:
       Results; ``detections.csv``, ``candidates.csv`` and ``metrics.json`` are written.
@@ -44,12 +59,11 @@ def evaluate_run(run: Path, config: Config, dataset: shards.Dataset, progress: P
     recorded = run_dir.read_json(run / "run.json")
     if recorded["data"] != dataset.metadata["signature"]:
         raise UserError(f"{run} was trained on other data than these; expected the --data directory of that training")
-    problem = make_problem(config, dataset)
-    post, iou = config.predict, config.evaluate.iou
-    decode = predict.make_decoder(problem.task, post.nms_iou, post.max_detections, post.per_class, post.chunk)
-    found: list[Detections | None] = [None] * len(problem.metas)
-    thresholds = np.zeros(len(problem.metas))
+    other = thresholds.other_options(config, run_dir.load_config(run), typed)
+    problem, decode = _problem(config, dataset)
+    iou = config.evaluate.iou
     plan = dict(zip(problem.folds.name, problem.folds.test, strict=True))
+    outer = [name for name in plan if not name.endswith(splits.INNER)]
 
     def decode_fold(fold: str) -> list[Detections]:
         paths = [run_dir.outputs_path(run, fold, problem.metas[video]) for video in plan[fold]]
@@ -65,39 +79,68 @@ def evaluate_run(run: Path, config: Config, dataset: shards.Dataset, progress: P
         path = run_dir.candidates_path(run, fold)
         if not path.exists():
             raise UserError(f"{path}: no such file; the run is not finished: start `fedn train` again to go on")
-        candidates, _ = predict.load_candidates(path)
-        return [predict.suppress(one, post.nms_iou, post.max_detections, post.per_class) for one in candidates]
+        kept, _ = candidates.load(path)
+        post = config.predict
+        return [candidates.suppress(one, post.nms_iou, post.max_detections, post.per_class) for one in kept]
 
-    outer = [name for name in plan if not name.endswith(splits.INNER)]
+    def held_out(inner: str) -> tuple[Detections, Events] | None:
+        if inner not in plan or thresholds.OPTION in other:
+            return None
+        return matching.pad(suppress_fold(inner)), matching.pad([problem.events[video] for video in plan[inner]])
+
+    found: list[Detections | None] = [None] * len(problem.metas)
+    limits, chosen = np.zeros(len(problem.metas)), {}
     for name in progress(outer, desc="decode and score", unit="fold"):
-        threshold = config.evaluate.threshold
-        if (inner := name + splits.INNER) in plan:
-            held_out = matching.pad([problem.events[video] for video in plan[inner]])
-            threshold = metrics.best_threshold(matching.pad(suppress_fold(inner)), held_out, iou)
+        chosen[name] = thresholds.choose(config, thresholds.OPTION in other, held_out(name + splits.INNER), iou)
         for video, detections in zip(plan[name], decode_fold(name), strict=True):
-            found[video], thresholds[video] = detections, threshold
-    result = _score(problem, found, thresholds, iou)
+            found[video], limits[video] = detections, chosen[name].value
+    result = _score(problem, found, limits, iou, chosen)
     moves = dataset.motion.any()  # clip features come without pictures, hence without motion
     result["baseline"] = _baseline(problem, dataset, plan, outer, iou) if moves else None
-    result["thresholds"] = {name: float(thresholds[plan[name][0]]) for name in outer}
+    result["other_options"] = other
     result["config"], result["versions"] = json.loads(config.to_json()), recorded["versions"]
     result["data"] = {key: value for key, value in dataset.metadata.items() if key != "signature"} | {
         "signature": recorded["data"]
     }
-    predict.write_csv(run / "candidates.csv", problem.metas, found, problem.classes)
-    kept = [matching.above(*pair) for pair in zip(found, thresholds, strict=True)]
-    predict.write_csv(run / "detections.csv", problem.metas, kept, problem.classes)
-    run_dir.write_json(run / "metrics.json", result)
-    return Results(problem, result, found, thresholds)
+    out = out or run
+    predict.write_csv(out / "candidates.csv", problem.metas, found, problem.classes)
+    kept = [matching.above(*pair) for pair in zip(found, limits, strict=True)]
+    predict.write_csv(out / "detections.csv", problem.metas, kept, problem.classes)
+    run_dir.write_json(out / "metrics.json", result)
+    return Results(problem, result, found, limits)
 
 
-def _score(problem: Problem, found: list[Detections], thresholds: np.ndarray, iou: float) -> dict[str, Any]:
-    """All numbers of one set of detections."""
+def _problem(config: Config, dataset: shards.Dataset) -> tuple[Problem, Callable[..., Detections]]:
+    """The problem, its inputs as they are in the shards, and the decoder of network outputs."""
+    plain = config.copy_and_resolve_references()
+    plain.data.standardize = "none"  # which would copy all inputs; nothing here looks at them
+    problem, post = make_problem(plain, dataset), config.predict
+    options = {key: value for key, value in configs.flatten(plain).items() if key not in configs.HYPER.values()}
+    options = {key: value for key, value in options.items() if key.partition(".")[0] not in thresholds.SECTIONS}
+    task = _task(json.dumps(options), problem.geometry, len(problem.classes), dataset.store.inputs.shape[1])
+    return problem, predict.make_decoder(task, post.nms_iou, post.max_detections, post.per_class, post.chunk)
+
+
+@functools.lru_cache(maxsize=8)
+def _task(options: str, geometry: windows.Geometry, num_classes: int, input_width: int) -> Task:
+    """The task of runs that differ in numbers only: one, so that its decoder is compiled once for all of them."""
+    config = configs.default()
+    config.update_from_flattened_dict(json.loads(options))
+    return models.make_task(config, geometry, num_classes, input_width)
+
+
+def _score(
+    problem: Problem, found: list[Detections], limits: np.ndarray, iou: float, chosen: Mapping[str, Threshold]
+) -> dict[str, Any]:
+    """All numbers of one set of detections, with the threshold of each fold and where it comes from."""
     subjects = [meta.subject for meta in problem.metas]
-    return evaluate.evaluate_detections(
-        matching.pad(found), matching.pad(problem.events), subjects, problem.classes, thresholds,
+    result = evaluate.evaluate_detections(
+        matching.pad(found), matching.pad(problem.events), subjects, problem.classes, limits,
         iou, [meta.num_frames for meta in problem.metas],
     )  # fmt: skip
+    origins = {fold: one.origin for fold, one in chosen.items()}
+    result["definition"]["threshold"] = thresholds.describe(origins)
+    return result | thresholds.record(chosen)
 
 
 def _baseline(problem: Problem, dataset: shards.Dataset, plan: dict, outer: list[str], iou: float) -> dict[str, Any]:
@@ -105,7 +148,7 @@ def _baseline(problem: Problem, dataset: shards.Dataset, plan: dict, outer: list
     rows = [slice(meta.row, meta.row + meta.num_rows) for meta in problem.metas]
     tests = [plan[name] for name in outer]
     trains = [tuple(sorted(set(range(len(problem.metas))) - set(test))) for test in tests]
-    found, thresholds = motion_baseline.run(
+    found, limits = motion_baseline.run(
         [dataset.motion[row] for row in rows],
         [dataset.store.valid[row] for row in rows],
         [meta.fps / problem.geometry.frames_per_row for meta in problem.metas],
@@ -116,4 +159,6 @@ def _baseline(problem: Problem, dataset: shards.Dataset, plan: dict, outer: list
         problem.geometry.frames_per_row,
         iou,
     )
-    return _score(problem, found, thresholds, iou)
+    values = {name: float(limits[test[0]]) for name, test in zip(outer, tests, strict=True)}
+    chosen = {name: Threshold(x, thresholds.TUNED if x else thresholds.ALL) for name, x in values.items()}
+    return _score(problem, found, limits, iou, chosen)

@@ -18,7 +18,7 @@ from fedn_jax.core.types import Config
 from fedn_jax.data import shards
 from fedn_jax.data.problem import make_problem
 from fedn_jax.engine import fit, run_dir
-from fedn_jax.evaluation import headline, run_evaluation
+from fedn_jax.evaluation import headline, run_evaluation, thresholds
 from fedn_jax.experiments import flops, orderings, published
 
 FEDN = "fedn"  # directory of the row ""
@@ -142,7 +142,9 @@ def price(row: Row, dataset: shards.Dataset, backbone: flops.Cost | None) -> dic
     Returns:
       "parameters" and "flops" of network and backbone together, "network" and "backbone" (all frames) apart.
     """
-    problem = make_problem(row.config, dataset)
+    plain = row.config.copy_and_resolve_references()
+    plain.data.standardize = "none"  # which would copy all inputs; only their width is looked at
+    problem = make_problem(plain, dataset)
     network = flops.network(problem.task, problem.geometry, dataset.store.inputs.shape[1])
     frames = problem.geometry.rows
     extra = flops.Cost(backbone.parameters, frames * backbone.flops) if backbone else flops.Cost(0, 0.0)
@@ -186,7 +188,7 @@ def run(
             groups.setdefault(configs.structure(row.config), []).extend(runs_of(out, row, seeds))
     for group in groups.values():
         fit.fit(group, dataset, progress)
-    found, first = [], None
+    found, first, origins = [], None, {}
     for row in several:
         scored = [] if row.obstacle else [
             run_evaluation.evaluate_run(run.directory, run.config, dataset, progress).metrics
@@ -194,6 +196,9 @@ def run(
         ]  # fmt: skip
         first = first or (scored[0] if scored else None)
         columns = [headline.numbers(one) for one in scored]
+        for number, one in enumerate(scored):
+            where = f"{row.name or FEDN}, seed {row.config.seed + number}"
+            origins |= {f"{where}, {fold}": origin for fold, origin in one["threshold_origins"].items()}
         found.append({
             "row": row.name, "method": row.method, "obstacle": row.obstacle,
             "numbers": {name: spread([one[name] for one in columns]) for name in headline.NUMBERS if columns},
@@ -209,7 +214,8 @@ def run(
         "rows": found,
         "orderings": [one | {"verdicts": {k: v._asdict() for k, v in one["verdicts"].items()}} for one in judged],
         "rule": orderings.RULE, "chance": orderings.chance(seeds), "obstacle": published.obstacle(first),
-        "setting": published.setting(first), "definition": first["definition"], "config": first["config"],
+        "setting": published.setting(first), "config": first["config"],
+        "definition": first["definition"] | {"threshold": thresholds.describe(origins)},
         "versions": first["versions"], "data": first["data"],
     }  # fmt: skip
     run_dir.write_json(out / f"table{table}.json", result)

@@ -22,7 +22,8 @@ from fedn_jax.core.errors import UserError
 from fedn_jax.core.text import Progress
 from fedn_jax.core.types import Config
 from fedn_jax.data import shards
-from fedn_jax.engine import fit, run_dir
+from fedn_jax.engine import run_dir
+from fedn_jax.engine.trainer import Trainer
 from fedn_jax.experiments import search_space, trials
 from fedn_jax.experiments.search_space import Choice, Settings
 
@@ -58,7 +59,7 @@ def run(search: Search, dataset: shards.Dataset, storage: str | None, progress: 
     """
     search.out.mkdir(parents=True, exist_ok=True)
     worker = f"{os.getpid()}-{uuid.uuid4().hex[:8]}"
-    trainers: dict[str, fit.Trainer] = {}
+    trainers: dict[str, Trainer] = {}
     with files.lock(search.out / "workers" / worker):
         with files.wait_for_lock(search.out):
             study = _open(search, dataset, storage)
@@ -211,7 +212,7 @@ def _train(study, batch, search, dataset, trainers, progress) -> None:
                 study.tell(number, state=state.PRUNED)
         return kept
 
-    for same in by_structure.values():
+    for same in _known_first(by_structure, trainers):
         try:
             scores = trials.run(same, plan, dataset, trainers, report, progress)
         except UserError as error:
@@ -225,6 +226,13 @@ def _train(study, batch, search, dataset, trainers, progress) -> None:
                 _fail(study, by_number[number], "the loss was not a finite number")
             elif study.get_trials(deepcopy=False)[number].state == state.RUNNING:
                 study.tell(number, score)
+
+
+def _known_first(
+    by_structure: Mapping[str, dict[int, Config]], trainers: Mapping[str, Trainer]
+) -> list[dict[int, Config]]:
+    """Trials by structure, those first whose trainer is still there."""
+    return [by_structure[key] for key in sorted(by_structure, key=lambda key: key not in trainers)]
 
 
 def _nothing_works(study: Any) -> bool:
@@ -337,7 +345,7 @@ def best_config(search: Search, best: Mapping[str, Any]) -> str:
     found = [f"    {key!r}: {value!r}," for key, value in differs.items()]
     return "\n".join([
         f'"""The best trial of a sweep, number {best["number"]}: {best["score"]:.4f} on the inner folds.',
-        "", "That score chose the trial, so it is optimistic; the estimate is the leave-one-subject-out run:", "",
+        "", "That score chose the trial, so it is optimistic; the estimate is the run on the test videos:", "",
         "    fedn train --config best.py --data DIR --out RUN", '"""', "",
         "from fedn_jax.core import config as fedn_config", "", f"BASE = {{  # {Path(search.source).name}", *lines, "}",
         "BEST = {  # what the sweep chose", *found, "}",

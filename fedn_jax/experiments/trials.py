@@ -15,7 +15,8 @@ from fedn_jax.core.errors import UserError
 from fedn_jax.core.text import Progress, count
 from fedn_jax.core.types import Config, Detections, Events, TrainState
 from fedn_jax.data import shards, splits
-from fedn_jax.engine import fit, parallel, parameters, predict
+from fedn_jax.engine import parallel, parameters, predict
+from fedn_jax.engine.trainer import Trainer, make_trainer, program_axis, split
 from fedn_jax.evaluation import matching, metrics
 
 SCORES: dict[str, Callable[[Detections, Events, int], float]] = {  # entries as of search_space.OBJECTIVES
@@ -65,7 +66,7 @@ def run(
     trials: Mapping[int, Config],
     plan: Plan,
     dataset: shards.Dataset,
-    trainers: dict[str, fit.Trainer],
+    trainers: dict[str, Trainer],
     survivors: Callable[[int, dict[int, float]], set[int]],
     progress: Progress,
 ) -> dict[int, float]:
@@ -75,7 +76,8 @@ def run(
       trials: number -> configuration; all of one structure.
       plan: how.
       dataset: loaded shards.
-      trainers: structure -> what was compiled; one is added where it is missing.
+      trainers: structure -> what was compiled, of the structure that was trained last; it is replaced by that of these
+        trials, since each holds inputs of its own.
       survivors: (epochs done, number -> score) -> the trials that go on.
       progress: bars.
 
@@ -85,7 +87,8 @@ def run(
     config = next(iter(trials.values()))
     key = configs.structure(config)
     if key not in trainers:
-        trainers[key] = fit.make_trainer(config, dataset, splits.INNER)
+        trainers.clear()
+        trainers[key] = make_trainer(config, dataset, splits.INNER)
     trainer = trainers[key]
     inner = inner_folds(trainer.problem.folds.name, plan.folds)
     remaining, scores = Remaining(sorted(trials), None), {}
@@ -125,7 +128,7 @@ def train(
     remaining: Remaining,
     trials: Mapping[int, Config],
     seeds: int,
-    trainer: fit.Trainer,
+    trainer: Trainer,
     inner: Sequence[int],
     epochs: range,
     progress: Progress,
@@ -154,9 +157,9 @@ def train(
     axis = [(run, fold) for run, folds in shares for fold in folds]
     states, finite = [], np.ones(len(shares), bool)
     title = f"train {count(len(remaining.numbers), 'trial')}"
-    for part in fit.split(trainer, run_configs, axis, run_configs[0].folds.memory_gb):
+    for part in split(trainer, run_configs, axis, run_configs[0].folds.memory_gb):
         piece = slice(part.start, part.stop)
-        chosen, hyper = fit.program_axis(trainer.problem.folds, run_configs, shares[piece])
+        chosen, hyper = program_axis(trainer.problem.folds, run_configs, shares[piece])
         state = remaining.state and jax.tree.map(lambda leaf: leaf[piece], remaining.state)  # noqa: B023
         bar = progress(total=len(epochs), desc=f"{title}, {count(len(part), 'fold')}", unit="epoch")
         stream = parallel.run(
@@ -174,6 +177,8 @@ def train(
 def _score(remaining, plan, trainer, inner, config, finite, progress) -> dict[int, float]:
     """number -> mean score over seeds."""
     problem, post = trainer.problem, config.predict
+    if not any(problem.events[video].valid.any() for fold in inner for video in problem.folds.test[fold]):
+        raise UserError("the videos that the inner folds hold out have no expression, so nothing scores a trial")
     decode = predict.make_decoder(problem.task, post.nms_iou, post.max_detections, post.per_class, post.chunk)
     store, row, scores = jax.device_put(problem.store), 0, {}
     for number in progress(remaining.numbers, desc="score", unit="trial"):

@@ -28,9 +28,9 @@ import numpy as np
 from fedn_jax.core import files, schema
 from fedn_jax.core.errors import UserError
 from fedn_jax.core.text import count
-from fedn_jax.formats import predictions, table_files
+from fedn_jax.formats import cells, predictions, table_files
+from fedn_jax.formats.cells import shown
 from fedn_jax.formats.predictions import Row, Table
-from fedn_jax.formats.table_files import shown
 from fedn_jax.ops import intervals
 
 MEGC = {"subject": "vid", "video": "vid", "onset": "pred_onset", "offset": "pred_offset", "kind": "type"}
@@ -41,7 +41,7 @@ HIGHEST_FPS = 1e5
 class Options(NamedTuple):
     """What a format needs and a table lacks, or the other way round; each format uses its own."""
 
-    fps: float | Mapping[tuple[str, str], float] | None = None  # of all videos, or of each (subject, video)
+    fps: float | Mapping[tuple[str, str], float] | None = None  # of all videos, or of each; the file's own come first
     subjects: Mapping[str, str] = {}  # video -> subject, for names without one; others are their own subjects
     first_frame: int = 1  # number of the frame that begins at second 0
     truth: bool = False  # activitynet: write a "database" instead of "results"
@@ -124,7 +124,7 @@ def _write_megc(path: Path, table: Table, options: Options) -> list[str]:
         kind = row.kind or ("micro" if row.offset - row.onset + 1 <= limit else "macro")
         rows.append((row.video[1], row.onset, row.offset, MEGC_TYPES[kind]))
     _write_csv(path, tuple(dict.fromkeys(MEGC.values())), rows)
-    renamed = any(subject != video for subject, video in table.videos)
+    renamed = any(subject not in ("", video) for subject, video in table.videos)
     lost = ["subjects are left out: the format has no place for them"] if renamed else []
     return lost + _left_out(table, "emotions", "scores") + _silent(table)
 
@@ -158,12 +158,13 @@ def _write_activitynet(path: Path, table: Table, options: Options) -> list[str]:
             entry if options.truth else entry | {"score": 1.0 if row.score is None else row.score}
         )
     content: dict[str, Any] = {"version": "VERSION 1.3"}
-    keys = {one: one[1] if one[0] == one[1] else "/".join(one) for one in entries}
+    keys = {one: one[1] if one[0] in ("", one[1]) else "/".join(one) for one in entries}
     missing = []
     if options.truth:
         database = {}
         for video, found in entries.items():
             known = {"duration": float(options.duration[video])} if video in options.duration else {}
+            known |= {"fps": _rate(options, video)}
             database[keys[video]] = {"subset": options.subset or "test", **known, "annotations": found}
         content |= {"taxonomy": [], "database": database}
         unknown = sum(video not in options.duration for video in entries)
@@ -196,36 +197,59 @@ def _load(path: Path, what: str) -> Any:
 
 def _read_activitynet(path: Path, what: str, options: Options) -> Table:
     """Predictions or ground truth, whichever the file holds; the nearest frames, at least one."""
-    content = _load(path, what)
+    content, notes = _load(path, what), []
     given = [name for name in ("results", "database") if isinstance(content, dict) and name in content]
     if len(given) != 1 or not isinstance(content[given[0]], dict):
         raise UserError(f'{path}: expected {what} as ActivityNet has them: an object "results", or else "database"')
-    problems, videos, rows = [], {}, []
+    problems, videos, rows, outside, used = [], {}, [], [], Counter()
     for key, entries in content[given[0]].items():
         subject, _, name = key.partition("/") if "/" in key else (options.subjects.get(key.strip(), key), "", key)
-        video, where = (subject.strip(), name.strip()), f"{given[0]} {shown(key)}"
+        video, where, about = (cells.text(subject), cells.text(name)), f"{given[0]} {shown(key)}", {}
         if given[0] == "database":
             if not isinstance(entries, dict) or not isinstance(entries.get("subset", ""), str):
                 problems.append(f"{where}: expected an object with subset and annotations")
                 continue
             if options.subset not in (None, entries.get("subset")):
                 continue
-            entries = entries.get("annotations")
+            about, entries = entries, entries.get("annotations")
         if not isinstance(entries, list):
             problems.append(f"{where}: expected a list of segments; got {_described(entries)}")
         elif not all(video) or not _is_text(key):
             problems.append(f"{where}: expected the name of a video, or subject/video")
         elif video in videos:
             problems.append(f"{where}: names the video of {shown(videos[video])} again")
-        elif math.isnan(rate := _rate(options, video)):
+        elif math.isnan(rate := _own_rate(about, options, video)):
             problems.append(f"{where}: its fps are not known; expected a number above 0 and up to {HIGHEST_FPS}")
         else:
             videos[video] = key
+            used[None if about.get("fps") is None else rate] += 1
             for number, entry in enumerate(entries, 1):
                 row, found = _entry(f"{where}, entry {number}", video, entry, rate, given[0] == "results", options)
                 problems += found
                 rows += [] if found else [row]
-    return predictions.make(path, what, videos, rows, [], problems)
+                outside += [] if found else _outside(row.where, entry["segment"], about.get("duration"), rate)
+    if outside:
+        more = f", and {count(len(outside) - 1, 'more segment')}" if outside[1:] else ""
+        notes.append(f"{outside[0]}{more}; kept as it is")
+    if (own := sum(used.values()) - used[None]) and options.fps is not None:
+        rates = ", ".join(f"{rate:g}" for rate in sorted(rate for rate in used if rate is not None))
+        notes.insert(0, f"the file's own fps ({rates}) of {count(own, 'video')} are used; others are as given")
+    return predictions.make(path, what, videos, rows, notes, problems)
+
+
+def _own_rate(about: Mapping[str, Any], options: Options, video: tuple[str, str]) -> float:
+    """What the file says of a video, as files for THUMOS14 do, else what the options say; NaN if it is not known."""
+    if about.get("fps") is None:
+        return _rate(options, video)
+    return _rate(Options(about["fps"]), video) if _number(about["fps"]) else math.nan
+
+
+def _outside(where: str, segment: list[float], duration: Any, rate: float) -> list[str]:
+    """Says so where a segment is half a frame or more outside of its video."""
+    last = float(duration) if _number(duration) else math.inf
+    if segment[0] > -0.5 / rate and segment[1] < last + 0.5 / rate:
+        return []
+    return [f"{where}: {segment[0]:g} to {segment[1]:g} s is outside of its video, 0 to {last:g} s"]
 
 
 def _is_text(text: Any) -> bool:
@@ -262,7 +286,7 @@ def _entry(
         edges = intervals.inclusive(ends, options.first_frame).tolist()
         if max(map(abs, edges)) > predictions.LARGEST_FRAME:
             found.append(f"{where}: segment must be within {predictions.LARGEST_FRAME} frames of 0; got {segment}")
-    label = label.strip() if isinstance(label, str) else ""
+    label = cells.text(label) if isinstance(label, str) else ""
     return Row(where, video, *edges, label, float(score) if scored and not found else None), found
 
 

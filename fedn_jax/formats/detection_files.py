@@ -130,7 +130,8 @@ def _milliseconds(one: Expression) -> tuple[int, int]:
 def write_csv(path: Path, found: Found) -> None:
     """Writes a table with one row per expression; frames are inclusive, offset_seconds is the end of the last frame.
 
-    It has the columns of an annotation file: corrected by hand, it can be trained on. A name that a spreadsheet would
+    It has the columns of an annotation file: corrected by hand, it can be trained on. Of a video in which nothing was
+    found there is one row without frames. A name that a spreadsheet would
     take for a formula gets an apostrophe in front; the JSON file has it as it is.
 
     Args:
@@ -147,6 +148,9 @@ def write_csv(path: Path, found: Found) -> None:
         writer.writerow(
             [no_formula(found.subject), no_formula(found.video), *numbers, no_formula(one.emotion), f"{one.score:.6f}"]
         )
+    if not found.expressions:
+        names = {"subject": no_formula(found.subject), "video": no_formula(found.video)}
+        writer.writerow([names.get(column, "") for column in CSV_COLUMNS])
     files.write_text(path, text.getvalue())
 
 

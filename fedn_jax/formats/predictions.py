@@ -2,8 +2,8 @@
 
 A file is a table (``table_files``) with the columns subject, video, onset, offset, emotion and, if known, score and
 kind. Frame numbers are inclusive and may begin anywhere, even below 0: only the two files have to agree. A row with
-only subject and video lists a video in which nothing happens. Emotion, score and kind are filled in every row or in
-none.
+only subject and video lists a video in which nothing happens. Subject, emotion, score and kind are filled in every row
+or in none; without subjects a video is known by its name alone, as in what ``fedn detect`` writes.
 
 All mistakes of a file are reported at once; ``join`` says where two files do not fit.
 """
@@ -21,6 +21,7 @@ from fedn_jax.core import errors, schema
 from fedn_jax.core.errors import UserError
 from fedn_jax.core.text import count
 from fedn_jax.core.types import Detections, Events
+from fedn_jax.formats import cells as values
 from fedn_jax.formats import table_files
 from fedn_jax.formats.table_files import shown
 
@@ -115,8 +116,8 @@ def read(
         path, what, list(dict.fromkeys(required.values())), list(optional.values())
     )
     notes = [f"{what}: ignored columns {first_of([shown(name) for name in ignored])}"] if ignored else []
-    rows, videos, problems = [], [], []
-    for where, cells, problem in records:
+    rows, videos, problems, nameless = [], [], [], []
+    for where, cells, problem, _ in records:
         if problem:
             problems.append(problem)
             continue
@@ -124,16 +125,19 @@ def read(
         problems += found
         if not found:
             videos.append(row.video)
+            nameless += [] if row.video[0] else [where]
             rows += [row] if row.onset <= row.offset else []
+    if 0 < len(nameless) < len(videos):
+        problems.append(_partly(required["subject"], nameless))
     return make(path, what, videos, rows, notes, problems)
 
 
 def _parse(where: str, cells: Mapping[str, str], names: Mapping[str, str], comma: bool) -> tuple[Row, list[str]]:
     """(row, problems); of a row that only lists a video the offset is before the onset."""
-    found = [f"{name} is empty" for name in dict.fromkeys(names[x] for x in ("subject", "video") if not cells[x])]
+    found = [] if cells["video"] else [f"{names['video']} is empty"]
     frames = {"onset": 0, "offset": -1}
     for name in frames:
-        number = table_files.whole(cells[name], comma)
+        number = values.whole(cells[name], comma)
         if number is not None:
             frames[name] = number
         elif cells[name]:
@@ -149,7 +153,7 @@ def _parse(where: str, cells: Mapping[str, str], names: Mapping[str, str], comma
     elif frames["offset"] < frames["onset"] and not found:
         found.append(f"{names['offset']} {frames['offset']} is before {names['onset']} {frames['onset']}")
     score, kind = cells.get("score", ""), cells.get("kind", "")
-    value = table_files.real(score, comma)
+    value = values.real(score, comma)
     if score and value is None:
         found.append(f"{names['score']} must be a finite number, such as 0.5; got {shown(score)}")
     word = KIND_WORDS.get(kind.lower().removesuffix("-expression"), "")
@@ -189,11 +193,15 @@ def make(
         empty = [row.where for row in rows if getattr(row, name) in ("", None)]
         has[name] = len(empty) < len(rows) or not rows
         if has[name] and empty:
-            more = f", as in {count(len(empty) - 1, 'more row')}" if empty[1:] else ""
-            problems.append(f"{empty[0]}: {name} is empty{more}, but not in others; expected it in all rows or in none")
+            problems.append(_partly(name, empty))
     errors.report(f"{path}", problems)
     classes = sorted({row.emotion for row in rows}) if has["emotion"] else []
     return Table(path, what, list(dict.fromkeys(videos)), rows, classes, has["score"], has["kind"], list(notes))
+
+
+def _partly(name: str, empty: list[str]) -> str:
+    more = f", as in {count(len(empty) - 1, 'more row')}" if empty[1:] else ""
+    return f"{empty[0]}: {name} is empty{more}, but not in others; expected it in all rows or in none"
 
 
 # ---- Two files -------------------------------------------------------------------------------------------------------
@@ -217,6 +225,7 @@ def join(predictions: Table, truth: Table, allow: Collection[str] = ()) -> Paire
         errors.one_of("allow", name, ALLOWANCES)
     if not truth.videos:
         raise UserError(f"{truth.path}: lists no video; expected the ground truth, a row per expression")
+    predictions, truth = _by_name(predictions, truth), _by_name(truth, predictions)
     notes = [*predictions.notes, *truth.notes]
     found = {
         "duplicates": [*_duplicates(predictions), *_duplicates(truth)],
@@ -253,6 +262,55 @@ def join(predictions: Table, truth: Table, allow: Collection[str] = ()) -> Paire
         predictions.has_score,
         notes,
     )
+
+
+def has_subjects(table: Table) -> bool:
+    """Whether a table says who is seen in its videos.
+
+    Args:
+      table: of ``read``.
+
+    Returns:
+      False if it names no subject, or where every video is its own, as readers of formats without subjects make it;
+      True of an empty table.
+    """
+    return not table.videos or any(subject not in ("", video) for subject, video in table.videos)
+
+
+def with_subjects(table: Table, subjects: Mapping[tuple[str, str], str]) -> Table:
+    """Gives videos another subject.
+
+    Args:
+      table: of ``read``.
+      subjects: (subject, video) -> subject; others stay as they are.
+
+    Returns:
+      The table.
+    """
+    full = {video: (subjects.get(video, video[0]), video[1]) for video in table.videos}
+    rows = [row._replace(video=full[row.video]) for row in table.rows]
+    return table._replace(videos=list(full.values()), rows=rows)
+
+
+def _by_name(table: Table, other: Table) -> Table:
+    """A table without subjects with those of the other, found by the names of the videos."""
+    if has_subjects(table) or not has_subjects(other):
+        return table
+    subjects: dict[str, list[str]] = {}
+    for subject, video in other.videos:
+        subjects.setdefault(video, []).append(subject)
+    several = {video: found for _, video in table.videos if len(found := subjects.get(video, [])) > 1}
+    advice = "fill the column subject, as `fedn convert --subject` does"
+    errors.report(
+        f"{table.path}",
+        [
+            f"names no subjects, and the {other.what} has video {shown(video)} of {first_of(found)}; {advice}"
+            for video, found in several.items()
+        ],
+    )
+    known = {video: subjects[video[1]][0] for video in table.videos if video[1] in subjects}
+    note = f"{table.what}: no subjects, so videos were found by their names"
+    return with_subjects(table, known)._replace(notes=[*table.notes, note])
 
 
 def _duplicates(table: Table) -> list[str]:

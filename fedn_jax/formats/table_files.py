@@ -1,54 +1,69 @@
-"""Tables as rows of cells, from CSV files and Excel workbooks: the only reader of them in this project.
+"""Tables as rows of cells, from CSV files and workbooks: the only reader of them in this project.
 
 CSV: separated by commas, semicolons or tabs, whichever the first line has most of; UTF-8, with or without a byte order
-mark, or UTF-16 with one. Where the comma does not separate cells it may be the decimal sign. Excel (.xlsx, .xls):
-nothing in the file is run, and a formula gives the value that was saved with it. The content decides, not the name.
+mark, or UTF-16 with one. Where the comma does not separate cells it may be the decimal sign. Workbooks (.xlsx, .xlsm,
+.xlsb, .xls, .ods): nothing in the file is run, a formula gives the value that was saved with it, and hidden sheets are
+not read. The content decides, not the name. Names are Unicode NFC, in whichever form they are written.
 """
 
 import codecs
 import csv
 import io
-import math
+import itertools
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple, TextIO
 
 from fedn_jax.core.errors import UserError
 from fedn_jax.core.text import count
+from fedn_jax.formats import workbooks
+from fedn_jax.formats.cells import Cell, column_name, shown, text, unusable, written
 
 MOST_BYTES = 2**26
-MOST_CELLS = 5_000_000  # of an Excel sheet; one that claims more is not a table of expressions
-_EXCEL = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")  # first bytes of .xlsx (a zip archive) and of .xls
+HEADER_ROWS = 40  # in which a header is searched: some tables begin with notes
+_MOST_LINE = 2**24  # letters of a line
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
-_WHOLE = re.compile(r"[+-]?[0-9]{1,30}(\.0*)?")  # spreadsheets write 12 as 12.0
-_WHOLE_COMMA = re.compile(r"[+-]?[0-9]{1,30}(,0{0,2}|\.0*)?")  # 1,000 may be a thousand
-_REAL = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
-
-Cell = Any  # str, float, int, bool or a date; "" is an empty one. A CSV file holds text only
 
 
 class Line(NamedTuple):
     """The cells of one line."""
 
-    where: str  # "line 12" of a CSV file, "row 12" of an Excel sheet
+    where: str  # "line 12" of a CSV file, "row 12" of a workbook's sheet
     cells: list[Cell]
+
+
+class Sheet(NamedTuple):
+    """One table of a file."""
+
+    name: str  # "" in a CSV file
+    lines: list[Line]  # empty ones too
+    hidden: bool = False
 
 
 class Book(NamedTuple):
     """A file of tables."""
 
     path: Path
-    sheets: dict[str, list[Line]]  # by name; a CSV file has one, ""
+    sheets: list[Sheet]  # a CSV file has one
     comma: bool  # the comma may be the decimal sign
+
+
+class Header(NamedTuple):
+    """The line that names the columns."""
+
+    names: list[str]  # of all columns, as ``column_name`` gives them; empty: the table has no line
+    missing: list[str]  # columns that were wanted and are not there
+    below: Iterable[Line]  # the lines after it
 
 
 class Record(NamedTuple):
     """One line below a header."""
 
     where: str
-    cells: dict[str, str]  # lower-case name of the column -> text without blanks around it
-    problem: str = ""  # says that the line has a wrong number of cells; ``cells`` is empty then
+    cells: dict[str, str]  # wanted column -> text without blanks around it; with a problem maybe not all
+    problem: str = ""  # a wrong number of cells, or cells that cannot be used, with ``where``
+    line: Sequence[Cell] = ()  # all cells, with or without a column
 
 
 class Columns(NamedTuple):
@@ -107,7 +122,7 @@ def read_text(path: Path, what: str, most: int | None = None) -> str:
 
 
 def read(path: str | Path, what: str) -> Book:
-    """Reads a CSV file or an Excel workbook.
+    """Reads a CSV file or a workbook.
 
     Args:
       path: the file.
@@ -121,79 +136,65 @@ def read(path: str | Path, what: str) -> Book:
     """
     path = Path(path)
     data = read_bytes(path, what)
-    if data.startswith(_EXCEL):
-        return Book(path, _excel(path, data), comma=False)
-    text = _text(path, data)
-    return Book(path, {"": list(split(path, text))}, comma=_delimiter(text) != ",")
-
-
-def split(path: Path, text: str) -> Iterator[Line]:
-    """The lines of a CSV file.
-
-    Args:
-      path: of the file, for messages.
-      text: its content.
-
-    Yields:
-      The cells of each line.
-
-    Raises:
-      UserError: quotes that do not end, or a cell without end.
-    """
-    lines = csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(text))
-    try:
-        for cells in lines:
-            yield Line(f"line {lines.line_num}", cells)
-    except csv.Error as error:
-        raise UserError(f"{path}: line {lines.line_num}: not readable as CSV ({error}); save it again") from None
+    if data.startswith(workbooks.MAGIC):
+        sheets = [
+            Sheet(name, [Line(f"row {number}", cells) for number, cells in enumerate(rows, 1)], hidden)
+            for name, hidden, rows in workbooks.read(path, data)
+        ]
+        return Book(path, sheets, comma=False)
+    comma, lines = _split(path, io.StringIO(_text(path, data), newline=""))
+    return Book(path, [Sheet("", list(lines))], comma)
 
 
 def _text(path: Path, data: bytes) -> str:
-    name, codec = ("UTF-16", "utf-16") if data.startswith(_UTF16) else ("UTF-8", "utf-8-sig")
+    name, codec = _encoding(data)
     try:
-        return data.decode(codec)
+        text = data.decode(codec)
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: not {name} text (byte {error.start}); save it as CSV UTF-8") from None
+    return text
 
 
-def _delimiter(text: str) -> str:
-    """What the first line that holds any of the three has most of."""
-    first = re.search("[,;\t]", text)
-    start = max(text.rfind(end, 0, first.start()) for end in "\r\n") + 1 if first else 0
-    line = re.compile(r"[^\r\n]*").match(text, start)[0]
-    return max(",;\t", key=line.count)
+def _encoding(data: bytes) -> tuple[str, str]:
+    """(name, codec) by the first bytes."""
+    return ("UTF-16", "utf-16") if data.startswith(_UTF16) else ("UTF-8", "utf-8-sig")
 
 
-def _excel(path: Path, data: bytes) -> dict[str, list[Line]]:
-    import python_calamine
+def _text_lines(path: Path, file: TextIO) -> Iterator[str]:
+    while line := file.readline(_MOST_LINE):
+        if len(line) == _MOST_LINE:
+            raise UserError(f"{path}: has a line of {_MOST_LINE} letters or more; expected a row per line")
+        yield line
 
-    try:
-        book = python_calamine.CalamineWorkbook.from_filelike(io.BytesIO(data))
-        sheets = {}
-        for name in book.sheet_names:
-            sheet = book.get_sheet_by_name(name)
-            if sheet.end and (sheet.end[0] + 1) * (sheet.end[1] + 1) > MOST_CELLS:
-                raise UserError(
-                    f"{path}: sheet {name!r} claims {sheet.end[0] + 1} rows and {sheet.end[1] + 1} columns; expected "
-                    "a table of expressions: delete what lies outside of it"
-                )
-            rows = sheet.to_python(skip_empty_area=False)
-            sheets[name] = [Line(f"row {number}", row) for number, row in enumerate(rows, 1)]
-    except UserError:
-        raise
-    except Exception as error:  # whatever the library raises on a damaged file
-        raise UserError(f"{path}: not readable as a spreadsheet ({error}); open it and save it again") from None
-    return sheets
+
+def _split(path: Path, file: TextIO) -> tuple[bool, Iterator[Line]]:
+    """(whether the comma may be the decimal sign, the lines of a CSV file)."""
+    text = _text_lines(path, file)
+    head = list(itertools.islice(text, HEADER_ROWS))
+    if head and head[0][:4].count("\0") > 1:
+        raise UserError(f"{path}: holds zero bytes, as UTF-16 without a byte order mark does; save it as CSV UTF-8")
+    first = next((line for line in head if re.search("[,;\t]", line)), "")
+    delimiter = max(",;\t", key=first.count)
+
+    def lines() -> Iterator[Line]:
+        reader = csv.reader(itertools.chain(head, text), delimiter=delimiter)
+        try:
+            for cells in reader:
+                yield Line(f"line {reader.line_num}", cells)
+        except csv.Error as error:
+            raise UserError(f"{path}: line {reader.line_num}: not readable as CSV ({error}); save it again") from None
+
+    return delimiter != ",", lines()
 
 
 # ---- Columns ---------------------------------------------------------------------------------------------------------
 
 
 def columns(path: str | Path, what: str, required: Sequence[str], optional: Sequence[str]) -> Columns:
-    """Reads a table whose first line that is not empty names the columns.
+    """Reads a table that has a header.
 
     Args:
-      path: a CSV file, or a workbook; of its sheets, the first that has the columns.
+      path: a CSV file, or a workbook, of whose visible sheets one has the columns.
       what: what it should hold, for messages.
       required: lower-case names of columns that must be there; order, case and blanks do not matter in the file.
       optional: of columns that may be there.
@@ -202,103 +203,157 @@ def columns(path: str | Path, what: str, required: Sequence[str], optional: Sequ
       The lines that are not empty.
 
     Raises:
-      UserError: see ``read``; a column is missing or appears twice.
+      UserError: see ``read``; a column is missing or appears twice, or several sheets have the columns.
     """
     book = read(path, what)
-    tables = [_below_header(lines) for lines in book.sheets.values()] or [([], [])]
-    lacking = [[name for name in required if name not in header] for header, _ in tables]
-    header, lines = tables[lacking.index([])] if [] in lacking else tables[0]
-    if missing := [name for name in required if name not in header]:
-        known = ",".join(required) + "".join(f"[,{name}]" for name in optional)
-        some = shown(",".join(header)) if any(header) else "an empty file"
-        raise UserError(f"{path}: no column {', '.join(missing)}; expected {known}; got {some}")
+    header = header_of(book, required)
+    if header is None or header.missing:
+        raise _no_columns(book.path, header, required, optional)
+    names = _wanted(book.path, header, required, optional)
+    records = list(_records(header, names))
+    return Columns(records, [name for name in header.names if name and name not in names], book.comma)
+
+
+def each_record(path: str | Path, what: str, required: Sequence[str], optional: Sequence[str]) -> Iterator[Record]:
+    """The lines of a CSV table of any size, one at a time.
+
+    Args:
+      path: the file.
+      what: what it should hold, for messages.
+      required: see ``columns``.
+      optional: see ``columns``.
+
+    Yields:
+      The lines that are not empty.
+
+    Raises:
+      UserError: no such file, not text, not CSV; a column is missing or appears twice.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"{path}: no such file; expected a file with {what}")
+    try:
+        with path.open("rb") as raw:
+            name, codec = _encoding(raw.read(4))
+        with path.open(encoding=codec, newline="") as file:
+            _, lines = _split(path, file)
+            header = find_header(lines, required)
+            if header.missing:
+                raise _no_columns(path, header, required, optional)
+            yield from _records(header, _wanted(path, header, required, optional))
+    except UnicodeDecodeError:
+        raise UserError(f"{path}: not {name} text; save it as CSV UTF-8") from None
+    except OSError as error:
+        raise UserError(f"{path}: not readable ({error.strerror}); expected a file with {what}") from None
+
+
+def find_header(lines: Iterable[Line], wanted: Sequence[str]) -> Header:
+    """Searches the line that names the columns among the first of a table.
+
+    Args:
+      lines: of the table.
+      wanted: names of columns, as ``column_name`` gives them.
+
+    Returns:
+      The first line that has most of them.
+    """
+    lines = iter(lines)
+    head = list(itertools.islice(lines, HEADER_ROWS))
+    best = Header([], list(wanted), [])
+    for number, line in enumerate(head, 1):
+        names = [column_name(cell) for cell in line.cells]
+        missing = [name for name in wanted if name not in names]
+        if any(names) and (not best.names or len(missing) < len(best.missing)):
+            best = Header(names, missing, head[number:])
+    return best._replace(below=itertools.chain(best.below, lines))
+
+
+def header_of(book: Book, wanted: Sequence[str]) -> Header | None:
+    """The header of the one visible sheet that has the columns.
+
+    Args:
+      book: the file.
+      wanted: see ``find_header``.
+
+    Returns:
+      Its header, or the best of others with what that one lacks; None for a file without a sheet.
+
+    Raises:
+      UserError: several sheets have the columns, or a hidden one alone.
+    """
+    headers = {sheet.name: find_header(sheet.lines, wanted) for sheet in book.sheets}
+    name = one_sheet(book, [name for name, header in headers.items() if not header.missing], "the columns")
+    if name is not None:
+        return headers[name]
+    visible = [headers[sheet.name] for sheet in book.sheets if not sheet.hidden]
+    return min(visible, key=lambda header: len(header.missing), default=None)
+
+
+def one_sheet(book: Book, fitting: Sequence[str], what: str) -> str | None:
+    """Chooses a sheet, without a guess.
+
+    Args:
+      book: the file.
+      fitting: names of the sheets that could be meant.
+      what: what they have, for messages.
+
+    Returns:
+      The visible one; None if there is none.
+
+    Raises:
+      UserError: several are visible, or none of them is.
+    """
+    visible = [sheet.name for sheet in book.sheets if sheet.name in fitting and not sheet.hidden]
+    if len(visible) > 1:
+        named = " and ".join(shown(name) for name in visible)
+        raise UserError(
+            f"{book.path}: sheets {named} all have {what}; expected one: hide the others, or save each as a file"
+        )
+    if fitting and not visible:
+        named = " and ".join(shown(name) for name in fitting)
+        raise UserError(
+            f"{book.path}: of its sheets only {named} has {what}, which is hidden; unhide it, if it is meant"
+        )
+    return visible[0] if visible else None
+
+
+def twice(path: Path, names: Sequence[str], wanted: Iterable[str]) -> None:
+    """Refuses a header that names a column twice.
+
+    Args:
+      path: of the file, for the message.
+      names: of the header.
+      wanted: the columns that matter.
+
+    Raises:
+      UserError: names the columns.
+    """
+    if again := [name for name in wanted if names.count(name) > 1]:
+        raise UserError(f"{path}: column {', '.join(again)} appears twice; expected it once")
+
+
+def _wanted(path: Path, header: Header, required: Sequence[str], optional: Sequence[str]) -> list[str]:
     names = list(dict.fromkeys((*required, *optional)))
-    if twice := [name for name in names if header.count(name) > 1]:
-        raise UserError(f"{path}: column {', '.join(twice)} appears twice; expected it once")
-    indices = {name: header.index(name) for name in names if name in header}
-    records = []
-    for where, line in lines:
-        cells = [text(cell) for cell in line]
-        if len(cells) < len(header) or any(cells[len(header) :]):
-            problem = f"{where}: {count(len(cells), 'cell')}; expected {len(header)} as in the header"
-            records.append(Record(where, {}, problem))
-        else:
-            records.append(Record(where, {name: cells[index] for name, index in indices.items()}))
-    return Columns(records, [name for name in header if name and name not in names], book.comma)
+    twice(path, header.names, names)
+    return names
 
 
-def _below_header(lines: list[Line]) -> tuple[list[str], list[Line]]:
-    """(names of the header, filled lines below it)."""
-    filled = [line for line in lines if any(text(cell) for cell in line.cells)]
-    return ["".join(text(cell).split()).lower() for cell in filled[0].cells] if filled else [], filled[1:]
+def _no_columns(path: Path, header: Header | None, required: Sequence[str], optional: Sequence[str]) -> UserError:
+    known = ",".join(required) + "".join(f"[,{name}]" for name in optional)
+    some = shown(",".join(header.names)) if header and header.names else "an empty file"
+    missing = header.missing if header else required
+    return UserError(f"{path}: no column {', '.join(missing)}; expected {known}; got {some}")
 
 
-# ---- Cells -----------------------------------------------------------------------------------------------------------
-
-
-def text(cell: Cell) -> str:
-    """A cell as text; whole numbers lose their ".0".
-
-    Args:
-      cell: the cell.
-
-    Returns:
-      The text, without blanks around it.
-
-    >>> text(1.0), text(" a "), text("006")
-    ('1', 'a', '006')
-    """
-    return str(int(cell)) if isinstance(cell, float) and cell.is_integer() else str(cell).strip()
-
-
-def whole(text: str, comma: bool = False) -> int | None:
-    """A cell as a whole number.
-
-    Args:
-      text: of the cell.
-      comma: the comma may be the decimal sign.
-
-    Returns:
-      The number; None where it is not one.
-
-    >>> whole("12"), whole("12.0"), whole("12.5"), whole("12,0", comma=True), whole("1,000", comma=True)
-    (12, 12, None, 12, None)
-    """
-    rule = _WHOLE_COMMA if comma else _WHOLE
-    return int(re.split("[.,]", text)[0]) if rule.fullmatch(text) else None
-
-
-def real(text: str, comma: bool = False) -> float | None:
-    """A cell as a number.
-
-    Args:
-      text: of the cell.
-      comma: the comma may be the decimal sign.
-
-    Returns:
-      The number; None where it is not one, or not finite.
-
-    >>> real("0.5"), real("5e-1"), real("0,5"), real("0,5", comma=True), real("nan")
-    (0.5, 0.5, None, 0.5, None)
-    """
-    text = text.replace(",", ".", 1) if comma and "." not in text else text
-    value = float(text) if _REAL.fullmatch(text) else math.nan
-    return value if math.isfinite(value) else None
-
-
-# ---- Messages --------------------------------------------------------------------------------------------------------
-
-
-def shown(*names: str) -> str:
-    """Names for a message.
-
-    Args:
-      *names: whatever a file holds, such as subject and video.
-
-    Returns:
-      Each in quotes, on one line, cut if it is long.
-
-    >>> shown("s15", "a" * 50)
-    "'s15' / 'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa'..."
-    """
-    return " / ".join(repr(name[:40]) + "..." * (len(name) > 40) for name in names)
+def _records(header: Header, wanted: Sequence[str]) -> Iterator[Record]:
+    """The lines below a header that are not empty."""
+    width = len(header.names)
+    indices = {name: header.names.index(name) for name in wanted if name in header.names}
+    for where, line in header.below:
+        if not any(text(cell) for cell in line):
+            continue
+        cells = {name: written(line[i]) for name, i in indices.items() if i < len(line)}
+        found = [f"{name} {why}" for name, i in indices.items() if (why := i < len(line) and unusable(line[i]))]
+        if len(line) < width or any(text(cell) for cell in line[width:]):
+            found = [f"{count(len(line), 'cell')}; expected {width} as in the header"]
+        yield Record(where, cells, f"{where}: {'; '.join(found)}" if found else "", line)

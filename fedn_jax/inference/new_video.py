@@ -11,12 +11,14 @@ import jax
 import numpy as np
 
 from fedn_jax import models
+from fedn_jax.core import config as configs
 from fedn_jax.core import errors
 from fedn_jax.core.errors import UserError
 from fedn_jax.core.types import Config, Detections, Store, Task, Tree, VideoMeta
 from fedn_jax.data import problem, splits
-from fedn_jax.engine import fit, parameters, predict, run_dir
-from fedn_jax.evaluation import matching
+from fedn_jax.engine import parameters, predict, run_dir
+from fedn_jax.engine.trainer import shape_of_variables
+from fedn_jax.evaluation import matching, thresholds
 from fedn_jax.formats import detection_files
 from fedn_jax.ops import intervals, nms, windows
 
@@ -34,6 +36,8 @@ class Model(NamedTuple):
     folds: dict[str, Tree]  # name -> variables
     thresholds: dict[str, float]  # name -> score threshold, from the fold's inner fold; empty if there is none
     recorded: dict[str, Any]  # content of run.json
+    obstacle: str = ""  # why thresholds of the inner folds cannot be used, although there are some
+    untuned: frozenset[str] = frozenset()  # folds whose inner fold had nothing to pick a threshold by
 
 
 class Found(NamedTuple):
@@ -71,11 +75,33 @@ def load(run: Path, fold: str = ENSEMBLE) -> Model:
         int(recorded["metadata"]["frames_per_row"]),
         window.context,
     )
-    expected = fit.shape_of_variables(_task(config, geometry, recorded), config)
+    expected = shape_of_variables(_task(config, geometry, recorded), config)
     found = {name: parameters.load(parameters.path_of(run, name), expected)[0] for name in wanted}
-    scored = run_dir.read_json(run / "metrics.json") if (run / "metrics.json").exists() else {}
-    thresholds = {name: scored["thresholds"][name] for name in wanted} if scored and config.folds.inner else {}
-    return Model(config, recorded["classes"], geometry, found, thresholds, recorded)
+    chosen, obstacle = _thresholds(run, config) if config.folds.inner else ({}, "")
+    chosen = {name: chosen[name] for name in wanted if name in chosen}
+    untuned = frozenset(name for name, one in chosen.items() if one.origin != thresholds.INNER)
+    values = {name: one.value for name, one in chosen.items()}
+    return Model(config, recorded["classes"], geometry, found, values, recorded, obstacle, untuned)
+
+
+def _thresholds(run: Path, config: Config) -> tuple[dict[str, thresholds.Threshold], str]:
+    """Thresholds of the run's evaluation; none, and why, if it was made with other options than those of the run."""
+    path = run / "metrics.json"
+    if not path.exists():
+        return {}, ""
+    scored, trained = run_dir.read_json(path), configs.flatten(config)
+    again = f"evaluate the run again (`fedn evaluate {run} --data DIR`), or give --threshold"
+    if not isinstance(scored, dict) or not isinstance(scored.get("thresholds"), dict):
+        return {}, f"{path}: holds no thresholds; {again}"
+    used = configs.flatten(scored.get("config") or {})
+    keys = [key for key in trained if key.partition(".")[0] in thresholds.SECTIONS]
+    other = [key for key in keys if used.get(key, trained[key]) != trained[key]]
+    other = list(dict.fromkeys([*other, *scored.get("other_options", ())]))
+    if other:
+        return {}, f"{path}: was made with other options than the training's ({', '.join(other)}); {again}"
+    origins = scored.get("threshold_origins", {})  # an older version picked all on inner folds
+    pairs = scored["thresholds"].items()
+    return {name: thresholds.Threshold(x, origins.get(name, thresholds.INNER)) for name, x in pairs}, ""
 
 
 def _task(config: Config, geometry: windows.Geometry, recorded: dict[str, Any]) -> Task:
@@ -174,9 +200,10 @@ class Frames(NamedTuple):
     """Where the T frames that were looked at come from."""
 
     source: np.ndarray  # [T] int, frame of the file, from 0
-    seconds: np.ndarray  # [num_source] float, when each frame of the file is shown
+    seconds: np.ndarray  # [num_source] float, when each frame of the file is shown; rises
     valid: np.ndarray  # [T] bool, False without a face
     fps: float  # of the T frames
+    ends: np.ndarray | None = None  # [num_source] float, until when; None: until the next one
 
 
 def choose_threshold(model: Model, given: float | None) -> tuple[float, str]:
@@ -190,20 +217,30 @@ def choose_threshold(model: Model, given: float | None) -> tuple[float, str]:
       The threshold, and where it comes from, in words.
 
     Raises:
-      UserError: not a number from 0 to 1.
+      UserError: not a number from 0 to 1; or none was given, and the run's own do not belong to the training's options.
     """
+    if given is None and model.obstacle:
+        raise UserError(model.obstacle)
     if given is not None:
         if not 0 <= given <= 1:
             raise UserError(f"--threshold must be a number from 0 to 1; got {given}")
         return given, "given on the command line"
     if model.thresholds:
         many = f"mean of {len(model.thresholds)} folds" if len(model.thresholds) > 1 else "of the fold"
-        return float(np.mean(list(model.thresholds.values()))), f"{many}, each chosen on its inner fold"
+        fixed = f"; of {', '.join(sorted(model.untuned))} it is evaluate.threshold, not tuned" if model.untuned else ""
+        return float(np.mean(list(model.thresholds.values()))), f"{many}, each chosen on its inner fold{fixed}"
     return float(model.config.evaluate.threshold), "evaluate.threshold of the configuration; not tuned"
 
 
 def present(
-    found: Found, model: Model, path: Path, frames: Frames, first_frame: int, threshold: float, about: dict[str, str]
+    found: Found,
+    model: Model,
+    path: Path,
+    frames: Frames,
+    first_frame: int,
+    threshold: float,
+    about: dict[str, str],
+    subject: str = "",
 ) -> detection_files.Found:
     """What was found, in frames of the file and in seconds.
 
@@ -215,13 +252,16 @@ def present(
       first_frame: number that the file gives to its first frame.
       threshold: lowest score of a detection.
       about: how it was made, in words.
+      subject: who is seen; "": not said.
 
     Returns:
       What the writers of ``annotations`` and the viewer take.
     """
     seconds, source = np.asarray(frames.seconds, float), np.asarray(frames.source)
-    shown = np.median(np.diff(seconds)) if len(seconds) > 1 else 1 / frames.fps  # for how long the last frame is shown
-    ends = np.append(seconds[1:], seconds[-1] + shown)
+    usual = np.median(np.diff(seconds)) if len(seconds) > 1 else 1 / frames.fps
+    ends = np.append(seconds[1:], seconds[-1] + usual) if frames.ends is None else np.asarray(frames.ends, float)
+    shown = np.median(ends[:-1] - seconds[:-1]) if len(seconds) > 1 else 1 / frames.fps
+    after = np.append(seconds[1:], ends[-1])  # when the next frame is shown: later than the end where there is a hole
     expressions = []
     rows = zip(*(column.tolist() for column in found.detections[:3]), found.apex.tolist(), strict=True)
     for interval, score, emotion, peak in rows:
@@ -234,9 +274,38 @@ def present(
             )
         )  # fmt: skip
     edges = np.flatnonzero(np.diff(np.concatenate([[1], np.asarray(frames.valid, np.int8), [1]])))
-    gaps = [(float(seconds[source[a]]), float(ends[source[b - 1]])) for a, b in edges.reshape(-1, 2)]
+    gaps = [(float(seconds[source[a]]), float(after[source[b - 1]])) for a, b in edges.reshape(-1, 2)]
     return detection_files.Found(
-        subject="", video=path.stem, path=path, num_frames=len(seconds), first_frame=first_frame,
+        subject=subject, video=path.stem, path=path, num_frames=len(seconds), first_frame=first_frame,
         fps=round(float(1 / shown), 3), seconds=float(ends[-1]), expressions=expressions, classes=model.classes,
-        threshold=threshold, curves=found.curves, gaps=gaps, about=about,
+        threshold=threshold, curves=_in_time(found.curves, source, seconds, ends), gaps=gaps, about=about,
     )  # fmt: skip
+
+
+def faceless(frames: Frames) -> int:
+    """How many frames of the file are without a face.
+
+    Args:
+      frames: about the frames that were looked at.
+
+    Returns:
+      Their number; a frame that was not looked at is taken to be as the next one that was.
+    """
+    rows = np.searchsorted(frames.source, np.arange(len(frames.seconds)))
+    return int((~frames.valid[np.minimum(rows, len(frames.valid) - 1)]).sum())
+
+
+def _in_time(curves: np.ndarray, source: np.ndarray, seconds: np.ndarray, ends: np.ndarray) -> np.ndarray:
+    """Curves over the T frames as curves over time from 0 to the end; NaN where no frame is shown.
+
+    They are the same where the frames fill that time.
+    """
+    usual = np.median(ends - seconds)
+    if seconds[0] <= usual and (seconds[1:] - ends[:-1] <= usual).all():
+        return curves
+    time = (np.arange(CURVE) + 0.5) * ends[-1] / CURVE
+    frame = np.searchsorted(seconds, time, "right") - 1  # of the file
+    row = np.searchsorted(source, frame, "right") - 1  # the last that was looked at
+    points = np.clip((row + 0.5) * curves.shape[1] / len(source), 0, curves.shape[1] - 1).astype(int)
+    shown = (frame >= 0) & (row >= 0) & (time < ends[np.maximum(frame, 0)])
+    return np.where(shown, curves[:, points], np.nan).astype(curves.dtype)

@@ -18,7 +18,7 @@ A layer is named as in ``fedn_jax.torch_parity.reference`` and stored as PyTorch
 
 import difflib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -175,6 +175,30 @@ def from_torch(state: Mapping[str, np.ndarray], like: Tree) -> Tree:
     return unflatten_dict({path: flat[path] for path in flatten_dict(like)})
 
 
+def rules(words: Sequence[str]) -> dict[str, str]:
+    """The rules of ``rename`` as the command line has them.
+
+    Args:
+      words: REGEX=NEW each.
+
+    Returns:
+      Regular expression -> replacement.
+
+    Raises:
+      UserError: another form, or one expression twice.
+
+    >>> rules(["^module[.]=", "a=b"])
+    {'^module[.]': '', 'a': 'b'}
+    """
+    for word in words:
+        if "=" not in word:
+            raise UserError(f"--rename {word}: expected REGEX=NEW, such as '^module[.]='")
+    pairs = [word.rpartition("=")[::2] for word in words]
+    if len(dict(pairs)) < len(pairs):
+        raise UserError(f"--rename {' '.join(words)}: has one expression twice; expected each once")
+    return dict(pairs)
+
+
 def rename(state: Mapping[str, Any], rules: Mapping[str, str]) -> dict[str, Any]:
     """Gives entries other names, so that a state dict of somebody else's FEDN fits.
 
@@ -186,16 +210,21 @@ def rename(state: Mapping[str, Any], rules: Mapping[str, str]) -> dict[str, Any]
       The same entries under their new names.
 
     Raises:
-      UserError: a rule that fits no name, or two entries that would get one name.
+      UserError: a rule that is no regular expression or fits no name, or two entries that would get one name.
 
     >>> rename({"module.conv1.weight": 1, "module.conv2.weight": 2}, {"^module[.]": "", "conv": "blocks."})
     {'blocks.1.weight': 1, 'blocks.2.weight': 2}
     """
     moved = {name: name for name in state}
     for pattern, replacement in rules.items():
-        if not any(re.search(pattern, new) for new in moved.values()):
+        try:
+            fits = any(re.search(pattern, new) for new in moved.values())
+            new_names = {name: re.sub(pattern, replacement, new) for name, new in moved.items()}
+        except (re.error, IndexError) as error:
+            raise UserError(f"the rule {pattern!r} is no regular expression with a replacement ({error})") from None
+        if not fits:
             raise UserError(f"the rule {pattern!r} fits no name; there are {', '.join(list(moved.values())[:6])}, ...")
-        moved = {name: re.sub(pattern, replacement, new) for name, new in moved.items()}
+        moved = new_names
     result: dict[str, Any] = {}
     for name, new in moved.items():
         if new in result:

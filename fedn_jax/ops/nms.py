@@ -61,7 +61,9 @@ def nms(
     return jnp.maximum(picked, 0), keep
 
 
-def suppress(candidates: Detections, iou_threshold: float, max_detections: int, per_class: bool = False) -> Detections:
+def suppress(
+    candidates: Detections, iou_threshold: Num[Array, ""] | float, max_detections: int, per_class: bool = False
+) -> Detections:
     """NMS of one video's candidates.
 
     Args:

@@ -192,7 +192,11 @@ def subjects(runs: Mapping[str, Mapping[str, Any]]) -> Any:
         for row, axis in enumerate(axes):
             members = names[row * size : (row + 1) * size]
             for index, (run, table) in enumerate(zip(runs, tables, strict=True)):
-                found = [(x, 100 * table[name]["f1"]) for x, name in enumerate(members) if name in table]
+                found = [
+                    (x, 100 * table[name]["f1"])
+                    for x, name in enumerate(members)
+                    if name in table and table[name]["f1"] is not None
+                ]
                 x, height = np.array(found).T if found else (np.array([]), np.array([]))
                 step = 0.8 / len(runs)
                 color = COLORS[index % 7]

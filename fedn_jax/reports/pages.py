@@ -15,6 +15,7 @@ import numpy as np
 
 from fedn_jax.core import files
 from fedn_jax.core.text import DASH, count, percent
+from fedn_jax.evaluation import thresholds
 
 TEMPLATES = Path(__file__).parent / "templates"
 # Okabe and Ito, which colour-blind readers can tell apart; right and wrong are darker forms of two of them.
@@ -154,6 +155,14 @@ def _line(value: Any) -> str:
     return DASH if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
+def _thresholds(metrics: Mapping[str, Any]) -> dict[str, str] | None:
+    """Fold -> its score threshold, and where that comes from if it is known."""
+    origins = metrics.get("threshold_origins") or {}
+    words = {fold: f": {thresholds.MEANING[origin]}" for fold, origin in origins.items()}
+    found = metrics.get("thresholds")
+    return found and {fold: f"{_line(value)}{words.get(fold, '')}" for fold, value in found.items()}
+
+
 def made(metrics: Mapping[str, Any], configuration: str = "Configuration") -> list[tuple[str, Any]]:
     """How a run was made.
 
@@ -169,7 +178,8 @@ def made(metrics: Mapping[str, Any], configuration: str = "Configuration") -> li
         "How the annotations were read": data.pop("labels", None),
         "Preparation": data.pop("preparation", None),
         "Versions": metrics.get("versions"),
-        "Score threshold of each fold": metrics.get("thresholds"),
+        "Score threshold of each fold": _thresholds(metrics),
+        "Options of this evaluation that are not the training's": metrics.get("other_options"),
     }
     found = [(title, _facts(content)) for title, content in {"Data": data, **parts}.items() if content]
     config = metrics.get("config")

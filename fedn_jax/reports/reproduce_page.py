@@ -14,6 +14,7 @@ COLUMNS = (
     published_table.RESULTS[0], *published_table.NUMBERS, Column("Params", "10^6"), Column("FLOP", "10^9"),
     Column("Seeds", detail=True),
 )  # fmt: skip
+SCHEMES = {"loso": "leave-one-subject-out", "kfold": "folds by video"}
 SCALES = {name: 100 if name in headline.SHARES else 1 for name in headline.NUMBERS}  # of the columns
 
 
@@ -103,17 +104,29 @@ def _verdicts(result: Mapping[str, Any]) -> Table:
                 continue
             judged += got is not None
             cells = [words(one["claim"]), words(headline.NUMBERS[name].short), words(got["word"] if got else "not run")]
-            by = f"{_signed(100 * got['mean'])} ±{100 * (got['error'] or 0):.1f}" if got else DASH
-            cells.append(Cell(by, 100 * got["mean"] if got else ""))
+            cells.append(_difference(got))
             difference = None if None in paper else 100 * (paper[0] - paper[1])
             lines.append([*cells, Cell(DASH) if difference is None else Cell(_signed(difference), difference)])
-    rule = f"{result['rule']}. Differences: mean ± standard error, in percentage points."
+    spread = "mean ± standard error" if len(result["seeds"]) > 1 else "of the one seed, so without an error"
+    rule = f"{result['rule']}. Differences: {spread}, in percentage points."
     if result["chance"] is not None:
         rule += (
             f" This is a weak test: with {count(len(result['seeds']), 'seed')}, two rows that are equally good are "
             f"still called different in up to {100 * result['chance']:.0f} of 100 comparisons; here there are {judged}."
         )
     return Table(f"table{result['table']}-orderings", "The paper's orderings", columns, [("", lines)], [rule])
+
+
+def _difference(verdict: Mapping[str, Any] | None) -> Cell:
+    """A mean difference with its standard error, which one seed does not have."""
+    if not verdict:
+        return Cell(DASH)
+    error = "" if verdict["error"] is None else f" ±{100 * verdict['error']:.1f}"
+    return Cell(_signed(100 * verdict["mean"]) + error, 100 * verdict["mean"])
+
+
+def _sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:]}."
 
 
 def _signed(value: float) -> str:
@@ -150,8 +163,8 @@ def write(out: Path, result: Mapping[str, Any]) -> Path:
     return pages.write(
         out / f"table{number}.html",
         f"Table {number} of the FEDN paper, trained here",
-        f"Every row with {count(len(result['seeds']), 'seed')}, leave-one-subject-out unless the configuration says "
-        "otherwise, thresholds from inner folds.",
+        f"Every row with {count(len(result['seeds']), 'seed')}, {SCHEMES[result['config']['folds']['scheme']]}. "
+        + _sentence(result["definition"]["threshold"]),
         [
             (written[0].title, [*waiting, written[0], chart, f"{headline.MAP_ORDER}."]),
             (written[1].title, [written[1]]),

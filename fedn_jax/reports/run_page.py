@@ -80,6 +80,7 @@ def write(
         recognises=headline.recognises(metrics),
         value=lambda path: headline.value(metrics, path),
         map_order=headline.MAP_ORDER,
+        ties=run_tables.ties_notes(metrics),
         **several,
         cards=[
             (one, ours[name], theirs.get(name), meaning[one.title])

@@ -5,7 +5,7 @@ from typing import Any
 
 from fedn_jax.core import errors
 from fedn_jax.core.text import DASH, percent, plain
-from fedn_jax.evaluation import evaluate, headline
+from fedn_jax.evaluation import evaluate, headline, ties
 from fedn_jax.reports import tables
 from fedn_jax.reports.tables import Cell, Column, Table, share, words
 
@@ -149,7 +149,21 @@ def _average(metrics: Mapping[str, Any]) -> Table:
     explained = {"mAP": "map", "Spotting": "map.spotting", "Detection": "map.detection"}
     notes = definitions(metrics, explained | {way: key for key, way in ways.items()})
     exceeds = [f"{headline.MAP_ORDER}."] if headline.recognises(metrics) else []
-    return Table("map", "", columns, [("", rows)], [*notes, *exceeds])
+    return Table("map", "", columns, [("", rows)], [*ties_notes(metrics), *notes, *exceeds])
+
+
+def ties_notes(metrics: Mapping[str, Any]) -> list[str]:
+    """What equal scores leave open.
+
+    Args:
+      metrics: content of metrics.json.
+
+    Returns:
+      A sentence of the network's detections and one of the baseline's, where some scores are equal.
+    """
+    sources = (("", metrics), ("Of the motion baseline: ", headline.baseline(metrics)))
+    found = [(name, ties.sentence(one.get("ties"), headline.recognises(one))) for name, one in sources if one]
+    return [name + text for name, text in found if text]
 
 
 def page_tables(metrics: Mapping[str, Any], classes: Sequence[str]) -> dict[str, Table]:
@@ -180,7 +194,9 @@ def run_text(metrics: Mapping[str, Any]) -> str:
     Returns:
       Lines of at most 80 columns: subjects, all of them, the baseline, mAP, and what the columns mean.
     """
-    return "\n".join(tables.to_text(one) for one in (subjects({"": metrics})._replace(title=""), _average(metrics)))
+    table = subjects({"": metrics})
+    notes = [*table.notes, *definitions(metrics, {"Threshold": "threshold"})]
+    return "\n".join(tables.to_text(one) for one in (table._replace(title="", notes=notes), _average(metrics)))
 
 
 def csv_text(result: Mapping[str, Any]) -> str:
@@ -201,9 +217,10 @@ def csv_text(result: Mapping[str, Any]) -> str:
         table.groups[1][1].append([words(f"Kind: {name}"), *_counted(row, None)])
     explained = {"Protocol": "protocol"} | ({"Kind": "by_kind"} if result["by_kind"] else {})
     notes = [*table.notes, *definitions(result, explained)]
-    if result["confidence"]:
-        low, high = map(percent, result["confidence"]["f1"])
-        notes.insert(0, f"95 % interval of F1 over subjects: {low} to {high} %. {result['definition']['confidence']}.")
+    if (found := result["confidence"]) and found["f1"]:
+        low, high = map(percent, found["f1"])
+        interval = f"{100 * found['level']:.0f} % interval of F1 over subjects: {low} to {high} %"
+        notes.insert(0, f"{interval}. {result['definition']['confidence']}.")
     shown = [table._replace(title=title, notes=notes)]
     shown += [_emotions(result)] if result["per_class"] else []
     shown += [_average(result)] if result["map"] else []

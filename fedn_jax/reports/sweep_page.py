@@ -12,11 +12,11 @@ from fedn_jax.reports.tables import Cell, Column, Table, share, words
 
 STATES = {"complete": COLORS[0], "pruned": COLORS[4], "fail": COLORS[6], "running": COLORS[5]}
 STATUS = (
-    "The score is measured on the subjects that the inner folds hold out, and it chose the trial: it is optimistic. "
-    "The estimate is the leave-one-subject-out run of the chosen configuration; even there every subject has taken "
-    "part in the choice, through the inner folds of the others. Nothing of that kind is left if one sweep per outer "
-    "fold is made with --fold NAME, and of each chosen configuration only that fold is counted (nested "
-    "cross-validation); it costs as many sweeps as there are subjects"
+    "The score is measured on the videos that the inner folds hold out, and it chose the trial: it is optimistic. "
+    "The estimate is the run of the chosen configuration, on the test videos of all folds; even there every video has "
+    "taken part in the choice, through the inner folds of the others. Nothing of that kind is left if one sweep per "
+    "outer fold is made with --fold NAME, and of each chosen configuration only that fold is counted (nested "
+    "cross-validation); it costs as many sweeps as there are folds"
 )
 
 
@@ -38,7 +38,10 @@ def table(found: Mapping[str, Any]) -> Table:
     columns = [Column("Trial", number=False), Column("Score", "%"), *(Column(f"at {rung}", "%") for rung in rungs)]
     columns += [Column(option.rpartition(".")[2]) for option in options]
     columns += [Column("State", number=False, detail=True), Column("Reason", number=False, detail=True)]
-    order = sorted(found["trials"], key=lambda one: (-(one["score"] or -1), -max(one["rungs"].values(), default=-1)))
+    order = sorted(
+        found["trials"],
+        key=lambda one: (-(-1 if one["score"] is None else one["score"]), -max(one["rungs"].values(), default=-1)),
+    )
     lines = []
     for one in order:
         name = f"{one['number']} {one['state']}" + (f": {one['reason']}" if one["reason"] else "")

@@ -89,9 +89,12 @@ def compare(name: str, one: Detections, two: Detections) -> list[Difference]:
       two: the reference's.
 
     Returns:
-      Number, emotions, scores, intervals; frames in units of the longest interval.
+      Number, emotions, scores, intervals; frames in units of the longest interval. An infinite difference where the
+      reference detects nothing, since two empty lists say nothing.
     """
     found = [measure.difference(f"number ({name})", len(one.score), len(two.score), 1e-9)]
+    if not len(two.score):
+        found.append(Difference(f"nothing is detected ({name})", np.inf, np.inf))
     if len(one.score) == len(two.score):
         found.append(measure.difference(f"emotions ({name})", one.emotion, two.emotion, 1e-9))
         found.append(measure.difference(f"scores ({name})", one.score, two.score))

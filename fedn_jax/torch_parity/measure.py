@@ -18,6 +18,7 @@ class Difference(NamedTuple):
     name: str
     absolute: float  # largest difference of two entries
     relative: float  # the same in units of the largest entry of the peer's array
+    size: int = 1  # entries that were compared
 
 
 class Level(NamedTuple):
@@ -49,19 +50,19 @@ def difference(name: str, ours: Any, theirs: Any, scale: float | None = None) ->
       The difference; infinite where shapes differ or one of them is not finite.
 
     >>> difference("x", [1.0, 2.0], [1.0, 4.0])
-    Difference(name='x', absolute=2.0, relative=0.5)
+    Difference(name='x', absolute=2.0, relative=0.5, size=2)
     """
     a, b = np.asarray(ours, np.float64), np.asarray(theirs, np.float64)
     if a.shape != b.shape:
         return Difference(f"{name}: shape {list(a.shape)} instead of {list(b.shape)}", np.inf, np.inf)
     if not a.size:
-        return Difference(name, 0.0, 0.0)
+        return Difference(name, 0.0, 0.0, 0)
     if not (np.isfinite(a).all() and np.isfinite(b).all()):
         return Difference(f"{name}: not finite", np.inf, np.inf)
     absolute = float(np.abs(a - b).max())
     scale = float(np.abs(b).max()) if scale is None else scale
     relative = absolute / scale if scale > 0 else (np.inf if absolute else 0.0)
-    return Difference(name, absolute, relative)
+    return Difference(name, absolute, relative, a.size)
 
 
 def differences(
@@ -93,14 +94,14 @@ def judge(
       case: what was compared.
       precision: float32, float64 or exact.
       tolerance: of the relative difference; 0: equal.
-      found: differences, in the order of the computation; at least one.
+      found: differences, in the order of the computation; at least one of arrays that are not empty.
       note: what a reader should know.
 
     Returns:
       The line; it fails if any relative difference exceeds the tolerance, or if nothing was compared.
     """
     found = list(found)
-    if not found:
+    if not any(one.size for one in found):
         return Level(level, case, precision, tolerance, 0, np.inf, np.inf, "nothing was compared", "", False, note)
     worst = max(found, key=lambda one: one.relative)
     beyond = [one.name for one in found if not one.relative <= tolerance]

@@ -16,6 +16,7 @@ from media import REAL, needs_real
 from toys import SHALLOW, SMALL_DEMO, TINY, WIDE, options
 
 from fedn_jax.cli.main import main
+from fedn_jax.core import files
 from fedn_jax.engine import run_dir
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -98,10 +99,12 @@ def test_train_and_evaluate_write_everything(shards, tmp_path, capsys):
 
     # post-processing is tuned on the saved outputs, without the network
     more = ["evaluate", str(run), "--data", str(shards), "--config.predict.max_detections=1"]
-    assert main(more) == 0
-    assert json.loads((run / "metrics.json").read_text())["spotting"]["n"] <= 8
+    assert main([*more, "--out", str(tmp_path / "one")]) == 0
+    assert json.loads((tmp_path / "one" / "metrics.json").read_text())["spotting"]["n"] <= 8
+    assert (tmp_path / "one" / "report.html").stat().st_size > 10_000
     assert main([*more[:-1], "--config.model.width=32"]) == 2
     assert "needs another training" in capsys.readouterr().err
+    check_that_files_stay(run, more, tmp_path, capsys)
 
     # the same command again has nothing to do; another configuration is refused
     before = run_dir.metrics_path(run, 0).read_text()
@@ -109,6 +112,26 @@ def test_train_and_evaluate_write_everything(shards, tmp_path, capsys):
     assert run_dir.metrics_path(run, 0).read_text() == before
     assert main([str(word) for word in words[:-1]] + ["--config.window.train_hop=64"]) == 2
     assert "another configuration" in capsys.readouterr().err
+
+
+def check_that_files_stay(run, more, tmp_path, capsys):
+    """Options that are tried write nothing into the run, and what a person changed stays."""
+    own = [run / name for name in ("metrics.json", "report.html", "detections.csv", "candidates.csv")]
+    before = [path.read_bytes() for path in own]
+    for other in (more[-1], "--config.evaluate.threshold=0.9", "--config.evaluate.threshold=0.5"):
+        assert main([*more[:-1], other, "--json", str(tmp_path / "tried.json")]) == 0
+        assert "keeps its own files; --out DIR writes these" in capsys.readouterr().out
+        assert (tmp_path / "tried.json").exists()
+    for words in ([*more, "--out", str(run)], [*more[:-1], "--out", str(tmp_path / "other")]):
+        (tmp_path / "other").mkdir(exist_ok=True)
+        (tmp_path / "other" / "run.json").write_text("{}")
+        assert main(words) == 2 and "holds a run, whose own numbers stay" in capsys.readouterr().err
+    assert [path.read_bytes() for path in own] == before and not list(run.glob(f"{files.PART}*"))
+    own[2].write_text("corrected")
+    assert main(more[:-1]) == 2 and "detections.csv: was changed since it was written" in capsys.readouterr().err
+    assert own[2].read_text() == "corrected"
+    assert main([*more[:-1], "--force"]) == 0
+    assert [path.read_bytes() for path in own][2:] == before[2:]
 
 
 def test_folds_in_programs_change_nothing(shards, tmp_path):

@@ -5,6 +5,7 @@ import json
 import os
 import re
 import shlex
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -32,7 +33,8 @@ def refused(capsys, *words):
 
 
 COMMANDS = [
-    "demo", "prepare", "verify", "convert-backbone", "configs", "train", "evaluate", "report", "detect", "convert",
+    "demo", "prepare", "verify", "convert-backbone", "configs", "plan", "train", "evaluate", "report", "detect",
+    "convert",
     "sweep", "reproduce", "parity",
 ]  # fmt: skip
 
@@ -96,6 +98,61 @@ def test_version(capsys):
 )
 def test_mistakes_on_the_command_line(capsys, words, expected):
     assert expected in refused(capsys, *words)
+
+
+@pytest.mark.parametrize("setting", [{"JAX_PLATFORMS": "cuda"}, {"JAX_PLATFORM_NAME": "gpu", "JAX_PLATFORMS": ""}])
+@pytest.mark.parametrize("error", [AssertionError(), RuntimeError("Unable to initialize backend: no such\nthing")])
+def test_a_device_that_is_not_there(capsys, monkeypatch, setting, error):
+    import jax
+
+    def devices():
+        raise error
+
+    monkeypatch.setattr(jax, "local_devices", devices)
+    for name, value in setting.items():
+        monkeypatch.setenv(name, value)
+    line = refused(capsys, "detect", "a.mp4", "--run", "run", "--out", "o")
+    name, value = next(iter(setting.items()))
+    assert f"{name}={value}: JAX finds no such device" in line and "leave the variable unset" in line
+    assert "no such directory" in refused(capsys, "verify", "nowhere")  # needs no device
+
+
+def test_a_full_disk_is_one_line_whichever_library_says_so(capsys, monkeypatch):
+    def full(*_):
+        try:
+            raise ValueError("RESOURCE_EXHAUSTED: Error writing: No space left on device")
+        except ValueError as error:
+            raise RuntimeError("threads failed") from error
+
+    monkeypatch.setattr("fedn_jax.cli.runs._load_data", full)
+    assert refused(capsys, "train", "--config", DEMO, "--data", "d", "--out", "T/run") == (
+        "fedn: T/run: no space left; free some and start the same command again: what is finished is kept"
+    )
+
+
+def test_other_errors_of_libraries_are_not_hidden(monkeypatch):
+    def fail(*_):
+        raise RuntimeError("a mistake in the code")
+
+    monkeypatch.setattr("fedn_jax.cli.runs._load_data", fail)
+    with pytest.raises(RuntimeError, match="a mistake in the code"):
+        main(["train", "--config", DEMO, "--data", "d", "--out", "o"])
+
+
+@pytest.mark.parametrize("name, code", [("SIGTERM", 143), ("SIGHUP", 129), ("SIGINT", 130)])
+def test_stopped_by_a_signal(capsys, monkeypatch, name, code):
+    monkeypatch.setattr("fedn_jax.cli.runs._load_data", lambda _: os.kill(os.getpid(), getattr(signal, name)))
+    assert main(["train", "--config", DEMO, "--data", "d", "--out", "o"]) == code
+    assert capsys.readouterr().err == "fedn: stopped; start the same command again to go on\n"
+
+
+def test_names_of_any_bytes_on_any_terminal():
+    name = b"J\xfcrgen.csv"
+    words = [sys.executable, "-m", "fedn_jax.cli.main", "convert", name, "o.csv", "--to", "megc"]
+    environment = os.environ | {"PYTHONIOENCODING": "ascii"}
+    done = subprocess.run(words, capture_output=True, cwd=ROOT, env=environment)
+    assert done.returncode == 2 and done.stderr.startswith(b"fedn: J\\udcfcrgen.csv: no such file")
+    assert done.stderr.count(b"\n") == 1
 
 
 @pytest.mark.parametrize(

@@ -1,3 +1,6 @@
+import errno
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -35,3 +38,32 @@ def test_of_many_choices_the_nearest_are_listed():
     assert len(str(error.value)) < 120
     with pytest.raises(ValueError, match="such as key0, key1"):
         errors.one_of("option", "?", [f"key{i}" for i in range(20)])
+
+
+def test_an_error_as_one_line():
+    where = Path("run")
+    assert errors.line(errors.UserError("wrong")) == "wrong"
+    assert errors.line(FileNotFoundError(2, "No such file or directory", "a.csv")) == "a.csv: No such file or directory"
+    assert errors.line(OSError("only words")) == "only words"
+    assert "not enough memory" in errors.line(MemoryError())
+    assert errors.line(ZeroDivisionError()) is None and errors.line(RuntimeError("no idea"), where) is None
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, "No space left on device"),
+        OSError("writing failed: No space left on device"),
+        RuntimeError("Failed to write chunk: No space left on device"),  # as array_record says it
+        ValueError('RESOURCE_EXHAUSTED: Error writing "x/0": No space left on device'),  # as tensorstore says it
+        OSError(errno.EDQUOT, "Disk quota exceeded"),
+    ],
+)
+def test_a_full_disk_is_named_with_its_place_whoever_says_so(error):
+    outer = KeyError("something that followed from it")
+    outer.__cause__ = error
+    for one in (error, outer):
+        text = errors.line(one, Path("T/run"))
+        assert text.startswith("T/run: ") and "free some" in text and "start the same command again" in text
+    error = OSError(errno.ENOSPC, "No space left on device", "T/run/metrics.json")
+    assert errors.line(error, Path("T/run")).startswith("T/run/metrics.json: no space left")

@@ -40,6 +40,14 @@ def test_everything_comes_back_exactly(shards):
     assert loaded.metas[0] == ("s10", "a", 4, 25.0, 1, 0, 4, None)
 
 
+def test_inputs_are_left_out_where_nothing_looks_at_them(shards):
+    whole, without = data.load(shards), data.load(shards, inputs=False)
+    assert without.store.inputs.shape == (0, 5) and without.store.inputs.dtype == np.float16
+    assert without.metas == whole.metas and without.metadata == whole.metadata
+    np.testing.assert_array_equal(without.store.valid, whole.store.valid)
+    np.testing.assert_array_equal(without.motion, whole.motion)
+
+
 def test_events(shards):
     first, _, empty, _ = data.load(shards).events
     np.testing.assert_array_equal(first.interval, [[0, 1], [2, 4]])

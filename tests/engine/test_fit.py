@@ -10,6 +10,7 @@ from fedn_jax.data import shards as data
 from fedn_jax.data.problem import make_problem
 from fedn_jax.engine import checkpoint, fit, parallel, parameters, run_dir, train_step
 from fedn_jax.engine.fit import Run
+from fedn_jax.engine.trainer import program_axis, shape_of_variables
 
 
 def small(**changes):
@@ -27,7 +28,7 @@ def small(**changes):
 def params(run, names=("fold1of2", "fold2of2")):
     """Final parameters of a run, by fold."""
     config = run_dir.load_config(run)
-    expected = fit.shape_of_variables(make_problem(config, data.load(params.shards)).task, config)
+    expected = shape_of_variables(make_problem(config, data.load(params.shards)).task, config)
     found = {name: parameters.load(parameters.path_of(run, name), expected) for name in names}
     assert all(facts["epochs"] == str(config.train.epochs) for _, facts in found.values())
     return {name: variables for name, (variables, _) in found.items()}
@@ -102,7 +103,7 @@ def test_only_numbers_may_differ(dataset, tmp_path):
 def test_a_program_is_mapped_over_runs_times_folds(dataset):
     configurations = [small(), small(seed=3)]
     plan = make_problem(configurations[0], dataset).folds
-    chosen, hyper = fit.program_axis(plan, configurations, [(0, [0, 2]), (1, [1])])
+    chosen, hyper = program_axis(plan, configurations, [(0, [0, 2]), (1, [1])])
     assert chosen.name == (plan.name[0], plan.name[2], plan.name[1])
     np.testing.assert_array_equal(hyper.seed, [0, 0, 3])
     assert isinstance(train_step.Fold(chosen.key, chosen.positive, chosen.negative).key, np.ndarray)

@@ -7,7 +7,7 @@ from toys import tiny_config, toy_data
 
 from fedn_jax import models
 from fedn_jax.core.types import Detections, VideoMeta
-from fedn_jax.engine import predict
+from fedn_jax.engine import candidates, predict
 from fedn_jax.ops import nms, windows
 
 
@@ -81,7 +81,7 @@ def test_nothing_is_copied_unasked_and_the_last_device_does_as_the_first(setting
     """Parameters go to a device once; around the loop over videos no transfer happens that the code does not name."""
     store, metas, geometry, task, variables = setting
     predictor = predict.make_predictor(task, geometry, 16, 4)
-    reduce = predict.make_reducer(task, 0.3, 10, False)
+    reduce = candidates.make_reducer(task, 0.3, 10, False)
     held = {device: jax.device_put((variables, store), device) for device in jax.local_devices()}
     results = {}
 
@@ -91,7 +91,7 @@ def test_nothing_is_copied_unasked_and_the_last_device_does_as_the_first(setting
 
     def finish(item, result):
         device, predicted, reduced = result
-        results.setdefault(item, []).append((device, predict.fetch(predicted), predict.strongest(*reduced)))
+        results.setdefault(item, []).append((device, predict.fetch(predicted), candidates.strongest(*reduced)))
 
     with jax.transfer_guard("disallow"):
         done = list(predict.spread([[0, 1, 2]] * 4, start, finish))
@@ -114,21 +114,21 @@ def drawn(count, rng):
 def test_candidates_that_are_kept_give_the_same_detections(tmp_path, nms_iou, per_class):
     rng = np.random.default_rng(0)
     videos = [drawn(count, rng) for count in (0, 3, 200, 400)]
-    survivors = [predict.suppress(one, nms_iou, 30, per_class) for one in videos]
-    kept = [predict.strongest(*pair, number=50) for pair in zip(videos, survivors, strict=True)]
+    survivors = [candidates.suppress(one, nms_iou, 30, per_class) for one in videos]
+    kept = [candidates.strongest(*pair, number=50) for pair in zip(videos, survivors, strict=True)]
     assert [len(found.score) < 100 for found, _ in kept] == [True] * 4 and kept[1][1] == 0 < kept[3][1]
-    predict.save_candidates(tmp_path / "a.npz", *zip(*kept, strict=True))
-    loaded, floors = predict.load_candidates(tmp_path / "a.npz")
+    candidates.save(tmp_path / "a.npz", *zip(*kept, strict=True))
+    loaded, floors = candidates.load(tmp_path / "a.npz")
     np.testing.assert_array_equal(floors, np.float32([floor for _, floor in kept]))
     for found, expected in zip(loaded, survivors, strict=True):
-        again = predict.suppress(found, nms_iou, 30, per_class)
+        again = candidates.suppress(found, nms_iou, 30, per_class)
         for name in Detections._fields:
             wanted, got = (getattr(one, name)[expected.valid] for one in (expected, again))
             np.testing.assert_array_equal(got, wanted)
         np.testing.assert_array_equal(again.valid, expected.valid)
     for other in (0.0, 0.2, 0.9):  # other options: the same down to the score below which some are missing
         for found, whole, floor in zip(loaded, videos, floors, strict=True):
-            one, two = (predict.suppress(x, other, 400, per_class) for x in (found, whole))
+            one, two = (candidates.suppress(x, other, 400, per_class) for x in (found, whole))
             strong = [int((x.valid & (x.score > floor)).sum()) for x in (one, two)]
             assert strong[0] == strong[1]
             np.testing.assert_array_equal(one.interval[: strong[0]], two.interval[: strong[0]])

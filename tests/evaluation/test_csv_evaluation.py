@@ -14,7 +14,7 @@ from fedn_jax.formats import predictions
 from fedn_jax.reports import run_tables
 
 HEADER = "subject,video,onset,offset,emotion"
-KEYS = {"confidence",
+KEYS = {"confidence", "ties",
     "protocol", "definition", "iou", "kind", "threshold", "notes", "spotting", "by_kind", "recognition", "map",
     "map_missing", "strs", "per_subject", "per_class",
 }  # fmt: skip
@@ -56,8 +56,8 @@ def join(tmp_path):
 
 
 def summary(tp, n, gt):
-    return {"tp": tp, "n": n, "gt": gt, "precision": tp / n if n else 0, "recall": tp / gt if gt else 0,
-            "f1": 2 * tp / (n + gt) if n + gt else 0}  # fmt: skip
+    return {"tp": tp, "n": n, "gt": gt, "precision": tp / n if n else None, "recall": tp / gt if gt else None,
+            "f1": 2 * tp / (n + gt) if n + gt else None}  # fmt: skip
 
 
 def test_all_numbers_by_hand(join):

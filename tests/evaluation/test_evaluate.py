@@ -7,6 +7,7 @@ import pytest
 
 from fedn_jax.core.types import Detections, Events
 from fedn_jax.evaluation import evaluate, matching
+from fedn_jax.reports import figures, run_tables
 
 
 def video(found, true):
@@ -49,6 +50,34 @@ def test_labels_of_frames():
     assert result["edit"] == pytest.approx((100 + 100 + 0) / 3)
     assert result["f1"]["0.50"] == pytest.approx(2 * 3 / (3 + 4))
     assert evaluated(lengths=None)["segmental"] is None
+
+
+@pytest.mark.parametrize(
+    ("found", "true", "missing"),
+    [
+        ([], [(0, 10, 0)], {"precision"}),  # nothing is detected
+        ([(0, 10, 0.9, 0)], [], {"recall"}),  # nothing is annotated
+        ([], [], {"precision", "recall", "f1"}),
+    ],
+)
+def test_what_would_be_0_by_0_does_not_exist(found, true, missing):
+    result = evaluated([video(found, true)] * 2, ("a", "b"), (40, 40))
+    for row in (result["spotting"], *result["per_subject"], *result["protocols"].values()):
+        assert {name for name in ("precision", "recall", "f1") if row[name] is None} == missing
+    assert result["recognition"]["accuracy"] is result["recognition"]["macro_f1"] is None
+    assert all(row["accuracy"] is None for row in result["per_subject"])
+    assert [row["recall"] is None for row in result["per_class"]] == [not true, True]
+    assert (result["map"]["coco"]["spotting"] is None) == (not true)
+    assert (result["strs"]["f1_spot"] is None) == ("f1" in missing) and (result["strs"]["strs"] is None) == (not true)
+    assert (result["segmental"]["f1"]["0.50"] is None) == ("f1" in missing)
+    assert (result["confidence"]["f1"] is None) == ("f1" in missing) and result["confidence"]["accuracy"] is None
+    assert result["oracle"]["threshold"] is None  # none is better than another
+    text = run_tables.run_text(result)
+    (row,) = (line.split() for line in text.splitlines() if line.startswith("All subjects"))
+    names = ("precision", "recall", "f1")
+    assert [cell == "–" for cell in row[-4:]] == [*(name in missing for name in names), True]
+    figures.subjects({"run": result})
+    figures.curves({"run": result})
 
 
 def test_confidence_over_subjects():

@@ -321,7 +321,13 @@ def test_best_threshold_by_hand():
     assert np.isclose(metrics.best_threshold(found, alone), 0.85)
     lowest = found._replace(score=found.score[:, [3, 2, 1, 0]])
     assert np.isclose(metrics.best_threshold(lowest, true), 0.6)  # there is no score below
-    assert metrics.best_threshold(found._replace(valid=np.zeros_like(found.valid)), true) == 0.0
+
+
+def test_where_nothing_is_found_no_threshold_is_better_than_another():
+    found, true = padded([[(0, 10, 0.9, 0), (50, 60, 0.8, 0)]], [[(100, 110, 0)]])
+    for nothing in (found, found._replace(valid=np.zeros_like(found.valid))):
+        assert metrics.best_threshold(nothing, true) is None
+    assert metrics.best_threshold(found, true._replace(valid=np.zeros_like(true.valid))) is None
 
 
 def test_best_threshold_between_neighbouring_floats():
@@ -343,6 +349,9 @@ def test_best_threshold_is_the_best_of_all():
         if scores:
             best = max(f1(score) for score in scores)
             threshold = metrics.best_threshold(found, true)
+            assert (threshold is None) == (best == 0)
+            if threshold is None:
+                continue
             assert f1(threshold) == best
             kept = min(score for score in scores if score >= threshold)
             assert kept == max(score for score in scores if f1(score) == best)

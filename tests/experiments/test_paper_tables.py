@@ -74,13 +74,15 @@ def result(table=3, seeds=2):
     judged = [one | {"verdicts": {k: v._asdict() for k, v in one["verdicts"].items()}} for one in judged]
     return {"table": table, "seeds": list(range(seeds)), "rows": found, "orderings": judged, "rule": orderings.RULE,
             "chance": orderings.chance(seeds), "obstacle": "the data set is <folder>, which the paper does not use",
-            "setting": ["folder", "annotated"], "definition": {}, "config": {}, "versions": {}, "data": {}}  # fmt: skip
+            "setting": ["folder", "annotated"], "definition": {"threshold": "score threshold of each fold: <a guess>"},
+            "config": {"folds": {"scheme": "kfold"}}, "versions": {}, "data": {}}  # fmt: skip
 
 
 @pytest.mark.parametrize("table", [2, 3, 4])
 def test_pages_and_tables(table, tmp_path):
     found = result(table)
     text = reproduce_page.write(tmp_path, found).read_text()
+    assert "folds by video. Score threshold of each fold: &lt;a guess&gt;." in text and "leave-one" not in text
     assert "Not comparable with the paper" in text and "three benchmarks" in text and "<folder>" not in text
     for one in reproduce_page.result_tables(found):
         assert max(map(len, tables.to_text(one).splitlines())) <= 80
@@ -89,6 +91,14 @@ def test_pages_and_tables(table, tmp_path):
     words = [one["verdicts"]["f1_s"]["word"] for one in found["orderings"] if one["verdicts"]]
     assert words.count("seen") == {2: 1, 3: 3, 4: 4}[table]
     assert words.count("undecided") == (table == 4)  # GIoU and IoU are alike
+
+
+def test_one_seed_has_no_error():
+    shown, judged = reproduce_page.result_tables(result(4, seeds=1))
+    rows = [row for one in (shown, judged) for row in one.groups[-1][1]]
+    assert rows and not any("±" in cell.text for row in rows for cell in row)
+    assert "without an error" in judged.notes[0]
+    assert any("±" in cell.text for row in reproduce_page.result_tables(result(4))[1].groups[0][1] for cell in row)
 
 
 def test_reproduce_on_clip_features(shards, tmp_path, capsys, monkeypatch):

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import optuna
@@ -18,7 +19,7 @@ from fedn_jax.cli import config_files
 from fedn_jax.cli.main import main
 from fedn_jax.core import config as configs
 from fedn_jax.data import shards as data
-from fedn_jax.engine import fit
+from fedn_jax.engine.trainer import make_trainer
 from fedn_jax.experiments import search_space, sweep, trials
 from fedn_jax.experiments.search_space import Choice, Float, Settings
 from fedn_jax.reports import sweep_page, tables
@@ -107,6 +108,39 @@ def test_only_inner_folds_score():
         trials.inner_folds(names, ("s3",))
     with pytest.raises(ValueError, match="folds.inner=0 leaves none"):
         search_space.check({"loss.beta": Float(1, 2)}, Settings(), small(**{"folds.inner": 0.0}))
+
+
+def stub_trainers(monkeypatch, **problem):
+    """Trainers without a network; training does nothing."""
+    folds = SimpleNamespace(name=("a", "a/inner"), test=((0,), (0,)))
+    known = SimpleNamespace(folds=folds, **problem)
+    monkeypatch.setattr(trials, "make_trainer", lambda *_: SimpleNamespace(problem=known))
+    monkeypatch.setattr(trials, "train", lambda remaining, *_: (remaining, np.ones(1, bool)))
+
+
+def run_trial(trainers, **changes):
+    plan = trials.Plan(1, "detection", (), ())
+    return trials.run({0: small(**changes)}, plan, None, trainers, None, quiet)
+
+
+def test_one_trainer_is_kept_since_each_holds_inputs(monkeypatch):
+    stub_trainers(monkeypatch)
+    monkeypatch.setattr(trials, "_score", lambda remaining, *_: dict.fromkeys(remaining.numbers, 0.5))
+    trainers, kept = {}, []
+    for head in ("decoupled", "coupled", "coupled"):
+        run_trial(trainers, **{"model.head": head})
+        assert list(trainers) == [configs.structure(small(**{"model.head": head}))]
+        kept += trainers.values()
+    assert kept[0] is not kept[1] and kept[1] is kept[2]
+    waiting = {"other": {1: None}, next(iter(trainers)): {2: None}}
+    assert sweep._known_first(waiting, trainers) == [{2: None}, {1: None}]
+
+
+def test_held_out_videos_without_an_expression_score_nothing(monkeypatch):
+    nothing = SimpleNamespace(valid=np.zeros(0, bool))
+    stub_trainers(monkeypatch, events=[nothing])
+    with pytest.raises(ValueError, match="hold out have no expression, so nothing scores a trial"):
+        run_trial({})
 
 
 # ---- The study -------------------------------------------------------------------------------------------------------
@@ -213,7 +247,7 @@ def test_trials_together_equal_trials_alone(shards):
 
     configurations = {0: small(), 5: small(**{"train.learning_rate": 2e-3, "loss.beta": 1.0})}
     with jax.enable_x64(True):
-        trainer = fit.make_trainer(configurations[0], data.load(shards))
+        trainer = make_trainer(configurations[0], data.load(shards))
         inner = trials.inner_folds(trainer.problem.folds.name, ())
         state = lambda *numbers: trials.train(
             trials.Remaining(list(numbers), None), configurations, 1, trainer, inner, range(1), quiet

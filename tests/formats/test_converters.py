@@ -10,12 +10,12 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from fedn_jax.core.errors import UserError
-from fedn_jax.formats import converters, predictions
+from fedn_jax.formats import cells, converters, predictions
 from fedn_jax.formats.converters import FORMATS, Options
 from fedn_jax.formats.predictions import Row
 
-# Letters that a name may have in a table: anything but blanks around it and what UTF-8 cannot say.
-NAME = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=8).map(str.strip).filter(bool)
+# Letters that a name may have in a table: anything but blanks around it and what UTF-8 cannot say, in Unicode NFC.
+NAME = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=8).map(cells.text).filter(bool)
 FRAME = st.one_of(st.integers(-300, 5000), st.integers(-predictions.LARGEST_FRAME, predictions.LARGEST_FRAME))
 SCORE = st.floats(allow_nan=False, allow_infinity=False)
 RATES = [30, 23.976, 200, 29.97, 24000 / 1001, 7.3]
@@ -172,6 +172,7 @@ def test_activitynet_files(folder):
     assert truth["taxonomy"] == [] and truth["database"]["s1/a"] == {
         "subset": "validation",
         "duration": 2.5,
+        "fps": 30,
         "annotations": [
             {"label": "sad", "segment": [1 / 30, 16 / 30]},
             {"label": "sad", "segment": [1.0, 31 / 30]},
@@ -271,6 +272,36 @@ def test_activitynet_problems(folder, content, message):
 def test_all_problems_of_a_json_file_at_once(folder):
     content = {"results": {"a": [entry(score=None, segment="x", label=[])], "b": 1}}
     assert refused(read_json, folder, content).count("\n") == 4
+
+
+def test_activitynet_files_know_the_fps_of_their_videos(folder):
+    """As files for THUMOS14 do: what is given on the command line is for videos without."""
+    entry = lambda *segment: {"label": "joy", "segment": list(segment)}
+    videos = {
+        "a": {"duration": 20.0, "fps": 25.0, "annotations": [entry(1, 2), entry(-1, 0.52), entry(19, 20.01)]},
+        "b": {"duration": 3.0, "annotations": [entry(2.5, 3.4)]},
+        "c": {"fps": None, "annotations": [entry(1, 2)]},
+    }
+    (folder / "in.json").write_text(json.dumps({"database": videos}))
+    read = lambda **options: FORMATS["activitynet"].read(folder / "in.json", "ground truth", Options(**options))
+    table = read(fps=30)
+    assert [(row.onset, row.offset) for row in table.rows] == [(26, 50), (-24, 13), (476, 500), (76, 102), (31, 60)]
+    assert table.notes == [
+        "the file's own fps (25) of 1 video are used; others are as given",
+        "database 'a', entry 2: -1 to 0.52 s is outside of its video, 0 to 20 s, and 1 more segment; kept as it is",
+    ]
+    text = refused(read)
+    assert "'b': its fps are not known" in text and "'c': its fps are not known" in text and "'a'" not in text
+    for wrong in (0, "25", True, 1e9):
+        videos["a"]["fps"] = wrong
+        (folder / "in.json").write_text(json.dumps({"database": videos}))
+        assert "'a': its fps are not known; expected a number above 0" in refused(read, fps=30)
+
+
+def test_what_is_written_needs_no_fps_to_be_read(folder):
+    FORMATS["activitynet"].write(folder / "a.json", TABLE, Options(fps=29.97, truth=True))
+    back = FORMATS["activitynet"].read(folder / "a.json", "ground truth", Options())
+    assert sorted(row[1:5] for row in back.rows) == sorted(row[1:5] for row in TABLE.rows)
 
 
 @pytest.mark.parametrize("fps", [None, 0, -1, float("nan"), 1e9, {("b", "b"): 30}])

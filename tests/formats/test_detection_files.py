@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedn_jax.core.errors import UserError
-from fedn_jax.formats import detection_files
+from fedn_jax.formats import converters, detection_files, predictions
 from fedn_jax.formats.detection_files import Expression, Found
 
 
@@ -36,7 +36,8 @@ def test_csv(tmp_path):
     assert list(rows[0]) == list(detection_files.CSV_COLUMNS)
     assert " ".join(rows[0].values()) == "anna anna.mp4 31 41 51 2.000000 3.400000 happiness 0.930000"
     assert [row["emotion"] for row in rows] == [CLASSES[emotion] for _, _, emotion, _ in SPANS]
-    assert written("csv", tmp_path, found(spans=[])).read_text() == ",".join(detection_files.CSV_COLUMNS) + "\n"
+    header = ",".join(detection_files.CSV_COLUMNS)
+    assert written("csv", tmp_path, found(spans=[])).read_text() == f"{header}\nanna,anna.mp4,,,,,,,\n"
 
 
 @pytest.mark.parametrize("name", ["=1+1", "+1", "-1", "@a", " =1", "＝1", "\t=1", '=cmd|"/c calc"!A0'])
@@ -57,6 +58,33 @@ def test_csv_is_an_annotation_file(tmp_path):
     (item,), classes = annotations.read_folder(written("csv", tmp_path, found()), tmp_path / "videos")
     assert item.subject == "anna" and classes == sorted(CLASSES)
     assert [(a, b, classes[e]) for a, _, b, e, _ in item.events] == [(a, b, CLASSES[e]) for a, b, e, _ in SPANS]
+
+
+@pytest.mark.parametrize("spans", [SPANS, []])
+def test_every_command_reads_the_csv(tmp_path, spans):
+    """Without a subject: evaluation finds the video by its name, preparation is told who is seen."""
+    from data_prep.sheets import annotations
+
+    names = {"subject": "", "video": "-anna"}  # which is written with an apostrophe
+    path = written("csv", tmp_path, found(spans=spans, **names))
+    table = predictions.read(path, "predictions")
+    assert table.videos == [("", "-anna")] and len(table.rows) == len(spans)
+    truth = predictions.make(tmp_path, "ground truth", [("s1", "-anna"), ("s2", "ben")], table.rows[:0])
+    joined = predictions.join(table, truth, {"unknown-emotions"})
+    assert joined.subjects == ["s1", "s2"] and len(joined.detections[0].valid) == len(spans)
+    assert "predictions: no subjects, so videos were found by their names" in joined.notes
+    assert predictions.join(truth, table, {"unmatched-videos"}).subjects[0] == "s1"
+    (tmp_path / "videos").mkdir()
+    (tmp_path / "videos" / "-anna.mp4").touch()
+    with pytest.raises(UserError, match="line 2: subject is empty; write who is seen, or give --subject"):
+        annotations.read_folder(path, tmp_path / "videos", subject=None)
+    sheet = annotations.read_folder(path, tmp_path / "videos", classes=CLASSES, subject="s1")
+    assert [(item.subject, len(item.events)) for item in sheet.items] == [("s1", len(spans))]
+    options = converters.Options(fps=30)
+    for name in ("csv", "strs", "activitynet"):
+        converters.FORMATS[name].write(tmp_path / name, table, options)
+        again = converters.FORMATS[name].read(tmp_path / name, "predictions", options)
+        assert predictions.join(again, truth, {"unknown-emotions"}).subjects == ["s1", "s2"]
 
 
 def test_json_has_everything_unrounded(tmp_path):
@@ -226,7 +254,7 @@ def test_any_name_can_be_written(tmp_path_factory, data):
     result = found(media, spans, classes, about=about, **names)
     for name in detection_files.FORMATS:
         written(name, folder, result).read_text(encoding="utf-8").encode()
-    rows = table(folder / "new" / "found.csv")
+    rows = [row for row in table(folder / "new" / "found.csv") if row["onset"]]
     assert len(rows) == len(spans) == len(cues((folder / "new" / "found.vtt").read_text(encoding="utf-8")))
     value = json.loads((folder / "new" / "found.json").read_text(encoding="utf-8"))
     assert len(set(value["classes"])) == len(classes) and len(value["expressions"]) == len(spans)

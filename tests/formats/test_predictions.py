@@ -196,6 +196,21 @@ def test_joined_by_video(tmp_path):
     assert scored.events[0].kind.tolist() == [-1, -1] and scored.events[2].interval.shape == (0, 2)
 
 
+def test_without_subjects_videos_go_by_their_names(tmp_path):
+    scored = join(tmp_path, HEADER + ",b,4,6,sad\n,a,2,10,sad\n", TRUTH)
+    assert (scored.subjects, [len(one.valid) for one in scored.detections]) == (["s1", "s2", "s3"], [1, 1, 0])
+    assert "predictions: no subjects, so videos were found by their names" in scored.notes
+    again = TRUTH + "s9,b,5,5,sad\n"
+    assert "names no subjects, and the ground truth has video 'b' of s2, s9; fill the column subject" in refused(
+        join, tmp_path, HEADER + ",b,4,6,sad\n", again
+    )
+    assert "video '' / 'x' (1 row) is not in the ground truth" in refused(
+        join, tmp_path, HEADER + ",x,4,6,sad\n", TRUTH
+    )
+    some = HEADER + ",b,4,6,sad\ns1,a,4,6,sad\n"
+    assert "line 2: subject is empty, but not in others" in refused(join, tmp_path, some, TRUTH)
+
+
 def test_no_scores(tmp_path):
     scored = join(tmp_path, HEADER + "s1,a,1,10,sad\n", TRUTH)
     assert not scored.has_score and scored.detections[0].score.tolist() == [1]

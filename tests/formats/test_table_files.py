@@ -1,10 +1,13 @@
 """The reader of tables: separators, encodings, decimal commas and Excel sheets, and what is no table."""
 
+import datetime
+import zipfile
+
 import openpyxl
 import pytest
 
 from fedn_jax.core.errors import UserError
-from fedn_jax.formats import predictions, table_files
+from fedn_jax.formats import cells, predictions, table_files, workbooks
 
 ROWS = [["Subject", "video", "onset", "offset", "emotion", "score"], ["s1", "é 1", 1, 10, "sad", 0.25]]
 LINES = [[str(cell) for cell in row] for row in ROWS]
@@ -84,7 +87,7 @@ def test_what_is_no_table(tmp_path, content, message):
 
 
 def test_sizes(tmp_path, monkeypatch):
-    monkeypatch.setattr(table_files, "MOST_CELLS", 11)
+    monkeypatch.setattr(workbooks, "MOST_CELLS", 11)
     with pytest.raises(UserError, match="sheet 'a' claims 2 rows and 6 columns"):
         table_files.read(workbook(tmp_path / "book.xlsx", a=ROWS), "a table")
     monkeypatch.setattr(table_files, "MOST_BYTES", 2**20)
@@ -94,6 +97,133 @@ def test_sizes(tmp_path, monkeypatch):
 
 def test_lines_keep_their_place(tmp_path):
     book = table_files.read(written(tmp_path, '\na,"b\nc"\r\n\nd,e'), "a table")
-    assert [tuple(line) for line in book.sheets[""]] == [
+    assert [tuple(line) for line in book.sheets[0].lines] == [
         ("line 1", []), ("line 3", ["a", "b\nc"]), ("line 4", []), ("line 5", ["d", "e"]),
     ]  # fmt: skip
+
+
+# ---- Which sheet, which column, which cell ---------------------------------------------------------------------------
+
+OTHER = [ROWS[0], ["s1", "b", 5, 6, "sad", 0.5]]
+
+
+def changed(path, change):
+    book = openpyxl.load_workbook(path)
+    change(book)
+    book.save(path)
+    return path
+
+
+def refused(path, what="predictions"):
+    with pytest.raises(UserError) as caught:
+        predictions.read(path, what)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("state", ["hidden", "veryHidden"])
+def test_a_hidden_sheet_is_not_read(tmp_path, state):
+    path = workbook(tmp_path / "book.xlsx", old=OTHER, final=ROWS)
+    hide = lambda *names: changed(path, lambda book: [setattr(book[name], "sheet_state", state) for name in names])
+    assert refused(path).endswith(
+        "sheets 'old' and 'final' all have the columns; expected one: hide the others, or save each as a file"
+    )
+    assert scores(hide("old")) == [(("s1", "é 1"), 1, 10, 0.25)]
+    path = workbook(tmp_path / "alone.xlsx", old=OTHER, notes=[["nothing"]])
+    assert "of its sheets only 'old' has the columns, which is hidden; unhide it" in refused(hide("old"))
+
+
+def test_errors_and_formulas_without_a_value_are_named(tmp_path):
+    path = workbook(tmp_path / "book.xlsx", a=[["notes"], [], *ROWS, ["s1", "b", None, None, None, None]])
+
+    def spoil(book):
+        sheet = book["a"]
+        sheet["C5"], sheet["D5"], sheet["E5"] = "#N/A", "#DIV/0!", "=A1"
+        sheet["G4"] = "#REF!"  # not in any column
+
+    assert refused(changed(path, spoil)).endswith(
+        "row 5: onset holds the error #N/A; correct its formula; offset holds the error #DIV/0!; correct its formula; "
+        "emotion holds a formula without a saved value; open the file in a spreadsheet program and save it"
+    )
+    text = joined(",", **{"10": "#REF!"})  # as a CSV export has it
+    assert "line 2: offset holds the error #REF!" in refused(written(tmp_path, text))
+
+
+def test_an_error_in_opendocument_is_named(tmp_path):
+    spaces = 'xmlns:calcext="calcext"' + "".join(
+        f' xmlns:{name}="urn:oasis:names:tc:opendocument:xmlns:{name}:1.0"' for name in ("table", "office", "text")
+    )
+    cell = '<table:table-cell office:value-type="string"><text:p>{}</text:p></table:table-cell>'
+    head = "".join(map(cell.format, LINES[0][:5]))
+    error = '<table:table-cell table:number-columns-repeated="2" office:value-type="string" office:string-value="" '
+    error += 'calcext:value-type="error"><text:p>#REF!</text:p></table:table-cell>'
+    row = "".join(map(cell.format, ["s1", "a"])) + error + cell.format("sad")
+    rows = "".join(f"<table:table-row>{one}</table:table-row>" for one in (head, row))
+    body = f'<office:spreadsheet><table:table table:name="a">{rows}</table:table></office:spreadsheet>'
+    with zipfile.ZipFile(tmp_path / "book.ods", "w") as archive:
+        archive.writestr("mimetype", "application/vnd.oasis.opendocument.spreadsheet")
+        archive.writestr("META-INF/manifest.xml", "<manifest/>")
+        archive.writestr(
+            "content.xml",
+            f"<office:document-content {spaces}><office:body>{body}</office:body></office:document-content>",
+        )
+    assert "row 2: onset holds the error #REF!" in refused(tmp_path / "book.ods")
+
+
+def test_merged_cells_are_named(tmp_path):
+    rows = [["a long title"], *ROWS, [None, "b", 1, 2, "sad", 1], ["s1", "c", 1, 2, "sad", 1]]
+    path = workbook(tmp_path / "book.xlsx", a=rows)
+
+    def merge(book):
+        book["a"].merge_cells("A1:F1")  # above the header, where it does no harm
+        book["a"].merge_cells("A3:A4")
+
+    assert refused(changed(path, merge)).endswith(
+        "row 4: subject is empty, being one of the merged cells A3:A4; unmerge them and fill each one"
+    )
+
+
+@pytest.mark.parametrize(
+    "cell, why",
+    [
+        (datetime.datetime(2026, 2, 1), "holds a date or a time (2026-02-01)"),
+        (datetime.time(1, 2), "holds a date or a time (01:02:00)"),
+        (True, "holds the truth value TRUE"),
+    ],
+)
+def test_what_a_spreadsheet_made_of_a_name(tmp_path, cell, why):
+    path = workbook(tmp_path / "book.xlsx", a=[ROWS[0], [cell, *ROWS[1][1:]]])
+    assert f"row 2: subject {why}" in refused(path)
+
+
+def test_numbers_kept_as_text_and_names_in_two_forms(tmp_path):
+    rows = [
+        [" SUBJECT\u00a0", "Vi deo", "onset ", "OFFSET", "\ufeffemotion", "score"],
+        ["s1", "e\u0301 1", "1", " 10 ", "sad", "0.25"],
+    ]
+    assert scores(workbook(tmp_path / "book.xlsx", a=rows)) == [(("s1", "\u00e9 1"), 1, 10, 0.25)]
+    assert cells.text("e\u0301") == "\u00e9" and cells.written("'=1+1") == "=1+1" and cells.written("'ere") == "'ere"
+
+
+def test_notes_above_the_header_and_old_line_ends(tmp_path):
+    lines = joined(";").replace("\n", "\r")
+    assert scores(written(tmp_path, "sep=;\r" + lines)) == [(("s1", "é 1"), 1, 10, 0.25)]
+    assert "holds zero bytes, as UTF-16 without a byte order mark" in refused(
+        written(tmp_path, lines.replace("é", "e"), "utf-16-le")
+    )
+
+
+def test_a_row_at_a_time(tmp_path, monkeypatch):
+    path = written(tmp_path, joined(";", **{"0.25": "0,25"}), "utf-16")
+    (record,) = table_files.each_record(path, "a table", ["video", "score"], ["kind"])
+    assert (record.where, record.cells, record.problem) == ("line 2", {"video": "é 1", "score": "0,25"}, "")
+    with pytest.raises(UserError, match="no column kind; expected kind; got"):
+        list(table_files.each_record(path, "a table", ["kind"], []))
+    monkeypatch.setattr(table_files, "_MOST_LINE", 20)
+    with pytest.raises(UserError, match="has a line of 20 letters or more"):
+        list(table_files.each_record(path, "a table", ["video"], []))
+
+
+def test_what_unpacks_to_very_much(tmp_path, monkeypatch):
+    path = workbook(tmp_path / "book.xlsx", a=ROWS)
+    monkeypatch.setattr(workbooks, "MOST_UNPACKED", 1000)
+    assert "expected a table of expressions" in refused(path)

@@ -2,6 +2,8 @@
 
 import csv
 import json
+import os
+import shutil
 import subprocess
 
 import jax
@@ -141,12 +143,55 @@ def test_frames_of_the_file_and_seconds(model):
     np.testing.assert_allclose(got.gaps, [(0, 0.05), (0.5, 0.65)])
 
 
+def test_a_hole_and_a_late_start_in_seconds(model):
+    """Ten frames of 0.1 s from 2.0 s on, a hole from 2.5 to 12.0 s with two masked frames: by hand."""
+    found = new_video.Found(
+        Detections(np.array([[3.0, 5.0]]), np.array([0.5]), np.array([1]), np.ones(1, bool)),
+        np.array([3]),
+        np.linspace(0, 1, 24, dtype=np.float32).reshape(2, 12),
+    )
+    seconds = np.array([2.0, 2.1, 2.2, 2.3, 2.4, 12.0, 12.1, 12.2, 12.3, 12.4])
+    source = np.array([0, 1, 2, 3, 4, 4, 4, 5, 6, 7, 8, 9])
+    valid = np.ones(12, bool)
+    valid[[5, 6]] = False
+    frames = new_video.Frames(source, seconds, valid, 10.0, seconds + 0.1)
+    got = new_video.present(found, model, media.REAL / "x.mp4", frames, 1, 0.1, {})
+    (one,) = got.expressions
+    assert (one.onset, one.offset) == (4, 5) and (one.begin, one.end) == pytest.approx((2.3, 2.5))
+    assert got.seconds == pytest.approx(12.5) and got.num_frames == 10 and got.fps == pytest.approx(10)
+    assert got.gaps == [pytest.approx((2.4, 12.0))] and new_video.faceless(frames) == 0
+    time = (np.arange(got.curves.shape[1]) + 0.5) * 12.5 / got.curves.shape[1]
+    there = ((time >= 2.0) & (time < 2.5)) | (time >= 12.0)
+    np.testing.assert_array_equal(np.isfinite(got.curves[0]), there)
+    np.testing.assert_allclose(got.curves[0, np.searchsorted(time, [2.05, 12.45])], found.curves[0, [0, 11]])
+
+
 def test_thresholds(model):
     assert new_video.choose_threshold(model, None)[0] == pytest.approx(0.3)
     assert "not tuned" in new_video.choose_threshold(model._replace(thresholds={}), None)[1]
     assert new_video.choose_threshold(model, 0.9)[0] == 0.9
+    assert "of s1 it is evaluate.threshold" in new_video.choose_threshold(model._replace(untuned={"s1"}), None)[1]
     with pytest.raises(UserError, match="--threshold must be a number from 0 to 1"):
         new_video.choose_threshold(model, 3)
+
+
+def test_thresholds_belong_to_the_options_of_the_training(small_demo, tmp_path):
+    """Thresholds that were picked with other options do not fit what the networks are decoded with here."""
+    run = tmp_path / "run"
+    shutil.copytree(small_demo / "run", run)
+    numbers = json.loads((run / "metrics.json").read_text())
+    fits = new_video.load(run, "s01")
+    assert fits.thresholds == {"s01": numbers["thresholds"]["s01"]} and not fits.obstacle
+    others = [{"config": numbers["config"] | {"predict": numbers["config"]["predict"] | {"nms_iou": 0.9}}}]
+    others += [{"other_options": {"evaluate.threshold": 0.5}}, {"thresholds": None}]
+    for change in others:
+        (run / "metrics.json").write_text(json.dumps(numbers | change))
+        other = new_video.load(run, "s01")
+        with pytest.raises(UserError, match=r"metrics\.json: .*evaluate the run again .*or give --threshold"):
+            new_video.choose_threshold(other, None)
+        assert new_video.choose_threshold(other, 0.25) == (0.25, "given on the command line")
+    (run / "metrics.json").unlink()
+    assert "not tuned" in new_video.choose_threshold(new_video.load(run, "s01"), None)[1]
 
 
 # ---- The command ----------------------------------------------------------------------------------------------------
@@ -187,6 +232,28 @@ def test_one_fold_of_the_command_equals_the_run(small_demo, tmp_path):
         rows = [row for row in csv.DictReader(file) if row["subject"] == "s01"]
     expected = sorted((int(row["onset"]), int(row["offset"]), row["emotion"]) for row in rows)
     assert [(one["onset"], one["offset"], one["emotion"]) for one in found][: len(expected)] == expected
+
+
+def test_no_result_of_another_video_or_of_a_person_is_replaced(small_demo, tmp_path, capsys):
+    """One name in separate calls, a name that is not UTF-8, one that is too long; then a table that was corrected."""
+    out, faces = tmp_path / "out", media.face_frames(1, 24)
+    names = ("sub1/session.mp4", os.fsdecode(b"sub1/J\xfcrgen.mp4"), f"sub1/{'x' * 236}.mp4", "sub2/session.mp4")
+    videos = [media.write_video(tmp_path / "video.mp4", faces).rename(make_folder(tmp_path / name)) for name in names]
+    assert run_detect(small_demo, out, *videos[:3]) == 0 and run_detect(small_demo, out, videos[3]) == 0
+    found = {json.loads(path.read_text())["path"]: path.stem for path in out.glob("*.json") if path.name[0] != "."}
+    assert len(found) == 4 and found[str(videos[0])] == "session" and found[str(videos[3])] == "sub2__session"
+    assert len({path.stem for path in out.glob("*.html")}) == 4 and all(len(name) <= 100 for name in found.values())
+    assert f"{out / 'session'}.* are of {videos[0]}" in capsys.readouterr().out
+    (out / "session.csv").write_text("corrected")
+    (out / "sub2__session.eaf").unlink()
+    assert run_detect(small_demo, out, videos[0], videos[3]) == 2
+    assert f"fedn: {out / 'session.csv'}: was changed since it was written" in capsys.readouterr().err
+    assert (out / "session.csv").read_text() == "corrected" and (out / "sub2__session.eaf").exists()
+
+
+def make_folder(path):
+    path.parent.mkdir(exist_ok=True)
+    return path
 
 
 def bad_videos(folder):
@@ -261,8 +328,52 @@ def test_unusual_videos(small_demo, tmp_path, capsys):
     assert slow and all(row["offset"] <= 48 for row in slow)
 
 
-def make_turned(source, path):
-    """Copies a video with a display matrix of 90 degrees, as phones write it."""
+def test_videos_as_players_show_them(small_demo, tmp_path, capsys):
+    """Late picture, mirrored, wide pixels, cut off: each against the plain video, in seconds and in words."""
+    faces = media.face_frames(1, 24)
+    plain = media.write_video(tmp_path / "plain.mp4", faces)
+    late = tmp_path / "late.mp4"
+    add_sound(plain, late, begin=1.0)
+    mirrored = tmp_path / "mirrored.mp4"
+    make_turned(plain, mirrored, [-65536, 0, 0, 0, 65536, 0, 0, 0, 1 << 30])
+    cut = media.write_video(tmp_path / "cut.mkv", faces)
+    cut.write_bytes(cut.read_bytes()[: cut.stat().st_size * 2 // 3])
+    assert run_detect(small_demo, tmp_path / "out", plain, late, mirrored, cut, "--threshold", 0.01) == 0
+    printed = capsys.readouterr().out
+    got = {name: json.loads((tmp_path / "out" / f"{name}.json").read_text()) for name in ("plain", "late", "mirrored")}
+    assert [content["num_frames"] for content in got.values()] == [24, 24, 24]
+    assert [round(content["seconds"], 3) for content in got.values()] == [0.8, 1.8, 0.8]
+    assert got["plain"]["expressions"]
+    for early, later in zip(got["plain"]["expressions"], got["late"]["expressions"], strict=True):
+        assert (later["onset"], later["offset"]) == (early["onset"], early["offset"])
+        assert later["begin"] - early["begin"] == pytest.approx(1, abs=1e-6)
+    cue = next(line for line in (tmp_path / "out" / "late.vtt").read_text().splitlines() if "-->" in line)
+    assert cue.startswith("00:00:01.")
+    assert f"{late}: " in printed and "in 1.8 s, 24 frames" in printed
+    assert "may be cut off" in printed.split("cut.mkv")[1] and "may be cut off" not in printed.split("cut.mkv")[0]
+    assert "may be cut off" in (tmp_path / "out" / "cut.html").read_text()
+
+
+def add_sound(source, path, begin):
+    """Copies a video; its picture begins later than a sound."""
+    import av
+
+    with av.open(str(source)) as old, av.open(str(path), "w") as new:
+        film = new.add_stream_from_template(old.streams.video[0])
+        audio = new.add_stream("aac", rate=8000)
+        for start in range(16):
+            tone = av.AudioFrame.from_ndarray(np.zeros((1, 1000), np.float32), format="fltp", layout="mono")
+            tone.sample_rate, tone.pts = 8000, 1000 * start
+            new.mux(audio.encode(tone))
+        new.mux(audio.encode(None))
+        for packet in [packet for packet in old.demux(video=0) if packet.dts is not None]:
+            shift = round(begin / packet.time_base)
+            packet.pts, packet.dts, packet.stream = packet.pts + shift, packet.dts + shift, film
+            new.mux(packet)
+
+
+def make_turned(source, path, numbers=(0, 65536, 0, -65536, 0, 0, 0, 0, 1 << 30)):
+    """Copies a video with a display matrix: of 90 degrees, as phones write it, or another one."""
     import av
 
     with av.open(str(source)) as old, av.open(str(path), "w") as new:
@@ -273,7 +384,7 @@ def make_turned(source, path):
                 new.mux(packet)
     data = bytearray(path.read_bytes())
     start = data.find(b"tkhd")
-    matrix = np.array([0, 65536, 0, -65536, 0, 0, 0, 0, 1 << 30], ">i4").tobytes()
+    matrix = np.array(numbers, ">i4").tobytes()
     assert start > 0
     data[start + 44 : start + 80] = matrix
     path.write_bytes(data)

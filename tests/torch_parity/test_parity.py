@@ -12,6 +12,7 @@ import optax
 import pytest
 
 from fedn_jax.cli.main import main
+from fedn_jax.core.types import Detections
 from fedn_jax.engine import train_step
 from fedn_jax.models import layers as ours
 from fedn_jax.models import torch_weights
@@ -21,6 +22,7 @@ torch = pytest.importorskip("torch")
 from fedn_jax.torch_parity import (  # noqa: E402
     cases,
     detections,
+    fold,
     layers,
     levels,
     measure,
@@ -280,3 +282,42 @@ def test_the_reference_imports_nothing_of_ours():
     files = sorted(Path(reference.__file__).parent.glob("*.py"))
     imported = {name for file in files for name in re.findall(r"(?:from|import) (fedn_jax[a-z_.]*)", file.read_text())}
     assert len(files) > 4 and imported == {"fedn_jax.torch_parity.reference", "fedn_jax.torch_parity.reference.model"}
+
+
+# ---- The fold -------------------------------------------------------------------------------------------------------
+
+
+def fold_numbers(f1=0.5, **changes):
+    return dict.fromkeys((*fold.NUMBERS, "Score threshold"), 0.25) | {fold.SPOTTED: f1} | changes
+
+
+def fold_verdict(*values):
+    found = fold.compare([(seed, *pair) for seed, pair in enumerate(values)])
+    return measure.judge("9 fold", "metrics", "float64", fold.TOLERANCE, found)
+
+
+def test_a_fold_that_spots_nothing_compares_nothing():
+    good, nothing = fold_numbers(), fold_numbers(0.0, **{"Recognition accuracy": None})
+    assert fold_verdict((good, good), (good, good)).passed
+    failed = fold_verdict((good, good), (nothing, nothing))
+    assert not failed.passed and failed.first == "Spotting F1, seed 1: nothing is spotted, nothing to compare"
+
+
+def test_a_number_that_is_never_above_0_compares_nothing():
+    good, silent = fold_numbers(), fold_numbers(**{"Detection mAP": 0.0})
+    assert fold_verdict((good, good), (silent, silent)).passed
+    assert fold_verdict((silent, silent)).first == "Detection mAP: 0 with every seed, nothing to compare"
+
+
+def test_a_number_of_one_side_only_is_a_difference():
+    good, less = fold_numbers(), fold_numbers(**{"Recognition accuracy": None})
+    assert fold_verdict((good, good), (less, less)).passed
+    assert not fold_verdict((good, less)).passed and not fold_verdict((less, good)).passed
+
+
+def test_empty_arrays_compare_nothing():
+    empty = measure.difference("x", [], [])
+    assert not measure.judge("2 forward", "x", "float32", 1e-5, [empty]).passed
+    assert measure.judge("2 forward", "x", "float32", 1e-5, [empty, measure.difference("y", [1.0], [1.0])]).passed
+    none = Detections(np.zeros((0, 2)), np.zeros(0), np.zeros(0, int), np.zeros(0, bool))
+    assert any(not np.isfinite(one.relative) for one in detections.compare("x", none, none))

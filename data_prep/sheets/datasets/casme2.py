@@ -12,9 +12,10 @@ from collections.abc import Sequence
 from data_prep.sheets import tables
 from data_prep.sheets.datasets import common
 from data_prep.sheets.datasets.common import Column, DataSet, Labels, Row
-from data_prep.sheets.tables import Workbook
 from fedn_jax.core.errors import UserError
-from fedn_jax.formats.table_files import Cell, text
+from fedn_jax.formats import table_files
+from fedn_jax.formats.cells import Cell, text
+from fedn_jax.formats.table_files import Book, Sheet
 
 # Participant number of the sheet -> number in folder names (sheet "naming rule1").
 SUBJECTS = dict(
@@ -70,7 +71,7 @@ def locate(parts: tuple[str, ...]) -> tuple[str, str] | None:
     return f"s{match[1]}", match[0]
 
 
-def read(book: Workbook, emotions: Sequence[Workbook], options: dict[str, str], problems: list[str]) -> Labels:
+def read(book: Book, emotions: Sequence[Book], options: dict[str, str], problems: list[str]) -> Labels:
     """Reads the released sheet.
 
     Args:
@@ -86,48 +87,62 @@ def read(book: Workbook, emotions: Sequence[Workbook], options: dict[str, str], 
       UserError: another sheet.
     """
     del emotions
-    sheet = next((rows for rows in book.sheets.values() if _fits(rows)), None)
-    if sheet is None:
+    name = table_files.one_sheet(book, [sheet.name for sheet in book.sheets if _fits(sheet)], "such rows")
+    if name is None:
         raise UserError(
             f"{book.path}: not the sheet of CAS(ME)^2: expected rows of participant, video_number, onset, apex, "
             "offset, action units, emotion, macro-expression or micro-expression, self-reported emotion"
         )
     _check_names(book, problems)
     counts: Counter = Counter()
-    rows = [_row(f"row {i}", cells, options, problems, counts) for i, cells in enumerate(sheet, 1) if _full(cells)]
+    dropped: set[tuple[str, str]] = set()
+    lines = next(sheet.lines for sheet in book.sheets if sheet.name == name)
+    rows, refused = [], set()
+    for line in [line for line in lines if _full(line.cells)]:
+        before = len(problems)
+        rows.append(_row(*line, options, problems, counts, dropped))
+        refused |= {_video(line.cells)} if len(problems) > before else set()
     late = "offset = apex + 20" if options["zero-offset"] == "apex+20" else "interval kept, apex not annotated"
     done = {
         "offset 0": f"zero-offset={options['zero-offset']}", "apex 0": "apex not annotated",
         "apex after the offset": late, "emotion 'happyiness'": "happiness",
     }  # fmt: skip
     kept = common.unique((row for row in rows if row is not None), problems)
-    return Labels(kept, list(CLASSES[options["labels"]]), common.noted(counts, done), UNLABELLED)
+    notes = common.noted(counts, done)
+    return Labels(kept, list(CLASSES[options["labels"]]), notes, UNLABELLED, frozenset(dropped), frozenset(refused))
 
 
 def _full(cells: list[Cell]) -> bool:
     """Whether a row is one of expressions, not empty or a header."""
-    return any(str(cell).strip() for cell in cells) and not _header(cells)
+    return any(map(text, cells)) and not _header(cells)
 
 
 def _header(cells: list[Cell]) -> bool:
     return not any(tables.number(cell) is not None for cell in cells[:6])
 
 
-def _fits(rows: list[list[Cell]]) -> bool:
-    return any(len(cells) > 8 and text(cells[7]).lower() in KINDS for cells in rows)
+def _fits(sheet: Sheet) -> bool:
+    return any(len(cells) > 8 and text(cells[7]).lower() in KINDS for _, cells in sheet.lines)
 
 
-def _row(where: str, cells: list, options: dict, problems: list[str], counts: Counter) -> Row | None:
+def _row(
+    where: str, cells: list[Cell], options: dict, problems: list[str], counts: Counter, dropped: set[tuple[str, str]]
+) -> Row | None:
     """One row; what is wrong with it goes to ``problems`` and the result is None."""
     if len(cells) < 9:
         problems.append(f"{where}: {len(cells)} columns; expected 9")
         return None
+    wanted = {"participant": 0, "expression": 1, "onset": 2, "apex": 3, "offset": 4, "kind": 7}
+    wanted |= {f"{options['labels']} emotion": COLUMN[options["labels"]]}
+    if found := tables.faults({name: cells[column] for name, column in wanted.items()}):
+        problems += [f"{where}: {fault}" for fault in found]
+        return None
     before = len(problems)
     participant, name = text(cells[0]), text(cells[1])
     stem, _, number = name.partition("_")
-    if not participant.isdigit() or int(participant) not in SUBJECTS:
+    if not participant.isdecimal() or int(participant) not in SUBJECTS:
         problems.append(f"{where}: participant must be 1 to {len(SUBJECTS)}; got {participant!r}")
-    if stem not in CODES or not number.isdigit():
+    if stem not in CODES or not number.isdecimal():
         problems.append(f"{where}: expression must be like anger1_1, of {', '.join(CODES)}; got {name!r}")
     onset, apex, offset = (
         common.whole(problems, where, column, cell)
@@ -144,6 +159,7 @@ def _row(where: str, cells: list, options: dict, problems: list[str], counts: Co
     if len(problems) > before:
         return None
     counts["emotion 'happyiness'"] += spelt != emotion
+    video = _video(cells)
     rule, derived = ZERO_OFFSET[options["zero-offset"]], False
     if offset == 0:
         counts["offset 0"] += 1
@@ -152,6 +168,7 @@ def _row(where: str, cells: list, options: dict, problems: list[str], counts: Co
             return None
         offset, derived = rule(onset, apex), options["zero-offset"] != "apex"
         if offset is None:
+            dropped.add(video)
             return None
     if apex == 0:
         counts["apex 0"] += 1
@@ -162,16 +179,24 @@ def _row(where: str, cells: list, options: dict, problems: list[str], counts: Co
             offset, derived = apex + 20, True
         else:
             apex = -1
-    subject = SUBJECTS[int(participant)]
-    row = Row(
-        where, f"s{subject}", f"{subject}_{CODES[stem]}", onset, apex, offset, KINDS[kind], emotion, derived
-    )  # fmt: skip
+    row = Row(where, *video, onset, apex, offset, KINDS[kind], emotion, derived)
     return row if common.inside(row, problems) else None
 
 
-def _check_names(book: Workbook, problems: list[str]) -> None:
+def _video(cells: list[Cell]) -> tuple[str, str] | None:
+    """(subject, video) of a row; None where it does not say which."""
+    participant, name = [*map(text, cells[:2]), "", ""][:2]
+    stem = name.partition("_")[0]
+    if not participant.isdecimal() or int(participant) not in SUBJECTS or stem not in CODES:
+        return None
+    subject = SUBJECTS[int(participant)]
+    return f"s{subject}", f"{subject}_{CODES[stem]}"
+
+
+def _check_names(book: Book, problems: list[str]) -> None:
     """Compares the sheets of naming rules, where the file has them, with the names used here."""
-    for name, rows in book.sheets.items():
+    for name, lines, hidden in book.sheets:
+        rows = [] if hidden else [line.cells for line in lines]
         if name.strip().lower() == "naming rule1":
             said = {(text(row[2]), text(row[0])) for row in rows if len(row) > 2 and not _header(row)}
             ours = {(str(key), str(value)) for key, value in SUBJECTS.items()}

@@ -12,8 +12,9 @@ from collections.abc import Sequence
 from data_prep.sheets import tables
 from data_prep.sheets.datasets import common
 from data_prep.sheets.datasets.common import Column, DataSet, Labels, Row
-from data_prep.sheets.tables import Record, Workbook
-from fedn_jax.formats.table_files import text
+from data_prep.sheets.tables import Record
+from fedn_jax.formats.cells import Cell, column_name, text
+from fedn_jax.formats.table_files import Book
 
 CLASSES = ("happiness", "surprise", "disgust", "anger", "fear", "sadness", "others")
 SPELLINGS = {"happy": "happiness", "sad": "sadness"}  # the sheets of macro- and micro-expressions differ
@@ -43,7 +44,7 @@ def locate(parts: tuple[str, ...]) -> tuple[str, str] | None:
     return f"spNO.{int(names[-2][5:])}", names[-1].lower()
 
 
-def read(book: Workbook, emotions: Sequence[Workbook], options: dict[str, str], problems: list[str]) -> Labels:
+def read(book: Book, emotions: Sequence[Book], options: dict[str, str], problems: list[str]) -> Labels:
     """Reads the released sheet, and the emotions where there are some.
 
     Args:
@@ -56,11 +57,11 @@ def read(book: Workbook, emotions: Sequence[Workbook], options: dict[str, str], 
       Labels; without any emotion sheet, for spotting only.
     """
     del options
-    columns = ("subject", "filename", "onset", "apex", "offset", "expression type")
+    columns = ("subject", "filename", "onset", "apex", "offset", "expressiontype")
     counts: Counter = Counter()
     rows = []
-    for record in tables.records(book, columns, "CAS(ME)^3 part A"):
-        kind = text(record.cells["expression type"]).lower()
+    for record in tables.records(book, columns, "CAS(ME)^3 part A", problems):
+        kind = text(record.cells["expressiontype"]).lower()
         if kind not in KINDS:
             problems.append(f"{record.where}: expression type must be one of {', '.join(KINDS)}; got {kind!r}")
             continue
@@ -99,7 +100,7 @@ def _row(record: Record, kind: str, problems: list[str], counts: Counter) -> Row
 
 
 def _with_emotions(
-    rows: list[Row], emotions: Sequence[Workbook], counts: Counter, problems: list[str]
+    rows: list[Row], emotions: Sequence[Book], counts: Counter, problems: list[str]
 ) -> list[Row]:  # fmt: skip
     """Adds the emotion of each row that one of the sheets names."""
     exact = {(row.subject, row.video, row.onset, row.offset): i for i, row in enumerate(rows)}
@@ -108,8 +109,11 @@ def _with_emotions(
         apexes.setdefault((row.subject, row.video, row.apex), []).append(i)
     found: dict[int, str] = {}
     for book in emotions:
-        for record in tables.records(_renamed(book), ("subject", "filename", "onset", "apex", "offset", "emotion"),
-                                     "CAS(ME)^3 part A with emotions"):  # fmt: skip
+        found_here: list[str] = []
+        columns = ("subject", "filename", "onset", "apex", "offset", "emotion")
+        records = list(tables.records(_renamed(book), columns, "CAS(ME)^3 part A with emotions", found_here))
+        problems += [f"{book.path.name}, {line}" for line in found_here]
+        for record in records:
             where = f"{book.path.name}, {record.where}"
             cells = record.cells
             name = (text(cells["subject"]), text(cells["filename"]).lower())
@@ -133,7 +137,7 @@ def _with_emotions(
     return [row._replace(emotion=found.get(i, "")) for i, row in enumerate(rows)]
 
 
-def _emotion(where: str, cell: tables.Cell, counts: Counter, problems: list[str]) -> str | None:
+def _emotion(where: str, cell: Cell, counts: Counter, problems: list[str]) -> str | None:
     spelt = text(cell)
     emotion = SPELLINGS.get(spelt.lower(), spelt.lower())
     if emotion not in CLASSES:
@@ -143,14 +147,13 @@ def _emotion(where: str, cell: tables.Cell, counts: Counter, problems: list[str]
     return emotion
 
 
-def _renamed(book: Workbook) -> Workbook:
+def _renamed(book: Book) -> Book:
     """The emotion sheet with the column names of the main sheet."""
     names = {old: new for new, olds in _NAMES.items() for old in olds}
-    rename = lambda cell: names.get(str(cell).strip().lower(), cell)
-    sheets = {
-        name: [[rename(cell) for cell in row] for row in rows[:1]] + rows[1:] for name, rows in book.sheets.items()
-    }
-    return Workbook(book.path, sheets)
+    rename = lambda cell: names.get(column_name(cell), cell)
+    head = lambda line: line._replace(cells=[rename(cell) for cell in line.cells])
+    sheets = [sheet._replace(lines=[*map(head, sheet.lines[:1]), *sheet.lines[1:]]) for sheet in book.sheets]
+    return book._replace(sheets=sheets)
 
 
 def expected(options: dict[str, str]) -> list[Column]:

@@ -7,9 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from data_prep.media import images
 from data_prep.media.sources import Source
-from data_prep.sheets import annotations
+from data_prep.sheets import annotations, video_files
 from data_prep.sheets.annotations import VideoItem
 from data_prep.sheets.datasets import common
 from data_prep.sheets.datasets.common import DataSet, Labels, Row
@@ -45,22 +44,19 @@ def find(dataset: DataSet, directory: Path, openface: bool, skip: Path | None, p
     if not directory.is_dir():
         raise UserError(f"{directory}: no such folder; expected the folder with the videos of {dataset.title}")
     found: dict[tuple[str, str], list[Path]] = {}
-    for root, folders, names in os.walk(directory):
-        here = Path(root)
+    for here, folders, names in video_files.walk(directory, skip):
         kept = []
-        for name in sorted(folders):
+        for name in folders:
             path = here / name
-            if skip is not None and path.resolve() == skip.resolve():
-                continue
             key = dataset.locate(common.parts(path, directory)) if name.endswith("_aligned") == openface else None
-            if key is not None and images.is_folder(path):
+            if key is not None and video_files.has_pictures(path):
                 found.setdefault(key, []).append(path)
             else:
                 kept.append(name)
         folders[:] = kept
         for name in names if not openface else ():
             path = here / name
-            if path.suffix.lower() in annotations.VIDEO_SUFFIXES:
+            if path.suffix.lower() in video_files.SUFFIXES:
                 key = dataset.locate(common.parts(path, directory))
                 if key is not None:
                     found.setdefault(key, []).append(path)
@@ -68,7 +64,7 @@ def find(dataset: DataSet, directory: Path, openface: bool, skip: Path | None, p
         what = "folders that end in _aligned" if openface else "folders of pictures or video files"
         raise UserError(f"{directory}: holds no video of {dataset.title}; expected {what}, named as in the release")
     for key, paths in found.items():
-        if len(paths) > 1:
+        if len({os.path.realpath(path) for path in paths}) > 1:
             listed = ", ".join(str(path.relative_to(directory)) for path in paths)
             problems.append(
                 f"video {'/'.join(key)} is there {len(paths)} times: {listed}; give the folder of one release"
@@ -121,8 +117,9 @@ def collect(
         remarks.append(f"left out, no frames: {_some(missing)}, with {lost} expressions")
     else:
         problems += [f"{line}; --partial goes on without it" for line in lines]
-    extra = sorted(set(paths) - set(rows))
-    if labels.unlabelled is not None:
+    emptied = sorted((set(paths) - set(rows)) & labels.dropped)
+    extra = sorted(set(paths) - set(rows) - labels.dropped - labels.refused)
+    if labels.unlabelled is not None and None not in labels.refused:
         problems += [
             f"video {'/'.join(key)}: frames below {directory}, no row in the sheet, and not known to be without "
             "expressions; add its rows, or move it out of the folder"
@@ -131,6 +128,8 @@ def collect(
         ]
     if extra:
         remarks.append(f"no row in the sheet, taken as videos without expressions: {_some(extra)}")
+    if emptied:
+        remarks.append(f"every row dropped as was chosen, taken as videos without expressions: {_some(emptied)}")
     items = []
     for key, path in paths.items():
         source = Source(path, dataset.rate, openface, pictures.get(key), dataset.renumbered)

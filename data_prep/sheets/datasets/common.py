@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from data_prep.sheets import tables
-from data_prep.sheets.tables import Workbook
+from fedn_jax.formats.cells import Cell, shown
+from fedn_jax.formats.table_files import Book
 
 
 class Row(NamedTuple):
@@ -38,6 +39,8 @@ class Labels(NamedTuple):
     classes: list[str]  # emotions; empty: spotting only
     notes: list[Note]
     unlabelled: frozenset[tuple[str, str]] | None = None  # videos that the sheet rightly leaves out; None: any may be
+    dropped: frozenset[tuple[str, str]] = frozenset()  # videos of which a chosen option dropped rows
+    refused: frozenset[tuple[str, str] | None] = frozenset()  # videos of rows with mistakes; None: of one not known
 
 
 class Column(NamedTuple):
@@ -53,7 +56,7 @@ class DataSet(NamedTuple):
 
     title: str
     # (sheet, sheets with emotions, chosen options, problems to add to) -> labels
-    read: Callable[[Workbook, Sequence[Workbook], dict[str, str], list[str]], Labels]
+    read: Callable[[Book, Sequence[Book], dict[str, str], list[str]], Labels]
     locate: Callable[[tuple[str, ...]], tuple[str, str] | None]  # parts of a path -> (subject, video), or None
     rate: float  # frames per second of its pictures
     fps: float | None  # rate that preparation resamples to unless told otherwise; None: as it is
@@ -62,8 +65,8 @@ class DataSet(NamedTuple):
     renumbered: bool = False  # numbers in file names are not positions, so OpenFace's numbers say nothing alone
 
 
-def whole(problems: list[str], where: str, name: str, cell: tables.Cell) -> int | None:
-    """A cell that must be a whole number of frames.
+def whole(problems: list[str], where: str, name: str, cell: Cell) -> int | None:
+    """A cell that must be the number of a frame.
 
     Args:
       problems: what is wrong is added here.
@@ -76,7 +79,10 @@ def whole(problems: list[str], where: str, name: str, cell: tables.Cell) -> int 
     """
     value = tables.number(cell)
     if value is None or value != int(value):
-        problems.append(f"{where}: {name} must be a whole number; got {str(cell)!r}")
+        problems.append(f"{where}: {name} must be a whole number; got {shown(str(cell))}")
+        return None
+    if value < 0:
+        problems.append(f"{where}: {name} must be 0 or more; got {int(value)}")
         return None
     return int(value)
 

@@ -10,8 +10,9 @@ from collections.abc import Sequence
 from data_prep.sheets import tables
 from data_prep.sheets.datasets import common
 from data_prep.sheets.datasets.common import Column, DataSet, Labels, Row
-from data_prep.sheets.tables import Record, Workbook
-from fedn_jax.formats.table_files import text
+from data_prep.sheets.tables import Record
+from fedn_jax.formats.cells import text
+from fedn_jax.formats.table_files import Book
 
 KINDS = {"macro": "macro", "micro - 1/2": "micro"}
 ZERO_ONSET = ("first", "drop")  # an onset of 0: the first frame, or leave the expression out, as SoftNet and MEAN do
@@ -34,7 +35,7 @@ def locate(parts: tuple[str, ...]) -> tuple[str, str] | None:
     return (match[1], match[0]) if match else None
 
 
-def read(book: Workbook, emotions: Sequence[Workbook], options: dict[str, str], problems: list[str]) -> Labels:
+def read(book: Book, emotions: Sequence[Book], options: dict[str, str], problems: list[str]) -> Labels:
     """Reads the released sheet (V1, V2 or V3).
 
     Args:
@@ -49,22 +50,27 @@ def read(book: Workbook, emotions: Sequence[Workbook], options: dict[str, str], 
     del emotions
     counts: Counter = Counter()
     columns = ("subject", "filename", "onset", "apex", "offset", "type")
-    rows = [_row(one, options, problems, counts) for one in tables.records(book, columns, "SAMM Long Videos")]
+    records = tables.records(book, columns, "SAMM Long Videos", problems)
+    dropped: set[tuple[str, str]] = set()
+    rows = [_row(one, options, problems, counts, dropped) for one in records]
     done = {
         "frame number that is not whole": "rounded",
         "apex -1": "apex not annotated",
         "onset 0": f"zero-onset={options['zero-onset']}",
     }
-    return Labels(common.unique((row for row in rows if row), problems), [], common.noted(counts, done))
+    return Labels(common.unique((row for row in rows if row), problems), [], common.noted(counts, done),
+                  dropped=frozenset(dropped))  # fmt: skip
 
 
-def _row(record: Record, options: dict, problems: list[str], counts: Counter) -> Row | None:
+def _row(
+    record: Record, options: dict, problems: list[str], counts: Counter, dropped: set[tuple[str, str]]
+) -> Row | None:
     cells, where = record.cells, record.where
     found = []
     name, subject = text(cells["filename"]), text(cells["subject"]).zfill(3)
     video, _, number = name.rpartition("_")  # 011_6_10 has two digits at its end
     located = locate((video,))
-    if located is None or not number.isdigit():
+    if located is None or not number.isdecimal():
         found.append(f"filename must be like 006_1_1; got {name!r}")
     elif located[0] != subject:
         found.append(f"filename {name} does not begin with the subject, {subject}")
@@ -84,6 +90,7 @@ def _row(record: Record, options: dict, problems: list[str], counts: Counter) ->
     if onset == 0:
         counts["onset 0"] += 1
         if options["zero-onset"] == "drop":
+            dropped.add((subject, video))
             return None
         onset = 1
     row = Row(where, subject, video, onset, apex, offset, KINDS[kind], "")

@@ -93,6 +93,14 @@ def test_containers(container, torch, tmp_path):
     same(weights.read(tmp_path / "x"), {"w": np.ones(3, np.float32)})
 
 
+def test_other_containers_are_prefixes(torch, tensors, tmp_path):
+    values = {name: torch.tensor(array) for name, array in tensors.items()}
+    torch.save({"ema": {"net": values}, "optimizer": {"state": {0: {"step": 1}}}}, tmp_path / "x")
+    assert weights.convert(weights.read(tmp_path / "x")).style == "ema.net."
+    torch.save({"teacher": values, "student": values}, tmp_path / "x")
+    assert "as student. and teacher.; choose one" in refused(weights.read(tmp_path / "x"))
+
+
 def test_not_a_checkpoint(torch, file, tmp_path):
     def refused(content):
         path = tmp_path / "checkpoint"
@@ -102,7 +110,7 @@ def test_not_a_checkpoint(torch, file, tmp_path):
         return message
 
     assert "no such file" in pytest.raises(UserError, weights.read, tmp_path / "none.pth").value.args[0]
-    assert "top level, which holds epoch, weird" in refused({"epoch": 1, "weird": {"w": torch.ones(2)}})
+    assert "top level, which holds epoch, weird" in refused({"epoch": 1, "weird": [torch.ones(2)]})
     assert "holds a list" in refused([torch.ones(2)])
     assert "holds a Tensor" in refused(torch.ones(2))
     assert "w is quantised or sparse" in refused({"w": torch.eye(3).to_sparse()})
@@ -173,6 +181,11 @@ RENAMES = {
     "module.features.N.": lambda name: f"module.{of_children(name)}",
     "backbone.N.": lambda name: of_children(name).replace("features", "backbone"),
     "module.module.encoder.": lambda name: f"module.module.encoder.{name}",
+    "model.": lambda name: f"model.{name}",  # Lightning
+    "module._orig_mod.": lambda name: f"module._orig_mod.{name}",  # torch.compile
+    "module.encoder_q.": lambda name: f"module.encoder_q.{name}",  # MoCo
+    "net.backbone.0.": lambda name: f"net.backbone.0.{name}",
+    "student.backbone.N.": lambda name: of_children(name).replace("features", "student.backbone"),
 }
 
 
@@ -190,11 +203,6 @@ def test_styles(style, tensors, plain):
     assert got.used == tuple(map(rename, plain.used))
     assert got.unexpected == tuple(sorted(map(rename, ("fc.bias", "fc.weight"))))
     jax.tree.map(np.testing.assert_array_equal, got.params, plain.params)
-
-
-@pytest.mark.parametrize("name", weights.STYLES)
-def test_every_style_has_one_signature(name):
-    assert weights.STYLES[name]("heads.3.weight") in (None, "heads.3.weight")
 
 
 def test_params_fit_the_network(plain, tensors):
@@ -254,6 +262,20 @@ def test_two_networks(tensors):
     assert "holds 2 networks, with names as base. and encoder." in refused(both)
     part = {name: array for name, array in both.items() if not name.startswith("encoder.layer2")}
     assert weights.convert(part).style == "base."
+    assert "such as --rename '^base\\.='" in refused(both)
+    chosen = weights.convert(both, {r"^encoder\.": ""})
+    assert chosen.style == "torchvision" and chosen.used[0] == "conv1.weight"
+    assert len([name for name in chosen.unexpected if name.startswith("base.")]) == 102
+
+
+def test_any_names_can_be_made_to_fit(tensors, plain):
+    odd = {name.replace("layer", "stage_").replace("conv1", "first"): array for name, array in tensors.items()}
+    assert "has no conv1.weight" in refused(odd)
+    got = weights.convert(odd, {"stage_": "layer", "first": "conv1"})
+    jax.tree.map(np.testing.assert_array_equal, got.params, plain.params)
+    for rule, message in (("[", "no regular expression"), ("nothing", "fits no name")):
+        with pytest.raises(UserError, match=message):
+            weights.convert(odd, {rule: ""})
 
 
 @pytest.mark.parametrize(

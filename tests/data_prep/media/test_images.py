@@ -196,3 +196,9 @@ def test_reading_is_lazy_and_the_rate_is_checked_at_once(tmp_path):
     assert number_of(next(stream).image) == 1
     with pytest.raises(UserError, match="frames per second; got 0"):
         images.stream(files, 0, 1)
+
+
+@pytest.mark.parametrize("suffix", images.SUFFIXES)
+def test_every_kind_of_picture(tmp_path, suffix):
+    files = images.listing(folder(tmp_path, {f"{n}{suffix.upper()}": n for n in (1, 2)})).files
+    assert [number_of(images.decode(path)) for path in files.values()] == [1, 2]

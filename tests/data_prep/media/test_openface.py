@@ -113,6 +113,17 @@ def test_no_confidence_is_no_success(tmp_path, nan):
     assert table.success.tolist() == [False, True] and np.isnan(table.confidence[0])
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("separator", [";", "\t"])
+def test_a_csv_that_a_spreadsheet_saved_again(tmp_path, separator, encoding):
+    path = write_csv(tmp_path / "a", 12, lost={3})
+    text = path.read_text().replace(",", separator).replace("0.98", "0,98").replace("\n", "\r")
+    path.write_text(text, encoding, newline="")
+    table = openface.read_csv(path)
+    assert table.frame.tolist() == list(range(1, 13)) and np.flatnonzero(~table.success).tolist() == [2]
+    assert table.confidence[0] == 0.98
+
+
 def csv_error(path, text):
     path.write_text(text)
     with pytest.raises(UserError) as caught:
@@ -123,7 +134,7 @@ def csv_error(path, text):
 
 def test_missing_columns(tmp_path):
     text = csv_error(tmp_path / "a.csv", "face, confidence, x_0\n0, 1, 2\n")
-    assert "no column frame, success" in text and "got face, confidence, x_0" in text
+    assert "no column frame, success" in text and "got 'face,confidence,x_0'" in text
     assert "an empty file" in csv_error(tmp_path / "a.csv", "")
     assert "holds no rows" in csv_error(tmp_path / "a.csv", NEW + "\n")
 
@@ -150,7 +161,7 @@ def test_other_files(tmp_path):
     path.write_bytes(bytes(range(256)) * 40)
     with pytest.raises(UserError):
         openface.read_csv(path)
-    with pytest.raises(UserError, match="not readable as CSV"):
+    with pytest.raises(UserError, match="no such file; expected a file with OpenFace's frames"):
         openface.read_csv(tmp_path)
     assert "not readable as CSV" in csv_error(path, NEW + "\n" + "1" * 200_000)
     assert "frame 900000 in a file of 1 rows" in csv_error(path, NEW + "\n900000,0,0,1,1,0\n")

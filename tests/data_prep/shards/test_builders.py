@@ -1,5 +1,6 @@
 """Videos to shards, whole way: what is kept, what is refused, what a killed preparation leaves behind."""
 
+import errno
 import os
 import shutil
 import signal
@@ -207,10 +208,43 @@ def test_two_preparations_at_once(source, prepared, backbone):
         prepare(source, prepared[0], backbone)
 
 
+def test_a_preparation_that_fails_leaves_nothing_half_done(copy, backbone, monkeypatch):
+    """A full disk while a video is embedded, then while shards are packed: an error with the file, and no leftovers."""
+    source, out = copy
+    shutil.rmtree(out)
+    with pytest.raises(OSError) as caught:
+        with monkeypatch.context() as patch:
+            patch.setattr(videos.np, "savez", fail)
+            prepare(source, out, backbone)
+    assert caught.value.filename.startswith(str(out / "cache" / "s1__a-")) and caught.value.filename.endswith(".npz")
+    assert not list((out / "cache").iterdir()) and not list((out / "previews").glob(f"{files.PART}*"))
+    monkeypatch.setattr(builders, "_build", lambda fresh, *_: (fresh.mkdir(), fail()))
+    with pytest.raises(OSError):
+        prepare(source, out, backbone)
+    monkeypatch.undo()
+    assert not (out / "shards.new").exists()
+    summaries, written = prepare(source, out, backbone)
+    assert written and all(one.cached for one in summaries)
+
+
+def fail(*_, **__):
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_damaged_notes_of_a_preparation_are_said(tmp_path):
+    for content in ("{", "[]"):
+        (tmp_path / builders.STATE).write_text(content)
+        with pytest.raises(UserError, match=r"prepare\.json: .*choose another --out"):
+            builders.read_state(tmp_path)
+
+
 def test_split_names():
     assert builders.split_names(["s1", "a b", "all", "3"]) == {"s1": "s1", "a b": "a_b", "all": "s_all", "3": "s_3"}
     with pytest.raises(UserError, match="same name"):
         builders.split_names(["a b", "a_b"])
+    long = builders.split_names(["x" * 236, "x" * 237, "x" * 100])
+    assert len(set(long.values())) == 3 and all(len(name) <= files.LONGEST for name in long.values())
+    assert long["x" * 100] == "x" * 100
 
 
 SCRIPT = """

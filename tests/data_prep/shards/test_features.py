@@ -59,6 +59,21 @@ def test_refused(tmp_path):
         features.read(path, 2)
 
 
+def test_arrays_that_lie_on_their_side(tmp_path):
+    """[D, rows] instead of [rows, D], by the number of frames, by several files, or by what the sheet says."""
+    with pytest.raises(UserError, match=r"it is \[6, 40\], which looks like \[D, rows\] .*: export it transposed"):
+        features.read(write(tmp_path / "a.npz", rows(40)[0].T, frame_cnt=80), 2)
+    write(tmp_path / "features" / "v.npz", rows(40)[0].T)
+    write(tmp_path / "features" / "w.npz", rows(30)[0].T)
+    sheet = sheet_of(tmp_path, "subject;video;onset;offset;emotion\ns1;v;71;80;sad\ns2;w;;;\n")
+    with pytest.raises(UserError) as caught:
+        features.prepare(sheet.items, tmp_path / "out", sheet.classes, 2, 30.0)
+    assert "v.npz: feature is [6, 40], which looks like [D, rows] instead of [rows, D]; if so," in str(caught.value)
+    assert "D = 30 in w.npz, D = 40 in v.npz; expected one; the first is [6, 40], which looks" in str(caught.value)
+    with pytest.raises(UserError, match="frame_cnt must be a number of frames; got -3"):
+        features.read(write(tmp_path / "b.npz", rows(4), frame_cnt=-3), 2)
+
+
 def test_nothing_is_unpickled(tmp_path):
     np.savez(tmp_path / "a.npz", feature=np.array([{"x": 1}], object))
     with pytest.raises(UserError, match="not readable as .npz of plain arrays"):

@@ -10,7 +10,7 @@ from media import REAL, needs_real
 
 from data_prep.shards import builders
 from data_prep.sheets import tables
-from data_prep.sheets.datasets import DATASETS, casme2, check
+from data_prep.sheets.datasets import DATASETS, casme2, check, collect
 from fedn_jax.cli.main import main
 from fedn_jax.core import schema
 from fedn_jax.core.errors import UserError
@@ -181,19 +181,19 @@ def test_casme2_csv_export(tmp_path):
 BAD = [
     (
         [99, "anger1_1", 1, 2, 3, "", "others", "macro-expression", "anger"],
-        "row 1: participant must be 1 to 22; got '99'",
+        "line 1: participant must be 1 to 22; got '99'",
     ),
-    ([1, "anger9_1", 1, 2, 3, "", "others", "macro-expression", "anger"], "row 2: expression must be like anger1_1"),
-    ([1, "anger1_1", 1, 2.5, 3, "", "others", "macro-expression", "anger"], "row 3: apex must be a whole number"),
-    ([1, "anger1_1", 10, 5, 30, "", "others", "macro-expression", "anger"], "row 4: apex 5 is outside of 10 to 30"),
-    ([1, "anger1_2", 10, 35, 30, "", "others", "macro-expression", "anger"], "row 5: apex 35 is outside of 10 to 30"),
-    ([1, "anger1_1", 30, 35, 10, "", "others", "macro-expression", "anger"], "row 6: offset 10 is before onset 30"),
-    ([1, "anger1_1", 1, 2, 3, "", "bored", "macro-expression", "anger"], "row 7: annotated emotion must be one of"),
-    ([1, "anger1_1", 1, 2, 3, "", "others", "long", "anger"], "row 8: kind must be one of"),
-    ([1, "anger1_1", 1, 0, 0, "", "others", "macro-expression", "anger"], "row 9: neither apex nor offset"),
-    ([1, "anger1_1", 1, 2, 3, "", "others", "macro-expression"], "row 10: 8 columns; expected 9"),
+    ([1, "anger9_1", 1, 2, 3, "", "others", "macro-expression", "anger"], "line 2: expression must be like anger1_1"),
+    ([1, "anger1_1", 1, 2.5, 3, "", "others", "macro-expression", "anger"], "line 3: apex must be a whole number"),
+    ([1, "anger1_1", 10, 5, 30, "", "others", "macro-expression", "anger"], "line 4: apex 5 is outside of 10 to 30"),
+    ([1, "anger1_2", 10, 35, 30, "", "others", "macro-expression", "anger"], "line 5: apex 35 is outside of 10 to 30"),
+    ([1, "anger1_1", 30, 35, 10, "", "others", "macro-expression", "anger"], "line 6: offset 10 is before onset 30"),
+    ([1, "anger1_1", 1, 2, 3, "", "bored", "macro-expression", "anger"], "line 7: annotated emotion must be one of"),
+    ([1, "anger1_1", 1, 2, 3, "", "others", "long", "anger"], "line 8: kind must be one of"),
+    ([1, "anger1_1", 1, 0, 0, "", "others", "macro-expression", "anger"], "line 9: neither apex nor offset"),
+    ([1, "anger1_1", 1, 2, 3, "", "others", "macro-expression"], "line 10: 8 columns; expected 9"),
     ([1, "anger2_1", 1, 2, 3, "", "others", "macro-expression", "anger"], None),
-    ([1, "anger2_1", 1, 2, 3, "", "others", "macro-expression", "anger"], "row 12: repeats row 11"),
+    ([1, "anger2_1", 1, 2, 3, "", "others", "macro-expression", "anger"], "line 12: repeats line 11"),
 ]
 
 
@@ -270,6 +270,100 @@ def test_missing_column_and_unreadable_files(tmp_path):
         UserError, match="--labels must be one of annotated, self-reported; got 'selfreported'; did you"
     ):
         check.choose("casme2", {"labels": "selfreported"})
+
+
+SAMM_ROWS = [["006", f"006_1_{n}", 1, 100 * n, 100 * n + 20, 100 * n + 60, 61, "Macro", "4", ""] for n in (1, 2, 3)]
+
+
+def samm_book(path, change, **sheets):
+    import openpyxl
+
+    sheets = {name: [*trees.SAMM_NOTES, trees.SAMM_HEADER, *rows] for name, rows in sheets.items()}
+    book = openpyxl.load_workbook(trees.write_sheet(path, sheets))
+    change(book)
+    book.save(path)
+    return path
+
+
+def test_the_visible_sheet_is_the_one(tmp_path):
+    hide = lambda book: setattr(book["old"], "sheet_state", "hidden")
+    sheet = samm_book(tmp_path / "s.xlsx", hide, old=SAMM_ROWS[:1], final=SAMM_ROWS)
+    assert [row.onset for row in good("samm", sheet).rows] == [100, 200, 300]
+    sheet = samm_book(tmp_path / "s.xlsx", lambda book: None, old=SAMM_ROWS[:1], final=SAMM_ROWS)
+    with pytest.raises(UserError, match="sheets 'old' and 'final' all have the columns; expected one: hide the others"):
+        read("samm", sheet)
+    sheet = trees.write_sheet(tmp_path / "c.xlsx", {"a": trees.CASME2, "b": trees.CASME2[:2]})
+    with pytest.raises(UserError, match="sheets 'a' and 'b' all have such rows"):
+        read("casme2", sheet)
+
+
+def test_a_column_that_is_there_twice_is_refused(tmp_path):
+    header = [*trees.SAMM_HEADER, "Onset ", "offset"]
+    sheet = trees.write_sheet(tmp_path / "s.xlsx", {"x": [header, *([*row, 105, 155] for row in SAMM_ROWS)]})
+    with pytest.raises(UserError, match="column onset, offset appears twice"):
+        read("samm", sheet)
+
+
+def test_cells_without_a_value_are_named(tmp_path):
+    def spoil(book):
+        top = len(trees.SAMM_NOTES) + 2
+        book["x"].merge_cells(start_row=top, end_row=top + 1, start_column=1, end_column=1)
+        book["x"].cell(top + 2, 6).value = "#REF!"
+
+    _, found = read("samm", samm_book(tmp_path / "s.xlsx", spoil, x=SAMM_ROWS))
+    assert found == [
+        "row 7: subject is empty, being one of the merged cells A6:A7; unmerge them and fill each one",
+        "row 8: offset holds the error #REF!; correct its formula",
+    ]
+    lines = [",".join(map(str, row)) for row in (trees.SAMM_HEADER, SAMM_ROWS[0], ["", *SAMM_ROWS[1][1:]])]
+    (tmp_path / "s.csv").write_text("\n".join(lines))
+    _, found = read("samm", tmp_path / "s.csv")
+    assert found == ["line 3: subject is empty (of merged cells only the first has the value)"]
+
+
+@pytest.mark.parametrize(
+    "column, cell, message",
+    [
+        (0, "\u00b2", "participant must be 1 to 22; got '\u00b2'"),
+        (2, -5, "onset must be 0 or more; got -5"),
+        (2, "1_0", "onset must be a whole number; got '1_0'"),
+        (3, "inf", "apex must be a whole number; got 'inf'"),
+        (4, True, "offset holds the truth value TRUE"),
+        (6, "#N/A", "annotated emotion holds the error #N/A"),
+    ],
+)
+def test_casme2_cells(tmp_path, column, cell, message):
+    rows = [list(row) for row in trees.CASME2]
+    rows[0][column] = cell
+    _, found = read("casme2", trees.write_sheet(tmp_path / "s.xlsx", {"x": rows}))
+    assert len(found) == 1 and found[0].startswith(f"row 1: {message}")
+
+
+def test_no_row_is_not_said_of_rows_that_were_refused_or_dropped(tmp_path):
+    folder, sheet = trees.casme2(tmp_path, "rawpic")
+    rows = [list(row) for row in trees.CASME2]
+    rows[4][6] = "bored"  # the only row of 16_0401
+    rows[5][4] = 0  # the only row of 32_0401, which drop leaves out
+    trees.write_sheet(sheet, {"x": rows})
+    options = check.choose("casme2", {"zero-offset": "drop"})
+    labels, found = check.read("casme2", sheet, [], options)
+    with pytest.raises(UserError) as caught:
+        collect.collect(DATASETS["casme2"], labels, folder, problems=found)
+    assert "\n" not in str(caught.value) and "row 5: annotated emotion must be one of" in str(caught.value)
+    rows[4][6] = "others"
+    trees.write_sheet(sheet, {"x": rows})
+    labels, found = check.read("casme2", sheet, [], options)
+    (_, remark) = collect.collect(DATASETS["casme2"], labels, folder, problems=found).remarks
+    assert remark == "every row dropped as was chosen, taken as videos without expressions: 1 video (s32/32_0401)"
+
+
+def test_videos_behind_links(tmp_path):
+    folder, sheet = trees.casme2(tmp_path, "rawpic")
+    (folder / "s15").rename(tmp_path / "elsewhere")
+    (folder / "s15").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
+    (tmp_path / "elsewhere" / "back").symlink_to(folder, target_is_directory=True)
+    items = collect.collect(DATASETS["casme2"], good("casme2", sheet), folder).items
+    assert [item.video for item in items] == ["15_0101", "15_0502", "15_0508", "16_0401", "32_0401"]
 
 
 def test_the_cli_knows_the_data_sets_and_their_choices():

@@ -1,5 +1,8 @@
 """The sheet: conversion of frame numbers, and every mistake at once, with its line."""
 
+import os
+import unicodedata
+
 import numpy as np
 import pytest
 import trees
@@ -184,3 +187,97 @@ def test_output_folder_inside_the_videos_is_skipped(folder):
 def test_many_problems_are_counted(folder):
     found = problems(folder, HEADER + "".join(f"s,a,{i + 9},{i + 1},x,,\n" for i in range(100)))
     assert found.count("\n") == 41 and "more" in found.splitlines()[-1]
+
+
+# ---- Which file a cell means -----------------------------------------------------------------------------------------
+
+ROW = "subject,video,onset,offset,emotion\ns1,{},1,2,sad\n"
+
+
+def only(folder, *names):
+    """The folder with these files instead."""
+    videos = folder / "videos"
+    videos.rename(folder / "away")
+    for name in names:
+        (videos / name).parent.mkdir(parents=True, exist_ok=True)
+        (videos / name).write_bytes(b"x")
+    return videos
+
+
+def paths(sheet):
+    return [str(item.source.path) for item in sheet.items]
+
+
+def test_folders_behind_links(folder):
+    videos, away = only(folder, "own.mp4"), folder / "away"
+    (videos / "anna").symlink_to(away, target_is_directory=True)
+    (videos / "one.mp4").symlink_to(away / "c.mp4")
+    for name in ("round", "again"):  # circles of links, through which there are endless paths
+        (away / name).symlink_to(videos, target_is_directory=True)
+        (videos / name).symlink_to(away, target_is_directory=True)
+    text = HEADER + "s1,anna/a.mp4,1,2,sad,,\ns1,anna/deep/b,,,,,\ns1,own,,,,,\ns1,one.mp4,,,,,\n"
+    real = [os.path.realpath(path) for path in paths(read(folder, text))]
+    assert real == [str(path) for path in (away / "a.mp4", away / "deep/b.avi", videos / "own.mp4", away / "c.mp4")]
+    again = text.replace("anna/a.mp4", "round/round/anna/a.mp4")  # an own place is found through any of its paths
+    assert paths(read(folder, again)) == paths(read(folder, text))
+    (videos / "lost.mp4").symlink_to(folder / "nowhere.mp4")
+    found = problems(folder, text + "s1,lost.mp4,,,,,\n")
+    assert "line 6: video 'lost.mp4': no such file (a link that leads nowhere)" in found
+
+
+def test_a_folder_that_cannot_be_read(folder, monkeypatch):
+    scan = os.scandir
+    monkeypatch.setattr(os, "scandir", lambda path: scan(path if "deep" not in str(path) else folder / "gone"))
+    assert "gone: cannot be read (No such file or directory)" in problems(folder, GOOD)
+
+
+@pytest.mark.parametrize("file, sheet", [("NFD", "NFC"), ("NFC", "NFD")])
+def test_letters_that_look_alike_are_alike(folder, file, sheet):
+    name = "J\u00fcrgen_\u00e9.mp4"
+    only(folder, unicodedata.normalize(file, name))
+    (item,) = read(folder, ROW.format(unicodedata.normalize(sheet, name))).items
+    assert item.video == name  # in NFC, whatever the sheet has
+    (folder / "videos" / unicodedata.normalize(sheet, name)).write_bytes(b"x")
+    assert "2 files of that name, rename one, since their names look alike" in problems(folder, ROW.format(name))
+
+
+@pytest.mark.parametrize("name", ["a.MTS", "a.m2ts", "a.ts", "a.3gp", "a.ogv", "a.mxf", "a.gif", "a.xyz", "a"])
+def test_any_file_that_the_sheet_names_is_taken(folder, name):
+    videos = only(folder, name)
+    assert paths(read(folder, ROW.format(name))) == [str(videos / name)]
+
+
+def test_why_a_file_is_not_found(folder):
+    only(folder, "Anna.mp4", "ben.xyz", "x/c.mp4", "x/c.avi", "notes.txt")
+    found = problems(folder, HEADER + "".join(f"s,{name},1,2,sad,,\n" for name in ("anna.mp4", "ben", "c", "Ana.mp4")))
+    for expected in (
+        "video 'anna.mp4': no such file (there is 'Anna.mp4', which differs in upper and lower case) below",
+        "video 'ben': no such file (there is 'ben.xyz', which has no ending of a video that is known: write it",
+        "video 'c': 2 files of that name, write its ending too",
+        "video 'Ana.mp4': no such file (did you mean 'Anna.mp4'?)",
+    ):
+        assert expected in found, expected
+    assert "notes.txt" not in found and "ben.xyz: no row" not in found
+
+
+@pytest.mark.parametrize(
+    "row, expected",
+    [
+        ('s1,a.mp4,"1,034",73,others,,', "line 2: onset must be a whole number"),
+        ("s1,a.mp4,,,", "line 2: 5 cells; expected 7"),
+        ("s1;a.mp4;1;2;x;;", "line 2: 1 cell; expected 7"),
+        ("s1,a.mp4,1,034,73,others,,macro", "line 2: 8 cells; expected 7"),
+        ("s1,#REF!,1,2,sad,,", "line 2: video holds the error #REF!"),
+        ("s1,,1,2,sad,,", "line 2: video is empty"),
+    ],
+)
+def test_a_row_with_a_mistake_is_no_missing_row(folder, row, expected):
+    """What follows from a mistake is not said as if it were another."""
+    found = problems(folder, HEADER + row + "\ns2,deep/b,,,,,\ns2,c,,,,,\n")
+    assert expected in found and "\n" not in found
+
+
+def test_who_is_seen_in_rows_without_a_subject(folder):
+    text = GOOD.replace("s1,", ",")
+    assert "line 2: subject is empty; write who is seen, or give --subject" in problems(folder, text)
+    assert [item.subject for item in read(folder, text, subject="anna").items] == ["anna", "s2", "s2"]

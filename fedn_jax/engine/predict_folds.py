@@ -1,0 +1,97 @@
+"""Prediction of the test videos of trained folds: parameters go to a device once, the devices work side by side."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+
+from fedn_jax.core.text import Progress
+from fedn_jax.core.types import Config
+from fedn_jax.data import splits
+from fedn_jax.data.problem import Problem
+from fedn_jax.engine import candidates, parameters, predict, run_dir
+from fedn_jax.engine.trainer import Trainer, shape_of_variables
+
+
+class Unpredicted(NamedTuple):
+    """Test videos of a fold whose network outputs are not there yet."""
+
+    run: Path
+    fold: str
+    videos: tuple[int, ...]
+
+
+def find(run: Path, folds: Sequence[int], problem: Problem) -> list[Unpredicted]:
+    """What is not predicted yet.
+
+    Args:
+      run: directory of the run.
+      folds: indices.
+      problem: of the run.
+
+    Returns:
+      Folds with the test videos that are left; of an inner fold all or none.
+    """
+    missing = []
+    for fold in folds:
+        name, tests = problem.folds.name[fold], problem.folds.test[fold]
+        if name.endswith(splits.INNER):
+            left = () if run_dir.candidates_path(run, name).exists() else tests
+        else:
+            left = [i for i in tests if not run_dir.outputs_path(run, name, problem.metas[i]).exists()]
+        if left:
+            missing.append(Unpredicted(run, name, tuple(left)))
+    return missing
+
+
+def run(missing: Sequence[Unpredicted], trainer: Trainer, config: Config, progress: Progress) -> None:
+    """Predicts test videos, fold by fold, spread over the devices.
+
+    Of outer folds the network outputs are saved; of inner folds, which only pick thresholds, the candidates that can
+    matter.
+
+    Args:
+      missing: of ``find``.
+      trainer: of their structure.
+      config: of a run.
+      progress: bars.
+    """
+    problem, post = trainer.problem, config.predict
+    expected = shape_of_variables(problem.task, config)
+    reduce = candidates.make_reducer(problem.task, post.nms_iou, post.max_detections, post.per_class)
+    on_device: dict[tuple[jax.Device, str], Any] = {}
+    kept: dict[Unpredicted, list[tuple[Any, float]]] = {}
+
+    def once(device: jax.Device, name: str, load: Callable[[], Any]) -> Any:
+        """What this device holds under this name; of parameters the last fold's only."""
+        if (device, name) not in on_device:
+            for key in [key for key in on_device if key[0] == device and key[1] != "store" and name != "store"]:
+                del on_device[key]
+            on_device[device, name] = jax.device_put(load(), device)
+        return on_device[device, name]
+
+    def start(item: tuple[Unpredicted, int], device: jax.Device) -> Any:
+        group, video = item
+        store = once(device, "store", lambda: problem.store)
+        path = parameters.path_of(group.run, group.fold)
+        variables = once(device, str(path), lambda: parameters.load(path, expected)[0])
+        predicted = trainer.predictor(variables, store, problem.metas[video])
+        inner = group.fold.endswith(splits.INNER)
+        return reduce(predicted, problem.metas[video].num_frames) if inner else predicted
+
+    def finish(item: tuple[Unpredicted, int], result: Any) -> None:
+        group, video = item
+        if not group.fold.endswith(splits.INNER):
+            path = run_dir.outputs_path(group.run, group.fold, problem.metas[video])
+            predict.save_outputs(path, predict.fetch(result))
+            return
+        found = kept.setdefault(group, [])
+        found.append(candidates.strongest(*result))
+        if len(found) == len(group.videos):
+            candidates.save(run_dir.candidates_path(group.run, group.fold), *zip(*kept.pop(group), strict=True))
+
+    work = [[(group, video) for video in group.videos] for group in missing]
+    total = sum(map(len, work))
+    for _ in progress(predict.spread(work, start, finish), total=total, desc="predict", unit="video"):
+        pass

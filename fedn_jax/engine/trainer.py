@@ -1,0 +1,137 @@
+"""What is compiled once for all runs of one structure, and how many of their folds fit one program."""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from fedn_jax.core import config as configs
+from fedn_jax.core.types import Array, Config, Folds, Hyper, Store, Task, TrainState, Tree, VideoMeta
+from fedn_jax.data import shards, splits
+from fedn_jax.data.problem import Problem, make_problem
+from fedn_jax.engine import parallel, predict, train_step
+
+
+class Trainer(NamedTuple):
+    """What all runs of one structure have in common."""
+
+    problem: Problem
+    init: Callable[[train_step.Fold, Hyper], TrainState]  # of one fold
+    epoch: Callable[..., tuple[TrainState, dict[str, Array]]]  # of one fold
+    predictor: Callable[[Tree, Store, VideoMeta], predict.Predicted]  # of one video
+    state_bytes: int  # of one fold
+
+
+def make_trainer(config: Config, dataset: shards.Dataset, ending: str = "") -> Trainer:
+    """Everything that is compiled once for all runs of one structure.
+
+    Args:
+      config: of any of the runs.
+      dataset: loaded shards.
+      ending: of the names of the folds that will be trained; the largest of them sets the steps of an epoch.
+
+    Returns:
+      The trainer.
+
+    Raises:
+      UserError: options that do not fit one another or the data.
+    """
+    problem = make_problem(config, dataset)
+
+    def init(fold: train_step.Fold, hyper: Hyper) -> TrainState:
+        return train_step.init_state(problem.task, fold, hyper)
+
+    chosen = [index for index, name in enumerate(problem.folds.name) if name.endswith(ending)]
+    steps = splits.steps_per_epoch(splits.take(problem.folds, chosen), config.train.batch_size, config.train.negatives)
+    epoch = train_step.make_train_epoch(
+        problem.task, problem.geometry, config.train.batch_size, config.train.negatives, steps
+    )
+    predictor = predict.make_predictor(problem.task, problem.geometry, config.window.test_hop, config.predict.chunk)
+    size = sum(leaf.nbytes for leaf in jax.tree.leaves(empty_state(problem.task, config, 1)))
+    return Trainer(problem, init, epoch, predictor, size)
+
+
+def _shape_of_state(task: Task, config: Config) -> TrainState:
+    """Shapes and dtypes of the training state of one fold."""
+    none = np.zeros(1, np.int32)
+    fold = train_step.Fold(np.uint32(0), none, none)
+    init = lambda fold, hyper: train_step.init_state(task, fold, hyper)
+    return jax.eval_shape(init, fold, configs.to_hyper(config))
+
+
+def empty_state(task: Task, config: Config, num_folds: int) -> TrainState:
+    """Zeros of the shapes and dtypes of a training state, for checkpoints to be read into.
+
+    Args:
+      task: the model.
+      config: of the run.
+      num_folds: K.
+
+    Returns:
+      Leaves [K, ...], NumPy.
+    """
+    shapes = _shape_of_state(task, config)
+    return jax.tree.map(lambda leaf: np.zeros((num_folds, *leaf.shape), leaf.dtype), shapes)
+
+
+def shape_of_variables(task: Task, config: Config) -> Tree:
+    """Shapes and dtypes of what the network of one fold needs, for parameters to be compared with.
+
+    Args:
+      task: the model.
+      config: of the run.
+
+    Returns:
+      {"params": ..., others}, leaves ``jax.ShapeDtypeStruct``.
+    """
+    state = _shape_of_state(task, config)
+    return {"params": state.params, **state.extra}
+
+
+def program_axis(
+    plan: Folds, run_configs: Sequence[Config], shares: Sequence[tuple[int, Sequence[int]]]
+) -> tuple[Folds, Hyper]:
+    """Folds of different runs as the axis that a program is mapped over.
+
+    Args:
+      plan: the K folds of each run.
+      run_configs: one configuration per run.
+      shares: (index of a run, indices of some of its folds) each.
+
+    Returns:
+      (folds, Hyper [N]): the N folds of all shares, one share after another.
+    """
+    chosen = splits.take(plan, [fold for _, folds in shares for fold in folds])
+    numbers = [configs.to_hyper(run_configs[run]) for run, folds in shares for _ in folds]
+    return chosen, Hyper(*(np.stack(column) for column in zip(*numbers, strict=True)))
+
+
+def split(
+    trainer: Trainer, run_configs: Sequence[Config], axis: Sequence[tuple[int, int]], memory_gb: float, number: int = 1
+) -> list[range]:
+    """As few programs as fit the devices' memory.
+
+    Args:
+      trainer: of the structure.
+      run_configs: one configuration per run.
+      axis: (index of a run, index of a fold) of all that shall be trained.
+      memory_gb: memory of a device that folds may fill; 0: asked of the device.
+      number: of programs, at least.
+
+    Returns:
+      Ranges of the axis, one per program.
+
+    Raises:
+      UserError: not even one fold fits.
+    """
+    devices, problem = jax.local_devices(), trainer.problem
+
+    def bytes_of(size: int) -> tuple[int, int]:
+        chosen, hyper = program_axis(problem.folds, run_configs, [(run, [fold]) for run, fold in axis[:size]])
+        return parallel.memory_needed(
+            trainer.init, trainer.epoch, chosen, hyper, problem.store, problem.windows, devices
+        )
+
+    used = devices[: len(axis)]
+    return parallel.split(len(axis), len(used), parallel.memory_of(used, memory_gb), bytes_of, number)

@@ -1,0 +1,28 @@
+import io
+import os
+
+import pytest
+
+from fedn_jax.core import text
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "utf-8", "latin-1", "cp1252"])
+def test_any_name_can_be_printed_anywhere(encoding):
+    stream = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
+    text.print_anything(stream, None)
+    print(os.fsdecode(b"J\xfcrgen"), "Jürgen", "厌恶", f"{text.DASH} 1 ± 2 ≥", file=stream, flush=True)
+    got = stream.buffer.getvalue().decode(encoding)
+    assert got.startswith("J\\udcfcrgen ") and got.count("\n") == 1
+    if encoding == "ascii":
+        assert got == "J\\udcfcrgen J\\xfcrgen \\u538c\\u6076 - 1 +/- 2 >=\n"
+
+
+def test_names_do_not_control_the_terminal():
+    assert text.printable("a\x1b[31mb\x07\r\x9b") == "a\\x1b[31mb\\x07\\x0d\\x9b"
+    assert text.printable("two\nlines\tof Jürgen") == "two\nlines\tof Jürgen"
+
+
+def test_open_bars_end_before_the_next_line(capsys):
+    bar = text.progress_bar()(total=3)
+    text.close_bars()
+    assert bar.disable and capsys.readouterr().err.endswith("\n")

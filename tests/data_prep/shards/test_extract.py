@@ -1,0 +1,34 @@
+"""The cache of new videos, with two processes at work in it."""
+
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+
+import media
+import numpy as np
+
+from data_prep.backbones import embed
+from data_prep.faces.decode import Options
+from data_prep.media.sources import Source
+from data_prep.shards import extract
+from fedn_jax.core import files
+
+
+def test_two_at_once_on_one_video(tmp_path, monkeypatch):
+    """Each makes the cache's directory under a name of its own; the first to finish wins, the other takes its work."""
+    video, cache = media.write_video(tmp_path / "a.mp4", media.face_frames(1, 12)), tmp_path / "cache"
+    backbone, both, real = embed.load_backbone("random"), Barrier(2), extract._extract
+    left = cache / f"{files.PART}0123abcd-other"
+    left.mkdir(parents=True)  # of a process that was killed at another video
+
+    def together(*args):
+        both.wait(30)
+        real(*args)
+        both.wait(30)
+
+    monkeypatch.setattr(extract, "_extract", together)
+    run = lambda _: extract.extract(Source(video), Options("none", 32), backbone, cache)  # noqa: E731
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.map(run, range(2))
+    np.testing.assert_array_equal(first.inputs, second.inputs)
+    assert first.faces == second.faces and first.inputs.shape == (12, 128)
+    assert list(cache.iterdir()) == [first.faces.parent]
