@@ -50,7 +50,7 @@ def test_decode_pools_windows_and_suppresses(setting, tmp_path):
     store, metas, geometry, task, variables = setting
     predicted = predict.fetch(predict.make_predictor(task, geometry, 16, 4)(variables, store, metas[0]))
     predict.save_outputs(tmp_path / "outputs" / "a.npz", predicted)
-    saved = predict.load_outputs(tmp_path / "outputs" / "a.npz")
+    saved = predict.load_outputs(tmp_path / "outputs" / "a.npz", predicted["starts"])
     found = predict.make_decoder(task, 0.3, 10, False, 4)(saved, 150)
     outputs = {name: saved[name] for name in ("offsets", "free", "logits", "positions")}
     candidates = task.decode(outputs, saved["starts"].astype(np.float32), np.ones(len(saved["starts"]), bool), 150.0)
@@ -118,7 +118,7 @@ def test_candidates_that_are_kept_give_the_same_detections(tmp_path, nms_iou, pe
     kept = [candidates.strongest(*pair, number=50) for pair in zip(videos, survivors, strict=True)]
     assert [len(found.score) < 100 for found, _ in kept] == [True] * 4 and kept[1][1] == 0 < kept[3][1]
     candidates.save(tmp_path / "a.npz", *zip(*kept, strict=True))
-    loaded, floors = candidates.load(tmp_path / "a.npz")
+    loaded, floors = candidates.load(tmp_path / "a.npz", 4)
     np.testing.assert_array_equal(floors, np.float32([floor for _, floor in kept]))
     for found, expected in zip(loaded, survivors, strict=True):
         again = candidates.suppress(found, nms_iou, 30, per_class)
