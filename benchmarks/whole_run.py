@@ -13,7 +13,6 @@ import argparse
 import csv
 import os
 import re
-import resource
 import subprocess
 import sys
 import tempfile

@@ -11,7 +11,7 @@ import numpy as np
 from fedn_jax.core import arrays, files
 from fedn_jax.core.errors import UserError
 from fedn_jax.core.types import Array, Detections, Task
-from fedn_jax.engine.predict import Predicted
+from fedn_jax.engine.predict import AGAIN, Predicted
 from fedn_jax.ops import nms
 
 KEPT = ("interval", "score", "emotion")  # columns of a candidate
@@ -69,7 +69,7 @@ def strongest(candidates: Detections, survivors: Detections, number: int = STRON
         return Detections(*(column[valid] for column in candidates)), 0.0
     ranked = valid[np.argsort(-candidates.score[valid], kind="stable")]
     floor = candidates.score[ranked[number - 1]]
-    weak = survivors.score[survivors.valid & (survivors.score < floor)]
+    weak = survivors.score[survivors.valid & (survivors.score <= floor)]  # equal ones may have been cut
     chosen = np.zeros(len(candidates.valid), bool)
     chosen[ranked[:number]] = True
     chosen |= candidates.valid & np.isin(candidates.score, weak)
@@ -103,13 +103,13 @@ def load(path: Path, videos: int) -> tuple[list[Detections], np.ndarray]:
     Raises:
       UserError: the file is missing or damaged, or is not of these videos.
     """
-    advice = "remove it and start `fedn train` again, which predicts it anew"
-    found = arrays.load_npz(path, (*KEPT, "counts", "floors"), advice)
+    found = arrays.load_npz(path, (*KEPT, "counts", "floors"), remedy=AGAIN)
     counts, floors = found["counts"], found["floors"]
     shapes = {"interval": (len(found["score"]), 2), "emotion": found["score"].shape, "floors": (videos,)}
     whole = counts.shape == (videos,) and (counts >= 0).all() and counts.sum() == len(found["score"])
-    if not whole or any(found[name].shape != shape for name, shape in shapes.items()):
-        raise UserError(f"{path}: its arrays do not fit one another, or {videos} videos; {advice}")
+    kinds = "".join(found[name].dtype.kind for name in (*KEPT, "counts", "floors"))
+    if not whole or kinds != "ffiif" or any(found[name].shape != shape for name, shape in shapes.items()):
+        raise UserError(f"{path}: its arrays do not fit one another, or {videos} videos; {AGAIN}")
     columns = [np.split(found[name], np.cumsum(counts)[:-1]) for name in KEPT]
     return [Detections(*row, np.ones(len(row[0]), bool)) for row in zip(*columns, strict=True)], floors
 

@@ -19,6 +19,8 @@ from fedn_jax.ops import intervals, nms, windows
 
 CSV_COLUMNS = ("subject", "video", "onset", "offset", "score", "emotion")
 OUTPUTS = ("offsets", "free", "logits", "positions", "starts")  # what is saved of a video's windows
+KINDS = dict(zip(OUTPUTS, "fffbi", strict=True))  # of their dtypes
+AGAIN = "remove it and start `fedn train` again, which predicts it anew"
 AHEAD = 3  # videos that a device is given before the first of them is fetched
 
 
@@ -227,7 +229,7 @@ def load_outputs(path: Path, starts: np.ndarray) -> dict[str, np.ndarray]:
     Raises:
       UserError: the file is missing or damaged, or is not of that video.
     """
-    outputs = arrays.load_npz(path, OUTPUTS, "remove it and start `fedn train` again, which predicts it anew")
+    outputs = arrays.load_npz(path, OUTPUTS, remedy=AGAIN)
     offsets, free, logits, positions = (outputs[name] for name in OUTPUTS[:4])
     count, length = len(starts), positions.shape[1] if positions.ndim == 2 else -1
     per_position = offsets.shape[2] + 1 if offsets.ndim == 4 else -1
@@ -236,13 +238,11 @@ def load_outputs(path: Path, starts: np.ndarray) -> dict[str, np.ndarray]:
         "logits": (count, length, per_position, *logits.shape[3:4]), "positions": (count, length), "starts": (count,),
     }  # fmt: skip
     for name, shape in expected.items():
-        if outputs[name].shape != shape:
-            raise UserError(
-                f"{path}: {name} has shape {list(outputs[name].shape)}, expected {list(shape)}; remove the file and "
-                "start `fedn train` again, which predicts it anew"
-            )
+        if outputs[name].shape != shape or outputs[name].dtype.kind != KINDS[name]:
+            got = f"{outputs[name].dtype} {list(outputs[name].shape)}"
+            raise UserError(f"{path}: {name} is {got}, expected {list(shape)}; {AGAIN}")
     if not np.array_equal(outputs["starts"], starts):
-        raise UserError(f"{path}: is of another video, or of another version; remove it and start `fedn train` again")
+        raise UserError(f"{path}: is of another video, or of another version; {AGAIN}")
     return outputs
 
 

@@ -102,6 +102,41 @@ def test_nothing_is_copied_unasked_and_the_last_device_does_as_the_first(setting
             jax.tree.map(np.testing.assert_array_equal, one[1:], of_one_video[0][1:])
 
 
+def test_outputs_that_do_not_fit_their_video_are_refused(setting, tmp_path):
+    store, metas, geometry, task, variables = setting
+    good = predict.fetch(predict.make_predictor(task, geometry, 16, 4)(variables, store, metas[0]))
+    path, starts = tmp_path / "a.npz", predict.window_starts(metas[0], geometry, 16)
+    predict.save_outputs(path, good)
+    assert set(predict.load_outputs(path, starts)) == set(good)
+    changes = {
+        "starts": good["starts"] + 2, "free": good["free"][:, :-1], "logits": good["logits"].astype("U8"),
+        "offsets": good["offsets"][:, :, :-1], "positions": good["positions"][0],
+    }  # fmt: skip
+    for name, value in changes.items():
+        predict.save_outputs(path, good | {name: value})
+        with pytest.raises(ValueError, match=r"a.npz: .*remove it and start `fedn train` again"):
+            predict.load_outputs(path, starts)
+    for content in (b"", b"PK", path.read_bytes()[:200]):
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match=r"a.npz: .*remove it and start `fedn train` again"):
+            predict.load_outputs(path, starts)
+
+
+def test_candidates_that_do_not_fit_are_refused(tmp_path):
+    rng = np.random.default_rng(0)
+    path = tmp_path / "a.npz"
+    candidates.save(path, [drawn(3, rng), drawn(4, rng)], [0, 0])
+    assert [len(found.score) for found in candidates.load(path, 2)[0]] == [3, 4]
+    with pytest.raises(ValueError, match=r"a.npz: .*or 3 videos"):
+        candidates.load(path, 3)
+    with np.load(path) as file:
+        good = dict(file)
+    for name, value in {"counts": [-1, 8], "score": good["score"][:-1], "emotion": good["emotion"] + 0.5}.items():
+        np.savez(path, **good | {name: np.array(value)})
+        with pytest.raises(ValueError, match=r"a.npz: its arrays do not fit"):
+            candidates.load(path, 2)
+
+
 def drawn(count, rng):
     onset = rng.uniform(0, 100, count).astype(np.float32)
     interval = np.stack([onset, onset + rng.uniform(1, 30, count).astype(np.float32)], -1)
