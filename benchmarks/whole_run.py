@@ -123,9 +123,7 @@ def main() -> None:
         print(
             f"`fedn detect` reads: {networks / max(1, len(list((out / 'parameters').iterdir()))) / 1e6:.1f} MB per fold"
         )
-    print(
-        f"load after: {os.getloadavg()[0]:.1f}; children's peak {resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1e6:.2f} GB"
-    )
+    print(f"load after: {os.getloadavg()[0]:.1f}")
 
 
 if __name__ == "__main__":

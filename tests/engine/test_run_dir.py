@@ -59,8 +59,8 @@ def test_records_that_were_changed_or_are_of_another_kind_are_refused(tmp_path):
 @pytest.mark.parametrize(
     "line",
     [
-        "{", "[]", '{"epoch": 1}', '{"epoch": 1, "folds": ["a"], "loss": [1, 2]}', '{"epoch": 1, "folds": ["a"], "x": 3}',
-        "\udcff",
+        "{", "[]", "\udcff", '{"epoch": 1}', '{"epoch": 1, "folds": ["a"], "loss": [1, 2]}',
+        '{"epoch": 1, "folds": ["a"], "x": 3}',
     ],
 )  # fmt: skip
 def test_lines_that_are_no_metrics_are_refused(tmp_path, line):
