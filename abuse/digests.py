@@ -19,6 +19,16 @@ def _add(digest: Any, name: str, value: Any) -> None:
     digest.update(f"{name} {array.dtype} {array.shape}".encode() + content)
 
 
+def _add_tensors(digest: Any, path: Path) -> None:
+    """Of a .safetensors file, whose header may have any order."""
+    from safetensors import safe_open
+
+    with safe_open(path, "numpy") as file:
+        digest.update(json.dumps(file.metadata(), sort_keys=True).encode())
+        for name in sorted(file.keys()):
+            _add(digest, f"{path.name} {name}", file.get_tensor(name))
+
+
 def data(directory: Path) -> str:
     """Of prepared data.
 
@@ -45,7 +55,7 @@ def data(directory: Path) -> str:
 
 
 def run(directory: Path) -> str:
-    """Of a training: the last checkpoint, the outputs, the losses, the configuration.
+    """Of a training: the networks, the outputs, the losses, the configuration.
 
     Args:
       directory: of the run.
@@ -61,12 +71,11 @@ def run(directory: Path) -> str:
         with np.load(path, allow_pickle=False) as arrays:
             for name in sorted(arrays):
                 _add(digest, f"{path.relative_to(directory)} {name}", arrays[name])
-    for program in sorted(directory.glob("checkpoints/program?")):
-        step = max(int(one.name) for one in program.iterdir() if one.name.isdigit())
-        kept = (program / str(step) / "info" / "metadata").read_text()
-        digest.update(json.dumps(json.loads(kept)["digests"], sort_keys=True).encode())
-    for line in (directory / "metrics.jsonl").read_text().splitlines():
-        digest.update(_stable(json.loads(line)))
+    for path in sorted(directory.glob("parameters/*.safetensors")):
+        _add_tensors(digest, path)
+    for path in sorted(directory.glob("metrics/*.jsonl")):
+        for line in path.read_text().splitlines():
+            digest.update(_stable(json.loads(line)))
     return digest.hexdigest()[:16]
 
 
@@ -144,15 +153,10 @@ def backbone(directory: Path) -> str:
     Returns:
       The checksum; "absent" where there is none.
     """
-    from safetensors import safe_open
-
     path, digest = directory / "net.safetensors", hashlib.sha256()
     if not path.exists():
         return "absent"
-    with safe_open(path, "numpy") as file:
-        digest.update(json.dumps(file.metadata(), sort_keys=True).encode())
-        for name in sorted(file.keys()):
-            _add(digest, name, file.get_tensor(name))
+    _add_tensors(digest, path)
     return digest.hexdigest()[:16]
 
 

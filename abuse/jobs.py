@@ -30,7 +30,7 @@ def _prepare(workers: int) -> list[str]:
     return commands.prepare_videos("videos", "annotations/sheet.csv", "data", workers)
 
 
-_TRAIN = ["train", "--config", CONFIG, "--data", "data", "--out", "run", "--config.train.epochs=4"]
+_TRAIN = ["train", "--config", CONFIG, "--data", "data", "--out", "run"]
 _VIDEOS = [f"videos/{subject}_v1.mp4" for subject in seeds.SUBJECTS]
 _FOUND = digests.files("*.csv", "*.eaf", "*.vtt", "*.json")
 JOBS = {

@@ -20,8 +20,8 @@ NOISE = re.compile(
     r"|^[IWEF]\d{4} \d\d:|^WARNING:absl|TIFFRead|terminate called|Fatal Python|std::|^\s+at \S+:\d+|leaked \w+ objects"
 )
 EXPECTATION = re.compile(
-    r"expected|must|; |no such|is (before|after|beyond)|choose|give |needs|did you mean|check "
-    r"|copy |move |cut |save |restore|prepare|delete|wait for"
+    r"expected|must|; |no such|denied|a directory|levels of|is (before|after|beyond)|choose|give |needs|did you mean"
+    r"|check |copy |move |cut |save |restore|prepare|delete|wait for"
 )
 _PROGRESS = re.compile(r"^[^:]*:? +\d+%\|.*\|? ?\d+/\d+ \[|^\S.*: \d+\S*it \[|\d+\S* ?\S+/s[,\]]")
 

@@ -56,10 +56,22 @@ class Process:
     def __init__(self, pid: int, records: Path, limits: Limits):
         self.pid, self._records, self._limits = pid, records, limits
         self._start = time.monotonic()
+        self._status: tuple[int, resource.struct_rusage] | None = None  # how it ended, and what it used
+
+    def ended(self) -> bool:
+        """Whether it is done.
+
+        Returns:
+          True after its end.
+        """
+        if self._status is None:
+            done, status, usage = os.wait4(self.pid, os.WNOHANG)
+            self._status = (status, usage) if done else None
+        return self._status is not None
 
     def kill(self, number: int) -> None:
         """Sends a signal; nothing happens if the command is done."""
-        with contextlib.suppress(ProcessLookupError):
+        if not self.ended():
             os.kill(self.pid, number)
 
     def wait(self, patience: float = 1.0) -> Ended:
@@ -72,10 +84,7 @@ class Process:
           How it ended; nothing of it is at work any more.
         """
         hung, step = False, 0.002
-        while True:
-            done, status, usage = os.wait4(self.pid, os.WNOHANG)
-            if done:
-                break
+        while not self.ended():
             if not hung and self._overdue():
                 hung = True
                 self.kill(signal.SIGUSR1)  # writes where it is
@@ -83,6 +92,7 @@ class Process:
                 self.kill(signal.SIGKILL)
             time.sleep(step)
             step = min(2 * step, 0.05)
+        status, usage = self._status
         seconds = time.monotonic() - self._start
         left = _remaining(self.pid, patience)
         out, err, place = ((self._records / name).read_text("utf-8", "replace") for name in ("out", "err", "place"))

@@ -2,12 +2,14 @@
 
 import csv
 import shutil
+import signal
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from abuse import commands
+from abuse import commands, sandbox
 
 SUBJECTS, FRAMES = ("s1", "s2", "s3"), 64
 CLASSES = ("happy", "sad")
@@ -18,7 +20,8 @@ OPTIONS = {
     "model.groups": 4,
     "model.head_depth": 1,
     "model.window_attention": "none",
-    "train.epochs": 2,
+    "train.epochs": 6,
+    "train.checkpoint_minutes": 0,
     "train.batch_size": 8,
     "window.segments": 16,
     "window.train_hop": 16,
@@ -307,3 +310,19 @@ def _commands(directory: Path) -> None:
             directory, "train", "--config", f"configs/{name}.py", "--data", f"{name}/data", "--out", f"{name}/run"
         )
         commands.run(directory, "evaluate", f"{name}/run", "--data", f"{name}/data")
+    _cut(directory)
+
+
+def _cut(directory: Path) -> None:
+    """A training that was killed when it had saved its state."""
+    words = ["train", "--config", "configs/of_features.py", "--data", "of_features/data", "--out", "cut/run"]
+    for _ in range(20):
+        shutil.rmtree(directory / "cut", ignore_errors=True)
+        started = sandbox.start(sandbox.command(words), directory, directory / ".records", sandbox.Limits(seconds=120))
+        while not started.ended() and not list(directory.glob("cut/run/checkpoints/*/[2-5]")):
+            time.sleep(0.01)
+        started.kill(signal.SIGKILL)
+        started.wait()
+        if list(directory.glob("cut/run/checkpoints/*/[2-5]")):
+            return
+    raise RuntimeError("a training could not be killed between its checkpoints")

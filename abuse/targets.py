@@ -39,6 +39,8 @@ class Target(NamedTuple):
 FEATURES = commands.prepare_features("in/features", "in/sheet.csv", "out")
 VIDEOS = commands.prepare_videos("in/videos", "in/sheet.csv", "out")
 RUN = {"in/run": "of_features/run", "in/data": "of_features/data"}
+_CUT = {"in/run": "cut/run", "in/data": "of_features/data", "in/mine.py": "configs/of_features.py"}
+_TRAIN = ["train", "--config", "in/mine.py", "--data", "in/data", "--out", "in/run"]
 RUN_OF_VIDEOS = {"in/run": "of_videos/run", "in/videos/one.mp4": "containers/in_mp4.mp4"}
 TABLE = (*texts.TABLE, *texts.TABLE, *plain.BYTES)
 WORKBOOK = (*archives.WORKBOOK, *archives.WORKBOOK, *plain.BYTES, archives.zip_bomb)
@@ -95,7 +97,8 @@ _RUN_FILES = [
     Victim("in/run/config.json", JSON, ["in/run"]),
     Victim("in/run/metrics.json", JSON, ["in/run"]),
 ]
-_CHECKPOINTS = Victim("in/run/checkpoints/program0/2/*/**/*", plain.BYTES, ["in/run", "program0"])
+_CHECKPOINTS = Victim("in/run/checkpoints/program0/*/**/*", plain.BYTES, ["in/run", "program0"])
+_NETWORKS = Victim("in/run/parameters/*", (*media.SAFETENSORS, *media.SAFETENSORS, *plain.BYTES), ["in/run"])
 _EVALUATED = ["in/run/metrics.json", "in/run/report.html", "in/run/detections.csv", "in/run/candidates.csv"]
 
 TARGETS = (
@@ -166,15 +169,15 @@ TARGETS = (
         checks.one_file("out/counts.json", checks.strict_json),
     ),
     Target(
-        "run: numbers (report)",
+        "numbers of a run (report)",
         45,
         {"in/run": "of_features/run"},
         ["report", "in/run", "--out", "out"],
-        [*_RUN_FILES, Victim("in/run/metrics.jsonl", plain.BYTES, ["in/run"])],
+        [*_RUN_FILES, Victim("in/run/metrics/*.jsonl", plain.BYTES, ["in/run"])],
         checks.reported,
     ),
     Target(
-        "run: outputs (evaluate)",
+        "outputs of a run (evaluate)",
         35,
         RUN,
         ["evaluate", "in/run", "--data", "in/data"],
@@ -187,28 +190,32 @@ TARGETS = (
         _EVALUATED,
     ),
     Target(
-        "run: networks (detect)",
+        "networks of a run (detect)",
         30,
         RUN_OF_VIDEOS,
         ["detect", "in/videos/one.mp4", "--run", "in/run", "--out", "out"],
         [
             *_RUN_FILES,
-            _CHECKPOINTS,
+            _NETWORKS,
             Victim("in/run/backbone.safetensors", (*media.SAFETENSORS, *plain.BYTES), ["in/run"]),
         ],
         checks.found,
     ),
     Target(
-        "run: resumed (train)",
-        20,
+        "a killed run (train)",
+        12,
+        _CUT,
+        _TRAIN,
+        [*_RUN_FILES[:2], _CHECKPOINTS, Victim("in/run/metrics/*.jsonl", plain.BYTES, ["in/run"])],
+        checks.outputs,
+        ["in/run/"],
+    ),
+    Target(
+        "a finished run (train)",
+        8,
         RUN | {"in/mine.py": "configs/of_features.py"},
-        ["train", "--config", "in/mine.py", "--data", "in/data", "--out", "in/run"],
-        [
-            *_RUN_FILES[:2],
-            _CHECKPOINTS,
-            Victim("in/run/metrics.jsonl", plain.BYTES, ["in/run"]),
-            Victim("in/run/outputs/*/*.npz", ARRAYS, ["in/run"]),
-        ],
+        _TRAIN,
+        [_NETWORKS, Victim("in/run/outputs/*/*.npz", ARRAYS, ["in/run"]), *_RUN_FILES[:2]],
         checks.outputs,
         ["in/run/"],
     ),

@@ -1,4 +1,4 @@
-"""Files: safe names, writing whole or not at all, one process at a time."""
+"""Files: safe names, reading within bounds, writing whole or not at all, one process at a time."""
 
 import contextlib
 import errno
@@ -47,6 +47,53 @@ def file_name(*parts: str) -> str:
         return safe
     checksum = zlib.crc32(chr(0).join(parts).encode("utf-8", "surrogatepass"))
     return f"{safe.lstrip('.')[: LONGEST - 9]}-{checksum:08x}"
+
+
+# ---- Reading --------------------------------------------------------------------------------------------------------
+
+
+def check_plain(path: Path, what: str = "") -> None:
+    """Refuses what is not a file with an end: reading a device or a pipe may never end.
+
+    Args:
+      path: what somebody gave.
+      what: what it should hold, for the message.
+
+    Raises:
+      UserError: nothing is there, a directory, a pipe, a device, or a link to itself.
+    """
+    if os.path.isfile(path):
+        return
+    expected = f"expected a file with {what}" if what else "expected a file"
+    problem = "not a plain file" if os.path.exists(path) else "no such file"
+    raise UserError(f"{path}: {problem}; {expected}")
+
+
+def read_bytes(path: Path, limit: int, what: str = "") -> bytes:
+    """Reads a file of unknown origin.
+
+    Args:
+      path: the file.
+      limit: bytes that are accepted.
+      what: what it should hold, for messages.
+
+    Returns:
+      Its content.
+
+    Raises:
+      UserError: no such file, not a plain one, not readable, or too large.
+    """
+    check_plain(path, what)
+    expected = f"; expected a file with {what}" if what else ""
+    try:
+        with open(path, "rb") as file:
+            data = file.read(limit + 1)
+    except OSError as error:
+        raise UserError(f"{path}: not readable ({error.strerror}){expected}") from None
+    if len(data) > limit:
+        size = f"{limit >> 20} MiB" if limit >= 2**20 else f"{limit} bytes"
+        raise UserError(f"{path}: larger than {size}{expected}")
+    return data
 
 
 # ---- Writing --------------------------------------------------------------------------------------------------------

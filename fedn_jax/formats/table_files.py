@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple, TextIO
 
+from fedn_jax.core import files
 from fedn_jax.core.errors import UserError
 from fedn_jax.core.text import count
 from fedn_jax.formats import workbooks
@@ -77,8 +78,8 @@ class Columns(NamedTuple):
 # ---- Files -----------------------------------------------------------------------------------------------------------
 
 
-def read_bytes(path: Path, what: str, most: int | None = None) -> bytes:
-    """Reads a file of unknown origin.
+def read_text(path: Path, what: str, most: int | None = None) -> str:
+    """Reads a text file of unknown origin.
 
     Args:
       path: the file.
@@ -86,39 +87,12 @@ def read_bytes(path: Path, what: str, most: int | None = None) -> bytes:
       most: bytes that are accepted; None: ``MOST_BYTES``.
 
     Returns:
-      Its content.
-
-    Raises:
-      UserError: no such file, not readable or too large.
-    """
-    most = MOST_BYTES if most is None else most
-    if not path.is_file():
-        raise UserError(f"{path}: no such file; expected a file with {what}")
-    try:
-        with path.open("rb") as file:
-            data = file.read(most + 1)
-    except OSError as error:
-        raise UserError(f"{path}: not readable ({error.strerror}); expected a file with {what}") from None
-    if len(data) > most:
-        raise UserError(f"{path}: larger than {most >> 20} MiB; expected a file with {what}")
-    return data
-
-
-def read_text(path: Path, what: str, most: int | None = None) -> str:
-    """Reads a text file of unknown origin.
-
-    Args:
-      path: the file.
-      what: what it should hold, for messages.
-      most: see ``read_bytes``.
-
-    Returns:
       Its text, with the line ends of the file.
 
     Raises:
-      UserError: see ``read_bytes``; neither UTF-8 nor UTF-16 with a byte order mark.
+      UserError: see ``files.read_bytes``; neither UTF-8 nor UTF-16 with a byte order mark.
     """
-    return _text(path, read_bytes(path, what, most))
+    return _text(path, files.read_bytes(path, MOST_BYTES if most is None else most, what))
 
 
 def read(path: str | Path, what: str) -> Book:
@@ -135,7 +109,7 @@ def read(path: str | Path, what: str) -> Book:
       UserError: no such file, another kind of file, a damaged or too large one.
     """
     path = Path(path)
-    data = read_bytes(path, what)
+    data = files.read_bytes(path, MOST_BYTES, what)
     if data.startswith(workbooks.MAGIC):
         sheets = [
             Sheet(name, [Line(f"row {number}", cells) for number, cells in enumerate(rows, 1)], hidden)

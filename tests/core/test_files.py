@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from fedn_jax.core import files
+from fedn_jax.core.errors import UserError
 
 
 def test_file_names_differ_where_parts_differ():
@@ -154,3 +155,19 @@ def test_a_file_that_may_not_grow(tmp_path):
     done = subprocess.run(words, capture_output=True, text=True, cwd=Path(files.__file__).parents[2])
     assert done.stdout.startswith(f"{tmp_path / 'large'}: the system does not let the file grow") and not done.stderr
     assert not list(tmp_path.iterdir())
+
+
+def test_reading_has_bounds(tmp_path):
+    (tmp_path / "a").write_bytes(b"12345")
+    assert files.read_bytes(tmp_path / "a", 5) == b"12345"
+    with pytest.raises(UserError, match=r"a: larger than 4 bytes; expected a file with numbers$"):
+        files.read_bytes(tmp_path / "a", 4, "numbers")
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "zero").symlink_to("/dev/zero")
+    for name, problem in (
+        ("none", "no such file"), ("loop", "no such file"), ("x" * 300, "no such file"), ("a\0b", "no such file"),
+        ("pipe", "not a plain file"), ("zero", "not a plain file"), (".", "not a plain file"),
+    ):  # fmt: skip
+        with pytest.raises(UserError, match=f"{problem}; expected a file$"):
+            files.read_bytes(tmp_path / name, 10)
