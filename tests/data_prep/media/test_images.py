@@ -211,7 +211,7 @@ def test_only_files_are_read(tmp_path):
     os.mkfifo(tmp_path / "3.png")
     (tmp_path / "4.bmp").symlink_to("/dev/zero")
     for name in ("3.png", "4.bmp"):
-        with pytest.raises(UserError, match=f"{name}: not a plain file; expected a file with a picture"):
+        with pytest.raises(UserError, match=f"{name}: a pipe or a device; expected a file with a picture"):
             images.decode(tmp_path / name)
-    with pytest.raises(UserError, match="not a plain file; expected a file with a video"):
+    with pytest.raises(UserError, match="a pipe or a device; expected a file with a video"):
         sources.fingerprint(sources.Source(tmp_path / "3.png"))
