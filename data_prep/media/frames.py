@@ -21,8 +21,8 @@ _REENCODE = "re-encode it (ffmpeg -i old new.mp4) or leave it out"
 
 # Demuxers of FFmpeg that open other files or the network, or make pictures of text.
 _REFUSED = set(
-    "adf applehttp avisynth bin concat dash dvdvideo ffmetadata hls idf image2 imf lavfi rtp rtsp sap sdp tty vapoursynth "
-    "vobsub webm_dash_manifest xbin".split()
+    "adf applehttp avisynth bin concat dash dvdvideo ffmetadata hls idf image2 imf lavfi rtp rtsp sap sdp tty "
+    "vapoursynth vobsub webm_dash_manifest xbin".split()
 )
 
 
