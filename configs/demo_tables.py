@@ -23,5 +23,5 @@ def get_config(row: str = ""):
     config.data.standardize = "video"
     config.window.train_hop = 64
     config.model.update(width=48, head_width=32, heads=4, groups=8)
-    config.train.update(epochs=12, batch_size=8, learning_rate=1e-3, checkpoint_every=4)
+    config.train.update(epochs=12, batch_size=8, learning_rate=1e-3)
     return fedn_config.with_row(config, ROWS, row)

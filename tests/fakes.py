@@ -8,6 +8,7 @@ import numpy as np
 
 from fedn_jax.core import config as configs
 from fedn_jax.core.types import Detections, Events, VideoMeta
+from fedn_jax.engine import run_dir
 from fedn_jax.evaluation import evaluate, matching
 from fedn_jax.reports import timeline
 
@@ -59,7 +60,7 @@ def write_run(path, metrics, history=True):
     path.mkdir(parents=True)
     files = {"config.json": metrics["config"], "run.json": {"versions": metrics["versions"]}, "metrics.json": metrics}
     for name, content in files.items():
-        (path / name).write_text(json.dumps(content))
+        run_dir.write_record(path / name, content)
     if history:
         lines = [{"epoch": e, "program": 0, "folds": ["a", "b"], "loss": [2.0 / e, 3.0 / e]} for e in (1, 2, 3)]
         (path / "metrics").mkdir()

@@ -325,7 +325,7 @@ def _timelines(run: Path, data: Path) -> Any:
     from fedn_jax.evaluation import run_evaluation
     from fedn_jax.reports import run_page
 
-    config, last = run_dir.load_config(run), run_dir.read_json(run / "metrics.json")
+    config, last = run_dir.load_config(run), run_dir.read_record(run / "metrics.json")
     config.update_from_flattened_dict(configs.flatten(last["config"]))
     dataset, typed = _load_data(data, inputs=False), last.get("other_options", ())
     with tempfile.TemporaryDirectory() as unused:  # the files of the evaluation stay

@@ -8,9 +8,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fedn_jax.core import files
+from fedn_jax.core import arrays, files
+from fedn_jax.core.errors import UserError
 from fedn_jax.core.types import Array, Detections, Task
-from fedn_jax.engine.predict import Predicted
+from fedn_jax.engine.predict import AGAIN, Predicted
 from fedn_jax.ops import nms
 
 KEPT = ("interval", "score", "emotion")  # columns of a candidate
@@ -68,7 +69,7 @@ def strongest(candidates: Detections, survivors: Detections, number: int = STRON
         return Detections(*(column[valid] for column in candidates)), 0.0
     ranked = valid[np.argsort(-candidates.score[valid], kind="stable")]
     floor = candidates.score[ranked[number - 1]]
-    weak = survivors.score[survivors.valid & (survivors.score < floor)]
+    weak = survivors.score[survivors.valid & (survivors.score <= floor)]  # equal ones may have been cut
     chosen = np.zeros(len(candidates.valid), bool)
     chosen[ranked[:number]] = True
     chosen |= candidates.valid & np.isin(candidates.score, weak)
@@ -89,20 +90,28 @@ def save(path: Path, videos: Sequence[Detections], floors: Sequence[float]) -> N
         np.savez(part, **columns, counts=counts, floors=np.array(floors, np.float32))
 
 
-def load(path: Path) -> tuple[list[Detections], np.ndarray]:
+def load(path: Path, videos: int) -> tuple[list[Detections], np.ndarray]:
     """Reads the candidates of one fold.
 
     Args:
       path: an .npz file written by ``save``.
+      videos: V, test videos of the fold.
 
     Returns:
       (of each test video, [N] each; [V] float32, the scores below which some are missing).
+
+    Raises:
+      UserError: the file is missing or damaged, or is not of these videos.
     """
-    with np.load(path, allow_pickle=False) as arrays:
-        edges = np.cumsum(arrays["counts"])[:-1]
-        columns = [np.split(arrays[name], edges) for name in KEPT]
-        found = [Detections(*row, np.ones(len(row[0]), bool)) for row in zip(*columns, strict=True)]
-        return found, arrays["floors"]
+    found = arrays.load_npz(path, (*KEPT, "counts", "floors"), remedy=AGAIN)
+    counts, floors = found["counts"], found["floors"]
+    shapes = {"interval": (len(found["score"]), 2), "emotion": found["score"].shape, "floors": (videos,)}
+    whole = counts.shape == (videos,) and (counts >= 0).all() and counts.sum() == len(found["score"])
+    kinds = "".join(found[name].dtype.kind for name in (*KEPT, "counts", "floors"))
+    if not whole or kinds != "ffiif" or any(found[name].shape != shape for name, shape in shapes.items()):
+        raise UserError(f"{path}: its arrays do not fit one another, or {videos} videos; {AGAIN}")
+    columns = [np.split(found[name], np.cumsum(counts)[:-1]) for name in KEPT]
+    return [Detections(*row, np.ones(len(row[0]), bool)) for row in zip(*columns, strict=True)], floors
 
 
 @functools.partial(jax.jit, static_argnames=("max_detections", "per_class"))

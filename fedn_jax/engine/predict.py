@@ -12,12 +12,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fedn_jax.core import files
+from fedn_jax.core import arrays, files
+from fedn_jax.core.errors import UserError
 from fedn_jax.core.types import Array, Detections, Store, Task, Tree, VideoMeta
 from fedn_jax.ops import intervals, nms, windows
 
 CSV_COLUMNS = ("subject", "video", "onset", "offset", "score", "emotion")
 OUTPUTS = ("offsets", "free", "logits", "positions", "starts")  # what is saved of a video's windows
+KINDS = dict(zip(OUTPUTS, "fffbi", strict=True))  # of their dtypes
+AGAIN = "remove it and start `fedn train` again, which predicts it anew"
 AHEAD = 3  # videos that a device is given before the first of them is fetched
 
 
@@ -198,17 +201,49 @@ def save_outputs(path: Path, outputs: dict[str, np.ndarray]) -> None:
         np.savez(part, **outputs)
 
 
-def load_outputs(path: Path) -> dict[str, np.ndarray]:
+def window_starts(meta: VideoMeta, geometry: windows.Geometry, hop_frames: int) -> np.ndarray:
+    """First frames of the windows of a video.
+
+    Args:
+      meta: the video.
+      geometry: how windows are cut.
+      hop_frames: frames between windows.
+
+    Returns:
+      [W] int32.
+    """
+    starts = windows.starts(windows.num_segments(meta.num_frames, geometry), geometry, hop_frames)
+    return (starts * geometry.stride).astype(np.int32)
+
+
+def load_outputs(path: Path, starts: np.ndarray) -> dict[str, np.ndarray]:
     """Reads network outputs.
 
     Args:
       path: an .npz file written by ``save_outputs``.
+      starts: [W] first frames of the windows of that video.
 
     Returns:
       Name -> array.
+
+    Raises:
+      UserError: the file is missing or damaged, or is not of that video.
     """
-    with np.load(path, allow_pickle=False) as arrays:
-        return {name: arrays[name] for name in OUTPUTS}
+    outputs = arrays.load_npz(path, OUTPUTS, remedy=AGAIN)
+    offsets, free, logits, positions = (outputs[name] for name in OUTPUTS[:4])
+    count, length = len(starts), positions.shape[1] if positions.ndim == 2 else -1
+    per_position = offsets.shape[2] + 1 if offsets.ndim == 4 else -1
+    expected = {
+        "offsets": (count, length, per_position - 1, 2), "free": (count, length, 2),
+        "logits": (count, length, per_position, *logits.shape[3:4]), "positions": (count, length), "starts": (count,),
+    }  # fmt: skip
+    for name, shape in expected.items():
+        if outputs[name].shape != shape or outputs[name].dtype.kind != KINDS[name]:
+            got = f"{outputs[name].dtype} {list(outputs[name].shape)}"
+            raise UserError(f"{path}: {name} is {got}, expected {list(shape)}; {AGAIN}")
+    if not np.array_equal(outputs["starts"], starts):
+        raise UserError(f"{path}: is of another video, or of another version; {AGAIN}")
+    return outputs
 
 
 def write_csv(path: Path, metas: Sequence[VideoMeta], detections: Sequence[Detections], classes: Sequence[str]) -> None:

@@ -37,9 +37,9 @@ def find(run: Path, folds: Sequence[int], problem: Problem) -> list[Unpredicted]
     for fold in folds:
         name, tests = problem.folds.name[fold], problem.folds.test[fold]
         if name.endswith(splits.INNER):
-            left = () if run_dir.candidates_path(run, name).exists() else tests
+            left = () if run_dir.candidates_path(run, name).is_file() else tests
         else:
-            left = [i for i in tests if not run_dir.outputs_path(run, name, problem.metas[i]).exists()]
+            left = [i for i in tests if not run_dir.outputs_path(run, name, problem.metas[i]).is_file()]
         if left:
             missing.append(Unpredicted(run, name, tuple(left)))
     return missing

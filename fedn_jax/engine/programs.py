@@ -59,7 +59,7 @@ def agree(
                 folds = [fold for owner, fold in pairs if owner == run]
                 entries[run].append({"plan": name, "index": index, "folds": folds})
         for run in dict.fromkeys(run for run, _ in fresh):
-            run_dir.write_json(runs[run] / "run.json", recorded[run] | {"programs": entries[run]})
+            run_dir.write_record(runs[run] / "run.json", recorded[run] | {"programs": entries[run]})
     programs: dict[tuple[str, int], list[Share]] = {}
     for run, own in enumerate(entries):
         for number, program in enumerate(own):

@@ -12,6 +12,7 @@ import logging
 import os
 import platform
 import sys
+import zlib
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,8 @@ from fedn_jax.core.types import Config, VideoMeta
 
 log = logging.getLogger(__name__)
 
+CHECKSUM = "checksum"  # field of a record
+LARGEST = 100_000_000  # bytes of a record, or of the metrics of a program, that are read
 MAY_CHANGE = {"folds.memory_gb", "folds.programs", "train.checkpoint_minutes"}  # options that a resumed run may change
 PACKAGES = ("fedn_jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "tensorflow-datasets", "numpy")
 
@@ -39,24 +42,52 @@ def write_json(path: Path, value: Any) -> None:
     files.write_text(path, json.dumps(value, indent=1, allow_nan=False) + "\n")
 
 
-def read_json(path: Path) -> Any:
-    """Reads JSON.
+def write_record(path: Path, value: dict[str, Any]) -> None:
+    """Writes what commands know of a run, with a checksum: run.json, config.json, metrics.json.
+
+    Args:
+      path: the file.
+      value: what JSON can say.
+    """
+    plain = json.loads(json.dumps({name: entry for name, entry in value.items() if name != CHECKSUM}))
+    write_json(path, plain | {CHECKSUM: _checksum(plain)})
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    """Reads what ``write_record`` wrote.
+
+    Runs are handed on: nothing is believed of a file whose checksum does not fit, so what is returned has the fields
+    and types that the writer gave it.
 
     Args:
       path: the file.
 
     Returns:
-      Its content.
+      Its content, without the checksum.
 
     Raises:
-      UserError: the file is missing or is not JSON.
+      UserError: the file is missing, is not JSON, was changed or damaged, or was written by another version.
     """
+    if not path.exists():
+        raise UserError(f"{path}: no such file; expected the directory of a run (made by `fedn train`)")
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file; expected the directory of a run (made by `fedn train`)") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not valid JSON ({error}); restore the file, or train into another --out") from None
+        value = json.loads(files.read_bytes(path, LARGEST).decode())
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+        reason = "nested too deep" if isinstance(error, RecursionError) else error
+        raise UserError(f"{path}: not valid JSON ({reason}); restore the file, or train into another --out") from None
+    if not isinstance(value, dict) or CHECKSUM not in value:
+        raise UserError(f"{path}: was written by another version, or by another program; train into another --out")
+    found = value.pop(CHECKSUM)
+    if found != _checksum(value):
+        raise UserError(
+            f"{path}: was changed or is damaged (its checksum does not fit); restore the file, or write it again: "
+            "metrics.json with `fedn evaluate`, others by training into another --out"
+        )
+    return value
+
+
+def _checksum(value: dict[str, Any]) -> str:
+    return f"{zlib.crc32(json.dumps(value, sort_keys=True).encode()):08x}"
 
 
 def versions() -> dict[str, str]:
@@ -94,7 +125,7 @@ def open_run(run: Path, config: Config, facts: dict[str, Any]) -> dict[str, Any]
     """
     settings = json.loads(config.to_json())
     if (run / "run.json").exists():
-        old_settings, old = read_json(run / "config.json"), read_json(run / "run.json")
+        old_settings, old = read_record(run / "config.json"), read_record(run / "run.json")
         now, then = configs.flatten(settings), configs.flatten(old_settings)
         changed = sorted(key for key in now if now[key] != then.get(key) and key not in MAY_CHANGE)
         if changed:
@@ -115,9 +146,9 @@ def open_run(run: Path, config: Config, facts: dict[str, Any]) -> dict[str, Any]
             differs = ", ".join(f"{name} {before.get(name)} -> {here[name]}" for name in changed)
             log.warning(f"{run} was started with other versions: {differs}; results may differ in the last places")
         return old
-    write_json(run / "config.json", settings)
+    write_record(run / "config.json", settings)
     whole = facts | {"versions": versions(), "command": " ".join(Path(sys.argv[0]).name.split() + sys.argv[1:])}
-    write_json(run / "run.json", whole)
+    write_record(run / "run.json", whole)
     return whole
 
 
@@ -133,7 +164,7 @@ def load_config(run: Path) -> Config:
     Raises:
       UserError: the directory holds no run.
     """
-    config, saved = configs.default(), configs.flatten(read_json(run / "config.json"))
+    config, saved = configs.default(), configs.flatten(read_record(run / "config.json"))
     unknown = sorted(set(saved) - set(configs.flatten(config)))
     if unknown:
         raise UserError(f"{run}/config.json: unknown option {unknown[0]}; it was written by another version")
@@ -241,5 +272,20 @@ def read_metrics(run: Path) -> list[dict[str, Any]]:
 
 
 def _read_lines(path: Path) -> list[dict[str, Any]]:
-    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-    return [json.loads(line) for line in lines if line.endswith("\n")]
+    lines = files.read_bytes(path, LARGEST).splitlines(keepends=True)
+    try:
+        return [_entry(json.loads(line)) for line in lines if line.endswith(b"\n")]
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path}: not lines of metrics ({error}); remove the file, it is for curves only") from None
+
+
+def _entry(found: Any) -> dict[str, Any]:
+    """One line of metrics, if it is one."""
+    if not isinstance(found, dict) or not isinstance(found.get("epoch"), int) or found.get("folds") in (None, []):
+        raise ValueError("a line has no epoch, or no folds")
+    size = len(found["folds"])
+    for name, values in found.items():
+        numbers = isinstance(values, list) and all(isinstance(value, int | float) for value in values)
+        if name not in ("epoch", "program", "folds") and not (numbers and len(values) == size):
+            raise ValueError(f"{name} is not one number per fold")
+    return found

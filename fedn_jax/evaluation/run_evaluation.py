@@ -56,7 +56,7 @@ def evaluate_run(
     Raises:
       UserError: the run is not finished, or was trained on other data.
     """
-    recorded = run_dir.read_json(run / "run.json")
+    recorded = run_dir.read_record(run / "run.json")
     if recorded["data"] != dataset.metadata["signature"]:
         raise UserError(f"{run} was trained on other data than these; expected the --data directory of that training")
     other = thresholds.other_options(config, run_dir.load_config(run), typed)
@@ -67,19 +67,15 @@ def evaluate_run(
 
     def decode_fold(fold: str) -> list[Detections]:
         paths = [run_dir.outputs_path(run, fold, problem.metas[video]) for video in plan[fold]]
-        for path in paths:
-            if not path.exists():
-                raise UserError(f"{path}: no such file; the run is not finished: start `fedn train` again to go on")
-        return [
-            decode(predict.load_outputs(path), problem.metas[video].num_frames)
-            for path, video in zip(paths, plan[fold], strict=True)
-        ]
+        metas = [problem.metas[video] for video in plan[fold]]
+        hop = config.window.test_hop
+        starts = [predict.window_starts(meta, problem.geometry, hop) for meta in metas]
+        outputs = [predict.load_outputs(*pair) for pair in zip(paths, starts, strict=True)]
+        return [decode(one, meta.num_frames) for one, meta in zip(outputs, metas, strict=True)]
 
     def suppress_fold(fold: str) -> list[Detections]:
         path = run_dir.candidates_path(run, fold)
-        if not path.exists():
-            raise UserError(f"{path}: no such file; the run is not finished: start `fedn train` again to go on")
-        kept, _ = candidates.load(path)
+        kept, _ = candidates.load(path, len(plan[fold]))
         post = config.predict
         return [candidates.suppress(one, post.nms_iou, post.max_detections, post.per_class) for one in kept]
 
@@ -106,7 +102,7 @@ def evaluate_run(
     predict.write_csv(out / "candidates.csv", problem.metas, found, problem.classes)
     kept = [matching.above(*pair) for pair in zip(found, limits, strict=True)]
     predict.write_csv(out / "detections.csv", problem.metas, kept, problem.classes)
-    run_dir.write_json(out / "metrics.json", result)
+    run_dir.write_record(out / "metrics.json", result)
     return Results(problem, result, found, limits)
 
 

@@ -61,7 +61,7 @@ def load(run: Path, fold: str = ENSEMBLE) -> Model:
     Raises:
       UserError: not a finished run of ``fedn train``, or no such fold.
     """
-    recorded, config = run_dir.read_json(run / "run.json"), run_dir.load_config(run)
+    recorded, config = run_dir.read_record(run / "run.json"), run_dir.load_config(run)
     if "programs" not in recorded or "input_width" not in recorded:
         raise UserError(f"{run}: was trained by an older version, or training never began; train it again")
     names = [name for name in recorded["folds"] if not name.endswith(splits.INNER)]
@@ -89,9 +89,9 @@ def _thresholds(run: Path, config: Config) -> tuple[dict[str, thresholds.Thresho
     path = run / "metrics.json"
     if not path.exists():
         return {}, ""
-    scored, trained = run_dir.read_json(path), configs.flatten(config)
+    scored, trained = run_dir.read_record(path), configs.flatten(config)
     again = f"evaluate the run again (`fedn evaluate {run} --data DIR`), or give --threshold"
-    if not isinstance(scored, dict) or not isinstance(scored.get("thresholds"), dict):
+    if not scored.get("thresholds"):
         return {}, f"{path}: holds no thresholds; {again}"
     used = configs.flatten(scored.get("config") or {})
     keys = [key for key in trained if key.partition(".")[0] in thresholds.SECTIONS]

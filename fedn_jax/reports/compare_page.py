@@ -84,12 +84,12 @@ def load(paths: Sequence[Path]) -> list[Run]:
 
 
 def _load(path: Path, name: str) -> Run:
-    settings, recorded = run_dir.read_json(path / "config.json"), run_dir.read_json(path / "run.json")
+    settings, recorded = run_dir.read_record(path / "config.json"), run_dir.read_record(path / "run.json")
     again = f"run `fedn evaluate {path} --data DIR`"
     if not (path / "metrics.json").exists():
         raise UserError(f"{path}: is not evaluated; {again} first")
-    found = run_dir.read_json(path / "metrics.json")
-    if missing := [key for key in NEEDED if not isinstance(found, dict) or not found.get(key)]:
+    found = run_dir.read_record(path / "metrics.json")
+    if missing := [key for key in NEEDED if not found.get(key)]:
         raise UserError(f"{path}/metrics.json: has no {missing[0]}; {again} again with this version")
     found["config"] = found.get("config") or settings
     return Run(name, configs.flatten(found["config"]), recorded, found, run_dir.read_metrics(path))

@@ -124,7 +124,7 @@ def check_that_files_stay(run, more, tmp_path, capsys):
         assert (tmp_path / "tried.json").exists()
     for words in ([*more, "--out", str(run)], [*more[:-1], "--out", str(tmp_path / "other")]):
         (tmp_path / "other").mkdir(exist_ok=True)
-        (tmp_path / "other" / "run.json").write_text("{}")
+        run_dir.write_record(tmp_path / "other" / "run.json", {})
         assert main(words) == 2 and "holds a run, whose own numbers stay" in capsys.readouterr().err
     assert [path.read_bytes() for path in own] == before and not list(run.glob(f"{files.PART}*"))
     own[2].write_text("corrected")

@@ -26,8 +26,8 @@ def agree(runs, wanted, *sizes):
     for run in runs:
         run.mkdir(exist_ok=True)
         if not (run / "run.json").exists():
-            run_dir.write_json(run / "run.json", {"folds": NAMES})
-        recorded.append(run_dir.read_json(run / "run.json"))
+            run_dir.write_record(run / "run.json", {"folds": NAMES})
+        recorded.append(run_dir.read_record(run / "run.json"))
     edges = np.cumsum([0, *sizes])
     split = lambda fresh: [range(a, b) for a, b in zip(edges, edges[1:]) if b <= len(fresh)]  # noqa: B905
     return programs.agree(runs, recorded, wanted, split)
@@ -111,10 +111,10 @@ def test_three_processes_of_which_one_is_killed_end_as_one_does(shards, tmp_path
     for process in others:
         assert process.wait() == 0, process.communicate()[1].decode()
         process.stderr.close()
-    assert len(run_dir.read_json(out / "run.json")["programs"]) == 4
+    assert len(run_dir.read_record(out / "run.json")["programs"]) == 4
     for entry in run_dir.read_metrics(out):
         assert len(entry["folds"]) == 1
-    names = [name for name in run_dir.read_json(out / "run.json")["folds"] if not name.endswith("inner")]
+    names = [name for name in run_dir.read_record(out / "run.json")["folds"] if not name.endswith("inner")]
     for name in names:
         from safetensors.numpy import load_file
 

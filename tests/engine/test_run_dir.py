@@ -37,6 +37,40 @@ def test_missing_and_broken_files_are_named(tmp_path):
         run_dir.load_config(tmp_path)
 
 
+def test_records_that_were_changed_or_are_of_another_kind_are_refused(tmp_path):
+    path = tmp_path / "metrics.json"
+    value = {"a": 0.1, "b": [1, None, {"ü": 1e-300}], "c": {10: 1, 2: 3}}
+    run_dir.write_record(path, value)
+    found = run_dir.read_record(path)
+    assert found == {"a": 0.1, "b": [1, None, {"ü": 1e-300}], "c": {"10": 1, "2": 3}}
+    run_dir.write_record(path, found | {"a": 2})  # what was read can be written again
+    assert run_dir.read_record(path)["a"] == 2
+    whole = path.read_text()
+    for text, message in (
+        (whole.replace('"a": 2', '"a": 3'), "was changed or is damaged"), (whole[:-3], "not valid JSON"),
+        ('{"a": 1}', "written by another version"), ("[]", "written by another version"),
+        ("[" * 100_000, "nested too deep"), ("\udcff", "not valid JSON"),
+    ):  # fmt: skip
+        path.write_bytes(text.encode(errors="surrogateescape"))
+        with pytest.raises(run_dir.UserError, match=f"metrics.json: .*{message}"):
+            run_dir.read_record(path)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "{", "[]", "\udcff", '{"epoch": 1}', '{"epoch": 1, "folds": ["a"], "loss": [1, 2]}',
+        '{"epoch": 1, "folds": ["a"], "x": 3}',
+    ],
+)  # fmt: skip
+def test_lines_that_are_no_metrics_are_refused(tmp_path, line):
+    path = run_dir.metrics_path(tmp_path, 0)
+    path.parent.mkdir()
+    path.write_bytes(line.encode(errors="surrogateescape") + b"\n")
+    with pytest.raises(run_dir.UserError, match="program0.jsonl: not lines of metrics"):
+        run_dir.read_metrics(tmp_path)
+
+
 def test_metrics_of_epochs_that_are_done_again_are_dropped(tmp_path):
     log = run_dir.MetricsLog(tmp_path, 0, 0)
     for epoch in (1, 2, 3):

@@ -16,6 +16,7 @@ from fedn_jax.data import problem as problems
 from fedn_jax.data import shards
 from fedn_jax.engine import run_dir
 from fedn_jax.evaluation import run_evaluation, thresholds
+from fedn_jax.ops import windows
 from fedn_jax.reports import run_page, run_tables
 
 SCORE = np.float32(0.7)  # lies below 0.7 in float64, and is 0.7 in float32
@@ -27,6 +28,7 @@ def detections(*rows):
     return Detections(table[:, :2], table[:, 2], np.zeros(len(table), int), np.ones(len(table), bool))
 
 
+GEOMETRY = windows.Geometry(64, 8, 2)
 HIT, MISS = (0, 10), (50, 60)  # of the only expression of every video, [0, 10)
 OUTER = {name: detections((*HIT, SCORE), (*MISS, 0.3)) for name in ("a", "b", "c")}
 INNER = {
@@ -44,17 +46,17 @@ def evaluate(tmp_path, monkeypatch):
     interval = np.array([HIT], np.float32)
     one = Events(interval, interval[:, 0], np.zeros(1, int), np.zeros(1, int), np.ones(1, bool))
     run = tmp_path / "run"
-    run_dir.write_json(run / "run.json", {"data": "x", "versions": {}})
-    run_dir.write_json(run / "config.json", json.loads(config.to_json()))
+    run_dir.write_record(run / "run.json", {"data": "x", "versions": {}})
+    run_dir.write_record(run / "config.json", json.loads(config.to_json()))
     for name, meta in zip("abc", metas, strict=True):
         for path in (run_dir.outputs_path(run, name, meta), run_dir.candidates_path(run, f"{name}/inner")):
             path.parent.mkdir(parents=True, exist_ok=True)
             path.touch()
     known = {run_dir.outputs_path(run, name, meta): OUTER[name] for name, meta in zip("abc", metas, strict=True)}
     known |= {run_dir.candidates_path(run, name): ([found], []) for name, found in INNER.items()}
-    monkeypatch.setattr(run_evaluation.predict, "load_outputs", known.get)
-    monkeypatch.setattr(run_evaluation.predict, "load_candidates", known.get)
-    monkeypatch.setattr(run_evaluation.predict, "suppress", lambda found, *options: found)
+    monkeypatch.setattr(run_evaluation.predict, "load_outputs", lambda path, starts: known[path])
+    monkeypatch.setattr(run_evaluation.candidates, "load", lambda path, videos: known[path])
+    monkeypatch.setattr(run_evaluation.candidates, "suppress", lambda found, *options: found)
     monkeypatch.setattr(
         run_evaluation, "_problem", lambda config, dataset: (dataset.problem, lambda outputs, frames: outputs)
     )
@@ -64,7 +66,7 @@ def evaluate(tmp_path, monkeypatch):
         changed.update_from_flattened_dict(changes)
         names = [name + ending for name in "abc" for ending in ("", "/inner")[: 1 + inner]]
         folds = SimpleNamespace(name=names, test=[("abc".index(name[0]),) for name in names])
-        problem = SimpleNamespace(folds=folds, metas=metas, events=[one] * 3, classes=["expression"])
+        problem = SimpleNamespace(folds=folds, metas=metas, geometry=GEOMETRY, events=[one] * 3, classes=["expression"])
         dataset = SimpleNamespace(
             problem=problem, metadata={"signature": "x", "classes": ["expression"]}, motion=np.zeros(1)
         )

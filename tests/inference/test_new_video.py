@@ -185,7 +185,7 @@ def test_thresholds_belong_to_the_options_of_the_training(small_demo, tmp_path):
     others = [{"config": numbers["config"] | {"predict": numbers["config"]["predict"] | {"nms_iou": 0.9}}}]
     others += [{"other_options": {"evaluate.threshold": 0.5}}, {"thresholds": None}]
     for change in others:
-        (run / "metrics.json").write_text(json.dumps(numbers | change))
+        run_dir.write_record(run / "metrics.json", numbers | change)
         other = new_video.load(run, "s01")
         with pytest.raises(UserError, match=r"metrics\.json: .*evaluate the run again .*or give --threshold"):
             new_video.choose_threshold(other, None)
@@ -401,7 +401,7 @@ def test_runs_that_cannot_detect(small_demo, tmp_path, capsys):
     embed.save_backbone(tmp_path / "other.safetensors", *other[:5], {}, "float32")
     assert run_detect(small_demo, tmp_path, "x.mp4", "--backbone", tmp_path / "other.safetensors") == 2
     assert "got other weights" in capsys.readouterr().err
-    recorded = run_dir.read_json(small_demo / "run" / "run.json")
+    recorded = run_dir.read_record(small_demo / "run" / "run.json")
     assert recorded["metadata"]["preparation"]["aligner"] == "cascade"
 
 

@@ -1,7 +1,6 @@
 """Several runs on one page: what may be compared, what is said, what is written."""
 
 import html
-import json
 import re
 import shutil
 
@@ -13,6 +12,7 @@ from fedn_jax.core import config as configs
 from fedn_jax.core import files
 from fedn_jax.core.errors import UserError
 from fedn_jax.core.text import percent
+from fedn_jax.engine import run_dir
 from fedn_jax.evaluation import bootstrap, headline
 from fedn_jax.reports import compare_page
 
@@ -127,11 +127,11 @@ def test_a_run_that_was_not_evaluated(directory, tmp_path):
     (bad / "metrics.json").unlink()
     with pytest.raises(UserError, match=r"b: is not evaluated; run `fedn evaluate .*b --data DIR` first"):
         compare_page.write(tmp_path / "out", [good, bad])
-    (bad / "metrics.json").write_text(json.dumps({"iou": 0.5}))
+    run_dir.write_record(bad / "metrics.json", {"iou": 0.5})
     with pytest.raises(UserError, match="metrics.json: has no spotting; run `fedn evaluate"):
         compare_page.write(tmp_path / "out", [good, bad])
     (bad / "metrics.json").write_text("[]")
-    with pytest.raises(UserError, match="metrics.json: has no iou"):
+    with pytest.raises(UserError, match="metrics.json: was written by another version"):
         compare_page.write(tmp_path / "out", [good, bad])
     with pytest.raises(UserError, match="no such file; expected the directory of a run"):
         compare_page.write(tmp_path / "out", [tmp_path / "none"])
@@ -155,7 +155,7 @@ def test_names_of_runs(tmp_path):
 
 def test_options_are_those_of_the_evaluation(tmp_path):
     path = fakes.write_run(tmp_path / "a", fakes.make_metrics(changes={"predict.nms_iou": 0.5}))
-    (path / "config.json").write_text(json.dumps(BASE["config"]))
+    run_dir.write_record(path / "config.json", BASE["config"])
     (run,) = compare_page.load([path])
     assert run.options["predict.nms_iou"] == 0.5
 
