@@ -140,7 +140,7 @@ def get_config(row=""):
 @pytest.mark.parametrize(
     "body, expected",
     [
-        ("x.seedx = 3", "line 5: no option 'seedx'; did you mean seed?; fedn configs --options lists"),
+        ("x.seedx = 3", "line 5: no option 'seedx'; did you mean seed.; fedn configs --options lists"),
         ("x.train.epochz = 3", "line 5: no option 'epochz'; did you mean train.epochs?"),
         ("x.update_from_flattened_dict({'train.epochz': 3})", "no option 'epochz'; did you mean train.epochs?"),
         ("x.trian.epochs = 3", "no option 'trian'; did you mean train?"),
