@@ -101,7 +101,7 @@ def module(name: str) -> Any:
         raise UserError(f"--config {name}: expected a Python file, ending in .py")
     files.read_bytes(path, _MOST_BYTES, "a configuration")
     loaded = util.module_from_spec(spec)
-    with _running(name, path):
+    with running(name, path):
         spec.loader.exec_module(loaded)
     if not callable(getattr(loaded, "get_config", None)):
         raise UserError(f"--config {name}: has no get_config(row); `fedn configs casme2` names a file that has")
@@ -109,8 +109,19 @@ def module(name: str) -> Any:
 
 
 @contextlib.contextmanager
-def _running(spec: str, path: Path) -> Iterator[None]:
-    """Says in one line what went wrong in a configuration file, which is the user's program."""
+def running(spec: str, path: Path) -> Iterator[None]:
+    """Says in one line what went wrong in a configuration file, which is the user's program, or in what it holds.
+
+    Args:
+      spec: how the user named it.
+      path: the file.
+
+    Yields:
+      Nothing.
+
+    Raises:
+      UserError: instead of every exception but Ctrl-C.
+    """
     try:
         yield
     except UserError as error:
@@ -187,7 +198,7 @@ def load(spec: str, overrides: Sequence[str] = ()) -> "Config":
 
     name, row = split(spec)
     loaded = module(name)
-    with _running(spec, find(name)):
+    with running(spec, find(name)):
         config = configs.check_options(loaded.get_config(row))
     override(config, overrides)
     return configs.validate(config)

@@ -177,7 +177,10 @@ def test_a_file_that_fails_as_it_is_read(elsewhere):
 
 @pytest.mark.parametrize(
     "space, expected",
-    [("7", "SPACE must be a dict of option -> .*; got int"), ("{'seedx': 3}", "option of SPACE must be one of")],
+    [
+        ("7", "--config mine.py: SPACE must be a dict of option -> .*; got int"),
+        ("{'seedx': 3}", "option of SPACE must be one of"),
+    ],
 )
 def test_a_search_space_that_is_none(elsewhere, space, expected):
     (elsewhere / "mine.py").write_text(f"{FILE.format('')}\nSPACE = {space}\n")
