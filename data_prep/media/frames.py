@@ -3,6 +3,10 @@
 Headers lie about the number of frames, seeking lies about the position; decoding from the start does neither.
 """
 
+import codecs
+import contextlib
+import functools
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,6 +18,12 @@ from fedn_jax.core.errors import UserError
 from fedn_jax.core.text import count
 
 _REENCODE = "re-encode it (ffmpeg -i old new.mp4) or leave it out"
+
+# Demuxers of FFmpeg that open other files or the network, or make pictures of text.
+_REFUSED = set(
+    "adf applehttp avisynth bin concat dash dvdvideo ffmetadata hls idf image2 imf lavfi rtp rtsp sap sdp tty "
+    "vapoursynth vobsub webm_dash_manifest xbin".split()
+)
 
 
 class VideoInfo(NamedTuple):
@@ -43,9 +53,12 @@ def _open(path: Path) -> tuple[Any, Any, list[str]]:
         raise UserError(f"{path}: no such video; check the path")
     if path.stat().st_size == 0:
         raise UserError(f"{path}: the file is empty; copy it again")
-    try:
-        container = av.open(f"file:{path}", metadata_errors="replace")  # else "take:2.mp4" would be a protocol, "take"
+    allowed = {"format_whitelist": _formats(), "protocol_whitelist": "file"}
+    try:  # "file:", else "take:2.mp4" would be a protocol, "take"
+        container = av.open(f"file:{path}", metadata_errors="replace", container_options=allowed)
     except (av.error.FFmpegError, ValueError) as error:
+        if _is_text(path):
+            raise UserError(f"{path}: not a readable video but text; of a list of other files give these") from None
         raise UserError(
             f"{path}: not a readable video ({_reason(error)}); it may be cut off: copy it again, or {_REENCODE}"
         ) from None
@@ -58,6 +71,25 @@ def _open(path: Path) -> tuple[Any, Any, list[str]]:
     # Where parts may be lost, an error belongs to its packet; threads of whole frames would give it to another one.
     stream.thread_type = "SLICE" if container.format.name in playback.LOSSY else "AUTO"
     return container, stream, notes
+
+
+@functools.cache
+def _formats() -> str:
+    """The formats of files that hold all of a video themselves, as FFmpeg takes them; others are not even begun."""
+    import av
+
+    names = []
+    for name in sorted(av.formats_available):
+        with contextlib.suppress(ValueError):  # it is for writing only
+            if not av.ContainerFormat(name, "r").no_file and not set(name.split(",")) & _REFUSED:
+                names.append(name)
+    return ",".join(names)
+
+
+def _is_text(path: Path) -> bool:
+    with path.open("rb") as file:
+        head = file.read(2**12)
+    return head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or not re.search(rb"[\0-\x08\x0e-\x1a]", head)
 
 
 def _reason(error: Exception) -> str:

@@ -16,8 +16,10 @@ import numpy as np
 
 from data_prep.media import frames
 from fedn_jax.core.errors import UserError
+from fedn_jax.core.files import read_bytes
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
+_MOST_BYTES = 2**29  # of a file: a picture of 16384 x 8192 pixels that is not compressed
 _SPARSE = 1000  # a time line that is longer and more than half empty holds a stray number
 _FLAGS = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION  # 8 bits per channel; EXIF would turn single frames
 
@@ -193,12 +195,9 @@ def decode(path: Path) -> np.ndarray | None:
       [H, W, 3] uint8 RGB, also of grey and of 16-bit pictures; None where the content is damaged.
 
     Raises:
-      UserError: the file cannot be read.
+      UserError: no such file, a pipe or a device, or one that is too large or cannot be read.
     """
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror}); check that it exists and its rights") from None
+    content = read_bytes(path, _MOST_BYTES, "a picture")
     try:
         image = cv2.imdecode(np.frombuffer(content, np.uint8), _FLAGS) if content else None
     except cv2.error:

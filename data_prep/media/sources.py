@@ -9,6 +9,7 @@ from typing import NamedTuple
 from data_prep.media import frames, images, openface
 from data_prep.media.frames import Frame
 from data_prep.media.images import Listing
+from fedn_jax.core.files import check_plain
 
 _EDGE = 1 << 20  # bytes at the start and the end of a file that identify it, beside its size
 
@@ -88,8 +89,12 @@ def fingerprint(source: Source) -> list:
 
     Returns:
       Numbers and text, for a checksum.
+
+    Raises:
+      UserError: neither a folder nor a plain file.
     """
     if not source.path.is_dir():
+        check_plain(source.path, "a video")
         size = source.path.stat().st_size
         with source.path.open("rb") as file:
             head = file.read(_EDGE)

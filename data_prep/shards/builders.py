@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import io
 import json
+import logging
 import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator
@@ -16,7 +17,10 @@ from fedn_jax.core import files, schema
 from fedn_jax.core.errors import UserError
 
 FOLDER = "shards"  # below the output directory
-STATE = "prepare.json"  # below the output directory: the options that its content was made with
+STATE = "prepare.json"  # below the output directory: the options that its content was made with, and checksums
+_MOST_STATE = 2**26  # bytes
+
+log = logging.getLogger(__name__)
 
 
 def signature(content: Any) -> str:
@@ -63,18 +67,25 @@ def read_state(out: Path) -> dict[str, Any]:
       out: the directory.
 
     Returns:
-      {"options": ..., "signature": ...}; empty for a new directory.
+      {"options": ..., "signature": ..., "files": ...}; empty for a new directory.
 
     Raises:
       UserError: the file that says so is damaged.
     """
-    path = out / STATE
+    path, remedy = out / STATE, "restore the file, or choose another --out"
+    if not path.exists():
+        return {}
     try:
-        state = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    except ValueError as error:
-        raise UserError(f"{path}: not valid JSON ({error}); restore the file, or choose another --out") from None
+        state = json.loads(files.read_bytes(path, _MOST_STATE, "the options of a preparation"))
+    except UserError as error:
+        raise UserError(f"{error}: {remedy}") from None
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path}: not valid JSON ({error}); {remedy}") from None
     if not isinstance(state, dict):
-        raise UserError(f"{path}: must hold an object; restore the file, or choose another --out")
+        raise UserError(f"{path}: must hold an object; {remedy}")
+    for name, kind, what in (("options", dict, "an object"), ("signature", str, "text"), ("files", dict, "an object")):
+        if not isinstance(state.get(name, kind()), kind):
+            raise UserError(f"{path}: {name} must be {what}; {remedy}")
     return state
 
 
@@ -99,16 +110,33 @@ def check_options(out: Path, options: dict[str, Any]) -> None:
 
 
 def up_to_date(out: Path, sign: str) -> bool:
-    """Whether the shards with this signature are there already.
+    """Whether the shards with this signature are there already, as they were written.
 
     Args:
       out: the directory.
       sign: of :func:`signature`.
 
     Returns:
-      True if nothing is left to do.
+      True if nothing is left to do; False, too, for shards of which a file is missing or was changed.
     """
-    return read_state(out).get("signature") == sign and any((out / FOLDER).rglob("dataset_info.json"))
+    state = read_state(out)
+    if state.get("signature") != sign or not (out / FOLDER).is_dir():
+        return False
+    written, found = state.get("files", {}), _checksums(out / FOLDER)
+    damaged = [name for name, checksum in written.items() if found.get(name) != checksum]
+    if damaged:
+        log.info(f"{out / FOLDER / damaged[0]}: missing or damaged; all shards are packed again")
+    return bool(written) and not damaged
+
+
+def _checksums(directory: Path) -> dict[str, str]:
+    """Files below a directory, by their paths from there."""
+    found = {}
+    for path in sorted(directory.rglob("*")):
+        if path.is_file():
+            with path.open("rb") as file:
+                found[path.relative_to(directory).as_posix()] = hashlib.file_digest(file, "sha256").hexdigest()
+    return found
 
 
 def pack(
@@ -150,7 +178,7 @@ def pack(
     shutil.rmtree(fresh / "downloads", ignore_errors=True)  # TFDS makes it, empty
     shutil.rmtree(out / FOLDER, ignore_errors=True)
     fresh.rename(out / FOLDER)
-    _write_state(out, read_state(out) | {"signature": metadata["signature"]})
+    _write_state(out, read_state(out) | {"signature": metadata["signature"], "files": _checksums(out / FOLDER)})
 
 
 def _write_state(out: Path, state: dict[str, Any]) -> None:

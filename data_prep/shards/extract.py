@@ -1,5 +1,6 @@
 """One video to embeddings on the disk, for detection: frames are seen once and none is kept."""
 
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -13,7 +14,8 @@ from data_prep.media import frames, sources
 from data_prep.media.frames import Frame
 from data_prep.media.sources import Source
 from data_prep.shards import builders
-from fedn_jax.core import files
+from fedn_jax.core import arrays, files
+from fedn_jax.core.errors import UserError
 
 EXTRACTION = 2  # raise when the content of the directories changes
 
@@ -48,17 +50,31 @@ def extract(
     sources.rate(source)  # a file that is none is refused here
     key = builders.signature([sources.fingerprint(source), options._asdict(), backbone.sha, EXTRACTION])
     done = cache / f"{files.file_name(source.path.stem)}-{key}"
-    if not done.exists():
+    found = _load(done)
+    if found is None:
+        shutil.rmtree(done, ignore_errors=True)  # of one that is damaged
         with files.building(done) as fresh:
             _extract(source, options, backbone, fresh, progress)
-    with np.load(done / "facts.npz", allow_pickle=False) as arrays:
-        facts = Facts(*(arrays[name] for name in Facts._fields))
-    facts = facts._replace(
-        fps=float(facts.fps), num_source=int(facts.num_source), uneven=bool(facts.uneven),
-        notes=tuple(str(note) for note in facts.notes),
-    )  # fmt: skip
-    inputs = np.memmap(done / "inputs.raw", np.float16, "r").reshape(len(facts.valid), -1)
-    return Extracted(inputs, facts, done / "faces.mp4", done / "media.mp4")
+        found = _load(done)
+    if found is None:
+        raise UserError(f"{done}: damaged as soon as it was written; check the disk")
+    return found
+
+
+def _load(done: Path) -> Extracted | None:
+    """What a directory of the cache holds; None if it is not there, or damaged."""
+    try:
+        found = arrays.load_npz(done / "facts.npz", Facts._fields)
+        facts = Facts(**found)
+        facts = facts._replace(
+            fps=float(facts.fps), num_source=int(facts.num_source), uneven=bool(facts.uneven),
+            notes=tuple(str(note) for note in facts.notes),
+        )  # fmt: skip
+        inputs = np.memmap(done / "inputs.raw", np.float16, "r").reshape(len(facts.valid), -1)
+        whole = all((done / name).is_file() for name in ("faces.mp4", "media.mp4"))
+    except (UserError, ValueError, TypeError, OSError):
+        return None
+    return Extracted(inputs, facts, done / "faces.mp4", done / "media.mp4") if whole else None
 
 
 def _extract(source: Source, options: Options, backbone: Backbone, out: Path, progress: Any) -> None:

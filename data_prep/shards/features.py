@@ -1,9 +1,6 @@
 """Clip features that somebody else computed (I3D and the like) to records: no videos needed."""
 
-import contextlib
 import hashlib
-import zipfile
-import zlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,10 +10,11 @@ import numpy as np
 from data_prep.shards import builders
 from data_prep.sheets import annotations
 from data_prep.sheets.annotations import VideoItem
-from fedn_jax.core import errors, files
+from fedn_jax.core import arrays, errors, files
 from fedn_jax.core.errors import UserError
 
 SUFFIXES = (".npz", ".npy")
+_REMEDY = "export it again, with the features as `feature` [1, rows, D] of float16"
 _PADDED = 16  # frames that a clip network may leave out at a video's end: a clip is whole or not computed
 
 
@@ -34,14 +32,8 @@ def read(path: Path, frames_per_row: int) -> tuple[np.ndarray, int]:
     Raises:
       UserError: not such a file, or numbers that do not fit one another.
     """
-    try:
-        with path.open("rb") as stream, _arrays(stream) as file:
-            feature = np.asarray(file["feature"])
-            count = int(file["frame_cnt"]) if "frame_cnt" in file else None
-    except KeyError:
-        raise UserError(f"{path}: holds no array `feature`; expected feature [1, rows, D]") from None
-    except (ValueError, OSError, EOFError, TypeError, zipfile.BadZipFile, zlib.error) as error:
-        raise UserError(f"{path}: not readable as .npz of plain arrays ({error}); export it again") from None
+    found = arrays.load_npz(path, ["feature"], ["frame_cnt"], remedy=_REMEDY, alone="feature")
+    feature, count = found["feature"], _count(path, found.get("frame_cnt"))
     if feature.ndim == 3 and feature.shape[0] == 1:
         feature = feature[0]  # [1, R, D] -> [R, D]
     if feature.ndim != 2 or not feature.size or feature.dtype.kind != "f":
@@ -68,10 +60,13 @@ def _turned(shape: tuple[int, ...]) -> str:
     return f"[{shape[0]}, {shape[1]}], which looks like [D, rows] instead of [rows, D]"
 
 
-def _arrays(stream: Any) -> Any:
-    """The arrays of a file by name, as a context."""
-    loaded = np.load(stream, allow_pickle=False)
-    return contextlib.nullcontext({"feature": loaded}) if isinstance(loaded, np.ndarray) else loaded
+def _count(path: Path, found: np.ndarray | None) -> int | None:
+    """The number of frames that a file knows of."""
+    if found is None:
+        return None
+    if found.size != 1 or found.dtype.kind not in "iuf" or not np.isfinite(found).all():
+        raise UserError(f"{path}: frame_cnt must be a number of frames; got {found.dtype} {list(found.shape)}")
+    return int(found.item())
 
 
 def prepare(

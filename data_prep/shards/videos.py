@@ -8,8 +8,6 @@ import contextlib
 import functools
 import itertools
 import os
-import zipfile
-import zlib
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from pathlib import Path
@@ -17,17 +15,18 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from data_prep.backbones.embed import Backbone, save_backbone
+from data_prep.backbones.embed import Backbone, load_backbone, save_backbone
 from data_prep.faces.decode import DEFAULT, Facts, Options, decode
 from data_prep.media import sources
 from data_prep.media.sources import Source
 from data_prep.shards import builders
 from data_prep.sheets import annotations
 from data_prep.sheets.annotations import VideoItem
-from fedn_jax.core import errors, files, processes, schema
+from fedn_jax.core import arrays, errors, files, processes, schema
 from fedn_jax.core.errors import UserError, one_of
 
 PIPELINE = 3  # raise when decoding, alignment or embedding change what they give for the same video
+_MOST_BYTES = 2**33  # of one video's columns: more than ten hours
 _COLUMNS = ("inputs", "fps", "num_source", "source", "valid", "motion", "uneven", "notes")
 
 
@@ -104,8 +103,7 @@ def prepare(
     labels = labels or {}
     with files.lock(out):
         builders.check_options(out, settings)
-        if not (out / schema.BACKBONE).exists():
-            save_backbone(out / schema.BACKBONE, *backbone[:5], {"description": backbone.description}, "float32")
+        _keep(backbone, out / schema.BACKBONE)
         keys = [builders.signature([sources.fingerprint(item.source), first_frame, settings]) for item in items]
         columns = [(one.subject, one.video, one.events.tolist(), one.cut.tolist()) for one in items]
         sign = builders.signature([settings, list(classes), first_frame, labels, keys, columns])
@@ -143,6 +141,14 @@ def _check(options: Options) -> None:
         raise UserError(f"--size must be an even number from 32 to 1024 (pixels); got {options.size}")
     if options.fps is not None and not 0 < options.fps <= 1000:
         raise UserError(f"--fps must be a number of frames per second; got {options.fps}")
+
+
+def _keep(backbone: Backbone, path: Path) -> None:
+    """Writes the feature extractor, unless it is there and whole."""
+    with contextlib.suppress(UserError):
+        if load_backbone(path).sha == backbone.sha:
+            return
+    save_backbone(path, *backbone[:5], {"description": backbone.description}, "float32")
 
 
 def _clashes(items: Sequence[VideoItem]) -> list[str]:
@@ -284,8 +290,7 @@ def _outcome(future: Future) -> Facts | UserError:
 
 
 def _load(cache: Path, columns: Sequence[str]) -> dict[str, np.ndarray]:
-    with cache.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-        return {name: arrays[name] for name in columns}
+    return arrays.load_npz(cache, columns, most=_MOST_BYTES, remedy="delete it and start the same command again")
 
 
 def _usable(cache: Path) -> bool:
@@ -294,7 +299,7 @@ def _usable(cache: Path) -> bool:
         return False
     try:
         _load(cache, _COLUMNS)
-    except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile, zlib.error):
+    except UserError:
         cache.unlink()
         return False
     return True

@@ -100,8 +100,8 @@ def _settle(out: Path, settings: dict[str, Any]) -> None:
     (out / "videos").mkdir(parents=True, exist_ok=True)
     if path.exists():
         try:
-            found = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError:
+            found = json.loads(files.read_bytes(path, 2**20))
+        except (ValueError, RecursionError):
             found = {}
         if found != settings:
             differ = [name for name in settings if not isinstance(found, dict) or found.get(name) != settings[name]]

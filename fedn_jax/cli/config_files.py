@@ -1,18 +1,25 @@
 """Configuration files, found by name among those that come with the package, or by path."""
 
 import ast
+import contextlib
 import difflib
-from collections.abc import Sequence
+import os
+import re
+import traceback
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fedn_jax.cli.command import ALL_OPTIONS, OVERRIDES
+from fedn_jax.core import files
 from fedn_jax.core.errors import UserError
 
 if TYPE_CHECKING:  # it imports jaxtyping and NumPy
     from fedn_jax.core.types import Config
 
 PACKAGE = Path(__file__).resolve().parents[1]
+_MOST_BYTES = 2**24
+_SHOWN = 200  # letters of what an error says
 SPEC = "NAME[:ROW] of `fedn configs`, or FILE.py[:ROW]"  # of the option --config
 
 
@@ -84,7 +91,7 @@ def module(name: str) -> Any:
       The module; it has ``get_config``.
 
     Raises:
-      UserError: no such file, not a Python file, or without ``get_config``.
+      UserError: no such file, not a Python file, one that raises an error, or without ``get_config``.
     """
     from importlib import util
 
@@ -92,11 +99,62 @@ def module(name: str) -> Any:
     spec = util.spec_from_file_location("config", path)
     if spec is None:
         raise UserError(f"--config {name}: expected a Python file, ending in .py")
+    files.read_bytes(path, _MOST_BYTES, "a configuration")
     loaded = util.module_from_spec(spec)
-    spec.loader.exec_module(loaded)
-    if not hasattr(loaded, "get_config"):
+    with running(name, path):
+        spec.loader.exec_module(loaded)
+    if not callable(getattr(loaded, "get_config", None)):
         raise UserError(f"--config {name}: has no get_config(row); `fedn configs casme2` names a file that has")
     return loaded
+
+
+@contextlib.contextmanager
+def running(spec: str, path: Path) -> Iterator[None]:
+    """Says in one line what went wrong in a configuration file, which is the user's program, or in what it holds.
+
+    Args:
+      spec: how the user named it.
+      path: the file.
+
+    Yields:
+      Nothing.
+
+    Raises:
+      UserError: instead of every exception but Ctrl-C.
+    """
+    try:
+        yield
+    except UserError as error:
+        raise UserError(f"--config {spec}: {error}") from error
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # SystemExit, too
+        places = [(frame.filename, frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
+        places += [(error.filename, error.lineno)] if isinstance(error, SyntaxError) else []
+        lines = [line for file, line in places if line and os.path.abspath(file or "") == os.path.abspath(path)]
+        where = f"line {lines[-1]}: " if lines else ""
+        raise UserError(f"--config {spec}: {where}{_reason(error)}") from error
+
+
+def _reason(error: BaseException) -> str:
+    """What went wrong, and what was expected; ml_collections says the former at length."""
+    from fedn_jax.core import config as configs
+
+    said = " ".join((error.msg if isinstance(error, SyntaxError) else str(error)).split())
+    unknown = re.match(r"\W*(?:Key )?\W*(\w+)\W+n?\W*(?:does not exist and cannot be added|Did you mean)", said)
+    if unknown and isinstance(error, KeyError | AttributeError):
+        known = list(configs.flatten(configs.default()))
+        ends = {part: key for key in reversed(known) for part in (key, key.rpartition(".")[2], key.partition(".")[0])}
+        near = difflib.get_close_matches(unknown[1], ends, n=1)
+        wholes = {key.partition(".")[0] for key in known}
+        hint = f"; did you mean {near[0] if near[0] in wholes else ends[near[0]]}?" if near else ""
+        return f"no option {unknown[1]!r}{hint}; {ALL_OPTIONS}"
+    pattern = r"Could not override field '(.+?)'.* of original type <class '(.+?)'> .* to type <class '(.+?)'>"
+    if isinstance(error, TypeError) and (found := re.match(pattern, said)):
+        name, got, kind = found.groups()
+        kind = "a section of options" if kind.endswith("ConfigDict") else f"of type {kind}"
+        return f"{name} must be {kind}; got {got.rpartition('.')[2]}; {ALL_OPTIONS}"
+    return f"{type(error).__name__}: {said[:_SHOWN]}; expected a Python file whose get_config(row) returns all options"
 
 
 def rows(name: str) -> list[str]:
@@ -120,7 +178,7 @@ def docstring(name: str) -> str:
     Returns:
       Its docstring; the file is read, not run.
     """
-    return ast.get_docstring(ast.parse(find(name).read_text(encoding="utf-8"))) or ""
+    return ast.get_docstring(ast.parse(files.read_bytes(find(name), _MOST_BYTES))) or ""
 
 
 def load(spec: str, overrides: Sequence[str] = ()) -> "Config":
@@ -139,14 +197,9 @@ def load(spec: str, overrides: Sequence[str] = ()) -> "Config":
     from fedn_jax.core import config as configs
 
     name, row = split(spec)
-    find(name)
-    try:
-        config = module(name).get_config(row)
-    except UserError:
-        raise
-    except Exception as error:  # the file is the user's program
-        reason = " ".join(str(error).split())
-        raise UserError(f"--config {spec}: {type(error).__name__}: {reason}") from error
+    loaded = module(name)
+    with running(spec, find(name)):
+        config = configs.check_options(loaded.get_config(row))
     override(config, overrides)
     return configs.validate(config)
 

@@ -82,6 +82,10 @@ def full_lines(spec: str) -> list[str]:
         lines += _wrapped(f"{' ' if same else MARK} {key:<32}", f"{_shown(chosen[key])}{note}")
     module = config_files.module(str(path))
     if hasattr(module, "SPACE"):
+        from fedn_jax.experiments import search_space
+
+        with config_files.running(spec, path):
+            search_space.check_space(module.SPACE, core.default())
         lines += ["", "`fedn sweep` searches:"]
         lines += [line for key, space in module.SPACE.items() for line in _wrapped(f"  {key:<32}", str(space))]
     return [*lines, "", f"{MARK} differs from the default; what options mean: fedn configs --options"]

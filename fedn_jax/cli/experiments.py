@@ -138,8 +138,9 @@ def sweep(args: argparse.Namespace, overrides: Sequence[str]) -> None:
             raise errors.UserError(
                 f"--config {args.config}: has no {name}; `fedn configs sweep_demo` names a file that has"
             )
+    with config_files.running(args.config, Path(module.__file__)):
+        search_space.check(module.SPACE, module.SWEEP, config)
     settings = module.SWEEP._replace(folds=(args.fold,)) if args.fold else module.SWEEP
-    search_space.check(module.SPACE, settings, config)
     search = sweep.Search(args.out, config, module.SPACE, settings, args.config)
     study = sweep.run(search, shards.load(args.data), args.storage, progress_bar())
     found = sweep.summary(study, search)

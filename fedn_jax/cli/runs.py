@@ -179,8 +179,14 @@ def evaluate(args: argparse.Namespace, overrides: Sequence[str] = ()) -> None:
     """
     asked = [name for name in ONLY_CSV if getattr(args, name)]
     if args.run is None:
-        if not (args.predictions and args.ground_truth) or args.data or args.out or args.force or overrides:
+        if not (args.predictions and args.ground_truth):
             raise UserError("give a run and its --data, or --predictions CSV and --ground-truth CSV; see --help")
+        of_a_run = [f"--{name}" for name in ("data", "out", "force") if getattr(args, name)] + list(overrides)
+        if of_a_run:
+            raise UserError(
+                f"{of_a_run[0]} belongs to a run; of --predictions and --ground-truth numbers are printed, and written "
+                "where --json FILE says"
+            )
         _evaluate_files(args)
         return
     if asked or not args.data:
@@ -231,7 +237,7 @@ def evaluate_run(args: argparse.Namespace, overrides: Sequence[str]) -> None:
     configs.validate(config)
     typed = [text.removeprefix("--config.").partition("=")[0] for text in overrides]
     other = thresholds.other_options(config, run_dir.load_config(args.run), typed)
-    own = args.out is None or args.out.resolve() == args.run.resolve()
+    own = args.out is None or os.path.realpath(args.out) == os.path.realpath(args.run)
     out = args.run if own else args.out
     if args.out and (other if own else (out / "run.json").exists()):
         raise UserError(f"--out {out}: holds a run, whose own numbers stay; choose a directory that is none")

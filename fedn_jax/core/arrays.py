@@ -47,7 +47,7 @@ def load_npz(
             if alone and file.read(len(np.lib.format.MAGIC_PREFIX)) == np.lib.format.MAGIC_PREFIX:
                 file.seek(0)
                 size = path.stat().st_size
-                _check_sum(path, [_bytes(file, size)], most)
+                _check_sum(path, [_bytes(file, size)], most, remedy)
                 file.seek(0)
                 return {alone: np.lib.format.read_array(file, allow_pickle=False)}
             file.seek(0)
@@ -65,7 +65,7 @@ def _unpacked(
 ) -> dict[str, np.ndarray]:
     with zipfile.ZipFile(file) as archive:
         members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
-        if missing := [name for name in names if name not in members]:
+        if missing := [f"`{name}`" for name in names if name not in members]:
             raise UserError(f"{path}: holds no array {', '.join(missing)}; {remedy}")
         wanted = {name: members[name] for name in (*names, *optional) if name in members}
         sizes = []
@@ -74,7 +74,7 @@ def _unpacked(
                 raise ValueError(f"{info.filename} is packed in another way than NumPy does")
             with archive.open(info) as member:
                 sizes.append(_bytes(member, info.file_size))
-        _check_sum(path, sizes, most)
+        _check_sum(path, sizes, most, remedy)
         found = {}
         for name, info in wanted.items():
             with archive.open(info) as member:
@@ -102,9 +102,10 @@ def _bytes(file: IO[bytes], size: int) -> int:
     return number
 
 
-def _check_sum(path: Path, sizes: Sequence[int], most: int | None) -> None:
-    most = MOST_BYTES if most is None else most
-    if sum(sizes) > most:
+def _check_sum(path: Path, sizes: Sequence[int], most: int | None, remedy: str) -> None:
+    most, total = MOST_BYTES if most is None else most, sum(sizes)
+    if total > most:
         raise UserError(
-            f"{path}: its arrays take {sum(sizes) / 2**20:.0f} MiB in memory; expected at most {most / 2**20:.0f} MiB"
+            f"{path}: its arrays take {total / 2**20:.0f} MiB in memory; expected at most {most / 2**20:.0f} MiB; "
+            f"{remedy}"
         )

@@ -128,6 +128,31 @@ def comments() -> dict[str, str]:
     return dict(found)
 
 
+def check_options(config: Any) -> ConfigDict:
+    """Checks that a configuration has all options, and each of its type.
+
+    Args:
+      config: what should be a configuration made from ``default()``.
+
+    Returns:
+      ``config``.
+
+    Raises:
+      UserError: another object, an option that is missing or too many, or a value of another type.
+    """
+    if not isinstance(config, ConfigDict):
+        raise UserError(f"expected a configuration that starts from default(); got {type(config).__name__}")
+    known, found = flatten(default()), flatten(config)
+    if missing := [key for key in known if key not in found]:
+        raise UserError(f"option {missing[0]} is missing; expected a configuration that starts from default()")
+    for key, value in found.items():
+        errors.one_of("option", key, known)
+        kind = type(known[key])
+        if type(value) is not kind and not (kind is float and type(value) is int):
+            raise UserError(f"option {key} must be of type {kind.__name__}, such as {known[key]!r}; got {value!r}")
+    return config
+
+
 def validate(config: ConfigDict) -> ConfigDict:
     """Checks values that no other place checks.
 
@@ -138,8 +163,9 @@ def validate(config: ConfigDict) -> ConfigDict:
       ``config``.
 
     Raises:
-      UserError: the first value that is out of its range.
+      UserError: see ``check_options``; or the first value that is out of its range.
     """
+    check_options(config)
     errors.one_of("data.kind", config.data.kind, KINDS)
     for name in ("epochs", "batch_size"):
         errors.at_least(f"train.{name}", config.train[name], 1)
@@ -158,7 +184,8 @@ def validate(config: ConfigDict) -> ConfigDict:
                 f"{section}{'.' * bool(section)}{name} must lie between {max(low, 0)} and {high}; got {value}"
             )
     for pair in config.anchors.reaches:
-        if not isinstance(pair, list) or len(pair) != 2 or not pair[0] < pair[1]:
+        numbers = isinstance(pair, list) and all(type(number) in (int, float) for number in pair)
+        if not numbers or len(pair) != 2 or not pair[0] < pair[1]:
             raise UserError(f"anchors.reaches must be a list of [low, high] with low < high; got {pair}")
     for name in ("negatives", "learning_rate", "weight_decay"):
         errors.at_least(f"train.{name}", config.train[name], 0)

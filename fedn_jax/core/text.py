@@ -70,15 +70,16 @@ def no_formula(value: Any) -> Any:
 
 
 def printable(text: str) -> str:
-    """Lines that control no terminal, whatever names they hold.
+    """A message that controls no terminal and has no more lines than it should, whatever names it holds.
 
     Args:
-      text: one or more lines.
+      text: one line, and perhaps lines of a list below it, which begin with two blanks.
 
     Returns:
-      The same with escapes, such as ``\\x1b``, for control characters other than tabs and line ends.
+      The same with escapes, such as ``\\x1b``, for control characters other than tabs and the line ends of the list.
     """
-    return re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", lambda found: f"\\x{ord(found[0]):02x}", text)
+    escape = lambda found: "\\n" if found[0] == "\n" else f"\\x{ord(found[0]):02x}"
+    return re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]|\n(?!  )", escape, text)
 
 
 def print_anything(*streams: TextIO) -> None:

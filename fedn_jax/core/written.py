@@ -15,6 +15,7 @@ from fedn_jax.core import files
 from fedn_jax.core.errors import UserError
 
 LIST = ".written.json"
+_MOST_LIST = 2**28  # bytes
 
 
 def read(directory: Path) -> dict[str, dict[str, Any]]:
@@ -27,10 +28,13 @@ def read(directory: Path) -> dict[str, dict[str, Any]]:
       name -> {"about": {...}, "files": {file name -> checksums that it may have}}; empty where no list is, or no
       readable one.
     """
+    if not (directory / LIST).is_file():
+        return {}
+    content = files.read_bytes(directory / LIST, _MOST_LIST, "the list of results")
     try:
-        found = json.loads((directory / LIST).read_text(encoding="utf-8"))
+        found = json.loads(content)
         return {name: {"about": dict(entry["about"]), "files": dict(entry["files"])} for name, entry in found.items()}
-    except (FileNotFoundError, ValueError, AttributeError, KeyError, TypeError):
+    except (ValueError, AttributeError, KeyError, TypeError, RecursionError):
         return {}
 
 
@@ -66,7 +70,7 @@ def replacing(
         yield parts
         made = {one: _checksum(part) for one, part in parts.items()}
         # Until all are in place some may be those from before, whoever wrote them.
-        before = {one: _checksum(directory / one) for one in names if (directory / one).exists()}
+        before = {one: _checksum(directory / one) for one in names if (directory / one).is_file()}
         _note(directory, name, about, {one: sorted({made[one], before.get(one, made[one])}) for one in names})
     _note(directory, name, about, {one: [made[one]] for one in names})
 
@@ -92,7 +96,7 @@ def check(directory: Path, names: Sequence[str], strangers: bool = False) -> Non
         path = directory / one
         if not path.exists() or (one not in known and strangers):
             continue
-        if one not in known or _checksum(path) not in known[one]:
+        if one not in known or not path.is_file() or _checksum(path) not in known[one]:
             how = "was changed since it was written" if one in known else "is there, and is not known to be a result"
             raise UserError(f"{path}: {how}; move it away, choose another --out, or give --force to replace it")
 

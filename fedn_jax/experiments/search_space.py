@@ -77,18 +77,21 @@ class Settings(NamedTuple):
     seed: int = 0  # of the sampler
 
 
-def check(space: Mapping[str, Any], settings: Settings, config: Config) -> None:
-    """Checks a search space and its settings.
+def check_space(space: Any, config: Config) -> None:
+    """Checks a search space.
 
     Args:
-      space: option -> distribution.
-      settings: of the sweep.
+      space: what should be option -> distribution.
       config: the configuration that trials change.
 
     Raises:
-      UserError: an option that does not exist or cannot be searched, or numbers that make no sense.
+      UserError: not a dict, or an option that does not exist or cannot be searched.
     """
     known = configs.flatten(config)
+    if not isinstance(space, Mapping):
+        raise UserError(
+            f"SPACE must be a dict of option -> space.Float(low, high) or space.Choice(...); got {type(space).__name__}"
+        )
     if not space:
         raise UserError("SPACE is empty; expected option -> space.Float(low, high) or space.Choice(...)")
     for key, option in space.items():
@@ -106,9 +109,34 @@ def check(space: Mapping[str, Any], settings: Settings, config: Config) -> None:
         if isinstance(option, Float) and kind is not float:
             raise UserError(f"SPACE: {key} is no float but {kind.__name__}; use space.Choice(...)")
         if isinstance(option, Float) and not (
-            option.low < option.high and (option.low > 0 or not option.log) and option.points > 0
+            -math.inf < option.low < option.high < math.inf
+            and (option.low > 0 or not option.log)
+            and type(option.points) is int
+            and option.points > 0
         ):
             raise UserError(f"SPACE: {key} needs low < high, low > 0 if log, points > 0; got {option}")
+
+
+def check(space: Any, settings: Any, config: Config) -> None:
+    """Checks a search space and its settings.
+
+    Args:
+      space: option -> distribution.
+      settings: what should be the ``Settings`` of the sweep.
+      config: the configuration that trials change.
+
+    Raises:
+      UserError: see ``check_space``; or settings of another type, or numbers that make no sense.
+    """
+    check_space(space, config)
+    if not isinstance(settings, Settings):
+        raise UserError(f"SWEEP must be space.Settings(trials=..., ...); got {type(settings).__name__}")
+    for name, default in Settings._field_defaults.items():
+        value, entry = getattr(settings, name), {"rungs": int, "folds": str}.get(name)
+        right = isinstance(value, tuple | list) if entry else type(value) is type(default)
+        if not right or (entry and any(type(one) is not entry for one in value)):
+            kind = f"a tuple of {entry.__name__}" if entry else f"of type {type(default).__name__}"
+            raise UserError(f"SWEEP.{name} must be {kind}; got {value!r}")
     if config.folds.inner == 0:
         raise UserError("a sweep is scored on inner folds, and folds.inner=0 leaves none; give a share such as 0.25")
     for name in ("trials", "batch", "seeds"):

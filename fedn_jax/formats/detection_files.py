@@ -210,8 +210,8 @@ def _lanes(edges: Sequence[tuple[int, int]], members: Sequence[int]) -> list[lis
 
 def _header(root: ElementTree.Element, path: Path, found: Found) -> None:
     """The media file and facts. In the URLs of files ELAN neither writes nor understands percent-encoding."""
-    media = found.path.parent.resolve() / found.path.name
-    near = os.path.relpath(media, path.parent.resolve()).replace(os.sep, "/")
+    media = Path(os.path.realpath(found.path.parent), found.path.name)
+    near = os.path.relpath(media, os.path.realpath(path.parent)).replace(os.sep, "/")
     mime = mimetypes.MimeTypes().types_map[True].get(media.suffix.lower(), "video/*")
     header = ElementTree.SubElement(root, "HEADER", MEDIA_FILE="", TIME_UNITS="milliseconds")
     descriptor = {"MEDIA_URL": plain("file:///" + media.as_posix().lstrip("/")), "MIME_TYPE": mime}

@@ -204,8 +204,7 @@ def each_record(path: str | Path, what: str, required: Sequence[str], optional: 
       UserError: no such file, not text, not CSV; a column is missing or appears twice.
     """
     path = Path(path)
-    if not path.is_file():
-        raise UserError(f"{path}: no such file; expected a file with {what}")
+    files.check_plain(path, what)
     try:
         with path.open("rb") as raw:
             name, codec = _encoding(raw.read(4))

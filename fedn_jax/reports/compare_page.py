@@ -4,6 +4,7 @@ Everything comes from the files of the runs. Where what the numbers of a run res
 the page leaves out the difference of the numbers that it spoils, and the mark of the best.
 """
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -70,7 +71,7 @@ def load(paths: Sequence[Path]) -> list[Run]:
     Raises:
       UserError: a directory is given twice, holds no run, or a run that was not evaluated.
     """
-    whole = [path.resolve() for path in paths]
+    whole = [Path(os.path.realpath(path)) for path in paths]
     for number, path in enumerate(whole):
         if path in whole[:number]:
             raise UserError(f"{paths[number]} is given twice; give each run once")

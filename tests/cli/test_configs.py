@@ -126,3 +126,69 @@ def test_configurations_are_short():
         lines = config_files.find(name).read_text().splitlines()
         assert len(lines) <= 60, name
         assert max(map(len, config_files.docstring(name).splitlines())) <= 80, name
+
+
+FILE = """from fedn_jax.core import config as c
+
+def get_config(row=""):
+    x = c.default()
+    {}
+    return x
+"""
+
+
+@pytest.mark.parametrize(
+    "body, expected",
+    [
+        ("x.seedx = 3", "line 5: no option 'seedx'; did you mean seed.; fedn configs --options lists"),
+        ("x.train.epochz = 3", "line 5: no option 'epochz'; did you mean train.epochs?"),
+        ("x.update_from_flattened_dict({'train.epochz': 3})", "no option 'epochz'; did you mean train.epochs?"),
+        ("x.trian.epochs = 3", "no option 'trian'; did you mean train?"),
+        ("x.model.head_depth = [[]]", "line 5: head_depth must be of type int; got list"),
+        ("x.train = 5", "train must be a section of options; got int"),
+        ("x.train.epochs = None", "option train.epochs must be of type int, such as 30; got None"),
+        ("x.anchors.reaches = [['a', 3]]", r"anchors.reaches must be a list of \[low, high\]"),
+        ("return None", "expected a configuration that starts from default.*; got NoneType"),
+        ("return c.ConfigDict()", "option .* is missing; expected a configuration that starts from default"),
+        ("x.unlock(); x.more = 3", "option must be one of"),
+        ("raise SystemExit('bye')", "line 5: SystemExit: bye; expected a Python file whose get_config"),
+        ("raise ValueError('a\\n' * 1000)", "line 5: ValueError: a a a"),
+        ("{}[3]", "line 5: KeyError: 3; expected"),
+        ("x = = 3", "line 5: SyntaxError: invalid syntax; expected a Python file"),
+    ],
+)
+def test_mistakes_in_a_file_are_one_short_line(elsewhere, body, expected):
+    (elsewhere / "mine.py").write_text(FILE.format(body))
+    with pytest.raises(UserError, match=f"(--config mine.py: )?.*{expected}") as error:
+        config_files.load("mine.py")
+    assert len(str(error.value)) < 500 and "\n" not in str(error.value)
+
+
+def test_a_file_that_fails_as_it_is_read(elsewhere):
+    for text, expected in (("raise SystemExit(3)", "line 1: SystemExit: 3"), ("\n1 / 0", "line 2: ZeroDivisionError")):
+        (elsewhere / "mine.py").write_text(text)
+        for function in (config_files.load, config_files.rows):
+            with pytest.raises(UserError, match=f"--config mine.py: {expected}"):
+                function("mine.py")
+    (elsewhere / "mine.py").write_text("get_config = 3")
+    with pytest.raises(UserError, match="has no get_config"):
+        config_files.load("mine.py")
+
+
+@pytest.mark.parametrize(
+    "space, expected",
+    [
+        ("7", "--config mine.py: SPACE must be a dict of option -> .*; got int"),
+        ("{'seedx': 3}", "option of SPACE must be one of"),
+    ],
+)
+def test_a_search_space_that_is_none(elsewhere, space, expected):
+    (elsewhere / "mine.py").write_text(f"{FILE.format('')}\nSPACE = {space}\n")
+    with pytest.raises(UserError, match=expected):
+        configs.full_lines("mine.py")
+
+
+def test_a_file_in_another_encoding(elsewhere):
+    text = '# coding: latin-1\n"""Für Jürgen."""\n' + FILE.format("")
+    (elsewhere / "mine.py").write_bytes(text.encode("latin-1"))
+    assert "Für Jürgen." in configs.full_lines("mine.py")

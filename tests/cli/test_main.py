@@ -252,6 +252,11 @@ def test_evaluate_files_and_convert_them(tmp_path, capsys):
     assert numbers["spotting"] | {"f1": 2 / 3} == numbers["spotting"] and numbers["protocol"] == "megc"
     assert main([str(word) for word in [*words, "--protocol", "strict", "--threshold", 0.5, "--iou", 0.9]]) == 0
     assert json.loads(out.read_text())["spotting"]["tp"] == 0
+    for more, name in (
+        (["--out", tmp_path / "x"], "--out"),
+        (["--config.evaluate.iou=0.4"], "--config.evaluate.iou=0.4"),
+    ):
+        assert f"fedn: {name} belongs to a run; of --predictions" in refused(capsys, *words, *more)
     found.write_text("subject,video,onset,offset,emotion,score\ns1,a,12,10,joy,0.9\ns2,c,5,9,anger,x\n")
     line = refused(capsys, *words)
     assert "2 problems" in line

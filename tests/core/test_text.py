@@ -19,7 +19,8 @@ def test_any_name_can_be_printed_anywhere(encoding):
 
 def test_names_do_not_control_the_terminal():
     assert text.printable("a\x1b[31mb\x07\r\x9b") == "a\\x1b[31mb\\x07\\x0d\\x9b"
-    assert text.printable("two\nlines\tof Jürgen") == "two\nlines\tof Jürgen"
+    assert text.printable("two\n  lines\tof Jürgen") == "two\n  lines\tof Jürgen"
+    assert text.printable("a\nb.pth: \n\n  c\n") == "a\\nb.pth: \\n\n  c\\n"
 
 
 def test_open_bars_end_before_the_next_line(capsys):

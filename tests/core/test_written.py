@@ -1,3 +1,5 @@
+import os
+
 import pytest
 
 from fedn_jax.core import written
@@ -27,11 +29,13 @@ def test_what_was_written_is_replaced_and_what_was_changed_is_not(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == [written.LIST, "a.csv", "a.eaf"]
 
 
-@pytest.mark.parametrize("content", [None, "", "[]", "{", '{"a": 3}', '{"a": {"about": {}}}'])
+@pytest.mark.parametrize(
+    "content", [None, "", "[]", "{", '{"a": 3}', '{"a": {"about": {}}}', "[" * 100_000, b"\xff"], ids=range(8)
+)
 def test_files_of_unknown_origin_are_somebodys(tmp_path, content):
     (tmp_path / "a.eaf").write_text("annotated by hand")
     if content is not None:
-        (tmp_path / written.LIST).write_text(content)
+        (tmp_path / written.LIST).write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(UserError, match="is not known to be a result"):
         write(tmp_path, "one ")
     assert (tmp_path / "a.eaf").read_text() == "annotated by hand" and not (tmp_path / "a.csv").exists()
@@ -61,3 +65,15 @@ def test_killed_at_any_moment_it_can_be_done_again(tmp_path, monkeypatch):
         written.check(tmp_path, ["a.csv", "a.eaf"])  # nobody changed anything
     write(tmp_path, "last ")
     assert (tmp_path / "a.csv").read_text() == "last a.csv"
+
+
+def test_pipes_in_the_place_of_files_are_not_waited_for(tmp_path):
+    write(tmp_path, "one ")
+    (tmp_path / "a.eaf").unlink()
+    os.mkfifo(tmp_path / "a.eaf")
+    with pytest.raises(UserError, match=r"a\.eaf: was changed since it was written"):
+        write(tmp_path, "two ")
+    write(tmp_path, "three ", force=True)
+    (tmp_path / written.LIST).unlink()
+    os.mkfifo(tmp_path / written.LIST)
+    assert written.read(tmp_path) == {}

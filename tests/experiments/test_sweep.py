@@ -75,11 +75,17 @@ def search(out, **settings):
         ({"loss.beta": Float(1, 2)}, {"objective": "f1"}, "SWEEP.objective"),
         ({"loss.beta": Float(1, 2)}, {"trials": 0}, "SWEEP.trials must be at least 1"),
         ({"loss.beta": Float(1, 2)}, {"rungs": (2,)}, "lie between 0 and train.epochs"),
+        ({"loss.beta": Float(1, 2)}, {"rungs": 7}, "SWEEP.rungs must be a tuple of int; got 7"),
+        ({"loss.beta": Float(1, 2)}, {"trials": "8"}, "SWEEP.trials must be of type int; got '8'"),
+        ({"loss.beta": Float(1, 2)}, {"folds": ("a", 3)}, "SWEEP.folds must be a tuple of str"),
+        ({"loss.beta": Float(1, 2, points="3")}, {}, "points > 0"),
+        (7, {}, r"SPACE must be a dict of option -> space.Float.*; got int"),
+        ({"loss.beta": Float(1, 2)}, 7, r"SWEEP must be space.Settings\(trials=..., ...\); got int"),
     ],
 )
 def test_mistakes_in_a_space(searched, settings, match):
     with pytest.raises(ValueError, match=match):
-        search_space.check(searched, Settings(**settings), small())
+        search_space.check(searched, Settings(**settings) if isinstance(settings, dict) else settings, small())
 
 
 def test_grid_points():

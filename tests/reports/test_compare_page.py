@@ -135,6 +135,9 @@ def test_a_run_that_was_not_evaluated(directory, tmp_path):
         compare_page.write(tmp_path / "out", [good, bad])
     with pytest.raises(UserError, match="no such file; expected the directory of a run"):
         compare_page.write(tmp_path / "out", [tmp_path / "none"])
+    (tmp_path / "loop").symlink_to("loop")
+    with pytest.raises(UserError, match="loop.*: no such file; expected the directory of a run"):
+        compare_page.write(tmp_path / "out", [tmp_path / "loop"])
     with pytest.raises(UserError, match="at least one run; got none"):
         compare_page.write(tmp_path / "out", [])
     assert not (tmp_path / "out").exists()

@@ -1,5 +1,6 @@
 """What the readers of released data sets have in common: rows of expressions, their counts, and where videos lie."""
 
+import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -151,4 +152,4 @@ def parts(path: Path, directory: Path) -> tuple[str, ...]:
       Parts below ``directory``, and its own name before them; the last without suffix or ``_aligned``.
     """
     stem = path.name.removesuffix("_aligned") if path.is_dir() else path.stem
-    return (directory.resolve().name, *path.relative_to(directory).parts[:-1], stem)
+    return (os.path.basename(os.path.realpath(directory)), *path.relative_to(directory).parts[:-1], stem)

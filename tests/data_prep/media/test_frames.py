@@ -1,7 +1,10 @@
 """Every frame once, in order, upright; damage is said in one line."""
 
+import shutil
+import socket
 import struct
 
+import cv2
 import media
 import numpy as np
 import pytest
@@ -87,6 +90,41 @@ def test_missing_and_empty(tmp_path):
 def test_not_a_video(tmp_path):
     (tmp_path / "text.mp4").write_text("hello " * 100)
     assert "not a readable video" in _error(tmp_path / "text.mp4")
+
+
+def test_no_other_file_is_opened(video, tmp_path):
+    """Lists of files in whatever words, and patterns of names: what is beside them, or in the network, stays closed."""
+    shutil.copy(video, tmp_path / "secret.dat")
+    cv2.imwrite(str(tmp_path / "a1.png"), np.zeros((32, 32, 3), np.uint8))
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.setblocking(False)
+        there = f"http://127.0.0.1:{server.getsockname()[1]}/x.mp4"
+        lists = {
+            "concat": f"ffconcat version 1.0\nfile 'secret.dat'\nfile '{there}'\n",
+            "hls": "#EXTM3U\n#EXT-X-TARGETDURATION:5\n#EXTINF:5,\n{}\n#EXT-X-ENDLIST\n",
+            "sdp": "v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\nm=video 5004 RTP/AVP 96\n"
+            "a=rtpmap:96 H264/90000\n",
+            "dash": '<?xml version="1.0"?>\n<MPD profiles="urn:mpeg:dash:profile:isoff-live:2011">'
+            "<BaseURL>{}</BaseURL></MPD>\n",
+            "ffmetadata": ";FFMETADATA1\ntitle=a\n",
+        }
+        for name, text in lists.items():
+            for suffix in ("mp4", "m3u8", "mpd", "sdp"):
+                for target in ("secret.dat", there):
+                    path = tmp_path / f"{name}.{suffix}"
+                    path.write_text(text.replace("{}", target))
+                    assert "not a readable video but text; of a list of other files give these" in _error(path)
+        (tmp_path / "a%01d.png").write_bytes((tmp_path / "a1.png").read_bytes())
+        assert "not a readable video" in _error(tmp_path / "a%01d.png")
+        with pytest.raises(BlockingIOError):
+            server.accept()
+    assert frames.probe(tmp_path / "secret.dat").width == frames.probe(video).width
+
+
+def test_text_is_no_video(tmp_path):
+    for name in ("notes.txt", "art.ans", "notes.mp4", "art.bin"):
+        (tmp_path / name).write_bytes(b"\x1b[31mWords of a letter, caf\xe9.\r\n" * 50)
+        assert "not a readable video" in _error(tmp_path / name)
 
 
 def test_truncated_without_index(video, tmp_path):

@@ -1,10 +1,12 @@
 """The number in a name is the number of the frame: for every way of naming, with gaps, damage and strays."""
 
+import os
+
 import cv2
 import numpy as np
 import pytest
 
-from data_prep.media import images
+from data_prep.media import images, sources
 from fedn_jax.core.errors import UserError
 
 
@@ -184,7 +186,7 @@ def test_exif_does_not_turn_pictures(tmp_path):
 def test_a_file_that_cannot_be_read_is_no_gap(tmp_path):
     path = folder(tmp_path, {"1.jpg": 1})
     (path / "2.jpg").symlink_to(tmp_path / "away.jpg")
-    with pytest.raises(UserError, match=r"2\.jpg: cannot be read"):
+    with pytest.raises(UserError, match=r"2\.jpg: no such file; expected a file with a picture"):
         list(images.stream(images.listing(path), 30, 1))
 
 
@@ -202,3 +204,14 @@ def test_reading_is_lazy_and_the_rate_is_checked_at_once(tmp_path):
 def test_every_kind_of_picture(tmp_path, suffix):
     files = images.listing(folder(tmp_path, {f"{n}{suffix.upper()}": n for n in (1, 2)})).files
     assert [number_of(images.decode(path)) for path in files.values()] == [1, 2]
+
+
+def test_only_files_are_read(tmp_path):
+    """Neither a pipe, which would be waited for, nor a device without an end."""
+    os.mkfifo(tmp_path / "3.png")
+    (tmp_path / "4.bmp").symlink_to("/dev/zero")
+    for name in ("3.png", "4.bmp"):
+        with pytest.raises(UserError, match=f"{name}: a pipe or a device; expected a file with a picture"):
+            images.decode(tmp_path / name)
+    with pytest.raises(UserError, match="a pipe or a device; expected a file with a video"):
+        sources.fingerprint(sources.Source(tmp_path / "3.png"))

@@ -15,9 +15,9 @@ import pytest
 
 from data_prep.backbones import embed
 from data_prep.media import frames
-from data_prep.shards import builders, videos
+from data_prep.shards import builders, verify, videos
 from data_prep.sheets import annotations
-from fedn_jax.core import files
+from fedn_jax.core import files, schema
 from fedn_jax.core.errors import UserError
 from fedn_jax.data import shards
 
@@ -203,6 +203,24 @@ def test_damaged_cache_is_done_again(copy, backbone):
     assert not written and [one.cached for one in summaries] == [False, True, True]
 
 
+def test_damaged_shards_are_packed_again(copy, backbone, caplog):
+    """Whatever file of them it is, and whether it is changed or gone; so is the feature extractor beside them."""
+    source, out = copy
+    whole = {path: path.read_bytes() for path in sorted((out / builders.FOLDER).rglob("*")) if path.is_file()}
+    assert len(whole) >= 4
+    for number, (path, content) in enumerate(whole.items()):
+        changed = bytearray(content)
+        changed[len(changed) // 2] ^= 1
+        path.write_bytes(changed) if number else path.unlink()
+        (out / schema.BACKBONE).write_bytes(b"damaged")
+        with caplog.at_level("INFO", "data_prep"):
+            summaries, written = prepare(source, out, backbone)
+        assert written and all(one.cached for one in summaries) and str(path) in caplog.text
+        assert embed.load_backbone(out / schema.BACKBONE).sha == backbone.sha
+        verify.verify(out)
+    assert not prepare(source, out, backbone)[1]
+
+
 def test_two_preparations_at_once(source, prepared, backbone):
     with files.lock(prepared[0]), pytest.raises(UserError, match="another process is at work"):
         prepare(source, prepared[0], backbone)
@@ -232,8 +250,9 @@ def fail(*_, **__):
 
 
 def test_damaged_notes_of_a_preparation_are_said(tmp_path):
-    for content in ("{", "[]"):
-        (tmp_path / builders.STATE).write_text(content)
+    for content in ("{", "[]", "[" * 100_000, '{"options": 3}', '{"signature": []}', '{"files": ""}', None):
+        (tmp_path / builders.STATE).unlink(missing_ok=True)
+        (tmp_path / builders.STATE).write_text(content) if content else os.mkfifo(tmp_path / builders.STATE)
         with pytest.raises(UserError, match=r"prepare\.json: .*choose another --out"):
             builders.read_state(tmp_path)
 

@@ -5,6 +5,7 @@ from threading import Barrier
 
 import media
 import numpy as np
+import pytest
 
 from data_prep.backbones import embed
 from data_prep.faces.decode import Options
@@ -32,3 +33,17 @@ def test_two_at_once_on_one_video(tmp_path, monkeypatch):
     np.testing.assert_array_equal(first.inputs, second.inputs)
     assert first.faces == second.faces and first.inputs.shape == (12, 128)
     assert list(cache.iterdir()) == [first.faces.parent]
+
+
+@pytest.mark.parametrize("name", ["facts.npz", "inputs.raw", "faces.mp4"])
+def test_a_damaged_cache_is_made_again(tmp_path, monkeypatch, name):
+    video, backbone = media.write_video(tmp_path / "a.mp4", media.face_frames(1, 3)), embed.load_backbone("random")
+    run = lambda: extract.extract(Source(video), Options("none", 32), backbone, tmp_path / "cache")  # noqa: E731
+    first = run()
+    want, path = np.array(first.inputs), first.faces.parent / name
+    path.write_bytes(path.read_bytes()[:-7]) if name != "faces.mp4" else path.unlink()
+    again = run()
+    np.testing.assert_array_equal(again.inputs, want)
+    assert again.faces.is_file() and again.facts.num_source == 3
+    monkeypatch.setattr(extract, "_extract", None)
+    run()

@@ -1,11 +1,14 @@
 """Clip features of others: read without unpickling, packed with their frames per row."""
 
+import zipfile
+
 import media
 import numpy as np
 import pytest
 
 from data_prep.shards import features
 from data_prep.sheets import annotations
+from fedn_jax.core import arrays
 from fedn_jax.core.errors import UserError
 from fedn_jax.data import shards
 
@@ -50,8 +53,8 @@ def test_refused(tmp_path):
         (dict(feature=np.zeros((1, 3, 2), int)), "floats"),
         (dict(other=rows(3)), "no array `feature`"),
     ]
-    for arrays, match in cases:
-        np.savez(path, **arrays)
+    for content, match in cases:
+        np.savez(path, **content)
         with pytest.raises(UserError, match=match):
             features.read(path, 2)
     path.write_text("nothing")
@@ -115,3 +118,23 @@ def test_real_i3d_features(tmp_path):
     for name, frames in (("30_0101disgustingteeth-rgb", 2050), ("30_0102eatingworms-rgb", 1068)):
         got, count = features.read(media.REAL / "i3d" / f"{name}.npz", 2)
         assert count == frames and got.shape == (frames // 2, 1024)
+
+
+def test_a_file_that_unpacks_to_more_than_it_holds_is_refused_before(tmp_path):
+    """3 GiB of zeros in 3 MB: neither unpacked nor, where only the header says so, allocated."""
+    path = tmp_path / "a.npz"
+    head = b"{'descr': '<f4', 'fortran_order': False, 'shape': (1, 400000, 2048), }"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("feature.npy", b"\x93NUMPY\x01\x00" + len(head).to_bytes(2, "little") + head)
+    with pytest.raises(UserError, match="does not fit into its"):
+        features.read(path, 2)
+    np.savez_compressed(path, feature=np.zeros((1, 2**10, 2**9), np.float32))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(arrays, "MOST_BYTES", 2**20)
+        with pytest.raises(
+            UserError, match=r"its arrays take 2 MiB in memory; expected at most 1 MiB; export it again"
+        ):
+            features.read(path, 2)
+    for count in (np.inf, "many", [1, 2]):
+        with pytest.raises(UserError, match="frame_cnt must be a number of frames"):
+            features.read(write(path, rows(4), frame_cnt=count), 2)
