@@ -62,15 +62,14 @@ def limits(small: bool) -> tuple[float, float]:
     return 2 * side**3 / seconds[0].best, 2 * many[0].nbytes / seconds[1].best
 
 
-def train_all(problem: _standin.Problem, programs: list[range], budget: _count.Budget, args: argparse.Namespace):
+def train_all(problem: _standin.Problem, programs: list[range], programmed: tuple, budget: _count.Budget, args):
     """Trains every fold; prints what it takes; returns the seconds of all, with and without compilation."""
-    epoch = train_step.make_train_epoch(problem.task, problem.geometry, args.batch, _count.NEGATIVES, budget.steps)
     begin, compiling, running = time.perf_counter(), 0.0, []
     for number, folds in enumerate(programs):
         chosen = splits.take(problem.folds, folds)
         stream = parallel.run(
-            _standin.init_of(problem), epoch, chosen, _standin.hyper(), problem.store, problem.windows,
-            range(args.epochs), jax.local_devices()[:1],
+            *programmed, chosen, _standin.hyper(), problem.store, problem.windows, range(args.epochs),
+            jax.local_devices()[:1],
         )  # fmt: skip
         seconds = []
         for index in range(args.epochs):
@@ -185,16 +184,23 @@ def main() -> None:
     budget = _count.count(problem, args.batch)
     print(_count.describe(budget))
     memory = parallel.memory_of([device], args.memory)
-    programs = parallel.split(len(problem.folds.name), budget.state_bytes, memory, 1)
+    epoch = train_step.make_train_epoch(problem.task, problem.geometry, args.batch, _count.NEGATIVES, budget.steps)
+    programmed = (_standin.init_of(problem), epoch)
+
+    def bytes_of(size: int) -> tuple[int, int]:
+        some = splits.take(problem.folds, range(size))
+        return parallel.memory_needed(*programmed, some, _standin.hyper(), problem.store, problem.windows, [device])
+
+    programs = parallel.split(len(problem.folds.name), 1, memory, bytes_of)
     largest = max(len(folds) for folds in programs)
     print(
-        f"memory: inputs {problem.store.inputs.nbytes / 1e9:.2f} GB, {memory / 1e9:.1f} GB for states: {len(programs)} "
-        f"program(s) of at most {largest} folds, {largest * budget.state_bytes / 1e9:.1f} GB of states"
+        f"memory: {memory / 1e9:.1f} GB allowed: {len(programs)} program(s) of at most {largest} folds, "
+        f"{bytes_of(largest)[0] / 1e9:.1f} GB as compiled, inputs {problem.store.inputs.nbytes / 1e9:.2f} GB"
     )
     rate, bandwidth = limits(args.small)
     floor = args.epochs * (budget.flops / rate + budget.traffic / bandwidth)
     print(f"matmul {rate / 1e12:.3g} TFLOP/s, memory {bandwidth / 1e12:.3g} TB/s (measured; {H100})")
-    total, running = train_all(problem, programs, budget, args)
+    total, running = train_all(problem, programs, programmed, budget, args)
     print(
         f"floor, counted arithmetic at these rates: {floor:.1f} s; distance {total / floor:.1f}x, "
         f"{running / floor:.1f}x without compilation"

@@ -142,7 +142,9 @@ def _videos(parser: argparse.ArgumentParser) -> None:
         "--fps", type=float, help="resample to this rate; 0: keep all frames (default: 30 for samm, else keep)"
     )
     parser.add_argument("--workers", type=int, help="processes that decode and align (default: one per core)")
-    parser.add_argument("--runner", metavar="NAME", help="an Apache Beam runner instead, such as DirectRunner")
+    parser.add_argument(
+        "--runner", metavar="NAME", help="an Apache Beam runner instead, such as DaskRunner for several machines"
+    )
     parser.add_argument(
         "--beam", nargs="+", default=[], metavar="OPTION", help="options of the runner, without their leading --"
     )

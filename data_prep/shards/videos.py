@@ -39,11 +39,12 @@ class Job(NamedTuple):
     cache: Path  # the file to make
     preview: Path  # a video of the aligned faces
     backbone: Path
+    attempt: str = ""  # tells processes apart that make the same video
 
     @property
     def raw(self) -> Path:
         """File for the aligned frames, until they are embedded."""
-        return self.cache.with_suffix(".raw")
+        return self.cache.with_suffix(f"{self.attempt}.raw")
 
 
 class Summary(NamedTuple):
@@ -58,8 +59,8 @@ class Summary(NamedTuple):
     notes: tuple[str, ...]  # what was odd
 
 
-# (jobs by number, workers) -> (number, None or what is wrong) of each, as they are done
-Runner = Callable[[dict[int, Job], int], Generator[tuple[int, UserError | None], None, None]]
+Finished = Callable[[int, UserError | None], None]  # told of each job as it is done: its number, what is wrong
+Runner = Callable[[dict[int, Job], int, Finished], None]  # given jobs by number, and how many workers
 
 
 def prepare(
@@ -216,30 +217,31 @@ def _run(jobs: Sequence[Job], known: Sequence[bool], runner: Runner, workers: in
     messages: dict[int, str] = {}
     bar = progress(total=len(jobs), initial=len(jobs) - len(todo), desc="prepare", unit="video") if progress else None
     count = 0
-    with contextlib.closing(runner(todo, workers or os.cpu_count() or 1)) as results:  # workers end here, at the latest
-        for index, problem in results:
-            if problem is not None:
-                messages[index] = str(problem)
-                todo[index].raw.unlink(missing_ok=True)
-            elif bar is not None:
-                count += len(_load(todo[index].cache, ["valid"])["valid"])
-                bar.set_postfix_str(f"{count} frames, {count / max(bar.format_dict['elapsed'], 1e-3):.0f} frames/s")
-            if bar is not None:
-                bar.update()
+
+    def finished(index: int, problem: UserError | None) -> None:
+        nonlocal count
+        if problem is not None:
+            messages[index] = str(problem)
+            todo[index].raw.unlink(missing_ok=True)
+        elif bar is not None:
+            count += len(_load(todo[index].cache, ["valid"])["valid"])
+            bar.set_postfix_str(f"{count} frames, {count / max(bar.format_dict['elapsed'], 1e-3):.0f} frames/s")
+        if bar is not None:
+            bar.update()
+
+    runner(todo, workers or os.cpu_count() or 1, finished)
     if bar is not None:
         bar.close()
     return [messages[index] for index in sorted(messages)]
 
 
-def _processes(
-    backbone: Backbone, jobs: dict[int, Job], workers: int
-) -> Generator[tuple[int, UserError | None], None, None]:
+def _processes(backbone: Backbone, jobs: dict[int, Job], workers: int, finished: Finished) -> None:
     """The runner of one machine: processes decode and align, this one embeds."""
-    with contextlib.closing(_decoded(jobs, workers)) as results:
+    with contextlib.closing(_decoded(jobs, workers)) as results:  # workers end here, at the latest
         for index, result in results:
             if not isinstance(result, UserError):
                 embed_raw(jobs[index], result, backbone)
-            yield index, result if isinstance(result, UserError) else None
+            finished(index, result if isinstance(result, UserError) else None)
 
 
 def decode_job(job: Job) -> Facts:

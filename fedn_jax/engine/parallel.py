@@ -188,11 +188,13 @@ def _programs(init: Callable, epoch: Callable, devices: tuple[jax.Device, ...]) 
 def _compiled(init: Callable, epoch: Callable, devices: tuple[jax.Device, ...], shapes: tuple, modes: tuple) -> Any:
     """One epoch, compiled for arguments of these shapes under these settings; kept, so that equal ones compile once."""
     del modes
+    return _lower(init, epoch, devices, shapes).compile()
+
+
+def _lower(init: Callable, epoch: Callable, devices: tuple[jax.Device, ...], shapes: tuple) -> Any:
     start, step = _programs(init, epoch, devices)
     fold, hyper, data = jax.tree.unflatten(*shapes)
-    return step.lower(
-        jax.eval_shape(start, fold, hyper), fold, hyper, jax.ShapeDtypeStruct((), np.int32), data
-    ).compile()
+    return step.lower(jax.eval_shape(start, fold, hyper), fold, hyper, jax.ShapeDtypeStruct((), np.int32), data)
 
 
 class _Inputs(NamedTuple):
@@ -203,11 +205,14 @@ class _Inputs(NamedTuple):
     hyper: Hyper  # [D, L]
     data: tuple[Store, Windows]  # [D, ...]
 
-    def program(self, init: Callable, epoch: Callable) -> Any:
+    def shapes(self) -> tuple:
         shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), tuple(self[1:]))
         leaves, structure = jax.tree.flatten(shapes)
+        return structure, tuple(leaves)
+
+    def program(self, init: Callable, epoch: Callable) -> Any:
         modes = (jax.config.jax_enable_x64, jax.config.jax_default_matmul_precision)
-        return _compiled(init, epoch, self.slots.devices, (structure, tuple(leaves)), modes)
+        return _compiled(init, epoch, self.slots.devices, self.shapes(), modes)
 
 
 def _inputs(folds: Folds, hyper: Hyper, store: Store, windows: Windows, devices: Sequence[jax.Device]) -> _Inputs:
@@ -245,6 +250,33 @@ def memory_needed(
     needed = said.argument_size_in_bytes + said.output_size_in_bytes - said.alias_size_in_bytes
     fixed = sum(leaf.nbytes for leaf in jax.tree.leaves(inputs.data)) // len(inputs.slots.devices)
     return needed + said.temp_size_in_bytes + said.generated_code_size_in_bytes, fixed
+
+
+def lower(
+    init: Callable[[Fold, Hyper], TrainState],
+    epoch: Callable[..., tuple[TrainState, dict[str, Array]]],
+    folds: Folds,
+    hyper: Hyper,
+    store: Store,
+    windows: Windows,
+    devices: Sequence[Any],
+) -> Any:
+    """The program of one epoch of these folds, not compiled yet.
+
+    Args:
+      init: of ``run``; so are the others.
+      epoch: of one epoch.
+      folds: K folds.
+      hyper: their numbers.
+      store: all inputs.
+      windows: all training windows.
+      devices: devices, or those of a topology that is not here.
+
+    Returns:
+      ``jax.stages.Lowered``.
+    """
+    inputs = _inputs(folds, hyper, store, windows, devices)
+    return _lower(init, epoch, inputs.slots.devices, inputs.shapes())
 
 
 def run(
