@@ -202,7 +202,8 @@ def test_damaged_cache_is_done_again(copy, backbone):
         whole = dict(file)
     wrong = {
         "num_source": np.bool_(True), "source": whole["source"][::-1], "valid": whole["valid"][1:],
-        "fps": np.float32(0), "inputs": whole["inputs"].astype(np.float32), "motion": np.full_like(whole["motion"], np.nan),
+        "fps": np.float32(0), "inputs": whole["inputs"].astype(np.float32),
+        "motion": np.full_like(whole["motion"], np.nan),
         "notes": np.zeros(3), "uneven": np.float32(1),
     }  # fmt: skip
     cache.write_bytes(cache.read_bytes()[:100])
