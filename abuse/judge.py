@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from abuse.sandbox import Ended, Limits
+from fedn_jax.core.text import printable
 
 LONGEST = 320  # characters of a line that explains, without the name in it
 LISTED = 42  # lines of a list of problems
@@ -91,7 +92,7 @@ def _refusal(lines: Sequence[str], names: Sequence[str], batch: int) -> list[Bad
     said = [line for line in lines if line not in heads and line not in listed and not NOISE.search(line)]
     if said and batch == 1 and lines.index(said[-1]) > lines.index(heads[0]):
         bad.append(Bad("message", f"goes on in another line: {said[-1][:200]}"))
-    shown = [name.encode("utf-8", "backslashreplace").decode() for name in names]
+    shown = [printable(name.encode("utf-8", "backslashreplace").decode()) for name in names]
     if names and not any(name in text for name in [*names, *shown]):
         bad.append(Bad("message", f"does not name the file: {text[:200]}"))
     longest = max(len(line) for line in [*heads, *listed]) - max(map(len, names), default=0)

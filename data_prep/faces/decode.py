@@ -2,7 +2,7 @@
 
 import contextlib
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from fractions import Fraction
 from pathlib import Path
 from typing import NamedTuple
@@ -39,6 +39,34 @@ class Facts(NamedTuple):
 
 
 DEFAULT = Options()
+_KINDS = {  # of stored facts, and of the embeddings beside them: kind and size of the numbers, axes
+    "fps": ("f4 f8", 0), "source": ("i4", 1), "num_source": ("i4 i8", 0), "seconds": ("f8", 1), "ends": ("f8", 1),
+    "valid": ("u1", 1), "motion": ("f4", 1), "uneven": ("b1", 0), "notes": ("", 1), "inputs": ("f2", 2),
+}  # fmt: skip
+
+
+def fits(stored: Mapping[str, np.ndarray]) -> bool:
+    """Whether stored facts can be those of a video; a file that can be read may hold others.
+
+    Args:
+      stored: fields of :class:`Facts`, all or some, perhaps with ``inputs`` [T, D] float16.
+
+    Returns:
+      True if types, lengths and numbers fit one another.
+    """
+    for name, array in stored.items():
+        kinds, axes = _KINDS[name]
+        right = array.dtype.str[1:] in kinds.split() if kinds else array.dtype.kind == "U"
+        if not right or array.ndim != axes or (array.dtype.kind == "f" and not np.isfinite(array).all()):
+            return False
+    source, number = stored["source"], int(stored["num_source"])
+    lengths = {len(stored[name]) for name in ("source", "valid", "motion", "inputs") if name in stored}
+    ends = {len(stored[name]) for name in ("seconds", "ends") if name in stored}
+    if lengths != {len(source)} or ends - {number} or not len(source) or not stored["fps"] > 0:
+        return False
+    return bool(
+        0 <= source[0] and source[-1] < number and (np.diff(source) >= 0).all() and (stored["valid"] <= 1).all()
+    )
 
 
 class Faces:

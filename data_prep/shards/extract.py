@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from data_prep.backbones.embed import Backbone, embed
-from data_prep.faces.decode import Faces, Facts, Options, media_writer, writer
+from data_prep.faces.decode import Faces, Facts, Options, fits, media_writer, writer
 from data_prep.media import frames, sources
 from data_prep.media.frames import Frame
 from data_prep.media.sources import Source
@@ -65,6 +65,8 @@ def _load(done: Path) -> Extracted | None:
     """What a directory of the cache holds; None if it is not there, or damaged."""
     try:
         found = arrays.load_npz(done / "facts.npz", Facts._fields)
+        if not fits(found):
+            return None
         facts = Facts(**found)
         facts = facts._replace(
             fps=float(facts.fps), num_source=int(facts.num_source), uneven=bool(facts.uneven),

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from data_prep.backbones.embed import Backbone, load_backbone, save_backbone
-from data_prep.faces.decode import DEFAULT, Facts, Options, decode
+from data_prep.faces.decode import DEFAULT, Facts, Options, decode, fits
 from data_prep.media import sources
 from data_prep.media.sources import Source
 from data_prep.shards import builders
@@ -297,12 +297,11 @@ def _usable(cache: Path) -> bool:
     """Whether a video is done; a damaged cache file is thrown away, and its video done again."""
     if not cache.exists():
         return False
-    try:
-        _load(cache, _COLUMNS)
-    except UserError:
-        cache.unlink()
-        return False
-    return True
+    with contextlib.suppress(UserError):
+        if fits(_load(cache, _COLUMNS)):
+            return True
+    cache.unlink()
+    return False
 
 
 def _summarise(item: VideoItem, content: dict[str, np.ndarray], cached: bool) -> Summary:

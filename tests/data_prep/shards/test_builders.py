@@ -198,9 +198,21 @@ def test_bad_options(source, backbone, tmp_path):
 def test_damaged_cache_is_done_again(copy, backbone):
     source, out = copy
     cache = next((out / "cache").glob("s1__a-*.npz"))
+    with np.load(cache) as file:
+        whole = dict(file)
+    wrong = {
+        "num_source": np.bool_(True), "source": whole["source"][::-1], "valid": whole["valid"][1:],
+        "fps": np.float32(0), "inputs": whole["inputs"].astype(np.float32),
+        "motion": np.full_like(whole["motion"], np.nan),
+        "notes": np.zeros(3), "uneven": np.float32(1),
+    }  # fmt: skip
     cache.write_bytes(cache.read_bytes()[:100])
     summaries, written = prepare(source, out, backbone)
     assert not written and [one.cached for one in summaries] == [False, True, True]
+    assert videos._usable(cache)
+    for name, array in wrong.items():
+        np.savez(cache, **whole | {name: array})
+        assert not videos._usable(cache) and not cache.exists(), name
 
 
 def test_damaged_shards_are_packed_again(copy, backbone, caplog):
