@@ -17,6 +17,7 @@ from data_prep.media import playback
 from fedn_jax.core.errors import UserError
 from fedn_jax.core.text import count
 
+RATES = (0.1, 1000)  # lowest and highest frames per second that can be given
 _REENCODE = "re-encode it (ffmpeg -i old new.mp4) or leave it out"
 
 # Demuxers of FFmpeg that open other files or the network, or make pictures of text.
@@ -237,6 +238,21 @@ class _Losses:
 
 def _damaged(path: Path, index: int, seconds: float, reason: str) -> str:
     return f"{path}: damaged at frame {index} ({seconds:.1f} s; {reason}); {_REENCODE}"
+
+
+def check_rate(name: str, rate: float) -> None:
+    """Checks a frame rate that somebody gave.
+
+    Args:
+      name: what is checked, for the message.
+      rate: frames per second.
+
+    Raises:
+      UserError: out of range: every picture would be repeated thousands of times, or nearly all would be dropped.
+    """
+    low, high = RATES
+    if not low <= rate <= high:
+        raise UserError(f"{name} must be a number of frames per second from {low} to {high}; got {rate}")
 
 
 def resample(native: Iterator[Frame], fps: float) -> Iterator[Frame]:

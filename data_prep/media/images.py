@@ -178,10 +178,9 @@ def stream(files: Listing, rate: float, first_frame: int) -> Iterator[frames.Fra
       Every number from first_frame to the last; the image is None where there is no picture or it is damaged.
 
     Raises:
-      UserError: rate is not positive, or a picture cannot be read from the disk.
+      UserError: see ``frames.check_rate``; or a picture cannot be read from the disk.
     """
-    if not rate > 0:
-        raise UserError(f"the rate of a folder of pictures must be a number of frames per second; got {rate}")
+    frames.check_rate("the rate of a folder of pictures", rate)
     return _frames(files, rate, first_frame)
 
 

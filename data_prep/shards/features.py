@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from data_prep.media.frames import check_rate
 from data_prep.shards import builders
 from data_prep.sheets import annotations
 from data_prep.sheets.annotations import VideoItem
@@ -99,8 +100,7 @@ def prepare(
     """
     if frames_per_row < 1:
         raise UserError(f"--frames-per-row must be at least 1; got {frames_per_row}")
-    if not fps > 0:
-        raise UserError(f"--fps must be a number of frames per second; got {fps}")
+    check_rate("--fps", fps)
     problems: list[str] = []
     shapes: dict[Path, tuple[int, ...]] = {}
     for item in progress(items, desc="check", unit="file") if progress else items:

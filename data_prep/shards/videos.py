@@ -18,6 +18,7 @@ import numpy as np
 from data_prep.backbones.embed import Backbone, load_backbone, save_backbone
 from data_prep.faces.decode import DEFAULT, Facts, Options, decode, fits
 from data_prep.media import sources
+from data_prep.media.frames import check_rate
 from data_prep.media.sources import Source
 from data_prep.shards import builders
 from data_prep.sheets import annotations
@@ -139,8 +140,8 @@ def _check(options: Options) -> None:
     one_of("--aligner", options.aligner, ALIGNERS)
     if not 32 <= options.size <= 1024 or options.size % 2:
         raise UserError(f"--size must be an even number from 32 to 1024 (pixels); got {options.size}")
-    if options.fps is not None and not 0 < options.fps <= 1000:
-        raise UserError(f"--fps must be a number of frames per second; got {options.fps}")
+    if options.fps is not None:
+        check_rate("--fps", options.fps)
 
 
 def _keep(backbone: Backbone, path: Path) -> None:

@@ -55,6 +55,8 @@ def walk(directory: Path, skip: Path | None = None) -> Iterator[tuple[Path, list
     """
 
     entered = {os.path.realpath(skip)} if skip is not None else set()
+    if os.path.realpath(directory) in entered:
+        raise UserError(f"{directory}: is the folder of the videos and --out; choose another --out")
     starts = [directory]  # links wait here, so that a file goes by its own place where it has one below the folder
     while starts:
         for root, folders, names in os.walk(starts.pop(0), onerror=_refuse):

@@ -204,7 +204,8 @@ def _evaluate_files(args: argparse.Namespace) -> None:
     found = predictions.read(args.predictions, "predictions")
     truth = predictions.read(args.ground_truth, "ground truth")
     result = csv_evaluation.score(
-        predictions.join(found, truth, set(args.allow)), args.protocol or "megc", args.iou or 0.5, args.threshold,
+        predictions.join(found, truth, set(args.allow)), args.protocol or "megc",
+        0.5 if args.iou is None else args.iou, args.threshold,
         args.kind or "all", args.fps,
     )  # fmt: skip
     print(run_tables.csv_text(result))

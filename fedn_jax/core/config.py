@@ -7,6 +7,7 @@ one value. The comment beside an option in ``default()`` is what ``fedn configs 
 
 import ast
 import inspect
+import math
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -170,19 +171,31 @@ def validate(config: ConfigDict) -> ConfigDict:
     for name in ("epochs", "batch_size"):
         errors.at_least(f"train.{name}", config.train[name], 1)
     errors.at_least("train.checkpoint_minutes", config.train.checkpoint_minutes, 0)
-    errors.at_least("folds.programs", config.folds.programs, 1)
+    for name, lowest in (("memory_gb", 0), ("programs", 1), ("k", 2)):
+        errors.at_least(f"folds.{name}", config.folds[name], lowest)
+    for name in ("alpha", "beta"):
+        errors.at_least(f"loss.{name}", config.loss[name], 0)
+    for name in ("segments", "segment_frames", "stride"):
+        errors.at_least(f"window.{name}", config.window[name], 1)
     for name in ("width", "head_width", "head_depth", "heads", "groups"):
         errors.at_least(f"model.{name}", config.model[name], 1)
     errors.one_of("model.window_attention_channels", config.model.window_attention_channels, (0, 1))
     for section, name, low, high in (
         ("model", "prior", 0, 1), ("model", "dropout", -1e-9, 1), ("window", "inside", -1e-9, 1),
-        ("folds", "inner", -1e-9, 1), ("", "seed", -1, 2**32),
+        ("folds", "inner", -1e-9, 1), ("", "seed", -1, 2**32), ("predict", "nms_iou", -1e-9, 1 + 1e-9),
+        ("anchors", "positive_iou", -1e-9, 1 + 1e-9), ("anchors", "negative_iou", -1e-9, 1 + 1e-9),
+        ("evaluate", "iou", 0, 1 + 1e-9), ("predict", "max_detections", 0, 10**6),
     ):  # fmt: skip
         value = (config[section] if section else config)[name]
         if not low < value < high:
             raise UserError(
-                f"{section}{'.' * bool(section)}{name} must lie between {max(low, 0)} and {high}; got {value}"
+                f"{section}{'.' * bool(section)}{name} must lie between {max(low, 0)} and {round(high, 6)}; got {value}"
             )
+    widths = config.anchors.widths
+    if not widths or not all(type(width) in (int, float) and 0 < width < math.inf for width in widths):
+        raise UserError(f"anchors.widths must be a list of numbers above 0; got {list(widths)}")
+    if not config.anchors.reaches:
+        raise UserError("anchors.reaches must hold a pair [low, high] per level; got none")
     for pair in config.anchors.reaches:
         numbers = isinstance(pair, list) and all(type(number) in (int, float) for number in pair)
         if not numbers or len(pair) != 2 or not pair[0] < pair[1]:
@@ -194,7 +207,6 @@ def validate(config: ConfigDict) -> ConfigDict:
         if config.window[name] % config.window.stride:
             stride = config.window.stride
             raise UserError(f"window.{name} must be a multiple of window.stride ({stride}); got {config.window[name]}")
-    errors.at_least("predict.max_detections", config.predict.max_detections, 1)
     errors.at_least("predict.chunk", config.predict.chunk, 1)
     levels = len(config.anchors.reaches)
     if config.window.segments % 2 ** (levels + 1):

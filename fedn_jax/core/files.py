@@ -127,7 +127,12 @@ def replacing(path: Path) -> Iterator[Path]:
     Yields:
       Another path beside it, of this call alone, with the same suffix, to write to. It takes the file's place at the
       end, and vanishes after an exception. What a killed process left is removed when the file is written again.
+
+    Raises:
+      UserError: ``path`` is a directory.
     """
+    if path.is_dir():  # "." and "/", too, which have no name
+        raise UserError(f"{path}: is a directory; expected the name of a file to write")
     with _part(path, directory=False) as part:
         yield part
         part.replace(path)

@@ -252,6 +252,7 @@ def test_evaluate_files_and_convert_them(tmp_path, capsys):
     assert numbers["spotting"] | {"f1": 2 / 3} == numbers["spotting"] and numbers["protocol"] == "megc"
     assert main([str(word) for word in [*words, "--protocol", "strict", "--threshold", 0.5, "--iou", 0.9]]) == 0
     assert json.loads(out.read_text())["spotting"]["tp"] == 0
+    assert "must be above 0 and at most 1; got 0.0" in refused(capsys, *words, "--iou", 0)
     for more, name in (
         (["--out", tmp_path / "x"], "--out"),
         (["--config.evaluate.iou=0.4"], "--config.evaluate.iou=0.4"),

@@ -43,3 +43,21 @@ def test_values_out_of_range_are_refused(key, value, message):
     config.update_from_flattened_dict({key: value})
     with pytest.raises(ValueError, match=message):
         configs.validate(config)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("folds.memory_gb", -1.0), ("folds.k", 0), ("loss.beta", -1.0), ("window.stride", 0), ("window.segments", 0),
+        ("window.segment_frames", 0), ("predict.nms_iou", -1.0), ("predict.nms_iou", 5.0),
+        ("predict.max_detections", 0), ("predict.max_detections", 10**10), ("evaluate.iou", 0.0),
+        ("anchors.positive_iou", 2.0), ("anchors.negative_iou", -0.1), ("anchors.widths", []),
+        ("anchors.widths", [0.0]), ("anchors.reaches", []),
+    ],
+)  # fmt: skip
+def test_values_out_of_range_raise(key, value):
+    config = configs.default()
+    section, name = key.split(".")
+    config[section].update({name: value})
+    with pytest.raises(ValueError, match=rf"{key} must .*; got "):
+        configs.validate(config)

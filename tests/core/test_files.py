@@ -171,3 +171,12 @@ def test_reading_has_bounds(tmp_path):
     ):  # fmt: skip
         with pytest.raises(UserError, match=f"{problem}; expected a file$"):
             files.read_bytes(tmp_path / name, 10)
+
+
+@pytest.mark.parametrize("name", [".", "/", "there"])
+def test_a_directory_is_no_place_for_a_file(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "there").mkdir()
+    with pytest.raises(UserError, match="is a directory; expected the name of a file to write"):
+        files.write_text(Path(name), "")
+    assert os.listdir(tmp_path) == ["there"]

@@ -196,7 +196,7 @@ def test_reading_is_lazy_and_the_rate_is_checked_at_once(tmp_path):
     stream = images.stream(files, 30, 1)
     (path / "2.jpg").unlink()
     assert number_of(next(stream).image) == 1
-    with pytest.raises(UserError, match="frames per second; got 0"):
+    with pytest.raises(UserError, match="frames per second from 0.1 to 1000; got 0"):
         images.stream(files, 0, 1)
 
 
@@ -215,3 +215,10 @@ def test_only_files_are_read(tmp_path):
             images.decode(tmp_path / name)
     with pytest.raises(UserError, match="a pipe or a device; expected a file with a video"):
         sources.fingerprint(sources.Source(tmp_path / "3.png"))
+
+
+@pytest.mark.parametrize("rate", [0.0, -1.0, 1e-9, 1e9, float("nan"), float("inf")])
+def test_an_impossible_rate_of_pictures_raises(rate, tmp_path):
+    cv2.imwrite(str(tmp_path / "1.png"), picture(1))
+    with pytest.raises(UserError, match="must be a number of frames per second from 0.1 to 1000; got "):
+        images.stream(images.listing(tmp_path), rate, 1)

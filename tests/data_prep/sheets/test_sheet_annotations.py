@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import trees
 
-from data_prep.sheets import annotations
+from data_prep.sheets import annotations, video_files
 from fedn_jax.core.errors import UserError
 
 HEADER = "subject,video,onset,offset,emotion,apex,kind\n"
@@ -281,3 +281,10 @@ def test_who_is_seen_in_rows_without_a_subject(folder):
     text = GOOD.replace("s1,", ",")
     assert "line 2: subject is empty; write who is seen, or give --subject" in problems(folder, text)
     assert [item.subject for item in read(folder, text, subject="anna").items] == ["anna", "s2", "s2"]
+
+
+def test_the_folder_of_the_videos_is_no_out(tmp_path):
+    (tmp_path / "v.mp4").write_bytes(b"")
+    (tmp_path / "link").symlink_to(tmp_path)
+    with pytest.raises(ValueError, match="is the folder of the videos and --out; choose another --out"):
+        list(video_files.walk(tmp_path, tmp_path / "link"))
