@@ -139,7 +139,7 @@ def test_a_column_is_filled_in_all_rows_or_in_none(tmp_path, column):
 
 def test_files_that_are_none(tmp_path):
     assert "no such file" in refused(predictions.read, tmp_path / "none.csv", "predictions")
-    assert "not a plain file" in refused(predictions.read, tmp_path, "predictions")
+    assert "no such file" in refused(predictions.read, tmp_path, "predictions")
     assert "not UTF-8" in refused(read, tmp_path, b"subject,video\xff\xfe")
     assert "no column subject, video" in refused(read, tmp_path, "")
     assert "no column emotion; expected subject,video,onset,offset,emotion[,score][,kind]; got" in refused(
