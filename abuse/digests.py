@@ -101,7 +101,7 @@ def files(*patterns: str) -> Callable[[Path], str]:
     """
 
     def of(directory: Path) -> str:
-        paths = sorted({path for pattern in patterns for path in directory.glob(pattern)})
+        paths = sorted({path for pattern in patterns for path in directory.glob(pattern) if path.name[0] != "."})
         digest = hashlib.sha256()
         for path in paths:
             content = path.read_bytes()

@@ -12,6 +12,7 @@ import numpy as np
 
 from fedn_jax.core import files
 from fedn_jax.core.errors import UserError
+from fedn_jax.core.text import excerpt
 from fedn_jax.core.types import Tree
 
 NAMES = {"slim": Path(__file__).parent / "assets" / "slim_resnet18.safetensors"}
@@ -189,7 +190,9 @@ def _read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name).astype(np.float32) for name in file.keys()}
     except (SafetensorError, OSError) as error:
-        raise UserError(f"backbone {path}: not a safetensors file ({error}); expected one of save_backbone") from None
+        raise UserError(
+            f"backbone {path}: not a safetensors file ({excerpt(error)}); expected one of save_backbone"
+        ) from None
     if metadata.get("format") != _FORMAT:
         raise UserError(f"backbone {path}: not a backbone of this project; convert the weights with save_backbone")
     return tensors, metadata
@@ -209,7 +212,7 @@ def _check(path: Path, params: Tree, widths: tuple[int, ...]) -> None:
     if wrong:
         name = wrong[0]
         raise UserError(
-            f"backbone {path}: weights that do not fit widths {list(widths)}: {len(wrong)}; first {name}: "
+            f"backbone {path}: weights that do not fit widths {list(widths)}: {len(wrong)}; first {excerpt(name)}: "
             f"expected {wanted.get(name, 'none')}, got {got.get(name, 'none')}"
         )
     if not all(np.isfinite(leaf).all() for leaf in flatten(params).values()):

@@ -13,6 +13,7 @@ import numpy as np
 from data_prep.backbones import embed
 from fedn_jax.core import errors
 from fedn_jax.core.errors import UserError
+from fedn_jax.core.text import excerpt
 from fedn_jax.core.types import Tree
 
 _DEEPEST = 4  # dicts inside one another
@@ -85,7 +86,7 @@ def _read_safetensors(data: bytes) -> dict[str, np.ndarray]:
     try:
         entries = deserialize(data)
     except SafetensorError as error:
-        raise UserError(f"damaged or cut off ({error}); download it again, or save it again") from None
+        raise UserError(f"damaged or cut off ({excerpt(error)}); download it again, or save it again") from None
     tensors = {}
     for name, entry in entries:
         dtype = _SAFETENSORS[errors.one_of(f"type of {_shown([name])}", entry["dtype"], _SAFETENSORS)]

@@ -10,6 +10,7 @@ from data_prep.shards import builders
 from data_prep.sheets.datasets import DATASETS, check
 from fedn_jax.core import errors, schema
 from fedn_jax.core.errors import UserError
+from fedn_jax.core.text import excerpt
 from fedn_jax.reports import tables
 from fedn_jax.reports.tables import Cell, Column, Table, words
 
@@ -31,7 +32,7 @@ def verify(directory: str | Path) -> dict[str, Any]:
     try:
         metadata, stream = builders.read(path)
     except Exception as error:  # whatever the reader of the file format raises
-        raise UserError(f"{path}: damaged ({error}); delete it and run `fedn prepare` again") from error
+        raise UserError(f"{path}: damaged ({excerpt(error)}); delete it and run `fedn prepare` again") from error
     missing = [name for name in schema.METADATA if name not in metadata]
     if missing:
         raise UserError(f"{path}: metadata has no {', '.join(missing)}; prepare the data again")

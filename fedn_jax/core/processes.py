@@ -48,6 +48,28 @@ def stoppable() -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def deferring() -> Iterator[None]:
+    """Puts off signals that ask this process to end until what is inside is done.
+
+    Yields:
+      Nothing.
+    """
+    main = threading.current_thread() is threading.main_thread()
+    known = [getattr(signal, name) for name in (*STOPS, "SIGINT") if main and hasattr(signal, name)]
+    before = {one: handler for one in known if callable(handler := signal.getsignal(one))}
+    late: list[tuple[int, FrameType | None]] = []
+    for one in before:
+        signal.signal(one, lambda number, frame: late.append((number, frame)))
+    try:
+        yield
+    finally:
+        for one, handler in before.items():
+            signal.signal(one, handler)
+    for number, frame in late[:1]:
+        before[number](number, frame)
+
+
+@contextlib.contextmanager
 def pool(workers: int) -> Iterator[Any]:
     """Worker processes that are gone when this ends, and also when this process is killed.
 
@@ -64,9 +86,14 @@ def pool(workers: int) -> Iterator[Any]:
     from concurrent.futures import ProcessPoolExecutor
     from concurrent.futures.process import BrokenProcessPool
 
+    class Pool(ProcessPoolExecutor):
+        def submit(self, *work: Any, **named: Any) -> Any:
+            with deferring():  # a worker that is half started would complain when its parent is gone
+                return super().submit(*work, **named)
+
     before = set(multiprocessing.active_children())
     context = multiprocessing.get_context("spawn")
-    executor = ProcessPoolExecutor(workers, context, initializer=end_with_parent)
+    executor = Pool(workers, context, initializer=end_with_parent)
     try:
         yield executor
     except BaseException as error:

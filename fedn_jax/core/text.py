@@ -82,6 +82,24 @@ def printable(text: str) -> str:
     return re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]|\n(?!  )", escape, text)
 
 
+def excerpt(text: Any, letters: int = 120) -> str:
+    """What a library says, or a name that a file holds, short enough for a message of one line.
+
+    Args:
+      text: anything.
+      letters: at most so many are shown.
+
+    Returns:
+      One line; of a longer text beginning and end.
+
+    >>> excerpt("first\\nsecond"), excerpt("abcdefghij", 7)
+    ('first second', 'abc…hij')
+    """
+    line = " ".join(str(text).split())
+    half = (letters - 1) // 2
+    return line if len(line) <= letters else f"{line[:half]}…{line[-half:]}"
+
+
 def print_anything(*streams: TextIO) -> None:
     """Lets streams print what their encoding does not have, instead of failing.
 

@@ -17,6 +17,7 @@ import jax
 import numpy as np
 
 from fedn_jax.core.errors import UserError
+from fedn_jax.core.text import excerpt
 from fedn_jax.core.types import Tree
 
 KEEP = 2  # the last step, and the one before in case the last is damaged
@@ -207,10 +208,9 @@ def restore(directory: Path, template: Tree) -> tuple[int, Tree, dict] | None:
             taken = len(list(directory.parent.glob(f"{directory.name}-damaged-*")))
             aside = directory.parent / f"{directory.name}-damaged-{step}-{taken}"
             shutil.move(directory / str(step), aside)
-            first = (str(error).splitlines() or [""])[0]
             logging.getLogger(__name__).warning(
                 "checkpoint %s is damaged (%s): moved to %s, going on from the step before",
-                directory / str(step), first[:120], aside,
+                directory / str(step), excerpt(error), aside,
             )  # fmt: skip
     if known:
         raise UserError(f"{directory}: every checkpoint is damaged; remove the run's directory to start afresh")

@@ -10,6 +10,7 @@ from flax import traverse_util
 
 from fedn_jax.core import files
 from fedn_jax.core.errors import UserError
+from fedn_jax.core.text import excerpt
 from fedn_jax.core.types import Tree
 from fedn_jax.engine import checkpoint
 
@@ -66,11 +67,13 @@ def load(path: Path, template: Tree) -> tuple[Tree, dict[str, str]]:
             facts = file.metadata() or {}
             flat = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
     except (SafetensorError, ValueError) as error:
-        first = (str(error).splitlines() or [""])[0]
-        raise UserError(f"{path}: not a whole .safetensors file ({first[:120]}); {_again(path)}") from None
+        raise UserError(f"{path}: not a whole .safetensors file ({excerpt(error)}); {_again(path)}") from None
     got = {name: (leaf.shape, leaf.dtype) for name, leaf in flat.items()}
     if difference := checkpoint.difference(got, expected):
-        raise UserError(f"{path}: was written by another version, or for another configuration: {difference}")
+        raise UserError(
+            f"{path}: was written by another version, or for another configuration: {excerpt(difference)}; expected "
+            "the parameters that this version trains: use that version, or train into another --out"
+        )
     if facts.get("digest") != checkpoint.digest(flat):
         raise UserError(f"{path}: damaged, its arrays do not match their digest; {_again(path)}")
     return traverse_util.unflatten_dict(flat, sep="/"), facts

@@ -22,6 +22,7 @@ import numpy as np
 from fedn_jax.core import config as configs
 from fedn_jax.core import files
 from fedn_jax.core.errors import UserError
+from fedn_jax.core.text import excerpt
 from fedn_jax.core.types import Config, VideoMeta
 
 log = logging.getLogger(__name__)
@@ -276,7 +277,9 @@ def _read_lines(path: Path) -> list[dict[str, Any]]:
     try:
         return [_entry(json.loads(line)) for line in lines if line.endswith(b"\n")]
     except (ValueError, RecursionError) as error:
-        raise UserError(f"{path}: not lines of metrics ({error}); remove the file, it is for curves only") from None
+        raise UserError(
+            f"{path}: not lines of metrics ({excerpt(error)}); remove the file, it is for curves only"
+        ) from None
 
 
 def _entry(found: Any) -> dict[str, Any]:

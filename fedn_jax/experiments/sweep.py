@@ -7,6 +7,7 @@ A finished trial is never lost or repeated. A trial whose worker has died is clo
 the same values; what it had trained is trained again. The system releases a worker's lock however it dies.
 """
 
+import contextlib
 import json
 import os
 import uuid
@@ -79,6 +80,36 @@ def _optuna() -> Any:
     return optuna
 
 
+class Turn:
+    """Optuna's lock of the journal as a lock of the system, which is given back even when a process is killed.
+
+    Optuna's own locks are files that a killed process leaves behind.
+    """
+
+    def __init__(self, out: Path):
+        """Takes nothing yet.
+
+        Args:
+          out: directory of the sweep.
+        """
+        self.directory = out / ".locks" / "journal"
+        self.held = contextlib.ExitStack()
+
+    def acquire(self) -> bool:
+        """Waits for the turn of this process.
+
+        Returns:
+          True.
+        """
+        self.directory.mkdir(parents=True, exist_ok=True)
+        self.held.enter_context(files.wait_for_lock(self.directory))
+        return True
+
+    def release(self) -> None:
+        """Gives it back, if it was taken."""
+        self.held.close()
+
+
 def _open(search: Search, dataset: shards.Dataset, storage: str | None) -> Any:
     """The study, new or as it was left."""
     optuna = _optuna()
@@ -92,7 +123,7 @@ def _open(search: Search, dataset: shards.Dataset, storage: str | None) -> Any:
             reason = " ".join(str(error).split())[:160]
             raise UserError(f"--storage {storage}: cannot be used ({reason}); expected e.g. sqlite:///FILE") from error
     else:
-        backend = optuna.storages.journal.JournalFileBackend(str(search.out / "journal.log"))
+        backend = optuna.storages.journal.JournalFileBackend(str(search.out / "journal.log"), Turn(search.out))
         kept = optuna.storages.JournalStorage(backend)
     study = optuna.create_study(storage=kept, study_name=NAME, direction="maximize", load_if_exists=True)
     facts = _facts(search, dataset)

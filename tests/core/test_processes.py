@@ -72,3 +72,15 @@ def test_signals_are_as_before_afterwards():
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(5)
     assert stopped.value.args == (signal.SIGTERM,) and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+def test_a_signal_waits_until_a_worker_is_started():
+    done = []
+    with pytest.raises(processes.Stopped), processes.stoppable(), processes.deferring():
+        os.kill(os.getpid(), signal.SIGTERM)
+        done.append("the rest")
+    assert done == ["the rest"] and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    with pytest.raises(KeyboardInterrupt), processes.deferring():
+        os.kill(os.getpid(), signal.SIGINT)
+        done.append("and more")
+    assert done[1:] == ["and more"] and signal.getsignal(signal.SIGINT) is signal.default_int_handler

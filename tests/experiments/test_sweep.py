@@ -320,3 +320,16 @@ def test_a_page_of_many_trials(tmp_path):
     table = tables.to_text(sweep_page.table(found))
     assert max(map(len, table.splitlines())) <= 80
     assert np.argmax([row[1].value or 0 for row in sweep_page.table(found).groups[0][1]]) == 0  # the best comes first
+
+
+def test_a_worker_that_was_killed_while_it_wrote_the_journal_holds_up_nobody(tmp_path):
+    program = (
+        "import os, pathlib, signal, sys; from fedn_jax.experiments import sweep\n"
+        "sweep.Turn(pathlib.Path(sys.argv[1])).acquire(); os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    command = [sys.executable, "-c", program, str(tmp_path)]
+    assert subprocess.run(command, cwd=Path(__file__).parents[2]).returncode == -signal.SIGKILL
+    turn = sweep.Turn(tmp_path)
+    turn.release()  # what was not taken can be given back: a signal may come in between
+    assert turn.acquire()
+    turn.release()

@@ -37,7 +37,8 @@ def reproduced(out):
               for one in orderings.judge_all(4, values)]  # fmt: skip
     result = {"table": 4, "seeds": [0, 1], "rows": rows, "orderings": judged, "rule": orderings.RULE, "chance": 0.3,
               "obstacle": "the data set is other", "setting": ["folder", "annotated"],
-              "definition": {}, "config": {"text": "x" * 300}, "versions": {},
+              "definition": {"threshold": "a score"}, "versions": {},
+              "config": {"folds": {"scheme": "loso"}, "text": "x" * 300},
               "data": {"backbone": "x" * 200}}  # fmt: skip
     return reproduce_page.write(out, result)
 
