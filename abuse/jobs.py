@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from abuse import commands, digests, seeds
+from fedn_jax.core import written
 
 CONFIG = "configs/of_videos.py"
 
@@ -120,6 +121,8 @@ def fresh(whole_directory: Path, directory: Path, jobs: Sequence[Job]) -> None:
     """
     shutil.rmtree(directory, ignore_errors=True)
     shutil.copytree(whole_directory, directory, symlinks=True)
+    for record in directory.rglob(written.LIST):  # as if it had been made here: results belong to videos at a path
+        record.write_text(record.read_text().replace(str(whole_directory.absolute()), str(directory.absolute())))
     for made in [path for job in jobs for path in job.made]:
         path = directory / made
         shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
