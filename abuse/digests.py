@@ -113,7 +113,9 @@ def files(*patterns: str) -> Callable[[Path], str]:
 
 
 def search(directory: Path) -> str:
-    """Of a sweep: what every trial tried and scored, in any order, and the best.
+    """Of a sweep: what every trial that was done tried and scored, in any order, and the best.
+
+    A trial that a kill cut stays on the list as failed, beside the one that does it again.
 
     Args:
       directory: the --out of `fedn sweep`.
@@ -124,6 +126,7 @@ def search(directory: Path) -> str:
     if not (directory / "sweep.json").exists():
         return "absent"
     trials = json.loads((directory / "sweep.json").read_text())["trials"]
+    trials = [one for one in trials if one["state"] in ("complete", "pruned")]
     kept = sorted(json.dumps([one["params"], one["state"], one["score"]], sort_keys=True) for one in trials)
     lines = [line for line in (directory / "best.py").read_text().splitlines() if not line.lstrip().startswith("#")]
     return hashlib.sha256("\n".join([*kept]).encode()).hexdigest()[:16] + str(len(lines))

@@ -279,6 +279,8 @@ def _fail(study: Any, trial: Any, reason: str) -> None:
 def survivors(study: Any, epochs: int, scores: Mapping[int, float]) -> set[int]:
     """The trials that go on after a rung: those that reach the median of all scores known there, once there are four.
 
+    A trial that failed does not count: if its worker was killed, the trial that does it again does.
+
     Args:
       study: of optuna; every trial's score at the rung is reported to it.
       epochs: the rung.
@@ -287,8 +289,9 @@ def survivors(study: Any, epochs: int, scores: Mapping[int, float]) -> set[int]:
     Returns:
       Numbers of those that go on.
     """
+    failed = _optuna().trial.TrialState.FAIL
     known = [trial.intermediate_values[epochs] for trial in study.get_trials(deepcopy=False)
-             if epochs in trial.intermediate_values]  # fmt: skip
+             if epochs in trial.intermediate_values and trial.state != failed]  # fmt: skip
     limit = np.median(known) if len(known) >= 4 else -np.inf
     return {number for number, score in scores.items() if np.isfinite(score) and score >= limit}
 

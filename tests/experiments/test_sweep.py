@@ -333,3 +333,14 @@ def test_a_worker_that_was_killed_while_it_wrote_the_journal_holds_up_nobody(tmp
     turn.release()  # what was not taken can be given back: a signal may come in between
     assert turn.acquire()
     turn.release()
+
+
+def test_what_a_killed_trial_reported_does_not_count_twice():
+    study = optuna.create_study(direction="maximize")
+    for score in (0.4, 0.2, 0.0, 0.0):  # the last two were killed after the rung, and are done again
+        study.ask().report(score, 1)
+    for number in (2, 3):
+        study.tell(number, state=optuna.trial.TrialState.FAIL)
+    for score in (0.0, 0.0):
+        study.ask().report(score, 1)
+    assert sweep.survivors(study, 1, {4: 0.0, 5: 0.0}) == set()  # the median of four is 0.1
