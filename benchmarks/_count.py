@@ -33,7 +33,7 @@ class Budget(NamedTuple):
 def abstract_state(problem: _standin.Problem):
     """Shapes of one fold's state."""
     fold = train_step.Fold(np.uint32(0), np.zeros(1, np.int32), np.zeros(1, np.int32))
-    return jax.eval_shape(_standin.init_of(problem), fold, _standin.hyper())
+    return jax.eval_shape(problem.init, fold, _standin.hyper())
 
 
 def count(problem: _standin.Problem, batch: int) -> Budget:

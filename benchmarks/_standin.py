@@ -3,6 +3,7 @@
 Needs jax, flax, optax and numpy only: no TFDS, orbax or ml_collections, so that it runs wherever a GPU is.
 """
 
+from collections.abc import Callable, Sequence
 from types import SimpleNamespace
 from typing import NamedTuple
 
@@ -11,7 +12,7 @@ import numpy as np
 from fedn_jax import models
 from fedn_jax.core.types import Events, Folds, Hyper, Store, Task, VideoMeta, Windows
 from fedn_jax.data import splits
-from fedn_jax.engine import train_step
+from fedn_jax.engine import parallel, train_step
 from fedn_jax.ops import windows
 
 
@@ -32,9 +33,10 @@ DEMO = Size(8, 16, 600, 65, 4, 128)
 
 
 class Problem(NamedTuple):
-    """Everything that ``parallel.run`` and ``predict`` ask for."""
+    """Everything that ``parallel`` and ``predict`` ask for."""
 
     task: Task
+    init: Callable  # (fold, hyper) -> TrainState
     geometry: windows.Geometry
     metas: list[VideoMeta]
     store: Store
@@ -87,7 +89,8 @@ def make(size: Size, options: SimpleNamespace, hop_frames: int = 32) -> Problem:
     plan = windows.plan(metas, events, geometry, hop_frames, 0.9)
     task = models.make_task(options, geometry, size.classes, size.width)
     store = Store(inputs, np.ones(rows, bool))
-    return Problem(task, geometry, metas, store, plan, splits.plan_loso(metas, plan, inner=0.0))
+    init = lambda fold, numbers: train_step.init_state(task, fold, numbers)
+    return Problem(task, init, geometry, metas, store, plan, splits.plan_loso(metas, plan, inner=0.0))
 
 
 def hyper() -> Hyper:
@@ -100,6 +103,6 @@ def first_of_each(folds_: Folds, count: int) -> Folds:
     return splits.take(folds_, [number % len(folds_.name) for number in range(count)])
 
 
-def init_of(problem: Problem):
-    """init(fold, hyper) -> TrainState, as ``parallel.run`` takes it."""
-    return lambda fold, numbers: train_step.init_state(problem.task, fold, numbers)
+def program(problem: Problem, epoch: Callable, folds_: Folds, devices: Sequence) -> parallel.Program:
+    """The program that trains these folds, with the defaults."""
+    return parallel.make_program(problem.init, epoch, folds_, hyper(), problem.store, problem.windows, devices)

@@ -33,10 +33,7 @@ def child(name: str) -> None:
     chosen = _standin.first_of_each(problem.folds, count)
     epoch = train_step.make_train_epoch(problem.task, problem.geometry, batch_size=16, negatives=3, steps=1)
     start = time.perf_counter()
-    stream = parallel.run(
-        _standin.init_of(problem), epoch, chosen, _standin.hyper(), problem.store, problem.windows, range(2),
-        jax.local_devices(),
-    )  # fmt: skip
+    stream = parallel.run(_standin.program(problem, epoch, chosen, jax.local_devices()), range(2))
     seconds, losses = [], []
     for _, metrics, _ in stream:
         seconds.append(time.perf_counter() - start)

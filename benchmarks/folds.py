@@ -23,10 +23,7 @@ def trainer(problem: _standin.Problem, count: int):
     """A function that trains all folds for one epoch and waits for it."""
     epoch = train_step.make_train_epoch(problem.task, problem.geometry, BATCH, negatives=3, steps=STEPS)
     chosen = _standin.first_of_each(problem.folds, count)
-    stream = parallel.run(
-        _standin.init_of(problem), epoch, chosen, _standin.hyper(), problem.store, problem.windows, range(10**6),
-        jax.local_devices()[:1],
-    )  # fmt: skip
+    stream = parallel.run(_standin.program(problem, epoch, chosen, jax.local_devices()[:1]), range(10**6))
     return lambda: next(stream)
 
 

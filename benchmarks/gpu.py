@@ -62,16 +62,20 @@ def limits(small: bool) -> tuple[float, float]:
     return 2 * side**3 / seconds[0].best, 2 * many[0].nbytes / seconds[1].best
 
 
-def train_all(problem: _standin.Problem, programs: list[range], programmed: tuple, budget: _count.Budget, args):
-    """Trains every fold; prints what it takes; returns the seconds of all, with and without compilation."""
-    begin, compiling, running = time.perf_counter(), 0.0, []
-    for number, folds in enumerate(programs):
-        chosen = splits.take(problem.folds, folds)
-        stream = parallel.run(
-            *programmed, chosen, _standin.hyper(), problem.store, problem.windows, range(args.epochs),
-            jax.local_devices()[:1],
-        )  # fmt: skip
-        seconds = []
+def train_all(programs: list[parallel.Program], compiling: float, budget: _count.Budget, args: argparse.Namespace):
+    """Trains every fold; prints what it takes; returns the seconds of all, with and without compilation.
+
+    Args:
+      programs: of all folds.
+      compiling: seconds that were spent on compiling them.
+      budget: what they count.
+      args: of the command line.
+    """
+    begin, running, number_of_folds = time.perf_counter() - compiling, [], 0
+    for number, program in enumerate(programs):
+        folds = program.slots.num_folds
+        number_of_folds += folds
+        stream, seconds = parallel.run(program, range(args.epochs)), []
         for index in range(args.epochs):
             traced = args.profile is not None and (number, index) == (0, 1)
             if traced:
@@ -84,12 +88,12 @@ def train_all(problem: _standin.Problem, programs: list[range], programmed: tupl
         steady = float(np.median(seconds[1:] or seconds))
         compiling += max(0.0, seconds[0] - steady)
         running.append(steady)
-        print(f"program {number + 1}: {len(folds)} folds, {steady:.3f} s per epoch, loss {metrics['loss'].mean():.3f}")
+        print(f"program {number + 1}: {folds} folds, {steady:.3f} s per epoch, loss {metrics['loss'].mean():.3f}")
         stream.close()
     total, epoch_seconds = time.perf_counter() - begin, sum(running)
     print(f"all folds, {args.epochs} epochs: {total:.1f} s, of which {compiling:.1f} s before the first step")
     print(
-        f"{epoch_seconds / len(problem.folds.name) * 1e3:.1f} ms per fold and epoch, "
+        f"{epoch_seconds / number_of_folds * 1e3:.1f} ms per fold and epoch, "
         f"{budget.windows / epoch_seconds:,.0f} windows/s, {budget.flops / epoch_seconds / 1e12:.3g} TFLOP/s"
     )
     return total, args.epochs * epoch_seconds
@@ -100,7 +104,7 @@ def parts(problem: _standin.Problem, count: int, batch: int) -> None:
     step = train_step.make_train_step(problem.task, problem.geometry)
     chosen = _standin.first_of_each(problem.folds, count)
     fold = jax.tree.map(jnp.asarray, train_step.Fold(chosen.key, chosen.positive, chosen.negative))
-    state = jax.jit(jax.vmap(_standin.init_of(problem), in_axes=(0, None)))(fold, _standin.hyper())
+    state = jax.jit(jax.vmap(problem.init, in_axes=(0, None)))(fold, _standin.hyper())
     store, plan = jax.tree.map(jnp.asarray, (problem.store, problem.windows))
     batches = jnp.broadcast_to(jnp.arange(batch, dtype=jnp.int32), (count, batch))
     key = jax.random.key(0)
@@ -185,22 +189,23 @@ def main() -> None:
     print(_count.describe(budget))
     memory = parallel.memory_of([device], args.memory)
     epoch = train_step.make_train_epoch(problem.task, problem.geometry, args.batch, _count.NEGATIVES, budget.steps)
-    programmed = (_standin.init_of(problem), epoch)
 
-    def bytes_of(size: int) -> tuple[int, int]:
-        some = splits.take(problem.folds, range(size))
-        return parallel.memory_needed(*programmed, some, _standin.hyper(), problem.store, problem.windows, [device])
+    def program_of(folds: range) -> parallel.Program:
+        return _standin.program(problem, epoch, splits.take(problem.folds, folds), [device])
 
-    programs = parallel.split(len(problem.folds.name), 1, memory, bytes_of)
-    largest = max(len(folds) for folds in programs)
+    start = time.perf_counter()
+    bytes_of = lambda size: parallel.memory_needed(program_of(range(size)))
+    programs = [program_of(folds) for folds in parallel.split(len(problem.folds.name), 1, memory, bytes_of)]
+    needed = max(parallel.memory_needed(one)[0] for one in programs)
+    compiling, largest = time.perf_counter() - start, max(one.slots.num_folds for one in programs)
     print(
         f"memory: {memory / 1e9:.1f} GB allowed: {len(programs)} program(s) of at most {largest} folds, "
-        f"{bytes_of(largest)[0] / 1e9:.1f} GB as compiled, inputs {problem.store.inputs.nbytes / 1e9:.2f} GB"
+        f"{needed / 1e9:.1f} GB as compiled, inputs {problem.store.inputs.nbytes / 1e9:.2f} GB"
     )
     rate, bandwidth = limits(args.small)
     floor = args.epochs * (budget.flops / rate + budget.traffic / bandwidth)
     print(f"matmul {rate / 1e12:.3g} TFLOP/s, memory {bandwidth / 1e12:.3g} TB/s (measured; {H100})")
-    total, running = train_all(problem, programs, programmed, budget, args)
+    total, running = train_all(programs, compiling, budget, args)
     print(
         f"floor, counted arithmetic at these rates: {floor:.1f} s; distance {total / floor:.1f}x, "
         f"{running / floor:.1f}x without compilation"

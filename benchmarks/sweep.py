@@ -16,7 +16,7 @@ from fedn_jax.core import config as configs
 from fedn_jax.core.types import Config, Events, Store, VideoMeta
 from fedn_jax.data import shards, splits
 from fedn_jax.engine import parallel
-from fedn_jax.engine.trainer import Trainer, make_trainer, program_axis
+from fedn_jax.engine.trainer import Trainer, make_program, make_trainer
 
 CASES = ((2, 4), (4, 8))  # trials, inner folds
 EPOCHS = 3
@@ -43,10 +43,10 @@ def config(rate: float = 1e-3) -> Config:
 
 def seconds(trainer: Trainer, settings: list, inner: list[int]) -> tuple[float, float]:
     """(first epoch, with compilation; an epoch after it) of some trials as one program."""
-    chosen, hyper = program_axis(trainer.problem.folds, settings, [(run, inner) for run in range(len(settings))])
-    rest = (trainer.problem.store, trainer.problem.windows, range(EPOCHS), jax.local_devices()[:1])
+    shares = [(run, inner) for run in range(len(settings))]
+    _, program = make_program(trainer, settings, shares, jax.local_devices()[:1])
     stamps = [time.perf_counter()]
-    for _ in parallel.run(trainer.init, trainer.epoch, chosen, hyper, *rest):
+    for _ in parallel.run(program, range(EPOCHS)):
         stamps.append(time.perf_counter())
     return stamps[1] - stamps[0], (stamps[-1] - stamps[1]) / (EPOCHS - 1)
 

@@ -32,9 +32,7 @@ def compiled(problem: _standin.Problem, devices: list, per_device: int, batch: i
     epoch = train_step.make_train_epoch(problem.task, problem.geometry, batch, NEGATIVES, steps)
     folds = _standin.first_of_each(problem.folds, per_device * len(devices))
     start = time.perf_counter()
-    lowered = parallel.lower(
-        _standin.init_of(problem), epoch, folds, _standin.hyper(), problem.store, problem.windows, devices
-    )
+    lowered = parallel.lower(_standin.program(problem, epoch, folds, devices))
     middle = time.perf_counter()
     program = lowered.compile()
     return program, middle - start, time.perf_counter() - middle

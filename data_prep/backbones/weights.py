@@ -115,7 +115,7 @@ def _load(path: Path) -> Any:
                 f"needs {named[1][:80]}: it holds objects beside tensors and could run any code, so it is not read; "
                 "if you trust it, load it in PyTorch and save only model.state_dict()"
             ) from None
-        reason = " ".join(str(error).rpartition("WeightsUnpickler error:")[2].split())[:120] or type(error).__name__
+        reason = excerpt(str(error).rpartition("WeightsUnpickler error:")[2]) or type(error).__name__
         raise UserError(
             f"not readable as weights of PyTorch ({reason}); download it again, or in PyTorch save model.state_dict()"
         ) from None

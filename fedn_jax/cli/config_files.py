@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 from fedn_jax.cli.command import ALL_OPTIONS, OVERRIDES
 from fedn_jax.core import files
 from fedn_jax.core.errors import UserError
+from fedn_jax.core.text import excerpt
 
 if TYPE_CHECKING:  # it imports jaxtyping and NumPy
     from fedn_jax.core.types import Config
 
 PACKAGE = Path(__file__).resolve().parents[1]
 _MOST_BYTES = 2**24
-_SHOWN = 200  # letters of what an error says
 SPEC = "NAME[:ROW] of `fedn configs`, or FILE.py[:ROW]"  # of the option --config
 
 
@@ -154,7 +154,7 @@ def _reason(error: BaseException) -> str:
         name, got, kind = found.groups()
         kind = "a section of options" if kind.endswith("ConfigDict") else f"of type {kind}"
         return f"{name} must be {kind}; got {got.rpartition('.')[2]}; {ALL_OPTIONS}"
-    return f"{type(error).__name__}: {said[:_SHOWN]}; expected a Python file whose get_config(row) returns all options"
+    return f"{type(error).__name__}: {excerpt(said)}; expected a Python file whose get_config(row) returns all options"
 
 
 def rows(name: str) -> list[str]:

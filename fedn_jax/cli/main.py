@@ -101,7 +101,7 @@ def check_devices(environment: Mapping[str, str]) -> None:
     try:
         jax.local_devices()
     except Exception as error:  # RuntimeError or AssertionError; other versions may differ
-        reason = " ".join(str(error).split("\n")[0].split()) or type(error).__name__
+        reason = text.excerpt(str(error).partition("\n")[0]) or type(error).__name__
         settings = " ".join(f"{name}={value}" for name, value in asked.items())
         raise UserError(
             f"{settings}: JAX finds no such device ({reason}); leave the variable unset to use what there is, or set "

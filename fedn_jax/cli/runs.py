@@ -1,4 +1,4 @@
-"""The commands of a run: ``fedn train``, ``fedn evaluate`` and ``fedn report``. Everything heavy is imported inside."""
+"""The commands of a run: ``fedn plan``, ``train``, ``evaluate`` and ``report``. Everything heavy is imported inside."""
 
 import argparse
 import contextlib
@@ -86,7 +86,7 @@ def add_plan(commands: Any) -> None:
     one.add_argument("--data", type=Path, required=True, metavar="DIR", help=command.DATA)
     one.add_argument("--devices", type=int, default=0, metavar="N", help="as if N devices like this one were here")
     one.add_argument("--memory-gb", type=float, default=0.0, metavar="G", help="as if each had so much memory")
-    one.add_argument("--measure", action="store_true", help="train two epochs, to say how long all of them take")
+    one.add_argument("--measure", action="store_true", help="train three epochs, to say how long all of them take")
 
 
 def plan(args: argparse.Namespace, overrides: Sequence[str]) -> None:
@@ -320,15 +320,12 @@ def report(args: argparse.Namespace) -> None:
 
 
 def _timelines(run: Path, data: Path) -> Any:
-    """Layouts of all timelines of a run, with the post-processing of its last evaluation."""
-    from fedn_jax.core import config as configs
+    """Layouts of all timelines of a run."""
     from fedn_jax.engine import run_dir
     from fedn_jax.evaluation import run_evaluation
     from fedn_jax.reports import run_page
 
-    config, last = run_dir.load_config(run), run_dir.read_record(run / "metrics.json")
-    config.update_from_flattened_dict(configs.flatten(last["config"]))
-    dataset, typed = _load_data(data, inputs=False), last.get("other_options", ())
-    with tempfile.TemporaryDirectory() as unused:  # the files of the evaluation stay
-        results = run_evaluation.evaluate_run(run, config, dataset, progress_bar(), typed, Path(unused))
+    config, dataset = run_dir.load_config(run), _load_data(data, inputs=False)
+    with tempfile.TemporaryDirectory() as unused:  # the files of the run's own evaluation, made with the same options
+        results = run_evaluation.evaluate_run(run, config, dataset, progress_bar(), (), Path(unused))
     return run_page.timelines(results.metrics, run_page.videos(results), results.problem.classes, _thumbnails(data))

@@ -10,9 +10,9 @@ import numpy as np
 
 from fedn_jax.core.errors import UserError
 from fedn_jax.core.files import check_plain
+from fedn_jax.core.text import excerpt
 
 MOST_BYTES = 2**30  # of the arrays of a file together, in memory
-_SHOWN = 200  # letters of what a library says
 _PACKED = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # what NumPy writes; others may unpack to much more at once
 
 
@@ -56,8 +56,7 @@ def load_npz(
         raise
     except Exception as error:  # NumPy, zipfile and zlib raise what they like
         said = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        reason = " ".join(said.split())[:_SHOWN]
-        raise UserError(f"{path}: not readable as .npz of plain arrays ({reason}); {remedy}") from None
+        raise UserError(f"{path}: not readable as .npz of plain arrays ({excerpt(said)}); {remedy}") from None
 
 
 def _unpacked(

@@ -1,7 +1,8 @@
 """Checkpoints of a training: atomic, checked, without padding, so that they restore on any number of devices.
 
 Orbax writes a step under another name and renames it when it is whole, but does not notice a flipped bit; so a digest
-of every array lies beside the arrays and is compared when they come back. Nothing here is ever deleted to go on.
+of every array lies beside the arrays and is compared when they come back. A step that is damaged, or that runs which
+are trained together do not share, is moved aside; only what was saved after a whole shared step is removed.
 """
 
 import hashlib
@@ -239,7 +240,7 @@ def restore_together(directories: Sequence[Path], templates: Sequence[Tree]) -> 
     """Reads the last step that is whole in every directory.
 
     What is saved together can be cut between two directories: some have a later step than others. Once the shared
-    step was read whole everywhere, later ones are moved aside, as they will be written again.
+    step was read whole everywhere, later ones are removed, as they will be written again, the same.
 
     Args:
       directories: one or more.

@@ -22,10 +22,9 @@ from fedn_jax.core.types import Config, Folds, Tree
 from fedn_jax.data import shards, splits
 from fedn_jax.engine import checkpoint, parallel, parameters, predict_folds, programs, run_dir
 from fedn_jax.engine.programs import Share
-from fedn_jax.engine.trainer import Trainer, empty_state, make_trainer, program_axis, split
+from fedn_jax.engine.trainer import Trainer, empty_state, make_program, make_trainer, split
 
 log = logging.getLogger(__name__)
-
 
 POLL = 2.0  # seconds between two looks at the programs of other processes
 
@@ -76,6 +75,7 @@ def fit(
         "input_width": int(dataset.store.inputs.shape[1]), "metadata": dataset.metadata,
         "fps": float(np.median([meta.fps for meta in dataset.metas])),
     }  # fmt: skip
+    work = Work(runs, trainer, progress, spent)
     with contextlib.ExitStack() as turns:
         for directory in sorted(set(directories)):
             directory.mkdir(parents=True, exist_ok=True)
@@ -89,10 +89,10 @@ def fit(
         held = []
         for shares in agreed:
             with programs.claim(directories, shares) as here:
-                if here and _finish(runs, shares, trainer, progress, profile, spent):
-                    profile = None
                 if not here:
                     held.append(shares)
+                elif _finish(work, shares, profile):
+                    profile = None
         if held and not waiting:
             log.info(
                 f"{count(len(held), 'program')} left, at which other processes work; waiting, to take over if one dies"
@@ -116,6 +116,7 @@ def _chosen(names: Sequence[str], only: Sequence[str]) -> list[int]:
 def _split(runs: Sequence[Run], trainer: Trainer, axis: Sequence[tuple[int, int]]) -> list[range]:
     """Ranges of (run, fold) pairs, one per program: as few as fit the memory."""
     config = runs[0].config
+    log.info("compiling; what was compiled before on this machine comes from its cache")
     return split(trainer, [run.config for run in runs], axis, config.folds.memory_gb, config.folds.programs)
 
 
@@ -135,44 +136,39 @@ def _describe(num_runs: int, agreed: Sequence[Sequence[Share]], trainer: Trainer
     )
 
 
-def _finish(
-    runs: Sequence[Run],
-    shares: Sequence[Share],
-    trainer: Trainer,
-    progress: Progress,
-    profile: Path | None,
-    spent: clock.Spent,
-) -> bool:
+class Work(NamedTuple):
+    """What the programs of one call of ``fit`` have in common."""
+
+    runs: Sequence[Run]
+    trainer: Trainer
+    progress: Progress
+    spent: clock.Spent
+
+
+def _finish(work: Work, shares: Sequence[Share], profile: Path | None) -> bool:
     """Trains a program and predicts its test videos, or what of both is not done yet; says whether it trained."""
-    problem = trainer.problem
-    missing = [
-        group for share in shares for group in predict_folds.find(runs[share.run].directory, share.folds, problem)
-    ]
-    if not missing:
-        return False
-    trained = all(parameters.path_of(group.run, group.fold).exists() for group in missing)
-    if not trained:
-        _train(runs, shares, trainer, progress, profile, spent)
-    with spent.on("predict"):
-        predict_folds.run(missing, trainer, runs[shares[0].run].config, progress)
-    for group in missing:  # what only picks a threshold has done so
-        if group.fold.endswith(splits.INNER):
-            parameters.path_of(group.run, group.fold).unlink(missing_ok=True)
-    return not trained
+    problem, owned = work.trainer.problem, [(work.runs[share.run].directory, share) for share in shares]
+    missing = [group for run, share in owned for group in predict_folds.find(run, share.folds, problem)]
+    to_train = not all(parameters.path_of(group.run, group.fold).exists() for group in missing)
+    if to_train:
+        _train(work, shares, profile)
+    if missing:
+        with work.spent.on("predict"):
+            predict_folds.run(missing, work.trainer, work.runs[shares[0].run].config, work.progress)
+    for run, share in owned:  # of a finished program; what a kill in between left, too
+        shutil.rmtree(programs.checkpoints(run, share.number), ignore_errors=True)
+        for name in (problem.folds.name[fold] for fold in share.folds):
+            if name.endswith(splits.INNER):  # it only picks a threshold, and its candidates are kept
+                parameters.path_of(run, name).unlink(missing_ok=True)
+    return to_train
 
 
-def _train(
-    runs: Sequence[Run],
-    shares: Sequence[Share],
-    trainer: Trainer,
-    progress: Progress,
-    profile: Path | None,
-    spent: clock.Spent,
-) -> None:
+def _train(work: Work, shares: Sequence[Share], profile: Path | None) -> None:
     """Trains one program to the end, and writes the parameters of its folds."""
-    problem, config = trainer.problem, runs[shares[0].run].config
+    runs, problem, spent = work.runs, work.trainer.problem, work.spent
+    config = runs[shares[0].run].config
     pairs = [(share.run, share.folds) for share in shares]
-    chosen, hyper = program_axis(problem.folds, [run.config for run in runs], pairs)
+    chosen, program = make_program(work.trainer, [run.config for run in runs], pairs, jax.local_devices())
     directories = [programs.checkpoints(runs[share.run].directory, share.number) for share in shares]
     templates = [empty_state(problem.task, config, len(share.folds)) for share in shares]
     done, states = checkpoint.restore_together(directories, templates) or (0, None)
@@ -184,15 +180,12 @@ def _train(
         logs = [run_dir.MetricsLog(runs[share.run].directory, share.number, done) for share in shares]
         for metrics_log in logs:
             open_files.callback(metrics_log.close)
-        bar = progress(total=epochs, initial=done, desc=f"train {count(len(chosen.name), 'fold')}", unit="epoch")
+        bar = work.progress(total=epochs, initial=done, desc=f"train {count(len(chosen.name), 'fold')}", unit="epoch")
         open_files.callback(bar.close)
-        bar.set_postfix_str("compiling")
+        bar.set_postfix_str("first epoch")  # of a training that goes on, compilation too
         writer = checkpoint.Writer(config.train.checkpoint_minutes)
         open_files.callback(writer.close)
-        stream = parallel.run(
-            trainer.init, trainer.epoch, chosen, hyper, problem.store, problem.windows, range(done, epochs),
-            jax.local_devices(), state,
-        )  # fmt: skip
+        stream = parallel.run(program, range(done, epochs), state)
         del state, states
         for index, values, get_state in spent.each("epochs", _profiled(stream, profile)):
             finished = index + 1
@@ -214,8 +207,6 @@ def _train(
         del stream, get_state  # and with them the state on the devices
     with spent.on("save"):
         _keep(runs, shares, chosen.name, trained, epochs)
-        for directory in directories:
-            shutil.rmtree(directory, ignore_errors=True)
 
 
 def _keep(

@@ -58,12 +58,18 @@ def memory_of(devices: Sequence[jax.Device], limit_gb: float) -> float:
     return SHARE * min(known.get("bytes_limit") or _machine_memory() / len(devices) for known in stats)
 
 
-def _machine_memory() -> float:
-    """Bytes of this machine, or of the part of it that a job may use."""
+def _machine_memory(root: Path = Path("/")) -> float:
+    """Bytes of this machine, or of the part of it that the job may use, as schedulers set it by control groups."""
     limits = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
-    for name in ("memory.max", "memory/memory.limit_in_bytes"):  # control groups, version 2 and 1
-        with contextlib.suppress(OSError, ValueError):
-            limits.append(int(Path("/sys/fs/cgroup", name).read_text()))
+    with contextlib.suppress(OSError):
+        for line in (root / "proc/self/cgroup").read_text().splitlines():
+            _, controllers, name = line.split(":", 2)
+            if controllers and "memory" not in controllers.split(","):
+                continue
+            base = root / "sys/fs/cgroup" / ("memory" if controllers else "")
+            for group in (base / name.lstrip("/"), *(base / name.lstrip("/")).parents):  # a limit holds for all below
+                with contextlib.suppress(OSError, ValueError):  # "max": none
+                    limits.append(int((group / ("memory.limit_in_bytes" if controllers else "memory.max")).read_text()))
     return float(min(limits))
 
 
@@ -171,7 +177,7 @@ def _on_every_device(tree: Tree, count: int) -> Tree:
 
 
 @functools.lru_cache(maxsize=8)
-def _programs(init: Callable, epoch: Callable, devices: tuple[jax.Device, ...]) -> tuple[Callable, Callable]:
+def _mapped(init: Callable, epoch: Callable, devices: tuple[jax.Device, ...]) -> tuple[Callable, Callable]:
     """(start, one epoch), mapped over slots."""
     options = {"axis_name": "device", "devices": devices}
     over_folds = jax.vmap(epoch, in_axes=(0, 0, 0, None, None, None))
@@ -184,45 +190,21 @@ def _programs(init: Callable, epoch: Callable, devices: tuple[jax.Device, ...]) 
     return jax.pmap(jax.vmap(init), **options), step
 
 
-@functools.lru_cache(maxsize=8)
-def _compiled(init: Callable, epoch: Callable, devices: tuple[jax.Device, ...], shapes: tuple, modes: tuple) -> Any:
-    """One epoch, compiled for arguments of these shapes under these settings; kept, so that equal ones compile once."""
-    del modes
-    return _lower(init, epoch, devices, shapes).compile()
+# ---- One program -----------------------------------------------------------------------------------------------------
 
 
-def _lower(init: Callable, epoch: Callable, devices: tuple[jax.Device, ...], shapes: tuple) -> Any:
-    start, step = _programs(init, epoch, devices)
-    fold, hyper, data = jax.tree.unflatten(*shapes)
-    return step.lower(jax.eval_shape(start, fold, hyper), fold, hyper, jax.ShapeDtypeStruct((), np.int32), data)
+class Program(NamedTuple):
+    """The training of some folds, and where it runs; made by ``make_program``."""
 
-
-class _Inputs(NamedTuple):
-    """What the program of some folds takes, beside the state; NumPy."""
-
+    init: Callable[[Fold, Hyper], TrainState]
+    epoch: Callable[..., tuple[TrainState, dict[str, Array]]]
     slots: Slots
-    fold: Fold  # [D, L, ...]
-    hyper: Hyper  # [D, L]
-    data: tuple[Store, Windows]  # [D, ...]
-
-    def shapes(self) -> tuple:
-        shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), tuple(self[1:]))
-        leaves, structure = jax.tree.flatten(shapes)
-        return structure, tuple(leaves)
-
-    def program(self, init: Callable, epoch: Callable) -> Any:
-        modes = (jax.config.jax_enable_x64, jax.config.jax_default_matmul_precision)
-        return _compiled(init, epoch, self.slots.devices, self.shapes(), modes)
+    fold: Fold  # [D, L, ...], NumPy
+    hyper: Hyper  # [D, L], NumPy
+    data: tuple[Store, Windows]  # [D, ...], views
 
 
-def _inputs(folds: Folds, hyper: Hyper, store: Store, windows: Windows, devices: Sequence[jax.Device]) -> _Inputs:
-    slots = make_slots(len(folds.name), devices)
-    fold = scatter(Fold(folds.key, folds.positive, folds.negative), slots)
-    hyper = scatter(Hyper(*(np.broadcast_to(value, (slots.num_folds,)) for value in hyper)), slots)
-    return _Inputs(slots, fold, hyper, _on_every_device((store, windows), len(slots.devices)))
-
-
-def memory_needed(
+def make_program(
     init: Callable[[Fold, Hyper], TrainState],
     epoch: Callable[..., tuple[TrainState, dict[str, Array]]],
     folds: Folds,
@@ -230,67 +212,8 @@ def memory_needed(
     store: Store,
     windows: Windows,
     devices: Sequence[jax.Device],
-) -> tuple[int, int]:
-    """Memory of the program that trains these folds, as its compiler says; what is compiled is kept for ``run``.
-
-    Args:
-      init: of ``run``; so are the others.
-      epoch: of one epoch.
-      folds: K folds.
-      hyper: their numbers.
-      store: all inputs.
-      windows: all training windows.
-      devices: the devices to use.
-
-    Returns:
-      (bytes of one device, those of the data, which do not grow with the folds).
-    """
-    inputs = _inputs(folds, hyper, store, windows, devices)
-    said = inputs.program(init, epoch).memory_analysis()
-    needed = said.argument_size_in_bytes + said.output_size_in_bytes - said.alias_size_in_bytes
-    fixed = sum(leaf.nbytes for leaf in jax.tree.leaves(inputs.data)) // len(inputs.slots.devices)
-    return needed + said.temp_size_in_bytes + said.generated_code_size_in_bytes, fixed
-
-
-def lower(
-    init: Callable[[Fold, Hyper], TrainState],
-    epoch: Callable[..., tuple[TrainState, dict[str, Array]]],
-    folds: Folds,
-    hyper: Hyper,
-    store: Store,
-    windows: Windows,
-    devices: Sequence[Any],
-) -> Any:
-    """The program of one epoch of these folds, not compiled yet.
-
-    Args:
-      init: of ``run``; so are the others.
-      epoch: of one epoch.
-      folds: K folds.
-      hyper: their numbers.
-      store: all inputs.
-      windows: all training windows.
-      devices: devices, or those of a topology that is not here.
-
-    Returns:
-      ``jax.stages.Lowered``.
-    """
-    inputs = _inputs(folds, hyper, store, windows, devices)
-    return _lower(init, epoch, inputs.slots.devices, inputs.shapes())
-
-
-def run(
-    init: Callable[[Fold, Hyper], TrainState],
-    epoch: Callable[..., tuple[TrainState, dict[str, Array]]],
-    folds: Folds,
-    hyper: Hyper,
-    store: Store,
-    windows: Windows,
-    epochs: range,
-    devices: Sequence[jax.Device],
-    state: TrainState | None = None,
-) -> Iterator[tuple[int, dict[str, np.ndarray], Callable[..., Tree]]]:
-    """Trains all folds, epoch by epoch, as one program.
+) -> Program:
+    """The training of folds as one program; nothing is compiled or copied yet.
 
     Args:
       init: (fold, hyper) -> state of one fold.
@@ -299,19 +222,86 @@ def run(
       hyper: scalars, shared by all folds, or [K].
       store: all inputs.
       windows: all training windows.
+      devices: the devices to use; for ``lower`` also those of a topology that is not here.
+
+    Returns:
+      The program.
+    """
+    slots = make_slots(len(folds.name), devices)
+    fold = scatter(Fold(folds.key, folds.positive, folds.negative), slots)
+    hyper = scatter(Hyper(*(np.broadcast_to(value, (slots.num_folds,)) for value in hyper)), slots)
+    return Program(init, epoch, slots, fold, hyper, _on_every_device((store, windows), len(slots.devices)))
+
+
+def lower(program: Program) -> Any:
+    """One epoch of a program, traced and not compiled yet.
+
+    Args:
+      program: of ``make_program``.
+
+    Returns:
+      ``jax.stages.Lowered``.
+    """
+    return _lower(program.init, program.epoch, program.slots.devices, _shapes(program))
+
+
+def _shapes(program: Program) -> tuple:
+    """What the arguments of an epoch are, beside the state and its number; can be a key."""
+    arguments = (program.fold, program.hyper, program.data)
+    leaves, structure = jax.tree.flatten(arguments)
+    return structure, tuple(jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for leaf in leaves)
+
+
+def _lower(init: Callable, epoch: Callable, devices: tuple[jax.Device, ...], shapes: tuple) -> Any:
+    start, step = _mapped(init, epoch, devices)
+    fold, hyper, data = jax.tree.unflatten(*shapes)
+    return step.lower(jax.eval_shape(start, fold, hyper), fold, hyper, jax.ShapeDtypeStruct((), np.int32), data)
+
+
+@functools.lru_cache(maxsize=8)
+def _compile(init: Callable, epoch: Callable, devices: tuple[jax.Device, ...], shapes: tuple, modes: tuple) -> Any:
+    """One epoch, compiled for arguments of these shapes under these settings; kept, so that equal ones compile once."""
+    del modes
+    return _lower(init, epoch, devices, shapes).compile()
+
+
+def _compiled(program: Program) -> Any:
+    modes = (jax.config.jax_enable_x64, jax.config.jax_default_matmul_precision)
+    return _compile(program.init, program.epoch, program.slots.devices, _shapes(program), modes)
+
+
+def memory_needed(program: Program) -> tuple[int, int]:
+    """Memory of a program, as its compiler says; what is compiled is kept for ``run``.
+
+    Args:
+      program: of ``make_program``.
+
+    Returns:
+      (bytes of one device, those of the data, which do not grow with the folds).
+    """
+    said = _compiled(program).memory_analysis()
+    needed = said.argument_size_in_bytes + said.output_size_in_bytes - said.alias_size_in_bytes
+    fixed = sum(leaf.nbytes for leaf in jax.tree.leaves(program.data)) // len(program.slots.devices)
+    return needed + said.temp_size_in_bytes + said.generated_code_size_in_bytes, fixed
+
+
+def run(
+    program: Program, epochs: range, state: TrainState | None = None
+) -> Iterator[tuple[int, dict[str, np.ndarray], Callable[..., Tree]]]:
+    """Trains all folds of a program, epoch by epoch.
+
+    Args:
+      program: of ``make_program``.
       epochs: numbers of the epochs to run.
-      devices: the devices to use.
       state: leaves [K, ...], to go on from; None starts afresh.
 
     Yields:
       (epoch number, metrics [K], a function that copies the state, leaves [K, ...], to the host; given a function of
       the state it copies only what that returns).
     """
-    inputs = _inputs(folds, hyper, store, windows, devices)
-    slots = inputs.slots
-    step = inputs.program(init, epoch)
-    fold, hyper, data = (_place(tree, slots.devices) for tree in inputs[1:])
-    start, _ = _programs(init, epoch, slots.devices)
+    step, slots = _compiled(program), program.slots
+    fold, hyper, data = (_place(tree, slots.devices) for tree in (program.fold, program.hyper, program.data))
+    start, _ = _mapped(program.init, program.epoch, slots.devices)
     current = start(fold, hyper) if state is None else _place(scatter(state, slots), slots.devices)
     del state
     for number in epochs:

@@ -1,7 +1,6 @@
 """What a training will take, before anything starts: memory as the compiler says, disk as shapes say."""
 
 import time
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
@@ -11,9 +10,8 @@ from fedn_jax.core.text import count
 from fedn_jax.core.types import Config
 from fedn_jax.data import shards, splits
 from fedn_jax.data.problem import Problem
-from fedn_jax.engine import parallel
-from fedn_jax.engine.trainer import make_trainer, program_axis, shape_of_variables
-from fedn_jax.ops import windows
+from fedn_jax.engine import parallel, predict
+from fedn_jax.engine.trainer import make_program, make_trainer, shape_of_variables
 
 
 class Plan(NamedTuple):
@@ -49,7 +47,7 @@ def make_plan(
       dataset: loaded shards.
       num_devices: devices of the kind of the local ones; 0: those that are there.
       memory_gb: of a device that folds may fill; 0: as the configuration says.
-      measure: train two epochs of the largest program, and time the second one.
+      measure: train three epochs of the largest program, and time the faster of the last two.
 
     Returns:
       The plan.
@@ -63,14 +61,12 @@ def make_plan(
     names = problem.folds.name
     memory = parallel.memory_of(local, memory_gb or config.folds.memory_gb)
 
-    def largest(size: int) -> tuple:
-        """Arguments of a program as one device sees it."""
-        pairs = [(0, range(-(-size // min(devices, size))))]
-        chosen, hyper = program_axis(problem.folds, [config], pairs)
-        return trainer.init, trainer.epoch, chosen, hyper, problem.store, problem.windows
+    def on_one_device(size: int) -> parallel.Program:
+        """A program of so many folds as one of the devices sees it."""
+        return make_program(trainer, [config], [(0, range(-(-size // min(devices, size))))], local[:1])[1]
 
     def bytes_of(size: int) -> tuple[int, int]:
-        return parallel.memory_needed(*largest(size), local[:1])
+        return parallel.memory_needed(on_one_device(size))
 
     ranges = parallel.split(len(names), devices, memory, bytes_of, config.folds.programs)
     sizes = tuple(len(part) for part in ranges)
@@ -87,7 +83,7 @@ def make_plan(
         programs=sizes, devices=devices, memory=memory, needed=needed, data_bytes=data,
         disk_training=3 * max(sizes) * trainer.state_bytes + len(names) * per_fold,
         disk_finished=(len(names) - inner) * per_fold + outputs,
-        seconds=_seconds(largest(max(sizes)), local[:1]) * config.train.epochs * len(sizes) if measure else None,
+        seconds=_seconds(on_one_device(max(sizes))) * config.train.epochs * len(sizes) if measure else None,
     )  # fmt: skip
 
 
@@ -100,14 +96,14 @@ def _outputs_bytes(config: Config, problem: Problem) -> int:
     features = jax.eval_shape(task.features, variables, rows, valid)
     inside = jax.ShapeDtypeStruct((1, geometry.segments), bool)
     shapes = jax.eval_shape(lambda *args: task.outputs(*args, False, jax.random.key(0))[0], variables, features, inside)
-    window = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(shapes))
-    segments = (windows.num_segments(meta.num_frames, geometry) for meta in problem.metas)
-    return window * sum(len(windows.starts(number, geometry, config.window.test_hop)) for number in segments)
+    saved = [shapes[name] for name in predict.OUTPUTS if name in shapes]
+    window = sum(leaf.size * leaf.dtype.itemsize for leaf in saved) + 4  # and its first frame
+    return window * sum(len(predict.window_starts(meta, geometry, config.window.test_hop)) for meta in problem.metas)
 
 
-def _seconds(arguments: tuple, devices: Sequence[jax.Device]) -> float:
-    """Of one warm epoch."""
-    stamps = [time.perf_counter() for _ in parallel.run(*arguments, range(3), devices)]
+def _seconds(program: parallel.Program) -> float:
+    """Of the faster of two warm epochs."""
+    stamps = [time.perf_counter() for _ in parallel.run(program, range(3))]
     return float(np.diff(stamps).min())
 
 
@@ -132,7 +128,7 @@ def lines(plan: Plan) -> list[tuple[str, str]]:
         ("folds", f"{plan.folds}, {plan.inner} of them inner"),
         ("test videos", f"{plan.predictions} predictions of {plan.videos} videos"),
         ("training windows", f"{plan.windows}, {plan.positive} with an expression"),
-        ("steps", f"{plan.epochs} epochs of {plan.steps} steps"),
+        ("steps", f"{count(plan.epochs, 'epoch')} of {count(plan.steps, 'step')}"),
         ("network", f"{plan.parameters:,} parameters; {size(plan.state_bytes)} of training state per fold"),
         ("programs", f"{len(plan.programs)}, of {groups} folds, on {count(plan.devices, 'device')}"),
         ("memory of a device", memory),

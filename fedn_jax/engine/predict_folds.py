@@ -1,13 +1,13 @@
 """Prediction of the test videos of trained folds: parameters go to a device once, the devices work side by side."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 
 from fedn_jax.core.text import Progress
-from fedn_jax.core.types import Config
+from fedn_jax.core.types import Config, Store, Tree
 from fedn_jax.data import splits
 from fedn_jax.data.problem import Problem
 from fedn_jax.engine import candidates, parameters, predict, run_dir
@@ -60,23 +60,19 @@ def run(missing: Sequence[Unpredicted], trainer: Trainer, config: Config, progre
     problem, post = trainer.problem, config.predict
     expected = shape_of_variables(problem.task, config)
     reduce = candidates.make_reducer(problem.task, post.nms_iou, post.max_detections, post.per_class)
-    on_device: dict[tuple[jax.Device, str], Any] = {}
+    stores: dict[jax.Device, Store] = {}
+    networks: dict[jax.Device, tuple[Path, Tree]] = {}  # of the fold that each device was given last
     kept: dict[Unpredicted, list[tuple[Any, float]]] = {}
-
-    def once(device: jax.Device, name: str, load: Callable[[], Any]) -> Any:
-        """What this device holds under this name; of parameters the last fold's only."""
-        if (device, name) not in on_device:
-            for key in [key for key in on_device if key[0] == device and key[1] != "store" and name != "store"]:
-                del on_device[key]
-            on_device[device, name] = jax.device_put(load(), device)
-        return on_device[device, name]
 
     def start(item: tuple[Unpredicted, int], device: jax.Device) -> Any:
         group, video = item
-        store = once(device, "store", lambda: problem.store)
+        if device not in stores:
+            stores[device] = jax.device_put(problem.store, device)
         path = parameters.path_of(group.run, group.fold)
-        variables = once(device, str(path), lambda: parameters.load(path, expected)[0])
-        predicted = trainer.predictor(variables, store, problem.metas[video])
+        if networks.get(device, (None,))[0] != path:
+            networks.pop(device, None)  # freed before the next one comes
+            networks[device] = path, jax.device_put(parameters.load(path, expected)[0], device)
+        predicted = trainer.predictor(networks[device][1], stores[device], problem.metas[video])
         inner = group.fold.endswith(splits.INNER)
         return reduce(predicted, problem.metas[video].num_frames) if inner else predicted
 

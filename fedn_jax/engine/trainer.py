@@ -89,22 +89,30 @@ def shape_of_variables(task: Task, config: Config) -> Tree:
     return {"params": state.params, **state.extra}
 
 
-def program_axis(
-    plan: Folds, run_configs: Sequence[Config], shares: Sequence[tuple[int, Sequence[int]]]
-) -> tuple[Folds, Hyper]:
-    """Folds of different runs as the axis that a program is mapped over.
+def make_program(
+    trainer: Trainer,
+    run_configs: Sequence[Config],
+    shares: Sequence[tuple[int, Sequence[int]]],
+    devices: Sequence[jax.Device],
+) -> tuple[Folds, parallel.Program]:
+    """The program that trains folds of different runs, one share after another.
 
     Args:
-      plan: the K folds of each run.
+      trainer: of their structure.
       run_configs: one configuration per run.
       shares: (index of a run, indices of some of its folds) each.
+      devices: the devices to use.
 
     Returns:
-      (folds, Hyper [N]): the N folds of all shares, one share after another.
+      (the N folds of all shares, the program of them).
     """
-    chosen = splits.take(plan, [fold for _, folds in shares for fold in folds])
+    problem = trainer.problem
+    folds = splits.take(problem.folds, [fold for _, folds in shares for fold in folds])
     numbers = [configs.to_hyper(run_configs[run]) for run, folds in shares for _ in folds]
-    return chosen, Hyper(*(np.stack(column) for column in zip(*numbers, strict=True)))
+    hyper = Hyper(*(np.stack(column) for column in zip(*numbers, strict=True)))
+    return folds, parallel.make_program(
+        trainer.init, trainer.epoch, folds, hyper, problem.store, problem.windows, devices
+    )
 
 
 def split(
@@ -125,13 +133,10 @@ def split(
     Raises:
       UserError: not even one fold fits.
     """
-    devices, problem = jax.local_devices(), trainer.problem
+    devices = jax.local_devices()[: len(axis)]
 
     def bytes_of(size: int) -> tuple[int, int]:
-        chosen, hyper = program_axis(problem.folds, run_configs, [(run, [fold]) for run, fold in axis[:size]])
-        return parallel.memory_needed(
-            trainer.init, trainer.epoch, chosen, hyper, problem.store, problem.windows, devices
-        )
+        shares = [(run, [fold]) for run, fold in axis[:size]]
+        return parallel.memory_needed(make_program(trainer, run_configs, shares, devices)[1])
 
-    used = devices[: len(axis)]
-    return parallel.split(len(axis), len(used), parallel.memory_of(used, memory_gb), bytes_of, number)
+    return parallel.split(len(axis), len(devices), parallel.memory_of(devices, memory_gb), bytes_of, number)

@@ -2,6 +2,7 @@
 
 import functools
 import json
+import logging
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,6 +20,8 @@ from fedn_jax.engine import candidates, predict, run_dir
 from fedn_jax.evaluation import evaluate, matching, motion_baseline, thresholds
 from fedn_jax.evaluation.thresholds import Threshold
 from fedn_jax.ops import windows
+
+log = logging.getLogger(__name__)
 
 # ---- Evaluate -------------------------------------------------------------------------------------------------------
 
@@ -73,9 +76,12 @@ def evaluate_run(
         outputs = [predict.load_outputs(*pair) for pair in zip(paths, starts, strict=True)]
         return [decode(one, meta.num_frames) for one, meta in zip(outputs, metas, strict=True)]
 
+    lowest: dict[str, float] = {}  # score from which on all candidates of a fold's inner one were kept
+
     def suppress_fold(fold: str) -> list[Detections]:
         path = run_dir.candidates_path(run, fold)
-        kept, _ = candidates.load(path, len(plan[fold]))
+        kept, floors = candidates.load(path, len(plan[fold]))
+        lowest[fold.removesuffix(splits.INNER)] = float(floors.max(initial=0))
         post = config.predict
         return [candidates.suppress(one, post.nms_iou, post.max_detections, post.per_class) for one in kept]
 
@@ -90,6 +96,8 @@ def evaluate_run(
         chosen[name] = thresholds.choose(config, thresholds.OPTION in other, held_out(name + splits.INNER), iou)
         for video, detections in zip(plan[name], decode_fold(name), strict=True):
             found[video], limits[video] = detections, chosen[name].value
+    if any(key.startswith("predict.") for key in other):
+        _warn(run, {name: floor for name, floor in lowest.items() if chosen[name].value < floor})
     result = _score(problem, found, limits, iou, chosen)
     moves = dataset.motion.any()  # clip features come without pictures, hence without motion
     result["baseline"] = _baseline(problem, dataset, plan, outer, iou) if moves else None
@@ -104,6 +112,16 @@ def evaluate_run(
     predict.write_csv(out / "detections.csv", problem.metas, kept, problem.classes)
     run_dir.write_record(out / "metrics.json", result)
     return Results(problem, result, found, limits)
+
+
+def _warn(run: Path, floors: Mapping[str, float]) -> None:
+    """With other options of suppression, candidates that were not kept could have moved a threshold below them."""
+    if floors:
+        named = ", ".join(f"{name} ({floor:.3f})" for name, floor in floors.items())
+        log.warning(
+            f"{run}: of inner folds the strongest candidates are kept, and the thresholds of these folds lie below the "
+            f"weakest of them: {named}; with the training's options of suppression they are exact, here they may not be"
+        )
 
 
 def _problem(config: Config, dataset: shards.Dataset) -> tuple[Problem, Callable[..., Detections]]:

@@ -119,9 +119,8 @@ def of_training(found: Mapping[str, Any]) -> dict[str, Threshold]:
       found: content of metrics.json.
 
     Returns:
-      Fold -> threshold; empty where suppression, IoU or threshold are not the training's, or where an older version
-      did not say.
+      Fold -> threshold; empty where suppression, IoU or threshold are not the training's.
     """
-    if found.get("other_options", True):
+    if found["other_options"]:
         return {}
     return {fold: Threshold(value, found["threshold_origins"][fold]) for fold, value in found["thresholds"].items()}

@@ -20,7 +20,7 @@ import numpy as np
 from fedn_jax.core import config as configs
 from fedn_jax.core import files
 from fedn_jax.core.errors import UserError
-from fedn_jax.core.text import Progress
+from fedn_jax.core.text import Progress, excerpt
 from fedn_jax.core.types import Config
 from fedn_jax.data import shards
 from fedn_jax.engine import run_dir
@@ -120,8 +120,9 @@ def _open(search: Search, dataset: shards.Dataset, storage: str | None) -> Any:
             # Without a pool, so that no connection stays open.
             kept = optuna.storages.RDBStorage(storage, engine_kwargs={"poolclass": NullPool})
         except Exception as error:  # whatever the database raises
-            reason = " ".join(str(error).split())[:160]
-            raise UserError(f"--storage {storage}: cannot be used ({reason}); expected e.g. sqlite:///FILE") from error
+            raise UserError(
+                f"--storage {storage}: cannot be used ({excerpt(error)}); expected e.g. sqlite:///FILE"
+            ) from error
     else:
         backend = optuna.storages.journal.JournalFileBackend(str(search.out / "journal.log"), Turn(search.out))
         kept = optuna.storages.JournalStorage(backend)

@@ -16,7 +16,7 @@ from fedn_jax.core.text import Progress, count
 from fedn_jax.core.types import Config, Detections, Events, TrainState
 from fedn_jax.data import shards, splits
 from fedn_jax.engine import parallel, parameters, predict
-from fedn_jax.engine.trainer import Trainer, make_trainer, program_axis, split
+from fedn_jax.engine.trainer import Trainer, make_program, make_trainer, split
 from fedn_jax.evaluation import matching, metrics
 
 SCORES: dict[str, Callable[[Detections, Events, int], float]] = {  # entries as of search_space.OBJECTIVES
@@ -159,14 +159,10 @@ def train(
     title = f"train {count(len(remaining.numbers), 'trial')}"
     for part in split(trainer, run_configs, axis, run_configs[0].folds.memory_gb):
         piece = slice(part.start, part.stop)
-        chosen, hyper = program_axis(trainer.problem.folds, run_configs, shares[piece])
+        _, program = make_program(trainer, run_configs, shares[piece], jax.local_devices())
         state = remaining.state and jax.tree.map(lambda leaf: leaf[piece], remaining.state)  # noqa: B023
         bar = progress(total=len(epochs), desc=f"{title}, {count(len(part), 'fold')}", unit="epoch")
-        stream = parallel.run(
-            trainer.init, trainer.epoch, chosen, hyper, trainer.problem.store, trainer.problem.windows, epochs,
-            jax.local_devices(), state,
-        )  # fmt: skip
-        for _, values, get_state in stream:  # noqa: B007
+        for _, values, get_state in parallel.run(program, epochs, state):  # noqa: B007
             finite[piece] &= np.isfinite(values["loss"])
             bar.update()
         states.append(get_state())

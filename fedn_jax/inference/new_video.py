@@ -11,7 +11,6 @@ import jax
 import numpy as np
 
 from fedn_jax import models
-from fedn_jax.core import config as configs
 from fedn_jax.core import errors
 from fedn_jax.core.errors import UserError
 from fedn_jax.core.types import Config, Detections, Store, Task, Tree, VideoMeta
@@ -19,6 +18,7 @@ from fedn_jax.data import problem, splits
 from fedn_jax.engine import parameters, predict, run_dir
 from fedn_jax.engine.trainer import shape_of_variables
 from fedn_jax.evaluation import matching, thresholds
+from fedn_jax.evaluation.thresholds import Threshold
 from fedn_jax.formats import detection_files
 from fedn_jax.ops import intervals, nms, windows
 
@@ -34,10 +34,9 @@ class Model(NamedTuple):
     classes: list[str]
     geometry: windows.Geometry
     folds: dict[str, Tree]  # name -> variables
-    thresholds: dict[str, float]  # name -> score threshold, from the fold's inner fold; empty if there is none
+    thresholds: dict[str, Threshold]  # name -> of the run's evaluation; empty if there is none
     recorded: dict[str, Any]  # content of run.json
-    obstacle: str = ""  # why thresholds of the inner folds cannot be used, although there are some
-    untuned: frozenset[str] = frozenset()  # folds whose inner fold had nothing to pick a threshold by
+    obstacle: str = ""  # why thresholds of the run cannot be used, although there are some
 
 
 class Found(NamedTuple):
@@ -77,31 +76,19 @@ def load(run: Path, fold: str = ENSEMBLE) -> Model:
     )
     expected = shape_of_variables(_task(config, geometry, recorded), config)
     found = {name: parameters.load(parameters.path_of(run, name), expected)[0] for name in wanted}
-    chosen, obstacle = _thresholds(run, config) if config.folds.inner else ({}, "")
-    chosen = {name: chosen[name] for name in wanted if name in chosen}
-    untuned = frozenset(name for name, one in chosen.items() if one.origin != thresholds.INNER)
-    values = {name: one.value for name, one in chosen.items()}
-    return Model(config, recorded["classes"], geometry, found, values, recorded, obstacle, untuned)
+    chosen, obstacle = _thresholds(run)
+    chosen = {name: one for name, one in chosen.items() if name in wanted}
+    return Model(config, recorded["classes"], geometry, found, chosen, recorded, obstacle)
 
 
-def _thresholds(run: Path, config: Config) -> tuple[dict[str, thresholds.Threshold], str]:
+def _thresholds(run: Path) -> tuple[dict[str, Threshold], str]:
     """Thresholds of the run's evaluation; none, and why, if it was made with other options than those of the run."""
     path = run / "metrics.json"
     if not path.exists():
         return {}, ""
-    scored, trained = run_dir.read_record(path), configs.flatten(config)
+    chosen = thresholds.of_training(run_dir.read_record(path))
     again = f"evaluate the run again (`fedn evaluate {run} --data DIR`), or give --threshold"
-    if not scored.get("thresholds"):
-        return {}, f"{path}: holds no thresholds; {again}"
-    used = configs.flatten(scored.get("config") or {})
-    keys = [key for key in trained if key.partition(".")[0] in thresholds.SECTIONS]
-    other = [key for key in keys if used.get(key, trained[key]) != trained[key]]
-    other = list(dict.fromkeys([*other, *scored.get("other_options", ())]))
-    if other:
-        return {}, f"{path}: was made with other options than the training's ({', '.join(other)}); {again}"
-    origins = scored.get("threshold_origins", {})  # an older version picked all on inner folds
-    pairs = scored["thresholds"].items()
-    return {name: thresholds.Threshold(x, origins.get(name, thresholds.INNER)) for name, x in pairs}, ""
+    return chosen, "" if chosen else f"{path}: was made with other options than the training's; {again}"
 
 
 def _task(config: Config, geometry: windows.Geometry, recorded: dict[str, Any]) -> Task:
@@ -211,7 +198,7 @@ def choose_threshold(model: Model, given: float | None) -> tuple[float, str]:
 
     Args:
       model: of ``load``.
-      given: the user's; None: what the folds' inner folds gave.
+      given: the user's; None: what the run's evaluation chose.
 
     Returns:
       The threshold, and where it comes from, in words.
@@ -226,10 +213,10 @@ def choose_threshold(model: Model, given: float | None) -> tuple[float, str]:
             raise UserError(f"--threshold must be a number from 0 to 1; got {given}")
         return given, "given on the command line"
     if model.thresholds:
-        many = f"mean of {len(model.thresholds)} folds" if len(model.thresholds) > 1 else "of the fold"
-        fixed = f"; of {', '.join(sorted(model.untuned))} it is evaluate.threshold, not tuned" if model.untuned else ""
-        return float(np.mean(list(model.thresholds.values()))), f"{many}, each chosen on its inner fold{fixed}"
-    return float(model.config.evaluate.threshold), "evaluate.threshold of the configuration; not tuned"
+        mean = f"mean of {len(model.thresholds)}; " if len(model.thresholds) > 1 else ""
+        origins = {name: one.origin for name, one in model.thresholds.items()}
+        return float(np.mean([one.value for one in model.thresholds.values()])), mean + thresholds.describe(origins)
+    return float(model.config.evaluate.threshold), "evaluate.threshold of the configuration; the run is not evaluated"
 
 
 def present(

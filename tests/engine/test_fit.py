@@ -8,9 +8,9 @@ from toys import SHALLOW, TINY, quiet
 from fedn_jax.core import config as configs
 from fedn_jax.data import shards as data
 from fedn_jax.data.problem import make_problem
-from fedn_jax.engine import checkpoint, fit, parallel, parameters, run_dir, train_step
+from fedn_jax.engine import checkpoint, fit, parallel, parameters, plan, programs, run_dir
 from fedn_jax.engine.fit import Run
-from fedn_jax.engine.trainer import program_axis, shape_of_variables
+from fedn_jax.engine.trainer import make_program, make_trainer, shape_of_variables
 
 
 def small(**changes):
@@ -102,8 +102,61 @@ def test_only_numbers_may_differ(dataset, tmp_path):
 
 def test_a_program_is_mapped_over_runs_times_folds(dataset):
     configurations = [small(), small(seed=3)]
-    plan = make_problem(configurations[0], dataset).folds
-    chosen, hyper = program_axis(plan, configurations, [(0, [0, 2]), (1, [1])])
+    trainer = make_trainer(configurations[0], dataset)
+    plan = trainer.problem.folds
+    chosen, program = make_program(trainer, configurations, [(0, [0, 2]), (1, [1])], jax.devices()[:1])
     assert chosen.name == (plan.name[0], plan.name[2], plan.name[1])
-    np.testing.assert_array_equal(hyper.seed, [0, 0, 3])
-    assert isinstance(train_step.Fold(chosen.key, chosen.positive, chosen.negative).key, np.ndarray)
+    np.testing.assert_array_equal(program.hyper.seed, [[0, 0, 3]])
+    np.testing.assert_array_equal(program.fold.key, plan.key[[0, 2, 1]][None])
+
+
+def test_only_the_second_epoch_is_profiled(monkeypatch, tmp_path):
+    """An epoch is computed when the next item is asked for."""
+    happened = []
+    monkeypatch.setattr(jax.profiler, "start_trace", lambda path: happened.append("start"))
+    monkeypatch.setattr(jax.profiler, "stop_trace", lambda: happened.append("stop"))
+
+    def epochs(count):
+        for number in range(count):
+            happened.append(number)
+            yield number
+
+    assert list(fit._profiled(epochs(3), tmp_path)) == [0, 1, 2] and happened == [0, "start", 1, "stop", 2]
+    happened.clear()
+    assert list(fit._profiled(epochs(1), tmp_path)) == [0] and happened == [0, "start", "stop"]
+    happened.clear()
+    assert list(fit._profiled(epochs(2), None)) == [0, 1] == happened
+
+
+def test_what_a_kill_left_of_a_finished_program_is_removed(dataset, tmp_path):
+    """Training states, and networks that only pick thresholds, take much space and are of no use any more."""
+    run = Run(tmp_path / "a", small(**{"train.epochs": 1}))
+    fit.fit([run], dataset, quiet)
+    left = [parameters.path_of(run.directory, "fold1of2/inner"), programs.checkpoints(run.directory, 0) / "1" / "state"]
+    for path in left:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    fit.fit([run], dataset, quiet)
+    assert not any(path.exists() for path in left) and not programs.checkpoints(run.directory, 0).exists()
+    assert len(params(run.directory)) == 2
+
+
+def test_a_plan_says_what_a_run_takes(dataset, tmp_path):
+    config = small(**{"train.epochs": 1, "folds.programs": 2})
+    said = plan.make_plan(config, dataset, measure=True)
+    fit.fit([Run(tmp_path / "run", config)], dataset, quiet)
+    recorded = run_dir.read_record(tmp_path / "run" / "run.json")
+    assert (said.folds, said.inner, said.epochs) == (4, 2, 1) and len(recorded["folds"]) == 4
+    assert said.programs == tuple(len(program["folds"]) for program in recorded["programs"]) == (2, 2)
+    kept = [*(tmp_path / "run" / "parameters").iterdir(), *(tmp_path / "run" / "outputs").rglob("*/*.npz")]
+    size = sum(path.stat().st_size for path in kept)
+    assert said.disk_finished < size < said.disk_finished + 3000 * len(kept)  # headers of files come on top
+    networks = params(tmp_path / "run")
+    assert said.parameters == sum(leaf.size for leaf in jax.tree.leaves(networks["fold1of2"]))
+    assert said.state_bytes == 4 * (3 * said.parameters + 2)  # Adam's two moments; two counts of steps
+    assert 0 < said.seconds < 600 and said.needed > said.data_bytes > 0
+    small_device = plan.make_plan(config, dataset, 1, 1.2 * said.needed / 1e9)  # all on one device
+    assert len(small_device.programs) == 4 or max(small_device.programs) < 4
+    words = dict(plan.lines(said))
+    assert words["folds"] == "4, 2 of them inner" and words["programs"].startswith("2, of 2, 2 folds, on 4 devices")
+    assert words["steps"].startswith(f"1 epoch of {said.steps} step")

@@ -135,6 +135,27 @@ def test_memory_of_takes_the_users_limit_or_the_machines():
     assert one == 4 * four and 1e9 < one < 0.81 * os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
+@pytest.mark.parametrize(
+    ("line", "folder", "name"),
+    [
+        ("0::/slurm/job_1/step_0", "slurm/job_1", "memory.max"),
+        ("4:cpu,memory:/slurm/job_1", "memory/slurm", "memory.limit_in_bytes"),
+    ],
+)
+def test_the_limit_of_a_job_counts(tmp_path, line, folder, name):
+    """Schedulers set it for a group above that of the process."""
+    whole = parallel._machine_memory(tmp_path)
+    assert whole == os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    group = tmp_path / "sys/fs/cgroup" / folder
+    group.mkdir(parents=True)
+    (tmp_path / "proc/self").mkdir(parents=True)
+    (tmp_path / "proc/self/cgroup").write_text(f"9:cpuset:/\n{line}\n")
+    (group / name).write_text("max\n")
+    assert parallel._machine_memory(tmp_path) == whole
+    (group / name).write_text("123456789\n")
+    assert parallel._machine_memory(tmp_path) == 123456789
+
+
 def test_memory_needed_holds_state_data_and_work():
     _, metas, plan = planned()
     every = splits.plan_loso(metas, plan, 0.25)
@@ -146,7 +167,8 @@ def test_memory_needed_holds_state_data_and_work():
 
     init = lambda fold, hyper: TrainState(jnp.zeros(250_000) * hyper.alpha, {}, {}, jnp.int32(0))
     hyper = Hyper(*(np.float32(1) for _ in Hyper._fields))._replace(seed=np.uint32(0))
-    ask = lambda folds: parallel.memory_needed(init, epoch, folds, hyper, store, plan, jax.devices()[:1])
+    program = lambda folds: parallel.make_program(init, epoch, folds, hyper, store, plan, jax.devices()[:1])
+    ask = lambda folds: parallel.memory_needed(program(folds))
     store = Store(inputs, np.ones(1000, bool))
     one, two = (ask(splits.take(every, range(count))) for count in (1, 2))
     assert one[1] == two[1] >= inputs.nbytes
@@ -163,10 +185,9 @@ def train_folds(chosen, num_devices, epochs=2):
     steps = splits.steps_per_epoch(some, 8, 3)
     epoch = train_step.make_train_epoch(task, GEOMETRY, 8, 3, steps)
     init = lambda fold, hyper: train_step.init_state(task, fold, hyper)
-    stream = parallel.run(
-        init, epoch, some, configs.to_hyper(config), store, plan, range(epochs), jax.devices()[:num_devices]
-    )
-    for _, _, get_state in stream:
+    devices = jax.devices()[:num_devices]
+    program = parallel.make_program(init, epoch, some, configs.to_hyper(config), store, plan, devices)
+    for _, _, get_state in parallel.run(program, range(epochs)):
         state = get_state()
     return {name: jax.tree.map(lambda leaf: leaf[k], state.params) for k, name in enumerate(some.name)}  # noqa: B023
 
@@ -200,7 +221,8 @@ def test_gradients_are_not_summed_over_devices():
     init = lambda fold, hyper: TrainState(np.float32(0) * hyper.alpha, {}, {}, np.int32(0))
     store = Store(np.zeros((1, 1)), np.ones(1, bool))
     hyper = Hyper(np.zeros(4), np.zeros(4), alpha, np.zeros(4), np.zeros(4, np.uint32))
-    for _, metrics, get_state in parallel.run(init, epoch, every, hyper, store, plan, range(1), jax.devices()):
+    program = parallel.make_program(init, epoch, every, hyper, store, plan, jax.devices())
+    for _, metrics, get_state in parallel.run(program, range(1)):
         np.testing.assert_array_equal(metrics["g"], alpha)
         np.testing.assert_array_equal(get_state().params, -alpha)
 
@@ -213,9 +235,11 @@ def test_going_on_equals_never_having_stopped():
     epoch = train_step.make_train_epoch(task, GEOMETRY, 8, 3, 4)
     init = lambda fold, hyper: train_step.init_state(task, fold, hyper)
 
+    hyper, devices = configs.to_hyper(config), jax.devices()[:2]
+    program = parallel.make_program(init, epoch, some, hyper, store, plan, devices)
+
     def run(epochs, state=None):
-        rest = (configs.to_hyper(config), store, plan, epochs, jax.devices()[:2], state)
-        for _, _, get_state in parallel.run(init, epoch, some, *rest):
+        for _, _, get_state in parallel.run(program, epochs, state):
             state = get_state()
         return state
 

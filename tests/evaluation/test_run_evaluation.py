@@ -29,6 +29,7 @@ def detections(*rows):
 
 
 GEOMETRY = windows.Geometry(64, 8, 2)
+FLOOR = 0.45  # of inner folds: the score below which candidates were not kept
 HIT, MISS = (0, 10), (50, 60)  # of the only expression of every video, [0, 10)
 OUTER = {name: detections((*HIT, SCORE), (*MISS, 0.3)) for name in ("a", "b", "c")}
 INNER = {
@@ -53,7 +54,7 @@ def evaluate(tmp_path, monkeypatch):
             path.parent.mkdir(parents=True, exist_ok=True)
             path.touch()
     known = {run_dir.outputs_path(run, name, meta): OUTER[name] for name, meta in zip("abc", metas, strict=True)}
-    known |= {run_dir.candidates_path(run, name): ([found], []) for name, found in INNER.items()}
+    known |= {run_dir.candidates_path(run, name): ([found], np.float32([FLOOR])) for name, found in INNER.items()}
     monkeypatch.setattr(run_evaluation.predict, "load_outputs", lambda path, starts: known[path])
     monkeypatch.setattr(run_evaluation.candidates, "load", lambda path, videos: known[path])
     monkeypatch.setattr(run_evaluation.candidates, "suppress", lambda found, *options: found)
@@ -127,6 +128,14 @@ def test_an_evaluation_with_other_options_is_not_the_trainings(evaluate, changes
     found = evaluate(**changes).metrics
     assert found["other_options"] == changes and set(found["threshold_origins"].values()) > {"inner"}
     assert thresholds.of_training(found) == {}
+
+
+def test_thresholds_below_what_was_kept_are_named_where_suppression_differs(evaluate, caplog):
+    evaluate()
+    evaluate(**{"evaluate.iou": 0.3})
+    assert not caplog.text  # with the training's suppression what was kept gives the threshold exactly
+    evaluate(**{"predict.nms_iou": 0.2})
+    assert "a (0.450), c (0.450); with the training's options" in caplog.text and "b (" not in caplog.text
 
 
 def test_another_directory_leaves_the_runs_files_as_they_are(evaluate, tmp_path):

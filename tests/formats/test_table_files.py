@@ -5,6 +5,7 @@ import zipfile
 
 import openpyxl
 import pytest
+from trees import write_sheet
 
 from fedn_jax.core.errors import UserError
 from fedn_jax.formats import cells, predictions, table_files, workbooks
@@ -24,14 +25,7 @@ def joined(separator, **changes):
 
 
 def workbook(path, **sheets):
-    book = openpyxl.Workbook()
-    book.remove(book.active)
-    for name, rows in sheets.items():
-        sheet = book.create_sheet(name)
-        for row in rows:
-            sheet.append(row)
-    book.save(path)
-    return path
+    return write_sheet(path, sheets)
 
 
 def scores(path):

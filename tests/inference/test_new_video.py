@@ -18,6 +18,8 @@ from fedn_jax.cli.main import main
 from fedn_jax.core.errors import UserError
 from fedn_jax.core.types import Detections, VideoMeta
 from fedn_jax.engine import predict, run_dir
+from fedn_jax.evaluation import thresholds
+from fedn_jax.evaluation.thresholds import INNER, MEANING, NO_HIT, Threshold
 from fedn_jax.inference import new_video
 from fedn_jax.ops import windows
 
@@ -31,7 +33,8 @@ def model():
     recorded = {"classes": ["a", "b"], "input_width": 8, "metadata": {"frames_per_row": 1}}
     task = models.make_task(config, GEOMETRY, 2, 8)
     folds = {f"s{i}": jax.device_get(jax.jit(task.init)(jax.random.key(i))) for i in range(2)}
-    return new_video.Model(config, ["a", "b"], GEOMETRY, folds, {"s0": 0.2, "s1": 0.4}, recorded)
+    chosen = {"s0": Threshold(0.2, INNER), "s1": Threshold(0.4, INNER)}
+    return new_video.Model(config, ["a", "b"], GEOMETRY, folds, chosen, recorded)
 
 
 def video(frames, seed=0):
@@ -168,9 +171,12 @@ def test_a_hole_and_a_late_start_in_seconds(model):
 
 def test_thresholds(model):
     assert new_video.choose_threshold(model, None)[0] == pytest.approx(0.3)
-    assert "not tuned" in new_video.choose_threshold(model._replace(thresholds={}), None)[1]
+    assert "not evaluated" in new_video.choose_threshold(model._replace(thresholds={}), None)[1]
     assert new_video.choose_threshold(model, 0.9)[0] == 0.9
-    assert "of s1 it is evaluate.threshold" in new_video.choose_threshold(model._replace(untuned={"s1"}), None)[1]
+    words = new_video.choose_threshold(model, None)[1]
+    assert words == f"mean of 2; score threshold of each fold: {MEANING[INNER]}"
+    fixed = model._replace(thresholds=model.thresholds | {"s1": Threshold(0.5, NO_HIT)})
+    assert f"of 1 fold (s1) {MEANING[NO_HIT]}" in new_video.choose_threshold(fixed, None)[1]
     with pytest.raises(UserError, match="--threshold must be a number from 0 to 1"):
         new_video.choose_threshold(model, 3)
 
@@ -181,17 +187,15 @@ def test_thresholds_belong_to_the_options_of_the_training(small_demo, tmp_path):
     shutil.copytree(small_demo / "run", run)
     numbers = json.loads((run / "metrics.json").read_text())
     fits = new_video.load(run, "s01")
-    assert fits.thresholds == {"s01": numbers["thresholds"]["s01"]} and not fits.obstacle
-    others = [{"config": numbers["config"] | {"predict": numbers["config"]["predict"] | {"nms_iou": 0.9}}}]
-    others += [{"other_options": {"evaluate.threshold": 0.5}}, {"thresholds": None}]
-    for change in others:
+    assert fits.thresholds == {"s01": thresholds.of_training(numbers)["s01"]} and not fits.obstacle
+    for change in ({"other_options": {"predict.nms_iou": 0.9}}, {"other_options": {"evaluate.threshold": 0.5}}):
         run_dir.write_record(run / "metrics.json", numbers | change)
         other = new_video.load(run, "s01")
         with pytest.raises(UserError, match=r"metrics\.json: .*evaluate the run again .*or give --threshold"):
             new_video.choose_threshold(other, None)
         assert new_video.choose_threshold(other, 0.25) == (0.25, "given on the command line")
     (run / "metrics.json").unlink()
-    assert "not tuned" in new_video.choose_threshold(new_video.load(run, "s01"), None)[1]
+    assert "not evaluated" in new_video.choose_threshold(new_video.load(run, "s01"), None)[1]
 
 
 # ---- The command ----------------------------------------------------------------------------------------------------
