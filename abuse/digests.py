@@ -129,7 +129,7 @@ def search(directory: Path) -> str:
     trials = [one for one in trials if one["state"] in ("complete", "pruned")]
     kept = sorted(json.dumps([one["params"], one["state"], one["score"]], sort_keys=True) for one in trials)
     lines = [line for line in (directory / "best.py").read_text().splitlines() if not line.lstrip().startswith("#")]
-    return hashlib.sha256("\n".join([*kept]).encode()).hexdigest()[:16] + str(len(lines))
+    return hashlib.sha256("\n".join(kept).encode()).hexdigest()[:16] + str(len(lines))
 
 
 def trials(directory: Path) -> str:

@@ -4,6 +4,7 @@ import contextlib
 import os
 import random
 import re
+import shlex
 import shutil
 import traceback
 from collections.abc import Callable, Sequence
@@ -82,7 +83,7 @@ def attempt(target: Target, number: int, seed: int, seeds: Path, work: Path, kee
     bad += _followed(case, what, broken, ended)
     bad += [Bad("program run", "a program in the file was run")] * (case / "was-run").exists()
     size = sum(path.lstat().st_size for path in broken if os.path.lexists(path))
-    kept = _keep(work, keep / f"{_slug(target.name)}-{number}", words, what, terminal) if bad else ""
+    kept = _keep(work, keep, f"{target.name}-{number}", words, what, terminal) if bad else ""
     return Tried(
         target.name, number, target.batch, what, words, ended.code, ended.seconds, ended.memory, size, bad, kept
     )
@@ -182,17 +183,9 @@ def _followed(case: Path, what: str, broken: Sequence[Path], ended: sandbox.Ende
     return [Bad("other file read", ", ".join(taken))] if taken else []
 
 
-def _slug(text: str) -> str:
-    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
-
-
-def _keep(work: Path, place: Path, words: Sequence[str], what: str, terminal: sandbox.Terminal) -> str:
+def _keep(work: Path, directory: Path, name: str, words: Sequence[str], what: str, terminal: sandbox.Terminal) -> str:
     """Moves an input away, with how to try it again."""
-    shutil.rmtree(place, ignore_errors=True)
-    place.parent.mkdir(parents=True, exist_ok=True)
-    shutil.move(work, place)
-    import shlex
-
+    place = sandbox.keep(work, directory, name)
     command = " ".join(
         [
             "cd",
@@ -203,8 +196,8 @@ def _keep(work: Path, place: Path, words: Sequence[str], what: str, terminal: sa
             *map(shlex.quote, words),
         ]
     )
-    (place / "command.sh").write_bytes(os.fsencode(f"# {what!r}\n{command}\n"))
-    return str(place)
+    Path(place, "command.sh").write_bytes(os.fsencode(f"# {what!r}\n{command}\n"))
+    return place
 
 
 # ---- Many ------------------------------------------------------------------------------------------------------------

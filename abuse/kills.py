@@ -196,10 +196,7 @@ def chain(job: Job, number: int, kills: int, seed: int, healthy: Healthy, whole:
         bad += _end(job, healthy, whole, work)
     kept = ""
     if bad:
-        kept = str(keep / f"{job.name.replace(', ', '-').replace(' ', '-')}-{number}")
-        shutil.rmtree(kept, ignore_errors=True)
-        keep.mkdir(parents=True, exist_ok=True)
-        shutil.move(work, kept)
+        kept = sandbox.keep(work, keep, f"{job.name}-{number}")
         Path(kept, "moments.json").write_text(
             json.dumps({"words": list(job.words), "moments": moments, "bad": bad}, indent=1)
         )

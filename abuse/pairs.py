@@ -87,10 +87,7 @@ def meet(names: tuple[str, str], seed: int, healthy: dict[str, str], whole: Path
     about = f"{', '.join(job.name for job in missing) or 'nothing'} still to be made; {order[0].name} first"
     kept = ""
     if bad:
-        kept = str(keep / "-and-".join(name.replace(", ", "-").replace(" ", "-") for name in names))
-        shutil.rmtree(kept, ignore_errors=True)
-        keep.mkdir(parents=True, exist_ok=True)
-        shutil.move(work, kept)
+        kept = sandbox.keep(work, keep, "-and-".join(names))
     return Met(" / ".join(names), about, [end.code for end in ends], bad, kept)
 
 

@@ -10,7 +10,9 @@ import faulthandler
 import io
 import logging
 import os
+import re
 import resource
+import shutil
 import signal
 import sys
 import threading
@@ -154,6 +156,24 @@ def start(
         with contextlib.suppress(BaseException):
             sys.stderr.flush()
         os._exit(code)
+
+
+def keep(work: Path, directory: Path, name: str) -> str:
+    """Puts what ended badly aside.
+
+    Args:
+      work: what the commands worked on; it is moved.
+      directory: for all that is kept.
+      name: of this one.
+
+    Returns:
+      Where it lies.
+    """
+    place = directory / re.sub(r"[^A-Za-z0-9-]+", "-", name)
+    shutil.rmtree(place, ignore_errors=True)
+    directory.mkdir(parents=True, exist_ok=True)
+    shutil.move(work, place)
+    return str(place)
 
 
 def command(words: Sequence[str]) -> Callable[[], int]:

@@ -7,6 +7,7 @@ where its seconds went ("seconds: ..."), the system says its peak memory and wha
     python benchmarks/whole_run.py --narrow      # counts of CAS(ME)^2, width 64, two epochs
     python benchmarks/whole_run.py --paper       # a GPU: counts of CAS(ME)^2, the paper's network and epochs
     python benchmarks/whole_run.py --casme3      # a GPU: counts of CAS(ME)^3
+    python benchmarks/whole_run.py --small       # a rehearsal on any machine
 """
 
 import argparse
@@ -25,7 +26,9 @@ import _timing
 import numpy as np
 
 SMALL = _standin.Size(22, 22, 256, 22, 4, 512)  # every fold has few windows: an epoch is one step
-SIZES = {  # name -> counts, options, name for the page
+TINY = {"model.width": 16, "model.head_width": 16, "model.heads": 2, "model.groups": 4, "model.head_depth": 1}
+SIZES = {  # name -> counts, options
+    "small": (_standin.Size(3, 3, 512, 9, 2, 16), TINY | {"train.epochs": 2, "train.batch_size": 8}),
     "overhead": (SMALL, {"train.negatives": 0, "train.batch_size": 4, "window.train_hop": 128, "train.epochs": 30}),
     "narrow": (_standin.CASME2, {"model.width": 64, "model.head_width": 64, "train.epochs": 2}),
     "paper": (_standin.CASME2, {}),
@@ -106,6 +109,7 @@ def main() -> None:
     size, changes = SIZES[args.size]
     changes = changes | ({"train.epochs": args.epochs} if args.epochs else {})
     options = [f"--config.{key}={value}" for key, value in changes.items()]
+    os.chdir(Path(__file__).parents[1])  # the commands of this checkout, wherever it was started
     print(f"{_timing.machine()}\nload before: {os.getloadavg()[0]:.1f}; {args.size}: {size}; {changes}")
     with tempfile.TemporaryDirectory(prefix="whole-run-") as base:
         data, out = Path(base, "data"), Path(base, "run")
