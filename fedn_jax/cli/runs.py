@@ -226,7 +226,7 @@ def evaluate_run(args: argparse.Namespace, overrides: Sequence[str]) -> None:
     Raises:
       UserError: ``out`` is a run, or holds files that a person wrote or changed.
     """
-    from fedn_jax.core import config as configs
+    from fedn_jax import models
     from fedn_jax.core import files, written
     from fedn_jax.engine import run_dir
     from fedn_jax.evaluation import run_evaluation, thresholds
@@ -235,7 +235,7 @@ def evaluate_run(args: argparse.Namespace, overrides: Sequence[str]) -> None:
     dataset = _load_data(args.data, inputs=False)
     config = run_dir.load_config(args.run)
     config_files.override(config, overrides, thresholds.SECTIONS)
-    configs.validate(config)
+    models.validate(config)
     typed = [text.removeprefix("--config.").partition("=")[0] for text in overrides]
     other = thresholds.other_options(config, run_dir.load_config(args.run), typed)
     own = args.out is None or os.path.realpath(args.out) == os.path.realpath(args.run)

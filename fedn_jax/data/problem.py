@@ -4,10 +4,10 @@ import zlib
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
+import jax
 import numpy as np
 
 from fedn_jax import models
-from fedn_jax.core import config as configs
 from fedn_jax.core import errors, schema
 from fedn_jax.core.errors import UserError
 from fedn_jax.core.types import Config, Events, Folds, Store, Task, VideoMeta, Windows
@@ -143,7 +143,7 @@ def make_problem(config: Config, dataset: shards.Dataset) -> Problem:
     Raises:
       UserError: options that do not fit one another or the data, or data without anything to detect.
     """
-    configs.validate(config)
+    models.validate(config)
     geometry = windows.Geometry(
         config.window.segments, config.window.segment_frames, config.window.stride,
         int(dataset.metadata["frames_per_row"]), config.window.context,
@@ -169,5 +169,28 @@ def make_problem(config: Config, dataset: shards.Dataset) -> Problem:
     classes = list(dataset.metadata["classes"]) if config.data.recognition else ["expression"]
     scheme = splits.SCHEMES[errors.one_of("folds.scheme", config.folds.scheme, splits.SCHEMES)]
     fold_plan = scheme(dataset.metas, plan, config.folds.inner, config.folds.k)
-    task = models.make_task(config, geometry, len(classes), store.inputs.shape[1])
+    task = models.make_task(config, geometry, len(classes), store.inputs.shape[1:])
+    if task.census is not None:
+        fold_plan = splits.with_census(fold_plan, census(task, store.valid, plan, geometry))
     return Problem(store, dataset.metas, events, classes, geometry, plan, fold_plan, task)
+
+
+def census(task: Task, valid: np.ndarray, plan: Windows, geometry: windows.Geometry) -> np.ndarray:
+    """What a model counts of each window.
+
+    Args:
+      task: the model.
+      valid: [R] bool, rows with a face.
+      plan: W windows.
+      geometry: how windows are cut.
+
+    Returns:
+      [W, C] float.
+    """
+    store = Store(np.zeros((len(valid), 0), np.float16), valid)  # only the masks are wanted
+
+    def one(window: Windows) -> np.ndarray:
+        got = windows.gather(store, window.row, window.num_rows, window.start, window.num_segments, geometry)
+        return task.census(task.targets(window.events), got.inside)
+
+    return np.asarray(jax.jit(jax.vmap(one))(plan))

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from fedn_jax import models
 from fedn_jax.core import clock, errors, files
 from fedn_jax.core import config as configs
 from fedn_jax.core.errors import UserError
@@ -62,9 +63,9 @@ def fit(
       UserError: configurations of different structure, no such fold, or a run that cannot go on as it was begun.
     """
     if len({configs.structure(run.config) for run in runs}) != 1:
-        raise UserError(f"runs that are trained together may differ in {', '.join(configs.HYPER.values())} only")
+        raise UserError(f"runs that are trained together may differ in {', '.join(configs.HYPER)} only")
     for run in runs:
-        configs.validate(run.config)
+        models.validate(run.config)
     spent = clock.Spent()
     with spent.on("windows and folds"):
         trainer = make_trainer(runs[0].config, dataset)
@@ -72,7 +73,7 @@ def fit(
     wanted = _chosen(problem.folds.name, only)
     facts = {
         "data": dataset.metadata["signature"], "folds": list(problem.folds.name), "classes": problem.classes,
-        "input_width": int(dataset.store.inputs.shape[1]), "metadata": dataset.metadata,
+        "input_shape": list(problem.store.inputs.shape[1:]), "metadata": dataset.metadata,
         "fps": float(np.median([meta.fps for meta in dataset.metas])),
     }  # fmt: skip
     work = Work(runs, trainer, progress, spent)

@@ -228,8 +228,8 @@ def make_program(
       The program.
     """
     slots = make_slots(len(folds.name), devices)
-    fold = scatter(Fold(folds.key, folds.positive, folds.negative), slots)
-    hyper = scatter(Hyper(*(np.broadcast_to(value, (slots.num_folds,)) for value in hyper)), slots)
+    fold = scatter(Fold(folds.key, folds.positive, folds.negative, folds.census), slots)
+    hyper = scatter(jax.tree.map(lambda value: np.broadcast_to(value, (slots.num_folds,)), hyper), slots)
     return Program(init, epoch, slots, fold, hyper, _on_every_device((store, windows), len(slots.devices)))
 
 

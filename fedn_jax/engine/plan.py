@@ -89,14 +89,9 @@ def make_plan(
 
 def _outputs_bytes(config: Config, problem: Problem) -> int:
     """Of the network outputs of all test videos of outer folds."""
-    geometry, task = problem.geometry, problem.task
-    rows = jax.ShapeDtypeStruct((1, geometry.rows, problem.store.inputs.shape[1]), problem.store.inputs.dtype)
-    valid = jax.ShapeDtypeStruct((1, geometry.rows), bool)
-    variables = shape_of_variables(task, config)
-    features = jax.eval_shape(task.features, variables, rows, valid)
-    inside = jax.ShapeDtypeStruct((1, geometry.segments), bool)
-    shapes = jax.eval_shape(lambda *args: task.outputs(*args, False, jax.random.key(0))[0], variables, features, inside)
-    saved = [shapes[name] for name in predict.OUTPUTS if name in shapes]
+    geometry, inputs = problem.geometry, problem.store.inputs
+    row = jax.ShapeDtypeStruct(inputs.shape[1:], inputs.dtype)
+    saved = predict.shapes_of_outputs(problem.task, geometry, row).values()
     window = sum(leaf.size * leaf.dtype.itemsize for leaf in saved) + 4  # and its first frame
     return window * sum(len(predict.window_starts(meta, geometry, config.window.test_hop)) for meta in problem.metas)
 

@@ -55,7 +55,7 @@ def make_trainer(config: Config, dataset: shards.Dataset, ending: str = "") -> T
 def _shape_of_state(task: Task, config: Config) -> TrainState:
     """Shapes and dtypes of the training state of one fold."""
     none = np.zeros(1, np.int32)
-    fold = train_step.Fold(np.uint32(0), none, none)
+    fold = train_step.Fold(np.uint32(0), none, none, np.zeros(0, np.float32))
     init = lambda fold, hyper: train_step.init_state(task, fold, hyper)
     return jax.eval_shape(init, fold, configs.to_hyper(config))
 
@@ -109,7 +109,7 @@ def make_program(
     problem = trainer.problem
     folds = splits.take(problem.folds, [fold for _, folds in shares for fold in folds])
     numbers = [configs.to_hyper(run_configs[run]) for run, folds in shares for _ in folds]
-    hyper = Hyper(*(np.stack(column) for column in zip(*numbers, strict=True)))
+    hyper = jax.tree.map(lambda *values: np.stack(values), *numbers)
     return folds, parallel.make_program(
         trainer.init, trainer.epoch, folds, hyper, problem.store, problem.windows, devices
     )

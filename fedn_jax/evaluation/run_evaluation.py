@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 
 from fedn_jax import models
@@ -63,7 +64,7 @@ def evaluate_run(
     if recorded["data"] != dataset.metadata["signature"]:
         raise UserError(f"{run} was trained on other data than these; expected the --data directory of that training")
     other = thresholds.other_options(config, run_dir.load_config(run), typed)
-    problem, decode = _problem(config, dataset)
+    problem, decode, shapes = _problem(config, dataset)
     iou = config.evaluate.iou
     plan = dict(zip(problem.folds.name, problem.folds.test, strict=True))
     outer = [name for name in plan if not name.endswith(splits.INNER)]
@@ -73,8 +74,15 @@ def evaluate_run(
         metas = [problem.metas[video] for video in plan[fold]]
         hop = config.window.test_hop
         starts = [predict.window_starts(meta, problem.geometry, hop) for meta in metas]
-        outputs = [predict.load_outputs(*pair) for pair in zip(paths, starts, strict=True)]
-        return [decode(one, meta.num_frames) for one, meta in zip(outputs, metas, strict=True)]
+        outputs = [predict.load_outputs(*pair, shapes) for pair in zip(paths, starts, strict=True)]
+        found = [decode(one, meta.num_frames) for one, meta in zip(outputs, metas, strict=True)]
+        for meta, detections in zip(metas, found, strict=True):
+            if problem.task.whole and detections.valid.all():
+                raise UserError(
+                    f"video {meta.subject}/{meta.video} has {config.predict.max_detections} expressions or more, and "
+                    "none may be left out; raise predict.max_detections, or predict.min_frames"
+                )
+        return found
 
     lowest: dict[str, float] = {}  # score from which on all candidates of a fold's inner one were kept
 
@@ -124,23 +132,25 @@ def _warn(run: Path, floors: Mapping[str, float]) -> None:
         )
 
 
-def _problem(config: Config, dataset: shards.Dataset) -> tuple[Problem, Callable[..., Detections]]:
-    """The problem, its inputs as they are in the shards, and the decoder of network outputs."""
+def _problem(config: Config, dataset: shards.Dataset) -> tuple[Problem, Callable[..., Detections], dict[str, Any]]:
+    """The problem, its inputs as they are in the shards; the decoder of network outputs, and what these look like."""
     plain = config.copy_and_resolve_references()
     plain.data.standardize = "none"  # which would copy all inputs; nothing here looks at them
     problem, post = make_problem(plain, dataset), config.predict
-    options = {key: value for key, value in configs.flatten(plain).items() if key not in configs.HYPER.values()}
+    options = {key: value for key, value in configs.flatten(plain).items() if key not in configs.HYPER}
     options = {key: value for key, value in options.items() if key.partition(".")[0] not in thresholds.SECTIONS}
-    task = _task(json.dumps(options), problem.geometry, len(problem.classes), dataset.store.inputs.shape[1])
-    return problem, predict.make_decoder(task, post.nms_iou, post.max_detections, post.per_class, post.chunk)
+    task = _task(json.dumps(options), problem.geometry, len(problem.classes), dataset.store.inputs.shape[1:])
+    row = jax.ShapeDtypeStruct(dataset.store.inputs.shape[1:], dataset.store.inputs.dtype)
+    shapes = predict.shapes_of_outputs(task, problem.geometry, row)
+    return problem, predict.make_decoder(task, post.nms_iou, post.max_detections, post.per_class, post.chunk), shapes
 
 
 @functools.lru_cache(maxsize=8)
-def _task(options: str, geometry: windows.Geometry, num_classes: int, input_width: int) -> Task:
+def _task(options: str, geometry: windows.Geometry, num_classes: int, input_shape: tuple[int, ...]) -> Task:
     """The task of runs that differ in numbers only: one, so that its decoder is compiled once for all of them."""
     config = configs.default()
     config.update_from_flattened_dict(json.loads(options))
-    return models.make_task(config, geometry, num_classes, input_width)
+    return models.make_task(config, geometry, num_classes, input_shape)
 
 
 def _score(
