@@ -49,6 +49,7 @@ def default() -> ConfigDict:
     config.data.kind = "macro"  # expressions to detect: macro, micro or all (section 4.1: macro)
     config.data.recognition = True  # False: one class, spotting only (Table 2, "w/o rec")
     config.data.standardize = "none"  # open: none, or video: minus the video's mean, by its deviation
+    config.data.side = 0  # of the frames that a model of pictures reads, pixels; 0: as they were prepared
     config.data.shuffle_labels = False  # control: train on expressions moved in time; scores must fall to chance
 
     config.window = ConfigDict()
@@ -168,6 +169,7 @@ def validate(config: ConfigDict) -> ConfigDict:
     errors.at_least("train.checkpoint_minutes", config.train.checkpoint_minutes, 0)
     for name, lowest in (("memory_gb", 0), ("programs", 1), ("k", 2)):
         errors.at_least(f"folds.{name}", config.folds[name], lowest)
+    errors.at_least("data.side", config.data.side, 0)
     for option in HYPER:
         if option.startswith("loss."):
             errors.at_least(option, flatten(config)[option], 0)

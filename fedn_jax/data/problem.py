@@ -2,6 +2,7 @@
 
 import zlib
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import NamedTuple
 
 import jax
@@ -128,6 +129,30 @@ def shuffle(events: Events, meta: VideoMeta, seed: int) -> Events:
     onset = (events.interval[:, 0] + shift) % meta.num_frames
     offset = np.minimum(onset + events.interval[:, 1] - events.interval[:, 0], meta.num_frames)
     return events._replace(interval=np.stack([onset, offset], -1).astype(np.float32), apex=np.full_like(onset, -1))
+
+
+def load(config: Config, directory: str | Path, inputs: bool = True) -> shards.Dataset:
+    """Loads a data set with the inputs that the model reads.
+
+    Args:
+      config: the configuration.
+      directory: see ``schema.find``.
+      inputs: False: leave them out.
+
+    Returns:
+      The data set.
+
+    Raises:
+      UserError: see ``shards.load``; or pictures that would be standardised.
+    """
+    if not models.TASKS[errors.one_of("task", config.task, models.TASKS)].frames:
+        return shards.load(directory, inputs)
+    if config.data.standardize != "none":
+        raise UserError(
+            f"data.standardize must be 'none' for task {config.task!r}, which reads pictures; got "
+            f"{config.data.standardize!r}"
+        )
+    return shards.load(directory, inputs, config.data.side)
 
 
 def make_problem(config: Config, dataset: shards.Dataset) -> Problem:

@@ -18,6 +18,7 @@ class Model(NamedTuple):
 
     make: Callable[..., Task]  # (config, window geometry, number of classes, shape of an input row) -> Task
     check: Callable[[Config], Config]  # raises UserError unless the options fit this model
+    frames: bool = False  # reads pictures, not embeddings
 
 
 TASKS = {"fedn": Model(fedn_task.make_task, fedn_task.check)}

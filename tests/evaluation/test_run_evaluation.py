@@ -184,7 +184,7 @@ def test_inputs_are_not_looked_at_and_the_decoder_is_compiled_once(monkeypatch):
     for seed in (0, 1):
         config = configs.default()
         config.update_from_flattened_dict(TINY | {"data.standardize": "video", "seed": seed})
-        problem, decode = run_evaluation._problem(config, dataset)
+        problem, decode, _ = run_evaluation._problem(config, dataset)
         assert problem.store is dataset.store and config.data.standardize == "video"
         decoders.append(decode)
     assert decoders[0] is decoders[1]
