@@ -19,7 +19,7 @@ class Toy(nn.Module):
     @nn.compact
     def __call__(self, pictures, counted, train):
         x = pictures.reshape(*pictures.shape[:2], -1).astype(float) / 255
-        x = layers.BatchNorm()(nn.Dense(8)(x), counted, train)
+        x = layers.BatchNorm()(nn.Dense(8, use_bias=False)(x), counted, train)
         return nn.Dense(self.classes + 1)(nn.relu(x))
 
 

@@ -20,7 +20,8 @@ from fedn_jax.core.types import Hyper
 
 KINDS = (*schema.KINDS, "all")
 HYPER = (  # what runs that are trained as one program may differ in: the numbers of Hyper
-    "train.learning_rate", "train.weight_decay", "loss.alpha", "loss.beta", "seed",
+    "train.learning_rate", "train.weight_decay", "loss.alpha", "loss.beta", "loss.gamma", "loss.lsdm",
+    "loss.weight_power", "seed",
 )  # fmt: skip
 PAPER_ROWS: dict[str, dict[str, Any]] = {  # of Tables 2 to 4, whatever the data set; FEDN itself is the row ""
     "table2/spotting_only": {"data.recognition": False},
@@ -42,12 +43,13 @@ def default() -> ConfigDict:
       A locked ConfigDict; unknown keys raise.
     """
     config = ConfigDict()
-    config.task = "fedn"  # the model: fedn (models.TASKS)
+    config.task = "fedn"  # the model: fedn or fesnet (models.TASKS)
     config.seed = 0  # the only source of randomness
 
     config.data = ConfigDict()
     config.data.kind = "macro"  # expressions to detect: macro, micro or all (section 4.1: macro)
     config.data.recognition = True  # False: one class, spotting only (Table 2, "w/o rec")
+    config.data.label = "emotion"  # what the class of an expression is: emotion, or kind
     config.data.standardize = "none"  # open: none, or video: minus the video's mean, by its deviation
     config.data.side = 0  # of the frames that a model of pictures reads, pixels; 0: as they were prepared
     config.data.shuffle_labels = False  # control: train on expressions moved in time; scores must fall to chance
@@ -87,12 +89,37 @@ def default() -> ConfigDict:
     config.loss.beta = 2.0  # weight of the class loss (section 4.2)
     config.loss.normalize = True  # open: per branch, by positives + windows; False: the sum of eq. 3
 
+    config.loss.gamma = 0.15  # fesnet: weight of the smoothing (FESNet, Table 4)
+    config.loss.lsdm = 1.0  # fesnet: weight of eq. 3; 0: without it (Table 3)
+    config.loss.lsdm_form = "diverse"  # fesnet, open: reading of eq. 3: diverse, compact or norm
+    config.loss.lsdm_mean = "time"  # fesnet, open: M of eq. 3, over time, space or all
+    config.loss.smooth = "probabilities"  # fesnet, open: steps of probabilities, or of log_probabilities (MS-TCN)
+    config.loss.supervise = "stages"  # fesnet, open: labels for all stages, or for final alone (eq. 4)
+    config.loss.weight_power = 1.0  # fesnet, open: of the inverse share of a label; 0: all weigh the same
+
+    config.fesnet = ConfigDict()
+    config.fesnet.stem_width = 64  # open: channels of the first convolution
+    config.fesnet.stem_kernel = 7  # open
+    config.fesnet.widths = [64, 128, 128, 256, 256]  # open: channels of the residual blocks
+    config.fesnet.strides = [2, 2, 1, 2, 1]  # open: of the same
+    config.fesnet.depth = 4  # layers of attention, after the third block (section 3.2)
+    config.fesnet.heads = 8  # of the same (section 3.2)
+    config.fesnet.mlp = 4.0  # open: hidden width of the same, in widths
+    config.fesnet.mtam = True  # False: without temporal aggregation (Table 3)
+    config.fesnet.temporal_width = 64  # open: channels over time
+    config.fesnet.refinement = "heads"  # open: heads, a proposal head per layer; literal, eq. 2 word for word
+    config.fesnet.refine_width = 64  # open: channels of refinement
+    config.fesnet.refine_stages = 2  # S (section 3.3)
+    config.fesnet.refine_layers = 5  # and scales of aggregation (section 3.3)
+
     config.train = ConfigDict()
     config.train.epochs = 30  # (section 4.2)
     config.train.batch_size = 64  # open: windows
     config.train.negatives = 3  # open: negative windows per positive one, drawn anew every epoch
     config.train.learning_rate = 1e-4  # Adam (section 4.2)
     config.train.weight_decay = 1e-4  # L2 in the gradient, as PyTorch's Adam (section 4.2)
+    config.train.schedule = "constant"  # of the learning rate: constant, or cosine, falling to 0
+    config.train.flip = False  # fesnet: mirror an interval with probability 1/2
     config.train.precision = "device"  # of products: device (its default), float32, tf32 or bfloat16; the rest float32
     config.train.checkpoint_minutes = 10.0  # between two saves of the training state; 0: after every epoch
 
@@ -107,6 +134,8 @@ def default() -> ConfigDict:
     config.predict.nms_iou = 0.01  # open: overlapping a better detection by more drops a candidate
     config.predict.max_detections = 30  # open: per video
     config.predict.per_class = False  # open: candidates drop only those of their own emotion
+    config.predict.min_frames = 1  # fesnet: shorter expressions are dropped
+    config.predict.max_gap = 0  # fesnet: neutral gaps of up to so many frames within an expression are filled
     config.predict.chunk = 32  # windows per call of the network
 
     config.evaluate = ConfigDict()

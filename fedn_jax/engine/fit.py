@@ -21,7 +21,7 @@ from fedn_jax.core.errors import UserError
 from fedn_jax.core.text import Progress, count
 from fedn_jax.core.types import Config, Folds, Tree
 from fedn_jax.data import shards, splits
-from fedn_jax.engine import checkpoint, parallel, parameters, predict_folds, programs, run_dir
+from fedn_jax.engine import checkpoint, parameters, predict_folds, programs, run_dir
 from fedn_jax.engine.programs import Share
 from fedn_jax.engine.trainer import Trainer, empty_state, make_program, make_trainer, split
 
@@ -186,7 +186,7 @@ def _train(work: Work, shares: Sequence[Share], profile: Path | None) -> None:
         bar.set_postfix_str("first epoch")  # of a training that goes on, compilation too
         writer = checkpoint.Writer(config.train.checkpoint_minutes)
         open_files.callback(writer.close)
-        stream = parallel.run(program, range(done, epochs), state)
+        stream = work.trainer.driver.run(program, range(done, epochs), state)
         del state, states
         for index, values, get_state in spent.each("epochs", _profiled(stream, profile)):
             finished = index + 1

@@ -14,7 +14,7 @@ import numpy as np
 
 from fedn_jax.core import arrays, files
 from fedn_jax.core.errors import UserError
-from fedn_jax.core.types import Array, Detections, Store, Task, Tree, VideoMeta
+from fedn_jax.core.types import Array, Detections, Store, Task, Tree, VideoMeta, Windows
 from fedn_jax.ops import intervals, nms, windows
 
 CSV_COLUMNS = ("subject", "video", "onset", "offset", "score", "emotion")
@@ -45,8 +45,8 @@ def make_predictor(
       chunk: windows per call.
 
     Returns:
-      predict(variables, store, meta) -> Predicted. It runs on the device that holds variables and store, copies
-      nothing but indices there, and does not wait: ``fetch`` does.
+      predict(variables, store, meta) -> Predicted. It runs on the device that holds the variables, and the store where
+      ``place`` put it; it does not wait: ``fetch`` does.
     """
 
     def gather(store: Store, row: Array, num_rows: Array, starts: Array, segments: Array) -> windows.Gathered:
@@ -67,6 +67,10 @@ def make_predictor(
         return outputs_of(task, variables, gather(*where))
 
     @jax.jit
+    def apply_to(variables: Tree, got: windows.Gathered):
+        return outputs_of(task, variables, got)
+
+    @jax.jit
     def by_segment(parts: list[Array]) -> Array:  # of chunks, [chunk, S, ...] each -> [tiles * S, ...]
         return jnp.concatenate([part.reshape(-1, *part.shape[2:]) for part in parts])
 
@@ -75,6 +79,16 @@ def make_predictor(
     def chunks(starts: np.ndarray) -> list[np.ndarray]:
         padding = -len(starts) % chunk
         return list(np.pad(starts, (0, padding)).reshape(-1, chunk))
+
+    def from_host(variables: Tree, store: Store, meta: VideoMeta) -> Predicted:
+        (device,) = jax.tree.leaves(variables)[0].devices()
+        segments = windows.num_segments(meta.num_frames, geometry)
+        starts, outputs = windows.starts(segments, geometry, hop_frames), []
+        for tile in chunks(starts):
+            row, num_rows, count = (np.full(chunk, x, np.int32) for x in (meta.row, meta.num_rows, segments))
+            got = windows.gather_host(store, Windows(row, num_rows, tile, count, row, None), geometry)
+            outputs.append(apply_to(variables, jax.device_put(got, device)))
+        return Predicted(outputs, (starts * geometry.stride).astype(np.int32))
 
     def predict(variables: Tree, store: Store, meta: VideoMeta) -> Predicted:
         (device,) = store.inputs.devices()
@@ -100,7 +114,21 @@ def make_predictor(
             wanted = at(encode, starts)
         return Predicted([read(variables, *pair) for pair in wanted], first)
 
-    return predict
+    return from_host if task.driver == "steps" else predict
+
+
+def place(task: Task, store: Store, device: jax.Device) -> Store:
+    """Puts inputs where a predictor of the task wants them.
+
+    Args:
+      task: the model.
+      store: all inputs, on the host.
+      device: the device that predicts.
+
+    Returns:
+      The store, on the device; on the host for a task that trains by steps.
+    """
+    return store if task.driver == "steps" else jax.device_put(store, device)
 
 
 def saved_of(task: Task, outputs: dict[str, Array]) -> dict[str, Array]:
@@ -300,7 +328,13 @@ def load_outputs(path: Path, starts: np.ndarray, shapes: Mapping[str, jax.ShapeD
     return outputs
 
 
-def write_csv(path: Path, metas: Sequence[VideoMeta], detections: Sequence[Detections], classes: Sequence[str]) -> None:
+def write_csv(
+    path: Path,
+    metas: Sequence[VideoMeta],
+    detections: Sequence[Detections],
+    classes: Sequence[str],
+    kinds: bool = False,
+) -> None:
     """Writes detections with inclusive frame numbers, as the data set counts them.
 
     Args:
@@ -308,13 +342,15 @@ def write_csv(path: Path, metas: Sequence[VideoMeta], detections: Sequence[Detec
       metas: V videos.
       detections: V detections, by falling score.
       classes: C names.
+      kinds: the classes are kinds, of a column of their own; emotions are then not named.
     """
     with files.replacing(path) as part, part.open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(CSV_COLUMNS)
+        writer.writerow([*CSV_COLUMNS, "kind"] if kinds else CSV_COLUMNS)
         for meta, found in zip(metas, detections, strict=True):
             edges = intervals.inclusive(found.interval, meta.first_frame, meta.source)
             for (onset, offset), score, emotion in zip(
                 edges[found.valid], found.score[found.valid], found.emotion[found.valid], strict=True
             ):
-                writer.writerow([meta.subject, meta.video, onset, offset, f"{score:.6f}", classes[emotion]])
+                named = ["", classes[emotion]] if kinds else [classes[emotion]]
+                writer.writerow([meta.subject, meta.video, onset, offset, f"{score:.6f}", *named])

@@ -108,17 +108,28 @@ def draw(key: Array, fold: Fold, num_windows: int, negatives: int, size: int) ->
     return jnp.pad(chosen, (0, max(0, size - chosen.size)), constant_values=-1)[:size].astype(jnp.int32)
 
 
-def make_update(task: Task) -> Callable:
+# Factor of the learning rate, given the share of the training that is done, in [0, 1].
+SCHEDULES: dict[str, Callable[[Array], Array] | None] = {
+    "constant": None,
+    "cosine": lambda done: 0.5 * (1 + jnp.cos(jnp.pi * done)),
+}
+
+
+def make_update(task: Task, schedule: str = "constant", updates_in_all: int = 1) -> Callable:
     """One update on the inputs of one batch.
 
     Args:
       task: the model.
+      schedule: entry of ``SCHEDULES``.
+      updates_in_all: of the whole training.
 
     Returns:
       update(state, key, got [B, ...], events [B, E], weight [B], fold, hyper) -> (state, means, sums): numbers to be
       averaged over steps, and to be added up. A batch that is all padding leaves the state as it was: Adam with
       weight decay would move it.
     """
+
+    factor = SCHEDULES[schedule]
 
     def update(
         state: TrainState, key: Array, got: windowing.Gathered, events: Events, weight: Array, fold: Fold, hyper: Hyper
@@ -133,6 +144,9 @@ def make_update(task: Task) -> Callable:
 
         (loss, (extra, parts)), grads = jax.value_and_grad(objective, has_aux=True)(state.params)
         updates, opt_state = make_optimizer(hyper).update(grads, state.opt_state, state.params)
+        if factor is not None:
+            scale = factor(jnp.minimum(state.step / updates_in_all, 1))
+            updates = jax.tree.map(lambda change: scale * change, updates)
         params = optax.apply_updates(state.params, updates)
         new = TrainState(params, extra, opt_state, state.step + 1)
         some = weight.sum() > 0
@@ -143,18 +157,22 @@ def make_update(task: Task) -> Callable:
     return update
 
 
-def make_train_step(task: Task, geometry: windowing.Geometry) -> Callable:
+def make_train_step(
+    task: Task, geometry: windowing.Geometry, schedule: str = "constant", updates_in_all: int = 1
+) -> Callable:
     """One update on one batch, gathered from the store on the device.
 
     Args:
       task: the model.
       geometry: how windows are cut.
+      schedule: entry of ``SCHEDULES``.
+      updates_in_all: of the whole training.
 
     Returns:
       step(state, key, batch [B] int32 with -1 for padding, fold, hyper, store, windows) -> (state, means, sums), as
       ``make_update``.
     """
-    update = make_update(task)
+    update = make_update(task, schedule, updates_in_all)
 
     def step(state: TrainState, key: Array, batch: Array, fold: Fold, hyper: Hyper, store: Store, windows: Windows):
         store, windows = jax.tree.map(jnp.asarray, (store, windows))
@@ -197,8 +215,9 @@ def total(means: dict[str, Array], sums: dict[str, Array]) -> dict[str, Array]:
 
 
 def make_train_epoch(
-    task: Task, geometry: windowing.Geometry, batch_size: int, negatives: int, steps: int
-) -> Callable[..., tuple[TrainState, dict[str, Array]]]:
+    task: Task, geometry: windowing.Geometry, batch_size: int, negatives: int, steps: int, schedule: str = "constant",
+    epochs: int = 1,
+) -> Callable[..., tuple[TrainState, dict[str, Array]]]:  # fmt: skip
     """One epoch of one fold as one call.
 
     Args:
@@ -207,11 +226,13 @@ def make_train_epoch(
       batch_size: windows per step, B.
       negatives: negative windows per positive one.
       steps: steps of an epoch, enough for the largest fold; those that a fold does not need change nothing.
+      schedule: entry of ``SCHEDULES``.
+      epochs: of the whole training.
 
     Returns:
       epoch(state, fold, hyper, number, store, windows) -> (state, metrics), as ``total``.
     """
-    step = make_train_step(task, geometry)
+    step = make_train_step(task, geometry, schedule, epochs * steps)
 
     def epoch(state: TrainState, fold: Fold, hyper: Hyper, number: Array, store: Store, windows: Windows):
         draw_key, step_key = epoch_keys(hyper, fold, number)

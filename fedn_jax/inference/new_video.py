@@ -122,7 +122,7 @@ def make_detector(model: Model, threshold: float) -> Callable[[np.ndarray, np.nd
         cut = cut if numbers is None else problem.standardize(cut, numbers)
         padding = size - len(cut)
         padded = np.pad(cut, [(0, padding)] + [(0, 0)] * (cut.ndim - 1))
-        store = jax.device_put(Store(padded, np.pad(valid[rows], (0, padding))))
+        store = predict.place(task, Store(padded, np.pad(valid[rows], (0, padding))), jax.local_devices()[0])
         meta = VideoMeta("", "", end - start, 0.0, 0, 0, len(cut))
         outputs = [predict.fetch(predicted) for predicted in [predictor(fold, store, meta) for fold in folds]]
         # What is no float, such as masks and starts, is the same for all folds.

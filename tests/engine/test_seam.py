@@ -1,12 +1,18 @@
 """The seam that models are put in: a toy that shares nothing with FEDN goes the whole way, from fit to detection."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import toy_task
+from safetensors.numpy import load_file
 from toys import quiet
 
 from fedn_jax import models
@@ -14,11 +20,12 @@ from fedn_jax.core import config as configs
 from fedn_jax.core.types import Context, Events, Store, VideoMeta
 from fedn_jax.data import shards
 from fedn_jax.data.problem import make_problem
-from fedn_jax.engine import fit, parameters, programs, run_dir, train_step
+from fedn_jax.engine import fit, parameters, programs, run_dir, train_step, trainer
 from fedn_jax.evaluation import run_evaluation
 from fedn_jax.inference import new_video
 
 FRAMES = 90
+HERE = Path(__file__).parent
 
 
 def pictures(subjects=3, seed=0):
@@ -44,6 +51,10 @@ def pictures(subjects=3, seed=0):
 @pytest.fixture
 def config(monkeypatch):
     monkeypatch.setitem(models.TASKS, "toy", models.Model(toy_task.make_task, lambda config: config))
+    return small()
+
+
+def small():
     config = configs.default()
     config.task = "toy"
     config.window.update(segments=16, segment_frames=1, stride=1, train_hop=8, test_hop=8, inside=0.0)
@@ -52,6 +63,16 @@ def config(monkeypatch):
     config.predict.chunk = 4
     config.evaluate.threshold = 0.0
     return config
+
+
+@pytest.fixture
+def by_steps(monkeypatch):
+    """The toy, with the other driver."""
+
+    def make(*args):
+        return toy_task.make_task(*args)._replace(driver="steps")
+
+    monkeypatch.setitem(models.TASKS, "toy_by_steps", models.Model(make, lambda config: config))
 
 
 def leaves(run, template):
@@ -98,6 +119,96 @@ def test_the_toy_goes_the_whole_way(config, tmp_path, monkeypatch):
     assert "batch_stats" in one[0]
     jax.tree.map(np.testing.assert_array_equal, one, two)
     assert float(np.abs(one[0]["batch_stats"]["BatchNorm_0"]["mean"]).max()) > 0.01  # it moved
+
+
+def trained(config, dataset, folds, devices, epochs, state=None):
+    """(state of the folds after some epochs, metrics of each epoch)."""
+    maker = trainer.make_trainer(config, dataset)
+    _, program = trainer.make_program(maker, [config], [(0, folds)], devices)
+    metrics = []
+    for _, values, get_state in maker.driver.run(program, epochs, state):
+        metrics.append(values)
+        final = get_state()
+    return final, metrics
+
+
+def test_both_drivers_give_the_same_bits(config, by_steps):
+    """One fold on one device: the loop on the device and the loop on the host."""
+    dataset = pictures()
+    one, scanned = trained(config, dataset, [0], jax.devices()[:1], range(3))
+    config.task = "toy_by_steps"
+    two, stepped = trained(config, dataset, [0], jax.devices()[:1], range(3))
+    jax.tree.map(np.testing.assert_array_equal, one, two)
+    for a, b in zip(scanned, stepped, strict=True):
+        assert a.keys() == b.keys() and a["windows"] == b["windows"] and a["labelled"] == b["labelled"]
+        np.testing.assert_allclose(a["loss"], b["loss"], rtol=1e-6)
+
+
+def test_steps_on_any_number_of_devices_and_from_any_epoch(config, by_steps):
+    """Three folds in two columns of slots, stopped and gone on with to the same bits; a fold is the same alone."""
+    dataset, devices = pictures(), jax.devices()
+    config.task = "toy_by_steps"
+    alone, _ = trained(config, dataset, [1], devices[:1], range(4))
+    several, metrics = trained(config, dataset, [0, 1, 2], devices[:2], range(4))
+    half, _ = trained(config, dataset, [0, 1, 2], devices[:2], range(2))
+    resumed, _ = trained(config, dataset, [0, 1, 2], devices[:2], range(2, 4), half)
+    jax.tree.map(np.testing.assert_array_equal, several, resumed)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a[0], b[1], atol=2e-5), alone, several)
+    assert metrics[0]["loss"].shape == (3,) and len(set(metrics[0]["loss"].tolist())) == 3
+
+
+def test_by_steps_the_whole_way_from_a_file_that_is_mapped(config, by_steps, tmp_path):
+    dataset = pictures()
+    path = tmp_path / "frames.u8"
+    path.write_bytes(dataset.store.inputs.tobytes())
+    mapped = np.memmap(path, np.uint8, "r", shape=dataset.store.inputs.shape)
+    dataset = dataset._replace(store=dataset.store._replace(inputs=mapped))
+    config.task = "toy_by_steps"
+    fit.fit([fit.Run(tmp_path / "run", config)], dataset, quiet)
+    found = run_evaluation.evaluate_run(tmp_path / "run", config, dataset, quiet)
+    assert found.metrics["spotting"]["f1"] > 0.8
+
+
+def test_a_killed_training_by_steps_goes_on_to_the_same_bits(config, tmp_path):
+    """Another process, killed without warning between two checkpoints."""
+    script = tmp_path / "train.py"
+    script.write_text(KILLED)
+    run, whole = tmp_path / "run", tmp_path / "whole"
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(HERE), str(HERE.parent), *sys.path])}
+
+    def start(out, *words):
+        command = [sys.executable, str(script), str(out), *words]
+        return subprocess.run(command, env=environment, capture_output=True, text=True).returncode
+
+    assert start(run, "die") == -signal.SIGKILL and programs.checkpoints(run, 0).exists()
+    assert start(run) == start(whole) == 0
+    files = sorted((whole / "parameters").iterdir())
+    assert len(files) == 3
+    for file in files:
+        one, two = (load_file(directory / "parameters" / file.name) for directory in (whole, run))
+        jax.tree.map(np.testing.assert_array_equal, one, two)
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+import test_seam, toy_task
+from toys import quiet
+from fedn_jax import models
+from fedn_jax.engine import checkpoint, fit
+make = lambda *args: toy_task.make_task(*args)._replace(driver="steps")
+models.TASKS["toy"] = models.Model(make, lambda config: config)
+config = test_seam.small()
+config.train.epochs = 6
+write, number = checkpoint.Writer.start, []
+def start(writer, *rest):
+    number.append(0)
+    if len(number) == 4 and "die" in sys.argv:
+        os.kill(os.getpid(), signal.SIGKILL)
+    write(writer, *rest)
+checkpoint.Writer.start = start
+fit.fit([fit.Run(Path(sys.argv[1]), config)], test_seam.pictures(), quiet)
+"""
 
 
 def test_padding_shows_a_model_no_window_but_the_folds_own(config):
