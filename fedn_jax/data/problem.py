@@ -25,26 +25,41 @@ class Problem(NamedTuple):
     metas: list[VideoMeta]
     events: list[Events]  # V, those to detect
     classes: list[str]
+    label: str  # entry of LABELS: what they are
     geometry: windows.Geometry
     windows: Windows  # for training
     folds: Folds
     task: Task
 
 
-def select(events: Events, kind: str, recognition: bool) -> Events:
+class Label(NamedTuple):
+    """What the class of an expression is."""
+
+    of: Callable[[Events], np.ndarray]  # [E] class indices
+    classes: Callable[[list[str]], list[str]]  # (emotions of the data) -> names of the classes
+
+
+LABELS = {  # data.label; "none" stands for data.recognition=False
+    "emotion": Label(lambda events: events.emotion, lambda emotions: list(emotions)),
+    "kind": Label(lambda events: events.kind, lambda emotions: list(schema.KINDS)),
+    "none": Label(lambda events: np.zeros_like(events.emotion), lambda emotions: ["expression"]),
+}
+
+
+def select(events: Events, kind: str, label: str) -> Events:
     """The expressions that are to be detected.
 
     Args:
       events: [E] of one video.
       kind: "macro", "micro" or "all".
-      recognition: False makes all of one class.
+      label: entry of ``LABELS``: what the class of an expression is.
 
     Returns:
       [E'] expressions.
     """
     wanted = np.ones(len(events.kind), bool) if kind == "all" else events.kind == schema.KINDS.index(kind)
     chosen = Events(*(np.asarray(column)[wanted] for column in events))
-    return chosen if recognition else chosen._replace(emotion=np.zeros_like(chosen.emotion))
+    return chosen._replace(emotion=LABELS[label].of(chosen))
 
 
 def statistics_of_video(inputs: np.ndarray, valid: np.ndarray) -> tuple[np.ndarray, float]:
@@ -173,7 +188,9 @@ def make_problem(config: Config, dataset: shards.Dataset) -> Problem:
         config.window.segments, config.window.segment_frames, config.window.stride,
         int(dataset.metadata["frames_per_row"]), config.window.context,
     )  # fmt: skip
-    events = [select(annotated, config.data.kind, config.data.recognition) for annotated in dataset.events]
+    label = errors.one_of("data.label", config.data.label, [name for name in LABELS if name != "none"])
+    label = label if config.data.recognition else "none"
+    events = [select(annotated, config.data.kind, label) for annotated in dataset.events]
     if not any(len(wanted.valid) for wanted in events):
         kinds = {schema.KINDS[kind] for annotated in dataset.events for kind in annotated.kind}
         raise UserError(
@@ -191,13 +208,13 @@ def make_problem(config: Config, dataset: shards.Dataset) -> Problem:
     if config.data.shuffle_labels:
         learned = [shuffle(wanted, meta, config.seed) for wanted, meta in zip(events, dataset.metas, strict=True)]
     plan = windows.plan(dataset.metas, learned, geometry, config.window.train_hop, config.window.inside)
-    classes = list(dataset.metadata["classes"]) if config.data.recognition else ["expression"]
+    classes = LABELS[label].classes(dataset.metadata["classes"])
     scheme = splits.SCHEMES[errors.one_of("folds.scheme", config.folds.scheme, splits.SCHEMES)]
     fold_plan = scheme(dataset.metas, plan, config.folds.inner, config.folds.k)
     task = models.make_task(config, geometry, len(classes), store.inputs.shape[1:])
     if task.census is not None:
         fold_plan = splits.with_census(fold_plan, census(task, store.valid, plan, geometry))
-    return Problem(store, dataset.metas, events, classes, geometry, plan, fold_plan, task)
+    return Problem(store, dataset.metas, events, classes, label, geometry, plan, fold_plan, task)
 
 
 def census(task: Task, valid: np.ndarray, plan: Windows, geometry: windows.Geometry) -> np.ndarray:

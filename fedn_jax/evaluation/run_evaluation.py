@@ -3,7 +3,7 @@
 import functools
 import json
 import logging
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,7 +18,7 @@ from fedn_jax.core.types import Config, Detections, Events, Task
 from fedn_jax.data import shards, splits
 from fedn_jax.data.problem import Problem, make_problem
 from fedn_jax.engine import candidates, predict, run_dir
-from fedn_jax.evaluation import evaluate, matching, motion_baseline, thresholds
+from fedn_jax.evaluation import evaluate, kinds, matching, motion_baseline, thresholds
 from fedn_jax.evaluation.thresholds import Threshold
 from fedn_jax.ops import windows
 
@@ -106,7 +106,8 @@ def evaluate_run(
             found[video], limits[video] = detections, chosen[name].value
     if any(key.startswith("predict.") for key in other):
         _warn(run, {name: floor for name, floor in lowest.items() if chosen[name].value < floor})
-    result = _score(problem, found, limits, iou, chosen)
+    tests = {name: plan[name] for name in outer}
+    result = _score(problem, found, limits, iou, chosen, tests)
     moves = dataset.motion.any()  # clip features come without pictures, hence without motion
     result["baseline"] = _baseline(problem, dataset, plan, outer, iou) if moves else None
     result["other_options"] = other
@@ -115,9 +116,10 @@ def evaluate_run(
         "signature": recorded["data"]
     }
     out = out or run
-    predict.write_csv(out / "candidates.csv", problem.metas, found, problem.classes)
+    named = problem.label == "kind"
+    predict.write_csv(out / "candidates.csv", problem.metas, found, problem.classes, named)
     kept = [matching.above(*pair) for pair in zip(found, limits, strict=True)]
-    predict.write_csv(out / "detections.csv", problem.metas, kept, problem.classes)
+    predict.write_csv(out / "detections.csv", problem.metas, kept, problem.classes, named)
     run_dir.write_record(out / "metrics.json", result)
     return Results(problem, result, found, limits)
 
@@ -154,14 +156,19 @@ def _task(options: str, geometry: windows.Geometry, num_classes: int, input_shap
 
 
 def _score(
-    problem: Problem, found: list[Detections], limits: np.ndarray, iou: float, chosen: Mapping[str, Threshold]
-) -> dict[str, Any]:
+    problem: Problem, found: list[Detections], limits: np.ndarray, iou: float, chosen: Mapping[str, Threshold],
+    tests: Mapping[str, Sequence[int]],
+) -> dict[str, Any]:  # fmt: skip
     """All numbers of one set of detections, with the threshold of each fold and where it comes from."""
     subjects = [meta.subject for meta in problem.metas]
     result = evaluate.evaluate_detections(
         matching.pad(found), matching.pad(problem.events), subjects, problem.classes, limits,
         iou, [meta.num_frames for meta in problem.metas],
     )  # fmt: skip
+    if problem.label == "kind":
+        kept = matching.pad([matching.above(*pair) for pair in zip(found, limits, strict=True)])
+        frames = [meta.num_frames for meta in problem.metas]
+        result["kinds"] = kinds.scores(kept, matching.pad(problem.events), frames, tests, iou)
     origins = {fold: one.origin for fold, one in chosen.items()}
     result["definition"]["threshold"] = thresholds.describe(origins)
     return result | thresholds.record(chosen)
@@ -185,4 +192,4 @@ def _baseline(problem: Problem, dataset: shards.Dataset, plan: dict, outer: list
     )
     values = {name: float(limits[test[0]]) for name, test in zip(outer, tests, strict=True)}
     chosen = {name: Threshold(x, thresholds.TUNED if x else thresholds.ALL) for name, x in values.items()}
-    return _score(problem, found, limits, iou, chosen)
+    return _score(problem, found, limits, iou, chosen, dict(zip(outer, tests, strict=True)))

@@ -10,6 +10,7 @@ from fedn_jax.core import config as configs
 from fedn_jax.core import errors
 from fedn_jax.core.types import Config, Encoding, Task
 from fedn_jax.models.fedn import task as fedn_task
+from fedn_jax.models.fesnet import task as fesnet_task
 from fedn_jax.ops import windows
 
 
@@ -21,7 +22,10 @@ class Model(NamedTuple):
     frames: bool = False  # reads pictures, not embeddings
 
 
-TASKS = {"fedn": Model(fedn_task.make_task, fedn_task.check)}
+TASKS = {
+    "fedn": Model(fedn_task.make_task, fedn_task.check),
+    "fesnet": Model(fesnet_task.make_task, fesnet_task.check, frames=True),
+}
 # name -> what JAX calls it; sums of products, parameters, losses and moments are float32 with every one. Convolutions
 # have no bfloat16 of their own: there it is the fastest that the device has (on a GPU TF32, on a TPU bfloat16).
 PRECISIONS = {"device": None, "float32": "float32", "tf32": "tensorfloat32", "bfloat16": "BF16_BF16_F32"}

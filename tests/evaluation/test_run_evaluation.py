@@ -74,6 +74,7 @@ def evaluate(tmp_path, monkeypatch):
             events=[one] * 3,
             classes=["expression"],
             task=SimpleNamespace(whole=False),
+            label="none",
         )
         dataset = SimpleNamespace(
             problem=problem, metadata={"signature": "x", "classes": ["expression"]}, motion=np.zeros(1)
