@@ -15,7 +15,9 @@ from fedn_jax.evaluation import metrics
 OPTION = "evaluate.threshold"
 LISTED = 6  # folds that a sentence names
 SECTIONS = ("predict", "evaluate")  # options that an evaluation may change
-INNER, NO_HIT, GIVEN, CONFIGURED, TUNED, ALL = ORIGINS = ("inner", "no hit", "given", "configured", "tuned", "all")
+INNER, NO_HIT, GIVEN, CONFIGURED, TUNED, ALL, UNSCORED = ORIGINS = (
+    "inner", "no hit", "given", "configured", "tuned", "all", "unscored",
+)  # fmt: skip
 MEANING = {  # what stands behind "score threshold of each fold"
     INNER: "picked on its inner fold, for the best spotting F1 on training videos that the inner network has not seen",
     NO_HIT: f"{OPTION} of the configuration: on its inner fold no detection finds an expression, so there is nothing "
@@ -25,6 +27,7 @@ MEANING = {  # what stands behind "score threshold of each fold"
     TUNED: "tuned, as its other settings, for the best spotting F1 on the training videos of the fold",
     ALL: "none: on the training videos of the fold nothing finds an expression, so there is nothing to tune by, and "
     "all counts",
+    UNSCORED: "none: its detections have no scores, so all count",
 }
 
 
