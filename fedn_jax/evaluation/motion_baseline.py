@@ -12,7 +12,7 @@ import numpy as np
 
 from fedn_jax.core import errors
 from fedn_jax.core.types import Array, Detections, Events
-from fedn_jax.evaluation import matching, metrics
+from fedn_jax.evaluation import matching, metrics, threshold_rules
 
 MIN_SECONDS = 0.5  # shortest detection: macro-expressions last longer than this (MEGC 2019)
 
@@ -179,7 +179,7 @@ def _tune(
     results = []
     for detections in candidates:
         detections = detections._replace(valid=detections.valid & mask)
-        threshold = metrics.best_threshold(detections, truth, iou_threshold) or 0.0
+        threshold = threshold_rules.best(threshold_rules.rank(detections, truth, iou_threshold)) or 0.0
         counts = metrics.spotting(matching.above(detections, threshold), truth, iou_threshold)
         results.append((metrics.f1(counts), threshold))
     best = max(range(len(results)), key=lambda i: results[i][0])
