@@ -98,9 +98,55 @@ def _pooled(metrics: Mapping[str, Any]) -> list[Cell]:
     return _counted(metrics["spotting"], headline.value(metrics, "recognition/accuracy"))
 
 
+def _kinds(metrics: Mapping[str, Any]) -> Table:
+    """Macro-, micro-expressions and both, of runs whose classes are kinds; with F1 over folds."""
+    columns = [Column("Kind", number=False), Column("GT"), Column("TP"), Column("N")]
+    columns += [Column(title, "%") for title in ("Precision", "Recall", "F1", "F1, folds", "+-")]
+    groups = []
+    for title, one in [("", metrics), *headline.baselines(metrics).items()]:
+        found = one.get("kinds")
+        if found:
+            over = found["per_fold"]
+            rows = [
+                [words(kind), *_counted(row, None)[:-1], share(over["mean"][kind]), share(over["deviation"][kind])]
+                for kind, row in found["by_kind"].items()
+            ]
+            groups.append((title, rows))
+    known = (metrics.get("kinds") or {}).get("definition", {})
+    notes = [f"Kind: {known['by_kind']}.", f"Folds: {known['per_fold']}."] if known else []
+    if (metrics.get("config") or {}).get("folds", {}).get("scheme") == "kfold":
+        notes.append("Folds are by video: a person may be in training and test, which makes numbers higher.")
+    return Table("kinds", "Kinds", columns, groups or [("", [])], notes)
+
+
+def _labels(metrics: Mapping[str, Any]) -> Table:
+    """One label per frame, in every reading of the measures; of runs whose classes are kinds."""
+    found = metrics.get("kinds") or {"labels": {}, "definition": {}}
+    titles = {
+        "accuracy": "Acc", "all_neutral": "Acc, all neutral", "accuracy_eq6": "Acc, eq. 6", "edit": "Edit",
+        "edit_over_annotated": "Edit, over annotated", "edit_frames": "Edit, frames",
+    }  # fmt: skip
+    known = evaluate.DEFINITIONS | found["definition"]
+    meanings = {"accuracy": "frame_accuracy"}
+    rows = []
+    for name, value in found["labels"].items():
+        number = None if value is None else value if name.startswith("edit") or name == "accuracy_eq6" else 100 * value
+        text = DASH if number is None else f"{number:.2f}"
+        rows.append([words(titles[name]), Cell(text), words(known[meanings.get(name, name)])])
+    columns = [Column("Labels per frame", number=False), Column("Value"), Column("Definition", number=False)]
+    return Table("labels", "Labels per frame", columns, [("", rows)])
+
+
 def _emotions(metrics: Mapping[str, Any]) -> Table:
-    """A row per emotion; none where emotions are not told apart."""
-    columns = [Column("Emotion", number=False), Column("GT"), Column("Spotted"), Column("Right")]
+    """A row per emotion, or per kind; none where they are not told apart."""
+    of_kinds = ((metrics.get("config") or {}).get("data") or {}).get("label") == "kind"
+    what = "Kind" if of_kinds else "Emotion"
+    columns = [
+        Column(what, number=False),
+        Column("GT"),
+        Column("Spotted"),
+        Column("Right"),
+    ]
     columns += [Column(title, "%") for title in ("Recall", "AP.50", "mAP")]
     rows = [
         [words(row["class"]), *(words(row[key]) for key in ("gt", "tp", "correct")),
@@ -109,7 +155,7 @@ def _emotions(metrics: Mapping[str, Any]) -> Table:
     ]  # fmt: skip
     explained = {"Spotted": "per_class.tp", "Right": "per_class.correct", "AP.50": "per_class.ap50"}
     notes = [*definitions(metrics, explained | {"mAP": "per_class.map"}), "Recall: spotted / GT."]
-    return Table("emotions", "Emotions", columns, [("", rows)], notes)
+    return Table("emotions", f"{what}s", columns, [("", rows)], notes)
 
 
 def _confusion(metrics: Mapping[str, Any], classes: Sequence[str]) -> Table:
@@ -175,12 +221,14 @@ def page_tables(metrics: Mapping[str, Any], classes: Sequence[str]) -> dict[str,
       classes: C emotion names.
 
     Returns:
-      "numbers", "protocols", "per_subject", "emotions" and "confusion".
+      "numbers", "protocols", "per_subject", "kinds", "labels", "emotions" and "confusion"; some may be without rows.
     """
     return {
         "numbers": _numbers(metrics),
         "protocols": _protocols(metrics),
         "per_subject": subjects({"": metrics}),
+        "kinds": _kinds(metrics),
+        "labels": _labels(metrics),
         "emotions": _emotions(metrics),
         "confusion": _confusion(metrics, classes),
     }
@@ -197,7 +245,9 @@ def run_text(metrics: Mapping[str, Any]) -> str:
     """
     table = subjects({"": metrics})
     notes = [*table.notes, *definitions(metrics, {"Threshold": "threshold"})]
-    return "\n".join(tables.to_text(one) for one in (table._replace(title="", notes=notes), _average(metrics)))
+    shown = [table._replace(title="", notes=notes), _average(metrics)]
+    shown += [_kinds(metrics), _labels(metrics)] if metrics.get("kinds") else []
+    return "\n".join(tables.to_text(one) for one in shown)
 
 
 def csv_text(result: Mapping[str, Any]) -> str:

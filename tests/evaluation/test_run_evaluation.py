@@ -55,11 +55,11 @@ def evaluate(tmp_path, monkeypatch):
             path.touch()
     known = {run_dir.outputs_path(run, name, meta): OUTER[name] for name, meta in zip("abc", metas, strict=True)}
     known |= {run_dir.candidates_path(run, name): ([found], np.float32([FLOOR])) for name, found in INNER.items()}
-    monkeypatch.setattr(run_evaluation.predict, "load_outputs", lambda path, starts: known[path])
+    monkeypatch.setattr(run_evaluation.predict, "load_outputs", lambda path, starts, shapes: known[path])
     monkeypatch.setattr(run_evaluation.candidates, "load", lambda path, videos: known[path])
     monkeypatch.setattr(run_evaluation.candidates, "suppress", lambda found, *options: found)
     monkeypatch.setattr(
-        run_evaluation, "_problem", lambda config, dataset: (dataset.problem, lambda outputs, frames: outputs)
+        run_evaluation, "_problem", lambda config, dataset: (dataset.problem, lambda outputs, frames: outputs, {})
     )
 
     def evaluated(inner=True, typed=(), out=None, **changes):
@@ -67,7 +67,15 @@ def evaluate(tmp_path, monkeypatch):
         changed.update_from_flattened_dict(changes)
         names = [name + ending for name in "abc" for ending in ("", "/inner")[: 1 + inner]]
         folds = SimpleNamespace(name=names, test=[("abc".index(name[0]),) for name in names])
-        problem = SimpleNamespace(folds=folds, metas=metas, geometry=GEOMETRY, events=[one] * 3, classes=["expression"])
+        problem = SimpleNamespace(
+            folds=folds,
+            metas=metas,
+            geometry=GEOMETRY,
+            events=[one] * 3,
+            classes=["expression"],
+            task=SimpleNamespace(whole=False),
+            label="none",
+        )
         dataset = SimpleNamespace(
             problem=problem, metadata={"signature": "x", "classes": ["expression"]}, motion=np.zeros(1)
         )
@@ -177,7 +185,7 @@ def test_inputs_are_not_looked_at_and_the_decoder_is_compiled_once(monkeypatch):
     for seed in (0, 1):
         config = configs.default()
         config.update_from_flattened_dict(TINY | {"data.standardize": "video", "seed": seed})
-        problem, decode = run_evaluation._problem(config, dataset)
+        problem, decode, _ = run_evaluation._problem(config, dataset)
         assert problem.store is dataset.store and config.data.standardize == "video"
         decoders.append(decode)
     assert decoders[0] is decoders[1]

@@ -30,8 +30,8 @@ GEOMETRY = windows.Geometry(32, 8, 2)
 def model():
     config = tiny_config()
     config.predict.nms_iou = 0.3
-    recorded = {"classes": ["a", "b"], "input_width": 8, "metadata": {"frames_per_row": 1}}
-    task = models.make_task(config, GEOMETRY, 2, 8)
+    recorded = {"classes": ["a", "b"], "input_shape": [8], "metadata": {"frames_per_row": 1}}
+    task = models.make_task(config, GEOMETRY, 2, (8,))
     folds = {f"s{i}": jax.device_get(jax.jit(task.init)(jax.random.key(i))) for i in range(2)}
     chosen = {"s0": Threshold(0.2, "best"), "s1": Threshold(0.4, "best")}
     return new_video.Model(config, ["a", "b"], GEOMETRY, folds, chosen, recorded)
@@ -69,7 +69,7 @@ def test_one_fold_finds_what_evaluation_finds(model):
     got = new_video.make_detector(one, 0.02)(inputs, valid).detections
     from fedn_jax.core.types import Store
 
-    task = models.make_task(model.config, GEOMETRY, 2, 8)
+    task = models.make_task(model.config, GEOMETRY, 2, (8,))
     meta = VideoMeta("s", "v", 150, 30.0, 1, 0, 150)
     store = jax.device_put(Store(inputs, valid))
     outputs = predict.fetch(predict.make_predictor(task, GEOMETRY, 16, 8)(model.folds["s1"], store, meta))
