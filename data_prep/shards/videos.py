@@ -25,10 +25,12 @@ from data_prep.sheets import annotations
 from data_prep.sheets.annotations import VideoItem
 from fedn_jax.core import arrays, errors, files, processes, schema
 from fedn_jax.core.errors import UserError, one_of
+from fedn_jax.formats.clocks import Stamps
 
 PIPELINE = 3  # raise when decoding, alignment or embedding change what they give for the same video
 _MOST_BYTES = 2**33  # of one video's columns: more than ten hours
 _COLUMNS = ("inputs", "fps", "num_source", "source", "valid", "motion", "uneven", "notes")
+_TIMES = ("seconds", "ends")  # of all frames of the source; needed where annotations are times
 
 
 class Job(NamedTuple):
@@ -106,13 +108,15 @@ def prepare(
         builders.check_options(out, settings)
         _keep(backbone, out / schema.BACKBONE)
         keys = [builders.signature([sources.fingerprint(item.source), first_frame, settings]) for item in items]
-        columns = [(one.subject, one.video, one.events.tolist(), one.cut.tolist()) for one in items]
+        columns = [_signed(one) for one in items]
         sign = builders.signature([settings, list(classes), first_frame, labels, keys, columns])
         jobs = [_job(item, key, out, options, first_frame) for item, key in zip(items, keys, strict=True)]
-        known = [job.preview.exists() and _usable(job.cache) for job in jobs]
+        timed = [_COLUMNS + _TIMES if item.seconds is not None else _COLUMNS for item in items]
+        known = [job.preview.exists() and _usable(job.cache, names) for job, names in zip(jobs, timed, strict=True)]
         messages = _fill(jobs, known, out, runner or functools.partial(_processes, backbone), workers, progress)
         present = [index for index, job in enumerate(jobs) if job.cache.exists()]
-        contents = {index: _load(jobs[index].cache, _COLUMNS[1:]) for index in present}
+        contents = {index: _load(jobs[index].cache, timed[index][1:]) for index in present}
+        items = [_placed(item, contents.get(index)) for index, item in enumerate(items)]
         messages += [
             text for i in present for text in annotations.beyond(items[i], int(contents[i]["num_source"]), first_frame)
         ]
@@ -190,7 +194,7 @@ def embed_raw(job: Job, facts: Facts, backbone: Backbone) -> None:
         "notes": np.array(facts.notes, np.str_),
     }
     with files.replacing(job.cache) as part, part.open("wb") as file:
-        np.savez(file, **{name: content[name] for name in _COLUMNS})
+        np.savez(file, **{name: content[name] for name in _COLUMNS + _TIMES})
 
 
 def _fill(
@@ -294,15 +298,28 @@ def _load(cache: Path, columns: Sequence[str]) -> dict[str, np.ndarray]:
     return arrays.load_npz(cache, columns, most=_MOST_BYTES, remedy="delete it and start the same command again")
 
 
-def _usable(cache: Path) -> bool:
-    """Whether a video is done; a damaged cache file is thrown away, and its video done again."""
+def _usable(cache: Path, columns: Sequence[str] = _COLUMNS) -> bool:
+    """Whether a video is done; a cache file that is damaged, or lacks a column, is thrown away, and made again."""
     if not cache.exists():
         return False
     with contextlib.suppress(UserError):
-        if fits(_load(cache, _COLUMNS)):
+        if fits(_load(cache, columns)):
             return True
     cache.unlink()
     return False
+
+
+def _signed(item: VideoItem) -> tuple:
+    """What the shards say of a video."""
+    columns = (item.subject, item.video, item.events.tolist(), item.cut.tolist())
+    return columns if item.seconds is None else (*columns, item.seconds.tolist())
+
+
+def _placed(item: VideoItem, content: dict[str, np.ndarray] | None) -> VideoItem:
+    """A video with its events in frames, where it could be decoded."""
+    if content is None or item.seconds is None:
+        return item
+    return annotations.placed(item, Stamps(content["seconds"], content["ends"], first_frame=0))
 
 
 def _summarise(item: VideoItem, content: dict[str, np.ndarray], cached: bool) -> Summary:
