@@ -13,6 +13,8 @@ from fedn_jax.formats.predictions import Table
 from fedn_jax.formats.times import Seconds
 from fedn_jax.ops import intervals
 
+EXACT = 5e-4  # seconds, of ``Stamps.runs``: files of other programs have milliseconds
+
 
 class Steady(NamedTuple):
     """The clock of a video whose frames come at a constant rate; how many there are does not matter."""
@@ -87,6 +89,32 @@ class Stamps(NamedTuple):
           Seconds: when the first one appears, and when the last one goes.
         """
         return self._time(self.starts, onset), self._time(self.ends, offset)
+
+    def runs(self) -> list[tuple[int, float, float]]:
+        """The clock as stretches of constant rate, few for most videos.
+
+        Returns:
+          (frame from 0, second at which it appears, seconds per frame) of each; the times of every frame that follow
+          from them are within ``EXACT`` of the time stamps.
+        """
+        found: list[tuple[int, float, float]] = []
+        first, low, high = 0, 0.0, np.inf
+        for frame, (start, end) in enumerate(zip(self.starts.tolist(), self.ends.tolist(), strict=True)):
+            bounds = self._slopes(first, frame, start, end)
+            if max(low, bounds[0]) > min(high, bounds[1]):
+                found.append((first, float(self.starts[first]), (low + high) / 2))
+                first, low, high = frame, 0.0, np.inf
+                bounds = self._slopes(first, frame, start, end)
+            low, high = max(low, bounds[0]), min(high, bounds[1])
+        return [*found, (first, float(self.starts[first]), (low + high) / 2)]
+
+    def _slopes(self, first: int, frame: int, start: float, end: float) -> tuple[float, float]:
+        """Seconds per frame from ``first`` on that give a frame its start and its end: lowest and highest."""
+        origin, steps = float(self.starts[first]), frame - first
+        low, high = (end - origin - EXACT) / (steps + 1), (end - origin + EXACT) / (steps + 1)
+        if not steps:
+            return low, high
+        return max(low, (start - origin - EXACT) / steps), min(high, (start - origin + EXACT) / steps)
 
     def _time(self, times: np.ndarray, frame: int) -> float:
         index = frame - self.first_frame

@@ -9,6 +9,7 @@ import io
 import itertools
 import json
 import operator
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -54,6 +55,7 @@ class Found(NamedTuple):
     curves: np.ndarray  # [C, P] float32, confidence in bins of seconds / P, at their centres; NaN: none
     gaps: list[tuple[float, float]]  # seconds without a face
     about: dict[str, str]  # how it was made, as text
+    clock: Sequence[tuple[int, float, float]] = ()  # of the frames, see ``clocks.Stamps.runs``; (): all at ``fps``
 
 
 def checked(found: Found) -> Found:
@@ -122,7 +124,8 @@ def write_json(path: Path, found: Found) -> None:
 
     "expressions" is a list of objects with the fields of ``Expression``. "curves" has one list per class; number p of
     its P numbers belongs to the time (p + 0.5) * seconds / P, and is null where there is none. "gaps" is a list of
-    [begin, end] in seconds. "about" is an object of texts. The first field, "format", is "fedn_jax.found/1".
+    [begin, end] in seconds. "clock" has a [frame from 0, second, seconds per frame] for each stretch of constant rate,
+    none if all frames come at "fps". "about" is an object of texts. The first field, "format", is "fedn_jax.found/1".
 
     Args:
       path: the file.

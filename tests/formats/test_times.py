@@ -76,3 +76,25 @@ def test_tables_are_turned_where_clocks_are_known():
     timed, left = clocks.in_seconds(framed, {known: UNEVEN, other: Steady(10)})
     assert all(row.timed for row in timed.rows) and not left
     assert [row.span for row in timed.rows] == [(0.1, 0.6), (0.7, 5.1), (1, 2)]
+
+
+@given(
+    st.lists(st.sampled_from([1 / 30, 0.1, 1 / 29.97, 0.0334]), min_size=1, max_size=60), st.sets(st.integers(0, 59))
+)
+def test_runs_give_every_time_back(steps, holes):
+    steps = np.array(steps)
+    gaps = np.array([5.0 if k in holes else 0.0 for k in range(len(steps))])
+    starts = np.round(np.concatenate([[0.0], np.cumsum(steps + gaps)[:-1]]), 3)  # milliseconds, as many files have them
+    clock = Stamps(starts, starts + steps)
+    runs = clock.runs()
+    assert runs[0][0] == 0 and [run[0] for run in runs] == sorted({run[0] for run in runs})
+    for frame in range(len(starts)):
+        origin, second, step = next(run for run in reversed(runs) if run[0] <= frame)
+        assert abs(second + (frame - origin) * step - clock.starts[frame]) <= clocks.EXACT + 1e-9
+        assert abs(second + (frame - origin + 1) * step - clock.ends[frame]) <= clocks.EXACT + 1e-9
+
+
+def test_a_steady_video_is_one_run():
+    starts = np.arange(100000) / 29.97
+    ((frame, second, step),) = Stamps(starts, np.append(starts[1:], 100000 / 29.97)).runs()
+    assert (frame, second) == (0, 0.0) and step == pytest.approx(1 / 29.97, abs=1e-8)
