@@ -74,11 +74,11 @@ def convert(args: argparse.Namespace) -> None:
             raise UserError(f"{table.path}: names subjects; --subject is for files without them")
         table = predictions.with_subjects(table, dict.fromkeys(table.videos, args.subject))
     unit = exchange.FORMATS[target].unit
+    known = exchange.steady(table, options)
     if args.videos:
-        media, known = _clocks(args.videos, table, unit, args.first_frame)
+        turned = {row.video for row in table.rows if row.timed != (unit == "seconds")}
+        media, known = clocks_of(args.videos, table, args.first_frame, turned)
         options = options._replace(media=media)
-    else:
-        known = exchange.steady(table, options)
     table = exchange.in_unit(table, unit, known)
     notes = list(table.notes)
     for path, part in exchange.places(args.output, target, table).items():
@@ -93,8 +93,21 @@ def convert(args: argparse.Namespace) -> None:
     print(f"{exchange.described(table)}: {args.output}")
 
 
-def _clocks(videos: Path, table: Any, unit: str, first_frame: int) -> tuple[dict, dict]:
-    """((subject, video) -> file; (subject, video) -> clock, of those whose times have to be turned)."""
+def clocks_of(videos: Path, table: Any, first_frame: int, wanted: Any = None) -> tuple[dict, dict]:
+    """The videos of a table, and the time stamps of their frames.
+
+    Args:
+      videos: a video, or a folder of all of them.
+      table: of ``exchange.read``.
+      first_frame: number of a video's first frame.
+      wanted: the (subject, video) whose time stamps are needed; None: of all.
+
+    Returns:
+      (subject, video) -> file, and (subject, video) -> clock of those that are wanted.
+
+    Raises:
+      UserError: videos that are not there, or cannot be read.
+    """
     from data_prep.media import sources
     from data_prep.media.sources import Source
     from data_prep.sheets import video_files
@@ -117,6 +130,6 @@ def _clocks(videos: Path, table: Any, unit: str, first_frame: int) -> tuple[dict
         media = {table.videos[0]: videos}
     else:
         raise UserError(f"{videos}: is one video, and {table.path} has {len(table.videos)}; give their folder")
-    turned = {row.video for row in table.rows if row.timed != (unit == "seconds")}
-    bar = progress_bar()
-    return media, {video: sources.clock(Source(media[video]), first_frame, bar) for video in media if video in turned}
+    chosen = media if wanted is None else {video: path for video, path in media.items() if video in wanted}
+    stamps = {path: sources.clock(Source(path), first_frame, progress_bar()) for path in dict.fromkeys(chosen.values())}
+    return media, {video: stamps[path] for video, path in chosen.items()}

@@ -168,6 +168,19 @@ def merge(tables: Sequence[Table]) -> Table:
     return predictions.make(tables[0].path, tables[0].what, videos, rows, notes, (), tuple(words))
 
 
+def merge_videos(tables: Sequence[Table]) -> Table:
+    """A table of the videos of several, without rows.
+
+    Args:
+      tables: at least one.
+
+    Returns:
+      The table.
+    """
+    videos = dict.fromkeys(video for one in tables for video in one.videos)
+    return tables[0]._replace(videos=list(videos), rows=[])
+
+
 def steady(table: Table, options: Options) -> Clocks:
     """Clocks of videos whose frames come at a known, constant rate.
 

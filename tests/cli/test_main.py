@@ -34,7 +34,7 @@ def refused(capsys, *words):
 
 COMMANDS = [
     "demo", "prepare", "verify", "convert-backbone", "configs", "plan", "train", "evaluate", "report", "detect",
-    "convert",
+    "convert", "agree",
     "sweep", "reproduce", "parity",
 ]  # fmt: skip
 
