@@ -138,6 +138,9 @@ def _videos(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="openface: the pictures that it was given, unless video files",
     )
+    parser.add_argument(
+        "--frames", action="store_true", help="keep the aligned frames, lossless, for models that read pictures"
+    )
     parser.add_argument("--size", type=int, help="side of the aligned face in pixels (default: the backbone's)")
     parser.add_argument(
         "--fps", type=float, help="resample to this rate; 0: keep all frames (default: 30 for samm, else keep)"
@@ -309,7 +312,18 @@ def _prepare(
     backbone = embed.load_backbone(args.backbone)
     options = videos.Options(args.aligner, args.size or backbone.size, fps)
     done, written = videos.prepare(
-        items, args.out, classes, backbone, options, first_frame, name, labels, args.workers, runner, progress_bar()
+        items,
+        args.out,
+        classes,
+        backbone,
+        options,
+        first_frame,
+        name,
+        labels,
+        args.workers,
+        runner,
+        progress_bar(),
+        args.frames,
     )
     _remarks(done, fps)
     print(f"{'shards written' if written else 'shards are up to date, nothing to do'}: {args.out}")

@@ -78,16 +78,16 @@ def reproduce(args: argparse.Namespace, overrides: Sequence[str]) -> None:
       UserError: no such table, or a configuration without rows of it.
     """
     use_all_cores()
-    from fedn_jax.data import shards
+    from fedn_jax.data import problem
     from fedn_jax.experiments import paper_tables
     from fedn_jax.reports import reproduce_page, tables
 
     number = TABLES[errors.one_of("table", args.table, TABLES)]
     if config_files.split(args.config)[1]:
         raise errors.UserError(f"--config {args.config}: all rows of the table are trained; give it without a row")
-    config_files.load(args.config, overrides)  # a mistake shows before the data are read
+    config = config_files.load(args.config, overrides)  # a mistake shows before the data are read
     names = config_files.rows(args.config)
-    dataset = shards.load(args.data)
+    dataset = problem.load(config, args.data)
     several = paper_tables.rows(
         number, names, lambda row: config_files.load(f"{args.config}:{row}", overrides),
         int(dataset.metadata["frames_per_row"]),
@@ -127,7 +127,7 @@ def sweep(args: argparse.Namespace, overrides: Sequence[str]) -> None:
       UserError: a configuration without a search space, or one that does not fit the study in ``args.out``.
     """
     use_all_cores()
-    from fedn_jax.data import shards
+    from fedn_jax.data import problem
     from fedn_jax.experiments import search_space, sweep
     from fedn_jax.reports import sweep_page, tables
 
@@ -142,7 +142,7 @@ def sweep(args: argparse.Namespace, overrides: Sequence[str]) -> None:
         search_space.check(module.SPACE, module.SWEEP, config)
     settings = module.SWEEP._replace(folds=(args.fold,)) if args.fold else module.SWEEP
     search = sweep.Search(args.out, config, module.SPACE, settings, args.config)
-    study = sweep.run(search, shards.load(args.data), args.storage, progress_bar())
+    study = sweep.run(search, problem.load(config, args.data), args.storage, progress_bar())
     found = sweep.summary(study, search)
     page = sweep_page.write(args.out, found)
     print(tables.to_text(sweep_page.table(found)))

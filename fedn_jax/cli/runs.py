@@ -68,7 +68,7 @@ def train(args: argparse.Namespace, overrides: Sequence[str]) -> None:
 
     parallel.join_pod(os.environ)
     run = fit.Run(args.out, config_files.load(args.config, overrides))
-    fit.fit([run], _load_data(args.data), progress_bar(), args.folds, args.profile)
+    fit.fit([run], _load_data(run.config, args.data), progress_bar(), args.folds, args.profile)
     keep_backbone(args.data, args.out)
     print(f"trained: {args.out}; next: fedn evaluate {args.out} --data {args.data}")
 
@@ -105,7 +105,7 @@ def plan(args: argparse.Namespace, overrides: Sequence[str]) -> None:
     errors.at_least("--devices", args.devices, 0)
     errors.at_least("--memory-gb", args.memory_gb, 0)
     config = config_files.load(args.config, overrides)
-    found = planning.make_plan(config, _load_data(args.data), args.devices, args.memory_gb, args.measure)
+    found = planning.make_plan(config, _load_data(config, args.data), args.devices, args.memory_gb, args.measure)
     for what, how_much in planning.lines(found):
         print(f"{what:<20} {how_much}")
 
@@ -126,10 +126,10 @@ def keep_backbone(source: Path, run: Path) -> None:
             shutil.copyfile(weights, part)
 
 
-def _load_data(directory: Path, inputs: bool = True) -> Any:
-    from fedn_jax.data import shards
+def _load_data(config: Any, directory: Path, inputs: bool = True) -> Any:
+    from fedn_jax.data import problem
 
-    return shards.load(directory, inputs)
+    return problem.load(config, directory, inputs)
 
 
 # ---- Evaluate -------------------------------------------------------------------------------------------------------
@@ -240,16 +240,16 @@ def evaluate_run(args: argparse.Namespace, overrides: Sequence[str]) -> None:
     Raises:
       UserError: ``out`` is a run, or holds files that a person wrote or changed.
     """
-    from fedn_jax.core import config as configs
+    from fedn_jax import models
     from fedn_jax.core import files, written
     from fedn_jax.engine import run_dir
     from fedn_jax.evaluation import run_evaluation, thresholds
     from fedn_jax.reports import run_tables
 
-    dataset = _load_data(args.data, inputs=False)
     config = run_dir.load_config(args.run)
+    dataset = _load_data(config, args.data, inputs=False)
     config_files.override(config, overrides, thresholds.SECTIONS)
-    configs.validate(config)
+    models.validate(config)
     typed = [text.removeprefix("--config.").partition("=")[0] for text in overrides]
     other = thresholds.other_options(config, run_dir.load_config(args.run), typed)
     own = args.out is None or os.path.realpath(args.out) == os.path.realpath(args.run)
@@ -338,7 +338,8 @@ def _timelines(run: Path, data: Path) -> Any:
     from fedn_jax.evaluation import run_evaluation
     from fedn_jax.reports import run_page
 
-    config, dataset = run_dir.load_config(run), _load_data(data, inputs=False)
+    config = run_dir.load_config(run)
+    dataset = _load_data(config, data, inputs=False)
     with tempfile.TemporaryDirectory() as unused:  # the files of the run's own evaluation, made with the same options
         results = run_evaluation.evaluate_run(run, config, dataset, progress_bar(), (), Path(unused))
     return run_page.timelines(results.metrics, run_page.videos(results), results.problem.classes, _thumbnails(data))

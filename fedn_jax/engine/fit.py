@@ -14,13 +14,14 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from fedn_jax import models
 from fedn_jax.core import clock, errors, files
 from fedn_jax.core import config as configs
 from fedn_jax.core.errors import UserError
 from fedn_jax.core.text import Progress, count
 from fedn_jax.core.types import Config, Folds, Tree
 from fedn_jax.data import shards, splits
-from fedn_jax.engine import checkpoint, parallel, parameters, predict_folds, programs, run_dir
+from fedn_jax.engine import checkpoint, parameters, predict_folds, programs, run_dir
 from fedn_jax.engine.programs import Share
 from fedn_jax.engine.trainer import Trainer, empty_state, make_program, make_trainer, split
 
@@ -62,9 +63,9 @@ def fit(
       UserError: configurations of different structure, no such fold, or a run that cannot go on as it was begun.
     """
     if len({configs.structure(run.config) for run in runs}) != 1:
-        raise UserError(f"runs that are trained together may differ in {', '.join(configs.HYPER.values())} only")
+        raise UserError(f"runs that are trained together may differ in {', '.join(configs.HYPER)} only")
     for run in runs:
-        configs.validate(run.config)
+        models.validate(run.config)
     spent = clock.Spent()
     with spent.on("windows and folds"):
         trainer = make_trainer(runs[0].config, dataset)
@@ -72,7 +73,7 @@ def fit(
     wanted = _chosen(problem.folds.name, only)
     facts = {
         "data": dataset.metadata["signature"], "folds": list(problem.folds.name), "classes": problem.classes,
-        "input_width": int(dataset.store.inputs.shape[1]), "metadata": dataset.metadata,
+        "input_shape": list(problem.store.inputs.shape[1:]), "metadata": dataset.metadata,
         "fps": float(np.median([meta.fps for meta in dataset.metas])),
     }  # fmt: skip
     work = Work(runs, trainer, progress, spent)
@@ -185,7 +186,7 @@ def _train(work: Work, shares: Sequence[Share], profile: Path | None) -> None:
         bar.set_postfix_str("first epoch")  # of a training that goes on, compilation too
         writer = checkpoint.Writer(config.train.checkpoint_minutes)
         open_files.callback(writer.close)
-        stream = parallel.run(program, range(done, epochs), state)
+        stream = work.trainer.driver.run(program, range(done, epochs), state)
         del state, states
         for index, values, get_state in spent.each("epochs", _profiled(stream, profile)):
             finished = index + 1

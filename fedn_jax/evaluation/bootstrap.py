@@ -100,9 +100,18 @@ def _evaluate(statistic: Statistic, sums: Tree, count: int, partial: bool = Fals
     return values
 
 
-def _draw(subjects: int, samples: int, seed: int) -> np.ndarray:
-    """[samples, S] int: how often each subject is drawn, S draws with replacement."""
-    return np.random.default_rng([seed, 0]).multinomial(subjects, np.full(subjects, 1 / subjects), samples)
+def draw(units: int, samples: int, seed: int = 0) -> np.ndarray:
+    """Draws with replacement, as many as there are.
+
+    Args:
+      units: S subjects, or whatever stays together.
+      samples: R resamples.
+      seed: of the draws.
+
+    Returns:
+      [R, S] int, how often each unit is drawn.
+    """
+    return np.random.default_rng([seed, 0]).multinomial(units, np.full(units, 1 / units), samples)
 
 
 def _percentiles(values: np.ndarray, level: float) -> tuple[float, float]:
@@ -141,7 +150,7 @@ def interval(
     stacked = _stack(per_subject)
     count = len(per_subject)
     value = _evaluate(statistic, _weigh(np.ones((1, count), int), stacked), 1)[0]
-    values = _evaluate(statistic, _weigh(_draw(count, samples, seed), stacked), samples, partial)
+    values = _evaluate(statistic, _weigh(draw(count, samples, seed), stacked), samples, partial)
     return Interval(float(value), *_percentiles(values, level))
 
 
@@ -199,7 +208,7 @@ def paired(
         )
         return _evaluate(statistic, one, len(first)) - _evaluate(statistic, other, len(first))
 
-    weights, swaps = _draw(count, samples, seed), _swaps(count, samples, seed)
+    weights, swaps = draw(count, samples, seed), _swaps(count, samples, seed)
     drawn, swapped = differences(weights, 0 * weights), np.abs(differences(1 - swaps, swaps))
     difference = differences(np.ones((1, count), int), np.zeros((1, count), int))[0]
     p = np.mean(swapped >= abs(difference) - SLACK * max(1, abs(difference)))

@@ -62,7 +62,7 @@ def load(run: Path, fold: str = ENSEMBLE) -> Model:
       UserError: not a finished run of ``fedn train``, or no such fold.
     """
     recorded, config = run_dir.read_record(run / "run.json"), run_dir.load_config(run)
-    if "programs" not in recorded or "input_width" not in recorded:
+    if "programs" not in recorded or "input_shape" not in recorded:
         raise UserError(f"{run}: was trained by an older version, or training never began; train it again")
     names = [name for name in recorded["folds"] if not name.endswith(splits.INNER)]
     errors.one_of("--fold", fold, [ENSEMBLE, *names])
@@ -93,7 +93,7 @@ def _thresholds(run: Path) -> tuple[dict[str, Threshold], str]:
 
 
 def _task(config: Config, geometry: windows.Geometry, recorded: dict[str, Any]) -> Task:
-    return models.make_task(config, geometry, len(recorded["classes"]), recorded["input_width"])
+    return models.make_task(config, geometry, len(recorded["classes"]), tuple(recorded["input_shape"]))
 
 
 def make_detector(model: Model, threshold: float) -> Callable[[np.ndarray, np.ndarray], Found]:
@@ -116,27 +116,30 @@ def make_detector(model: Model, threshold: float) -> Callable[[np.ndarray, np.nd
     size = WINDOWS * hop + geometry.frames + context
     folds = [jax.device_put(variables) for variables in model.folds.values()]
 
-    def piece(inputs: np.ndarray, valid: np.ndarray, numbers: Any, start: int, end: int) -> Detections:
-        """Candidates of the windows of [start, end)."""
+    def piece(inputs: np.ndarray, valid: np.ndarray, numbers: Any, start: int, end: int) -> dict[str, np.ndarray]:
+        """Network outputs of the windows of [start, end), averaged over the folds."""
         rows = slice(start, min(len(valid), start + size))
         cut = np.asarray(inputs[rows])
         cut = cut if numbers is None else problem.standardize(cut, numbers)
         padding = size - len(cut)
-        store = jax.device_put(Store(np.pad(cut, ((0, padding), (0, 0))), np.pad(valid[rows], (0, padding))))
+        padded = np.pad(cut, [(0, padding)] + [(0, 0)] * (cut.ndim - 1))
+        store = predict.place(task, Store(padded, np.pad(valid[rows], (0, padding))), jax.local_devices()[0])
         meta = VideoMeta("", "", end - start, 0.0, 0, 0, len(cut))
         outputs = [predict.fetch(predicted) for predicted in [predictor(fold, store, meta) for fold in folds]]
-        # Positions and starts are the same for all folds; what is averaged are network outputs.
-        averaged = ("offsets", "free", "logits")
+        # What is no float, such as masks and starts, is the same for all folds.
+        averaged = [name for name in task.saved if np.issubdtype(outputs[0][name].dtype, np.floating)]
         mean = {name: np.mean([fold[name] for fold in outputs], 0, np.float32) for name in averaged}
-        return candidates(outputs[0] | mean | {"starts": outputs[0]["starts"] + np.int32(start)}, len(valid))
+        return outputs[0] | mean | {"starts": outputs[0]["starts"] + np.int32(start)}
 
     def detect(inputs: np.ndarray, valid: np.ndarray) -> Found:
         valid = np.asarray(valid, bool)
         numbers = statistics(inputs, valid) if statistics else None
         curves = np.zeros((len(model.classes), min(CURVE, len(valid))), np.float32)
         kept = []
-        for start, end in windows.pieces(len(valid), geometry, hop, WINDOWS):
-            found = piece(inputs, valid, numbers, start, end)
+        cut = windows.pieces(len(valid), geometry, hop, WINDOWS)
+        outputs = (piece(inputs, valid, numbers, *edges) for edges in cut)
+        for part in [_joined(list(outputs))] if task.whole else outputs:
+            found = candidates(part, len(valid))
             _raise_curves(curves, found, len(valid))
             strong = matching.above(found, threshold).valid
             kept.append(Detections(*(column[strong] for column in found)))
@@ -145,6 +148,10 @@ def make_detector(model: Model, threshold: float) -> Callable[[np.ndarray, np.nd
         return Found(best, _apexes(inputs, valid, best.interval), curves)
 
     return detect
+
+
+def _joined(pieces: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    return {name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]}
 
 
 def _suppress(candidates: Detections, iou: float, per_class: bool) -> Detections:
@@ -169,7 +176,7 @@ def _raise_curves(curves: np.ndarray, found: Detections, num_frames: int) -> Non
 
 
 def _apexes(inputs: np.ndarray, valid: np.ndarray, interval: np.ndarray) -> np.ndarray:
-    """[N] int: the frame of each interval whose embedding differs most from that of its first frame with a face."""
+    """[N] int: the frame of each interval whose input differs most from that of its first frame with a face."""
     apexes = []
     for onset, offset in np.floor(interval + 0.5).astype(int):
         frames = np.flatnonzero(valid[onset : max(offset, onset + 1)]) + onset
@@ -177,7 +184,7 @@ def _apexes(inputs: np.ndarray, valid: np.ndarray, interval: np.ndarray) -> np.n
             apexes.append((onset + offset) // 2)
             continue
         seen = np.asarray(inputs[frames[0] : frames[-1] + 1], np.float32)[frames - frames[0]]
-        apexes.append(int(frames[np.linalg.norm(seen - seen[0], axis=1).argmax()]))
+        apexes.append(int(frames[np.linalg.norm((seen - seen[0]).reshape(len(seen), -1), axis=1).argmax()]))
     return np.array(apexes, int)
 
 

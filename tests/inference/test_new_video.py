@@ -19,7 +19,7 @@ from fedn_jax.core.errors import UserError
 from fedn_jax.core.types import Detections, VideoMeta
 from fedn_jax.engine import predict, run_dir
 from fedn_jax.evaluation import thresholds
-from fedn_jax.evaluation.thresholds import INNER, MEANING, NO_HIT, Threshold
+from fedn_jax.evaluation.thresholds import MEANING, NO_HIT, Threshold
 from fedn_jax.inference import new_video
 from fedn_jax.ops import windows
 
@@ -30,10 +30,10 @@ GEOMETRY = windows.Geometry(32, 8, 2)
 def model():
     config = tiny_config()
     config.predict.nms_iou = 0.3
-    recorded = {"classes": ["a", "b"], "input_width": 8, "metadata": {"frames_per_row": 1}}
-    task = models.make_task(config, GEOMETRY, 2, 8)
+    recorded = {"classes": ["a", "b"], "input_shape": [8], "metadata": {"frames_per_row": 1}}
+    task = models.make_task(config, GEOMETRY, 2, (8,))
     folds = {f"s{i}": jax.device_get(jax.jit(task.init)(jax.random.key(i))) for i in range(2)}
-    chosen = {"s0": Threshold(0.2, INNER), "s1": Threshold(0.4, INNER)}
+    chosen = {"s0": Threshold(0.2, "best"), "s1": Threshold(0.4, "best")}
     return new_video.Model(config, ["a", "b"], GEOMETRY, folds, chosen, recorded)
 
 
@@ -69,7 +69,7 @@ def test_one_fold_finds_what_evaluation_finds(model):
     got = new_video.make_detector(one, 0.02)(inputs, valid).detections
     from fedn_jax.core.types import Store
 
-    task = models.make_task(model.config, GEOMETRY, 2, 8)
+    task = models.make_task(model.config, GEOMETRY, 2, (8,))
     meta = VideoMeta("s", "v", 150, 30.0, 1, 0, 150)
     store = jax.device_put(Store(inputs, valid))
     outputs = predict.fetch(predict.make_predictor(task, GEOMETRY, 16, 8)(model.folds["s1"], store, meta))
@@ -174,7 +174,7 @@ def test_thresholds(model):
     assert "not evaluated" in new_video.choose_threshold(model._replace(thresholds={}), None)[1]
     assert new_video.choose_threshold(model, 0.9)[0] == 0.9
     words = new_video.choose_threshold(model, None)[1]
-    assert words == f"mean of 2; score threshold of each fold: {MEANING[INNER]}"
+    assert words == f"mean of 2; score threshold of each fold: {MEANING['best']}"
     fixed = model._replace(thresholds=model.thresholds | {"s1": Threshold(0.5, NO_HIT)})
     assert f"of 1 fold (s1) {MEANING[NO_HIT]}" in new_video.choose_threshold(fixed, None)[1]
     with pytest.raises(UserError, match="--threshold must be a number from 0 to 1"):

@@ -9,6 +9,7 @@ from toys import toy_data
 
 from fedn_jax.cli import config_files
 from fedn_jax.core import config as configs
+from fedn_jax.core.types import Context
 from fedn_jax.data import shards
 from fedn_jax.data.problem import make_problem
 from fedn_jax.ops import windows
@@ -43,10 +44,9 @@ def loss(problem, config):
     gather = jax.vmap(windows.gather, in_axes=(None, 0, 0, 0, 0, None))
     got = gather(problem.store, chosen.row, chosen.num_rows, chosen.start, chosen.num_segments, problem.geometry)
     variables = task.init(jax.random.key(0))
-    features = task.features(variables, got.inputs, got.valid)
-    outputs, _ = task.outputs(variables, features, got.inside, True, jax.random.key(1))
+    outputs, _ = task.apply(variables, got, np.ones(1), True, jax.random.key(1))
     targets = jax.vmap(task.targets)(chosen.events)
-    return task.loss(outputs, targets, np.ones(1), configs.to_hyper(config))[0]
+    return task.loss(outputs, targets, Context(np.ones(1), got.valid, got.inside, None), configs.to_hyper(config))[0]
 
 
 def test_the_rows_of_the_paper_are_in_every_configuration_of_its_data():

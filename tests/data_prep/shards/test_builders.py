@@ -370,3 +370,25 @@ def test_commands(source, tmp_path, capsys):
     assert "every record fits" in capsys.readouterr().out
     assert main([*command, "--classes", "happy"]) == 2
     assert "got 'sad'" in capsys.readouterr().err
+
+
+def test_frames_are_kept_as_they_were_aligned(source, backbone, prepared, tmp_path, monkeypatch):
+    out = tmp_path / "out"
+    (summaries, written) = prepare(source, out, backbone, frames=True)
+    assert written and len(summaries) == 3
+    pictures, embeddings = shards.load(out, side=0), shards.load(out)
+    np.testing.assert_array_equal(embeddings.store.inputs, shards.load(prepared[0]).store.inputs)
+    again = np.concatenate(list(embed.embed(pictures.store.inputs, backbone)))  # lossless: the same embeddings
+    np.testing.assert_allclose(again.astype(float), embeddings.store.inputs.astype(float), atol=2e-3)
+    assert not prepare(source, out, backbone, frames=True)[1]
+    verify.verify(out)
+    with pytest.raises(UserError, match=r"frames png there, None now"):
+        prepare(source, out, backbone)
+    (cache,) = (out / "cache").glob("s1__a-*.npz")
+    with np.load(cache) as file:
+        content = dict(file)
+    np.savez(cache, **content | {"frame_ends": content["frame_ends"][:-1]})
+    assert not prepare(source, out, backbone, frames=True)[0][0].cached  # made again
+    monkeypatch.setattr(videos, "_MOST_SPLIT", 5_000)
+    with pytest.raises(UserError, match=r"subject s1: .* MiB .* prepare with a smaller --size, or without --frames"):
+        prepare(source, out, backbone, frames=True)
