@@ -20,6 +20,7 @@ from fedn_jax.engine.trainer import shape_of_variables
 from fedn_jax.evaluation import matching, thresholds
 from fedn_jax.evaluation.thresholds import Threshold
 from fedn_jax.formats import detection_files
+from fedn_jax.formats.clocks import Stamps
 from fedn_jax.ops import intervals, nms, windows
 
 ENSEMBLE = "ensemble"  # all folds: their network outputs are averaged
@@ -273,6 +274,7 @@ def present(
         subject=subject, video=path.stem, path=path, num_frames=len(seconds), first_frame=first_frame,
         fps=round(float(1 / shown), 3), seconds=float(ends[-1]), expressions=expressions, classes=model.classes,
         threshold=threshold, curves=_in_time(found.curves, source, seconds, ends), gaps=gaps, about=about,
+        clock=Stamps(seconds, ends).runs(),
     )  # fmt: skip
 
 
