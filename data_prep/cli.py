@@ -80,6 +80,7 @@ def add_arguments(commands: Any) -> None:
     )  # fmt: skip
     _sheet(one, tuple(RELEASES), required=False)
     one.add_argument("--json", type=Path, metavar="OUT", help="write the counts to this file, too")
+    one.add_argument("--force", action="store_true", help="replace that file, whoever wrote it")
 
     one = commands.add_parser(
         "convert-backbone", help="a PyTorch ResNet18 -> a file for --backbone",
@@ -155,12 +156,27 @@ def _videos(parser: argparse.ArgumentParser) -> None:
 
 def _common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--annotations", type=Path, required=True, metavar="FILE",
-        help="CSV or Excel; columns subject,video,onset,offset,emotion; optional apex, kind; inclusive frame numbers",
+        "--annotations", type=Path, nargs="+", required=True, metavar="FILE",
+        help="CSV or Excel with columns subject,video,onset,offset,emotion, optional apex, kind; inclusive frame "
+        "numbers, or times such as 0:12.5; or ELAN documents (.eaf), subtitles, events.tsv",
     )  # fmt: skip
+    add_elan(parser)
     parser.add_argument("--subject", metavar="NAME", help="who is seen in rows without a subject")
     parser.add_argument("--classes", metavar="A,B,...", help="the emotions in order (default: those found, sorted)")
     parser.add_argument("--first-frame", type=int, default=1, help="number of a video's first frame (default: 1)")
+
+
+def add_elan(parser: argparse.ArgumentParser) -> None:
+    """Adds the options that say how an ELAN document is read.
+
+    Args:
+      parser: of a command.
+    """
+    parser.add_argument("--tiers", nargs="+", default=[], metavar="NAME", help="ELAN: tiers that hold expressions")
+    parser.add_argument(
+        "--label", default="value",
+        help="ELAN: the emotion is the value of an annotation, or the name of its tier (default: %(default)s)",
+    )  # fmt: skip
 
 
 def parse(words: list[str]) -> argparse.Namespace:
@@ -200,7 +216,7 @@ def run(args: argparse.Namespace) -> None:
 def _verify(args: argparse.Namespace) -> None:
     from data_prep.shards import verify
     from data_prep.sheets.datasets import check
-    from fedn_jax.core import files
+    from fedn_jax.core import files, written
     from fedn_jax.core.errors import one_of
 
     if args.annotations is None:
@@ -214,7 +230,8 @@ def _verify(args: argparse.Namespace) -> None:
         text = check.lines(summary)
     print("\n".join(text))
     if args.json:
-        files.write_text(args.json, json.dumps(summary, indent=1, ensure_ascii=False) + "\n")
+        with written.file(args.json, {"command": "verify"}, args.force) as part:
+            files.write_text(part, json.dumps(summary, indent=1, ensure_ascii=False) + "\n")
 
 
 def _options(args: argparse.Namespace, name: str) -> dict[str, str]:
@@ -271,6 +288,7 @@ def _folder(args: argparse.Namespace) -> None:
     sheet = annotations.read_folder(
         args.annotations, args.videos, _classes(args), args.first_frame, skip=args.out,
         openface=args.aligner == "openface", originals=args.originals, rate=args.rate, subject=args.subject,
+        reading=_reading(args),
     )  # fmt: skip
     _prepare(args, sheet.items, sheet.classes, args.first_frame, "folder", {}, args.fps or None)
 
@@ -339,13 +357,19 @@ def _features(args: argparse.Namespace) -> None:
 
     sheet = annotations.read_folder(
         args.annotations, args.features, _classes(args), args.first_frame, features.SUFFIXES, args.out,
-        subject=args.subject,
+        subject=args.subject, reading=_reading(args),
     )  # fmt: skip
     number, written = features.prepare(
         sheet.items, args.out, sheet.classes, args.frames_per_row, args.fps, args.first_frame, progress=progress_bar()
     )
     print(count(number, "video"))
     print(f"{'shards written' if written else 'shards are up to date, nothing to do'}: {args.out}")
+
+
+def _reading(args: argparse.Namespace) -> Any:
+    from fedn_jax.formats import converters
+
+    return converters.Options(tiers=tuple(args.tiers), label=args.label)
 
 
 def _classes(args: argparse.Namespace) -> list[str] | None:

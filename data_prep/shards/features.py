@@ -13,6 +13,7 @@ from data_prep.sheets import annotations
 from data_prep.sheets.annotations import VideoItem
 from fedn_jax.core import arrays, errors, files
 from fedn_jax.core.errors import UserError
+from fedn_jax.formats.clocks import Steady
 
 SUFFIXES = (".npz", ".npy")
 _REMEDY = "export it again, with the features as `feature` [1, rows, D] of float16"
@@ -101,6 +102,7 @@ def prepare(
     if frames_per_row < 1:
         raise UserError(f"--frames-per-row must be at least 1; got {frames_per_row}")
     check_rate("--fps", fps)
+    items = [annotations.placed(item, Steady(fps, first_frame=0)) for item in items]
     problems: list[str] = []
     shapes: dict[Path, tuple[int, ...]] = {}
     for item in progress(items, desc="check", unit="file") if progress else items:

@@ -26,10 +26,12 @@ from data_prep.sheets.annotations import VideoItem
 from fedn_jax.core import arrays, errors, files, processes, schema
 from fedn_jax.core.errors import UserError, one_of
 from fedn_jax.data import stills
+from fedn_jax.formats.clocks import Stamps
 
 PIPELINE = 3  # raise when decoding, alignment or embedding change what they give for the same video
 _MOST_BYTES = 2**33  # of one video's columns: more than ten hours
 _COLUMNS = ("inputs", "fps", "num_source", "source", "valid", "motion", "uneven", "notes")
+_TIMES = ("seconds", "ends")  # of all frames of the source; needed where annotations are times
 _MOST_SPLIT = 1000 * 2**20  # bytes of a subject: without TensorFlow a split must stay below 1 GB
 
 
@@ -112,16 +114,20 @@ def prepare(
         builders.check_options(out, settings)
         _keep(backbone, out / schema.BACKBONE)
         keys = [builders.signature([sources.fingerprint(item.source), first_frame, settings]) for item in items]
-        columns = [(one.subject, one.video, one.events.tolist(), one.cut.tolist()) for one in items]
+        columns = [_signed(one) for one in items]
         sign = builders.signature([settings, list(classes), first_frame, labels, keys, columns])
         jobs = [
             _job(item, key, out, options, first_frame)._replace(frames=frames)
             for item, key in zip(items, keys, strict=True)
         ]
-        known = [job.preview.exists() and _usable(job.cache, frames) for job in jobs]
+        timed = [_TIMES if item.seconds is not None else () for item in items]
+        known = [
+            job.preview.exists() and _usable(job.cache, frames, more) for job, more in zip(jobs, timed, strict=True)
+        ]
         messages = _fill(jobs, known, out, runner or functools.partial(_processes, backbone), workers, progress)
         present = [index for index, job in enumerate(jobs) if job.cache.exists()]
-        contents = {index: _load(jobs[index].cache, _COLUMNS[1:]) for index in present}
+        contents = {index: _load(jobs[index].cache, (*_COLUMNS[1:], *timed[index])) for index in present}
+        items = [_placed(item, contents.get(index)) for index, item in enumerate(items)]
         messages += [
             text for i in present for text in annotations.beyond(items[i], int(contents[i]["num_source"]), first_frame)
         ]
@@ -203,7 +209,7 @@ def embed_raw(job: Job, facts: Facts, backbone: Backbone) -> None:
         "notes": np.array(facts.notes, np.str_),
     }
     with files.replacing(job.cache) as part, part.open("wb") as file:
-        np.savez(file, **{name: content[name] for name in _COLUMNS}, **codes)
+        np.savez(file, **{name: content[name] for name in _COLUMNS + _TIMES}, **codes)
 
 
 def _fill(
@@ -312,17 +318,30 @@ def _columns(frames: bool) -> tuple[str, ...]:
     return (*_COLUMNS, *schema.FRAME_FIELDS) if frames else _COLUMNS
 
 
-def _usable(cache: Path, frames: bool = False) -> bool:
-    """Whether a video is done; a damaged cache file is thrown away, and its video done again."""
+def _usable(cache: Path, frames: bool = False, more: Sequence[str] = ()) -> bool:
+    """Whether a video is done; a cache file that is damaged, or lacks a column, is thrown away, and made again."""
     if not cache.exists():
         return False
     with contextlib.suppress(UserError):
-        found = _load(cache, _columns(frames))
+        found = _load(cache, (*_columns(frames), *more))
         codes = {name: found.pop(name) for name in schema.FRAME_FIELDS if name in found}
         if fits(found) and (not codes or stills.fits(codes, len(found["valid"]))):
             return True
     cache.unlink()
     return False
+
+
+def _signed(item: VideoItem) -> tuple:
+    """What the shards say of a video."""
+    columns = (item.subject, item.video, item.events.tolist(), item.cut.tolist())
+    return columns if item.seconds is None else (*columns, item.seconds.tolist())
+
+
+def _placed(item: VideoItem, content: dict[str, np.ndarray] | None) -> VideoItem:
+    """A video with its events in frames, where it could be decoded."""
+    if content is None or item.seconds is None:
+        return item
+    return annotations.placed(item, Stamps(content["seconds"], content["ends"], first_frame=0))
 
 
 def _check_sizes(items: Sequence[VideoItem], jobs: Sequence[Job]) -> None:

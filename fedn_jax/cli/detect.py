@@ -37,6 +37,7 @@ def add_arguments(commands: Any) -> None:
     one.add_argument(
         "--rate", type=float, default=30.0, help="frames per second of folders of pictures (default: %(default)g)"
     )
+    one.add_argument("--no-video", action="store_true", help="pages without the video, to be sent by mail")
     one.add_argument("--force", action="store_true", help="replace results even where somebody changed them")
 
 
@@ -44,7 +45,7 @@ def detect(args: argparse.Namespace) -> None:
     """``fedn detect``: the expressions of new videos.
 
     Args:
-      args: videos, run, out, fold, threshold, subject, backbone, aligner, rate, force.
+      args: videos, run, out, fold, threshold, subject, backbone, aligner, rate, no_video, force.
 
     Raises:
       UserError: a run that cannot be used; or, after all videos, that some could not be.
@@ -67,7 +68,10 @@ def detect(args: argparse.Namespace) -> None:
     for video in videos:
         place = results.Place(args.out, video, videos, args.force)
         try:
-            _detect_one(video, place, args.rate, model, detector, options, backbone, threshold, about, args.subject)
+            _detect_one(
+                video, place, args.rate, model, detector, options, backbone, threshold, about, args.subject,
+                not args.no_video,
+            )  # fmt: skip
         except Exception as error:
             line = errors.line(error, args.out)
             if len(videos) == 1 or line is None:
@@ -100,7 +104,7 @@ def _preparation(args: argparse.Namespace, recorded: dict[str, Any]) -> tuple[An
     return Options(args.aligner or made["aligner"], made["size"], round(recorded["fps"], 3)), backbone
 
 
-def _detect_one(video, place, rate, model, detector, options, backbone, threshold, about, subject) -> None:
+def _detect_one(video, place, rate, model, detector, options, backbone, threshold, about, subject, show) -> None:
     """Detects in one video, writes all files, prints what was found."""
     from data_prep.media import frames, images, sources
     from data_prep.media.sources import Source
@@ -129,7 +133,9 @@ def _detect_one(video, place, rate, model, detector, options, backbone, threshol
     with place.writing() as parts:
         for suffix, write in detection_files.FORMATS.items():
             write(parts[suffix], found)
-        video_page.write(parts["html"], found, got.media, "video/mp4", pictures)
+        first = found.expressions[0].apex - found.first_frame if found.expressions else 0
+        (poster,) = frames.pick(got.media, [first])
+        video_page.write(parts["html"], found, got.media if show else None, "video/mp4", pictures, poster)
     lost = detection.faceless(looked)
     gap = f", {lost} of them without a face" if lost else ""
     print(

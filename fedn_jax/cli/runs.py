@@ -155,7 +155,7 @@ def add_evaluate(commands: Any) -> None:
         "--out", type=Path, metavar="DIR",
         help="with a run: directory for numbers, page and tables (default: the run's own, unless options are changed)",
     )  # fmt: skip
-    one.add_argument("--force", action="store_true", help="with a run: replace files even where somebody changed them")
+    one.add_argument("--force", action="store_true", help="replace files even where somebody changed them")
     one.add_argument("--protocol", help="CSV: megc, per_gt, pairs, strict or strs (default: megc)")
     one.add_argument("--iou", type=float, help="CSV: lowest IoU of a match (default: 0.5)")
     one.add_argument("--threshold", type=float, help="CSV: lowest score that counts (default: all count)")
@@ -177,11 +177,15 @@ def evaluate(args: argparse.Namespace, overrides: Sequence[str] = ()) -> None:
     Raises:
       UserError: neither a run nor files, or both.
     """
+    from fedn_jax.core import written
+
+    if args.json and not args.force:
+        written.check(args.json.parent, [args.json.name])
     asked = [name for name in ONLY_CSV if getattr(args, name)]
     if args.run is None:
         if not (args.predictions and args.ground_truth):
             raise UserError("give a run and its --data, or --predictions CSV and --ground-truth CSV; see --help")
-        of_a_run = [f"--{name}" for name in ("data", "out", "force") if getattr(args, name)] + list(overrides)
+        of_a_run = [f"--{name}" for name in ("data", "out") if getattr(args, name)] + list(overrides)
         if of_a_run:
             raise UserError(
                 f"{of_a_run[0]} belongs to a run; of --predictions and --ground-truth numbers are printed, and written "
@@ -196,21 +200,31 @@ def evaluate(args: argparse.Namespace, overrides: Sequence[str] = ()) -> None:
 
 
 def _evaluate_files(args: argparse.Namespace) -> None:
-    from fedn_jax.engine import run_dir
     from fedn_jax.evaluation import csv_evaluation
-    from fedn_jax.formats import predictions
+    from fedn_jax.formats import converters, exchange, predictions
     from fedn_jax.reports import run_tables
 
-    found = predictions.read(args.predictions, "predictions")
-    truth = predictions.read(args.ground_truth, "ground truth")
+    found, truth = (
+        exchange.in_unit(table, "", exchange.steady(table, converters.Options(args.fps)))
+        for table in (exchange.read(args.predictions, "predictions"), exchange.read(args.ground_truth, "ground truth"))
+    )
     result = csv_evaluation.score(
         predictions.join(found, truth, set(args.allow)), args.protocol or "megc",
         0.5 if args.iou is None else args.iou, args.threshold,
         args.kind or "all", args.fps,
     )  # fmt: skip
     print(run_tables.csv_text(result))
+    _write_numbers(args, result)
+
+
+def _write_numbers(args: argparse.Namespace, numbers: Any) -> None:
+    """Writes what ``--json`` asks for."""
+    from fedn_jax.core import written
+    from fedn_jax.engine import run_dir
+
     if args.json:
-        run_dir.write_json(args.json, result)
+        with written.file(args.json, {"command": "evaluate"}, args.force) as part:
+            run_dir.write_json(part, numbers)
 
 
 def evaluate_run(args: argparse.Namespace, overrides: Sequence[str]) -> None:
@@ -253,8 +267,7 @@ def evaluate_run(args: argparse.Namespace, overrides: Sequence[str]) -> None:
         if writes:
             _save(results, Path(made), out, args, own)
     print(run_tables.run_text(results.metrics))
-    if args.json:
-        run_dir.write_json(args.json, results.metrics)
+    _write_numbers(args, results.metrics)
     if writes:
         print("\n" + "\n".join(f"{what} {out / name}" for what, name in zip(SHOWN, EVALUATION, strict=False)))
     else:

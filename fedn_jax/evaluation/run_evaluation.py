@@ -18,7 +18,7 @@ from fedn_jax.core.types import Config, Detections, Events, Task
 from fedn_jax.data import shards, splits
 from fedn_jax.data.problem import Problem, make_problem
 from fedn_jax.engine import candidates, predict, run_dir
-from fedn_jax.evaluation import evaluate, kinds, matching, motion_baseline, thresholds
+from fedn_jax.evaluation import evaluate, kinds, matching, motion_baseline, position_prior, thresholds
 from fedn_jax.evaluation.thresholds import Threshold
 from fedn_jax.ops import windows
 
@@ -108,8 +108,7 @@ def evaluate_run(
         _warn(run, {name: floor for name, floor in lowest.items() if chosen[name].value < floor})
     tests = {name: plan[name] for name in outer}
     result = _score(problem, found, limits, iou, chosen, tests)
-    moves = dataset.motion.any()  # clip features come without pictures, hence without motion
-    result["baseline"] = _baseline(problem, dataset, plan, outer, iou) if moves else None
+    result["baselines"] = _baselines(problem, dataset, tests, iou)
     result["other_options"] = other
     result["config"], result["versions"] = json.loads(config.to_json()), recorded["versions"]
     result["data"] = {key: value for key, value in dataset.metadata.items() if key != "signature"} | {
@@ -174,22 +173,22 @@ def _score(
     return result | thresholds.record(chosen)
 
 
-def _baseline(problem: Problem, dataset: shards.Dataset, plan: dict, outer: list[str], iou: float) -> dict[str, Any]:
-    """The motion-energy spotter, scored the same way; its settings come from the training videos of each fold."""
-    rows = [slice(meta.row, meta.row + meta.num_rows) for meta in problem.metas]
-    tests = [plan[name] for name in outer]
+def _baselines(problem: Problem, dataset: shards.Dataset, plan: Mapping[str, Sequence[int]], iou: float) -> dict:
+    """What learns nothing, scored the same way; all that it is set by comes from the training videos of each fold."""
+    tests = list(plan.values())
     trains = [tuple(sorted(set(range(len(problem.metas))) - set(test))) for test in tests]
-    found, limits = motion_baseline.run(
-        [dataset.motion[row] for row in rows],
-        [dataset.store.valid[row] for row in rows],
-        [meta.fps / problem.geometry.frames_per_row for meta in problem.metas],
-        problem.events,
-        trains,
-        tests,
-        len(problem.classes),
-        problem.geometry.frames_per_row,
-        iou,
-    )
-    values = {name: float(limits[test[0]]) for name, test in zip(outer, tests, strict=True)}
-    chosen = {name: Threshold(x, thresholds.TUNED if x else thresholds.ALL) for name, x in values.items()}
-    return _score(problem, found, limits, iou, chosen, dict(zip(outer, tests, strict=True)))
+    classes, per_row = len(problem.classes), problem.geometry.frames_per_row
+    found = {}
+    if dataset.motion.any():  # features of other programs come without pictures, hence without motion
+        rows = [slice(meta.row, meta.row + meta.num_rows) for meta in problem.metas]
+        seen = [[source[row] for row in rows] for source in (dataset.motion, dataset.store.valid)]
+        rates = [meta.fps / per_row for meta in problem.metas]
+        detected, limits = motion_baseline.run(*seen, rates, problem.events, trains, tests, classes, per_row, iou)
+        values = {name: float(limits[test[0]]) for name, test in plan.items()}
+        chosen = {name: Threshold(x, thresholds.TUNED if x else thresholds.ALL) for name, x in values.items()}
+        found["motion"] = _score(problem, detected, limits, iou, chosen, plan)
+    lengths = [meta.num_frames for meta in problem.metas]
+    detected = position_prior.run(lengths, problem.events, trains, tests, classes)
+    chosen = dict.fromkeys(plan, Threshold(0.0, thresholds.UNSCORED))
+    found["position"] = _score(problem, detected, np.zeros(len(lengths)), iou, chosen, plan)
+    return found

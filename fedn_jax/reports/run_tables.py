@@ -10,7 +10,6 @@ from fedn_jax.reports import tables
 from fedn_jax.reports.tables import Cell, Column, Table, share, words
 
 Runs = Mapping[str, Mapping[str, Any]]  # name -> content of metrics.json
-BASELINE = "Motion baseline"
 ALSO = (  # beside the headline: title, path in metrics.json, entry of evaluate.DEFINITIONS
     ("Spotting precision", "spotting/precision", "precision"),
     ("Spotting recall", "spotting/recall", "recall"),
@@ -36,20 +35,19 @@ def definitions(metrics: Mapping[str, Any], explained: Mapping[str, str]) -> lis
 
 
 def _numbers(metrics: Mapping[str, Any]) -> Table:
-    """A row per number of a whole run: its value, that of the baseline if there is one, and its definition."""
+    """A row per number of a whole run: its value, those of the baselines, and its definition."""
     known = metrics.get("definition") or evaluate.DEFINITIONS
-    sources = [one for one in (metrics, headline.baseline(metrics)) if one]
+    sources = {"Network": metrics} | headline.baselines(metrics)
     rows = []
     for title, path, key in [*((one.title, one.path, one.definition) for one in headline.NUMBERS.values()), *ALSO]:
         meaning = known.get(key, "")
         if key.startswith("map."):
             meaning = f"{meaning}; {known.get('map', '')}; 101-point, as COCO"
-        values = [headline.value(one, path) for one in sources]
+        values = [headline.value(one, path) for one in sources.values()]
         cells = [words(x) if isinstance(x, int) else share(x) for x in values]
         cells = [cell if cell.share is None else cell._replace(text=f"{cell.text} %") for cell in cells]
         rows.append([words(title), *cells, words(meaning)])
-    columns = [Column("Number", number=False), Column("Network"), Column(BASELINE), Column("Definition", number=False)]
-    columns = columns if len(sources) == 2 else [columns[0], columns[1], columns[3]]
+    columns = [Column("Number", number=False), *map(Column, sources), Column("Definition", number=False)]
     return Table("numbers", "All numbers, and what they mean", columns, [("", rows)])
 
 
@@ -60,7 +58,7 @@ def subjects(runs: Runs) -> Table:
       runs: name -> content of metrics.json.
 
     Returns:
-      A table with a row per subject and one for all of them; for one run also one for its baseline.
+      A table with a row per subject and one for all of them; for one run also one for each of its baselines.
 
     Raises:
       UserError: there are no runs.
@@ -83,8 +81,9 @@ def subjects(runs: Runs) -> Table:
             row = one.get(name)
             rows[-1] += _counted(row, headline.accuracy(metrics, row)) if row else [Cell(DASH)] * 7
     groups = [("", rows), ("", [[words("All subjects"), *(cell for one in runs.values() for cell in _pooled(one))]])]
-    if single and (other := headline.baseline(next(iter(runs.values())))):
-        groups[1][1].append([words(BASELINE), *_pooled(other)])
+    if single:
+        others = headline.baselines(next(iter(runs.values())))
+        groups[1][1].extend([words(title), *_pooled(other)] for title, other in others.items())
     explained = {"TP": "tp", "N": "n", "GT": "gt", "F1": "f1"} | ({"Recognition": "accuracy"} if single else {})
     title = "Results of every subject" if single else "Spotting F1 of every subject"
     return Table("subjects", title, columns, groups, definitions(next(iter(runs.values())), explained))
@@ -104,8 +103,8 @@ def _kinds(metrics: Mapping[str, Any]) -> Table:
     columns = [Column("Kind", number=False), Column("GT"), Column("TP"), Column("N")]
     columns += [Column(title, "%") for title in ("Precision", "Recall", "F1", "F1, folds", "+-")]
     groups = []
-    for title, one in (("", metrics), (BASELINE, headline.baseline(metrics))):
-        found = (one or {}).get("kinds")
+    for title, one in [("", metrics), *headline.baselines(metrics).items()]:
+        found = one.get("kinds")
         if found:
             over = found["per_fold"]
             rows = [
@@ -183,10 +182,11 @@ def _protocols(metrics: Mapping[str, Any]) -> Table:
 
 
 def _average(metrics: Mapping[str, Any]) -> Table:
-    """Mean average precision: a row per definition, and per definition of the baseline if there is one."""
+    """Mean average precision: a row per definition, of the network and of the baselines."""
     columns = [Column("mAP, IoU .50:.05:.95", number=False), Column("Spotting", "%"), Column("Detection", "%")]
     ways = {"coco": "101-point", "all_point": "all-point"}
-    sources = [(name, one) for name, one in (("", metrics), (f"{BASELINE}, ", headline.baseline(metrics))) if one]
+    sources = [("", metrics), *((f"{name}, ", one) for name, one in headline.baselines(metrics).items())]
+    sources = [(name, one) for name, one in sources if headline.value(one, "map/coco/spotting") is not None or not name]
     rows = [
         [words(name + way), *(share(headline.value(one, f"map/{key}/{what}")) for what in ("spotting", "detection"))]
         for key, way in ways.items()
@@ -205,10 +205,11 @@ def ties_notes(metrics: Mapping[str, Any]) -> list[str]:
       metrics: content of metrics.json.
 
     Returns:
-      A sentence of the network's detections and one of the baseline's, where some scores are equal.
+      A sentence of the network's detections and one of each baseline's, where some scores are equal.
     """
-    sources = (("", metrics), ("Of the motion baseline: ", headline.baseline(metrics)))
-    found = [(name, ties.sentence(one.get("ties"), headline.recognises(one))) for name, one in sources if one]
+    others = headline.baselines(metrics)
+    sources = [("", metrics), *((f"Of the {title.lower()}: ", one) for title, one in others.items())]
+    found = [(name, ties.sentence(one.get("ties"), headline.recognises(one))) for name, one in sources]
     return [name + text for name, text in found if text]
 
 
@@ -240,7 +241,7 @@ def run_text(metrics: Mapping[str, Any]) -> str:
       metrics: content of metrics.json.
 
     Returns:
-      Lines of at most 80 columns: subjects, all of them, the baseline, mAP, and what the columns mean.
+      Lines of at most 80 columns: subjects, all of them, the baselines, mAP, and what the columns mean.
     """
     table = subjects({"": metrics})
     notes = [*table.notes, *definitions(metrics, {"Threshold": "threshold"})]

@@ -99,7 +99,7 @@ def test_an_inner_fold_that_finds_nothing_falls_back_and_says_so(evaluate, tmp_p
     results = evaluate()
     found = results.metrics
     assert found["thresholds"] == pytest.approx({"a": 0.4, "b": 0.5, "c": 0.4})
-    assert found["threshold_origins"] == {"a": "inner", "b": "no hit", "c": "inner"}
+    assert found["threshold_origins"] == {"a": "best", "b": "no hit", "c": "best"}
     assert found["other_options"] == {}
     for text in told(results, tmp_path):
         assert (
@@ -134,7 +134,7 @@ def test_without_inner_folds_it_is_not_tuned(evaluate, tmp_path):
 @pytest.mark.parametrize("changes", [{"evaluate.iou": 0.3}, {"predict.nms_iou": 0.2}])
 def test_an_evaluation_with_other_options_is_not_the_trainings(evaluate, changes):
     found = evaluate(**changes).metrics
-    assert found["other_options"] == changes and set(found["threshold_origins"].values()) > {"inner"}
+    assert found["other_options"] == changes and set(found["threshold_origins"].values()) > {"best"}
     assert thresholds.of_training(found) == {}
 
 
@@ -168,7 +168,7 @@ def test_a_score_that_is_the_threshold_counts_everywhere(evaluate, tmp_path):
 
 
 def test_words_name_a_few_folds_only():
-    origins = {f"s{number}": "inner" for number in range(20)} | {f"t{number}": "no hit" for number in range(8)}
+    origins = {f"s{number}": "best" for number in range(20)} | {f"t{number}": "no hit" for number in range(8)}
     text = thresholds.describe(origins)
     assert "of 20 folds picked" in text and "of 8 folds (t0, t1, t2, t3, t4, t5 and 2 more)" in text
     assert thresholds.describe({}) == "score threshold of each fold"

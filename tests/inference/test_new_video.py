@@ -19,7 +19,7 @@ from fedn_jax.core.errors import UserError
 from fedn_jax.core.types import Detections, VideoMeta
 from fedn_jax.engine import predict, run_dir
 from fedn_jax.evaluation import thresholds
-from fedn_jax.evaluation.thresholds import INNER, MEANING, NO_HIT, Threshold
+from fedn_jax.evaluation.thresholds import MEANING, NO_HIT, Threshold
 from fedn_jax.inference import new_video
 from fedn_jax.ops import windows
 
@@ -33,7 +33,7 @@ def model():
     recorded = {"classes": ["a", "b"], "input_shape": [8], "metadata": {"frames_per_row": 1}}
     task = models.make_task(config, GEOMETRY, 2, (8,))
     folds = {f"s{i}": jax.device_get(jax.jit(task.init)(jax.random.key(i))) for i in range(2)}
-    chosen = {"s0": Threshold(0.2, INNER), "s1": Threshold(0.4, INNER)}
+    chosen = {"s0": Threshold(0.2, "best"), "s1": Threshold(0.4, "best")}
     return new_video.Model(config, ["a", "b"], GEOMETRY, folds, chosen, recorded)
 
 
@@ -174,7 +174,7 @@ def test_thresholds(model):
     assert "not evaluated" in new_video.choose_threshold(model._replace(thresholds={}), None)[1]
     assert new_video.choose_threshold(model, 0.9)[0] == 0.9
     words = new_video.choose_threshold(model, None)[1]
-    assert words == f"mean of 2; score threshold of each fold: {MEANING[INNER]}"
+    assert words == f"mean of 2; score threshold of each fold: {MEANING['best']}"
     fixed = model._replace(thresholds=model.thresholds | {"s1": Threshold(0.5, NO_HIT)})
     assert f"of 1 fold (s1) {MEANING[NO_HIT]}" in new_video.choose_threshold(fixed, None)[1]
     with pytest.raises(UserError, match="--threshold must be a number from 0 to 1"):
