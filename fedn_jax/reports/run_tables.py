@@ -101,7 +101,7 @@ def _pooled(metrics: Mapping[str, Any]) -> list[Cell]:
 def _kinds(metrics: Mapping[str, Any]) -> Table:
     """Macro-, micro-expressions and both, of runs whose classes are kinds; with F1 over folds."""
     columns = [Column("Kind", number=False), Column("GT"), Column("TP"), Column("N")]
-    columns += [Column(title, "%") for title in ("Precision", "Recall", "F1", "F1, folds", "+-")]
+    columns += [Column(title, "%") for title in ("Precision", "Recall", "F1", "F1, folds", "±")]
     groups = []
     for title, one in [("", metrics), *headline.baselines(metrics).items()]:
         found = one.get("kinds")
