@@ -8,7 +8,7 @@ from fedn_jax.cli import command
 
 EXAMPLES = (
     "fedn summarise found/detections.csv --design design.csv --out summary",
-    "fedn summarise found/detections.csv anna_corrected.csv --design design.csv --out summary",
+    "fedn summarise found/*.csv --design design.csv --out summary",
 )
 TABLES, FIGURE = ("persons", "conditions", "tests"), "conditions"
 FILES = (
