@@ -50,7 +50,7 @@ def default() -> ConfigDict:
     config.data.kind = "macro"  # expressions to detect: macro, micro or all (section 4.1: macro)
     config.data.recognition = True  # False: one class, spotting only (Table 2, "w/o rec")
     config.data.label = "emotion"  # what the class of an expression is: emotion, or kind
-    config.data.standardize = "none"  # open: none, or video: minus the video's mean, by its deviation
+    config.data.standardize = "none"  # open: none; video or subject: minus its mean, by its deviation
     config.data.side = 0  # of the frames that a model of pictures reads, pixels; 0: as they were prepared
     config.data.shuffle_labels = False  # control: train on expressions moved in time; scores must fall to chance
 

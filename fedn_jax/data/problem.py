@@ -1,7 +1,7 @@
 """A data set as a configuration sees it: what is to be detected, windows, folds, task."""
 
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,10 +12,8 @@ from fedn_jax import models
 from fedn_jax.core import errors, schema
 from fedn_jax.core.errors import UserError
 from fedn_jax.core.types import Config, Events, Folds, Store, Task, VideoMeta, Windows
-from fedn_jax.data import shards, splits
+from fedn_jax.data import shards, splits, standardization
 from fedn_jax.ops import windows
-
-_PIECE = 8192  # rows that are read at a time
 
 
 class Problem(NamedTuple):
@@ -60,72 +58,6 @@ def select(events: Events, kind: str, label: str) -> Events:
     wanted = np.ones(len(events.kind), bool) if kind == "all" else events.kind == schema.KINDS.index(kind)
     chosen = Events(*(np.asarray(column)[wanted] for column in events))
     return chosen._replace(emotion=LABELS[label].of(chosen))
-
-
-def statistics_of_video(inputs: np.ndarray, valid: np.ndarray) -> tuple[np.ndarray, float]:
-    """A video's mean input, and the root mean square of what is left without it.
-
-    Args:
-      inputs: [R, D] float16; may be a memory-mapped file, of which a part is read at a time.
-      valid: [R] bool.
-
-    Returns:
-      ([D] float32, float): what to subtract and what to divide by. No video takes part in another's numbers.
-    """
-    pieces = [slice(start, start + _PIECE) for start in range(0, len(valid), _PIECE)]
-    count, width = max(int(valid.sum()), 1), inputs.shape[1]
-
-    def parts() -> Iterator[np.ndarray]:
-        return (np.asarray(inputs[piece], np.float64)[valid[piece]] for piece in pieces)
-
-    mean = sum((part.sum(0) for part in parts()), np.zeros(width)) / count
-    square = sum(float(((part - mean) ** 2).sum()) for part in parts()) / (count * width)
-    return mean.astype(np.float32), max(float(np.sqrt(square)), 1e-6)
-
-
-# What is subtracted from a video's inputs, and what they are divided by; (inputs [R, D], valid [R]) -> ([D], float).
-STANDARDIZATIONS: dict[str, Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, float]] | None] = {
-    "none": None,
-    "video": statistics_of_video,
-}
-
-
-def standardize(inputs: np.ndarray, statistics: tuple[np.ndarray, float]) -> np.ndarray:
-    """Applies the numbers of a video to some of its inputs, so that what is left is change.
-
-    Args:
-      inputs: [R, D] float16.
-      statistics: of an entry of ``STANDARDIZATIONS``.
-
-    Returns:
-      [R, D] float16.
-    """
-    shift, scale = statistics
-    return ((np.asarray(inputs, np.float32) - shift) / np.float32(scale)).astype(np.float16)
-
-
-def standardized(store: Store, metas: list[VideoMeta], name: str) -> Store:
-    """All inputs as the network sees them.
-
-    Args:
-      store: all inputs (NumPy).
-      metas: V videos.
-      name: entry of ``STANDARDIZATIONS``.
-
-    Returns:
-      The store, float16.
-
-    Raises:
-      UserError: no such entry.
-    """
-    statistics = STANDARDIZATIONS[errors.one_of("data.standardize", name, STANDARDIZATIONS)]
-    if statistics is None:
-        return store
-    inputs = np.array(store.inputs)
-    for meta in metas:
-        rows = slice(meta.row, meta.row + meta.num_rows)
-        inputs[rows] = standardize(inputs[rows], statistics(inputs[rows], store.valid[rows]))
-    return store._replace(inputs=inputs)
 
 
 def shuffle(events: Events, meta: VideoMeta, seed: int) -> Events:
@@ -203,7 +135,7 @@ def make_problem(config: Config, dataset: shards.Dataset) -> Problem:
             f"{unnamed} expressions of data.kind={config.data.kind} have no emotion in these data; for spotting only "
             "add --config.data.recognition=False, or choose another data.kind"
         )
-    store = standardized(dataset.store, dataset.metas, config.data.standardize)
+    store = standardization.standardized(dataset.store, dataset.metas, config.data.standardize)
     learned = events
     if config.data.shuffle_labels:
         learned = [shuffle(wanted, meta, config.seed) for wanted, meta in zip(events, dataset.metas, strict=True)]

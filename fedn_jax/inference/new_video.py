@@ -14,7 +14,7 @@ from fedn_jax import models
 from fedn_jax.core import errors
 from fedn_jax.core.errors import UserError
 from fedn_jax.core.types import Config, Detections, Store, Task, Tree, VideoMeta
-from fedn_jax.data import problem, splits
+from fedn_jax.data import splits, standardization
 from fedn_jax.engine import parameters, predict, run_dir
 from fedn_jax.engine.trainer import shape_of_variables
 from fedn_jax.evaluation import matching, thresholds
@@ -112,7 +112,7 @@ def make_detector(model: Model, threshold: float) -> Callable[[np.ndarray, np.nd
     hop, chunk = config.window.test_hop, config.predict.chunk
     predictor = predict.make_predictor(task, geometry, hop, chunk)
     candidates = predict.make_candidates(task, chunk)
-    statistics = problem.STANDARDIZATIONS[config.data.standardize]
+    chosen = standardization.STANDARDIZATIONS[config.data.standardize]
     context = geometry.rows - geometry.frames + geometry.stride  # rows that a segment may read past its piece
     size = WINDOWS * hop + geometry.frames + context
     folds = [jax.device_put(variables) for variables in model.folds.values()]
@@ -121,7 +121,7 @@ def make_detector(model: Model, threshold: float) -> Callable[[np.ndarray, np.nd
         """Network outputs of the windows of [start, end), averaged over the folds."""
         rows = slice(start, min(len(valid), start + size))
         cut = np.asarray(inputs[rows])
-        cut = cut if numbers is None else problem.standardize(cut, numbers)
+        cut = cut if numbers is None else standardization.standardize(cut, numbers)
         padding = size - len(cut)
         padded = np.pad(cut, [(0, padding)] + [(0, 0)] * (cut.ndim - 1))
         store = predict.place(task, Store(padded, np.pad(valid[rows], (0, padding))), jax.local_devices()[0])
@@ -134,7 +134,7 @@ def make_detector(model: Model, threshold: float) -> Callable[[np.ndarray, np.nd
 
     def detect(inputs: np.ndarray, valid: np.ndarray) -> Found:
         valid = np.asarray(valid, bool)
-        numbers = statistics(inputs, valid) if statistics else None
+        numbers = chosen.statistics(inputs, valid) if chosen else None  # of a subject, too: nobody else is seen here
         curves = np.zeros((len(model.classes), min(CURVE, len(valid))), np.float32)
         frames = np.zeros((len(model.classes), len(valid)), np.float32)
         kept = []

@@ -24,21 +24,6 @@ def test_select_by_kind_and_without_recognition():
     assert not problem.select(one, "all", "none").emotion.any()
 
 
-def test_standardizing_takes_each_video_by_itself():
-    loaded = dataset()
-    meta = loaded.metas[1]
-    rows = slice(meta.row, meta.row + meta.num_rows)
-    valid = loaded.store.valid.copy()
-    valid[rows][:20] = False
-    store = loaded.store._replace(valid=valid)
-    got = problem.standardized(store, loaded.metas, "video").inputs.astype(np.float64)[rows][20:]
-    np.testing.assert_allclose(got.mean(0), 0, atol=1e-3)
-    np.testing.assert_allclose(np.sqrt((got**2).mean()), 1, atol=1e-3)
-    other = store._replace(inputs=np.where(np.arange(len(valid))[:, None] < meta.row, 7, store.inputs))
-    again = problem.standardized(other, loaded.metas, "video").inputs[rows][20:]
-    np.testing.assert_array_equal(again, got)
-
-
 def test_shuffling_keeps_lengths_and_emotions_but_not_places():
     loaded = dataset()
     for one, meta in zip(loaded.events, loaded.metas, strict=True):
