@@ -2,17 +2,18 @@
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from fedn_jax.cli import command
 from fedn_jax.core import errors
 from fedn_jax.core.errors import UserError
-from fedn_jax.core.text import count, printable, progress_bar
+from fedn_jax.core.text import Whole, beside_bars, count, printable, progress_bar
 
 EXAMPLES = (
     "fedn detect holiday.mp4 interview.mov --run run --out found",
-    "fedn detect holiday.mp4 --run run --out found --threshold 0.3",
+    "fedn detect videos --run run --out found --threshold 0.3",
 )
 
 
@@ -23,7 +24,10 @@ def add_arguments(commands: Any) -> None:
       commands: what ``ArgumentParser.add_subparsers`` returned.
     """
     one = command.add(commands, "detect", "find the expressions in new videos", detect, EXAMPLES)
-    one.add_argument("videos", type=Path, nargs="+", metavar="VIDEO", help="video files, or folders of pictures")
+    one.add_argument(
+        "videos", type=Path, nargs="+", metavar="VIDEO",
+        help="video files, folders of pictures, or folders of either, sub-folders too",
+    )  # fmt: skip
     one.add_argument("--run", type=Path, required=True, metavar="RUN", help=command.RUN)
     one.add_argument("--out", type=Path, required=True, metavar="DIR", help="directory for the results")
     one.add_argument(
@@ -63,25 +67,60 @@ def detect(args: argparse.Namespace) -> None:
         "faces": f"{options.aligner}, {options.size} px, {options.fps:g} frames per second",
         "fedn_jax": model.recorded["versions"]["fedn_jax"],
     }  # fmt: skip
+    if not args.force:
+        results.check_all(args.out)
     failed = 0
-    videos = list(dict.fromkeys(args.videos))
+    videos = _videos(args.videos, args.out, options.aligner == "openface")
+    bar = Whole([_frames(video) for video in videos], "detect", "frame") if len(videos) > 1 else None
     for video in videos:
         place = results.Place(args.out, video, videos, args.force)
         try:
             _detect_one(
                 video, place, args.rate, model, detector, options, backbone, threshold, about, args.subject,
-                not args.no_video,
+                not args.no_video, bar or progress_bar(),
             )  # fmt: skip
         except Exception as error:
             line = errors.line(error, args.out)
             if len(videos) == 1 or line is None:
                 raise
             failed += 1
-            print(f"fedn: {printable(line)}", file=sys.stderr, flush=True)
+            with beside_bars():
+                print(f"fedn: {printable(line)}", file=sys.stderr, flush=True)
+        if bar:
+            bar.next()
+    if bar:
+        bar.close()
+    if failed < len(videos):
+        print(f"all videos: {results.write_all(args.out, args.force)}")
     if failed:
         done = len(videos) - failed
         rest = f"{count(done, 'video')} done, in {args.out}" if done else "no video is left"
         raise UserError(f"{failed} of {len(videos)} videos could not be used, for the reasons above; {rest}")
+
+
+def _videos(paths: list[Path], out: Path, openface: bool) -> list[Path]:
+    """Files, and what is in folders that are no videos themselves."""
+    from data_prep.media import images
+    from data_prep.sheets import video_files
+
+    found: list[Path] = []
+    for path in paths:
+        inside = []
+        if path.is_dir() and not images.is_folder(path):
+            inside = video_files.index(path, video_files.SUFFIXES, out, openface).videos
+        found += inside or [path]
+    return list(dict.fromkeys(found))
+
+
+def _frames(video: Path) -> int:
+    """About how many frames a video has, for the progress bar."""
+    from data_prep.media import frames
+
+    try:
+        info = frames.probe(video)
+        return max(round(info.seconds * info.fps), 1)
+    except (UserError, OSError):  # is named when its turn comes; or a folder
+        return sum(1 for _ in video.iterdir()) if video.is_dir() else 1
 
 
 def _preparation(args: argparse.Namespace, recorded: dict[str, Any]) -> tuple[Any, Any]:
@@ -104,7 +143,9 @@ def _preparation(args: argparse.Namespace, recorded: dict[str, Any]) -> tuple[An
     return Options(args.aligner or made["aligner"], made["size"], round(recorded["fps"], 3)), backbone
 
 
-def _detect_one(video, place, rate, model, detector, options, backbone, threshold, about, subject, show) -> None:
+def _detect_one(
+    video, place, rate, model, detector, options, backbone, threshold, about, subject, show, progress
+) -> None:
     """Detects in one video, writes all files, prints what was found."""
     from data_prep.media import frames, images, sources
     from data_prep.media.sources import Source
@@ -123,7 +164,7 @@ def _detect_one(video, place, rate, model, detector, options, backbone, threshol
     source = Source(video, rate, options.aligner == "openface")
     sources.rate(source)  # a file that is none is refused here
     place.find(sources.fingerprint(source._replace(rate=0.0)))
-    got = extract.extract(source, options, backbone, place.out / "cache", progress_bar())
+    got = extract.extract(source, options, backbone, place.out / "cache", progress)
     facts = got.facts
     looked = detection.Frames(facts.source, facts.seconds, facts.valid > 0, facts.fps, facts.ends)
     result = detector(got.inputs, facts.valid)
@@ -133,16 +174,23 @@ def _detect_one(video, place, rate, model, detector, options, backbone, threshol
     with place.writing() as parts:
         for suffix, write in detection_files.FORMATS.items():
             write(parts[suffix], found)
+        per_frame = detection.per_frame(result, looked)
+        detection_files.write_frames(parts[detection_files.FRAMES], found, per_frame)
         first = found.expressions[0].apex - found.first_frame if found.expressions else 0
         (poster,) = frames.pick(got.media, [first])
         video_page.write(parts["html"], found, got.media if show else None, "video/mp4", pictures, poster)
-    lost = detection.faceless(looked)
+    with beside_bars():
+        _tell(video, found, int((~per_frame.valid).sum()), facts.notes, place)
+
+
+def _tell(video: Path, found: Any, lost: int, notes: Sequence[str], place: Any) -> None:
+    """Prints what was found."""
     gap = f", {lost} of them without a face" if lost else ""
     print(
         f"\n{video}: {count(len(found.expressions), 'expression')} in {found.seconds:.1f} s, "
         f"{count(found.num_frames, 'frame')}{gap}"
     )
-    for note in facts.notes:
+    for note in notes:
         print(f"  note: {note}")
     for one in found.expressions:
         print(f"  {one.begin:>8.2f} to {one.end:>8.2f} s  {one.emotion:<14} {one.score:.2f}")

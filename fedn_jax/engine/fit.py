@@ -20,7 +20,7 @@ from fedn_jax.core import config as configs
 from fedn_jax.core.errors import UserError
 from fedn_jax.core.text import Progress, count
 from fedn_jax.core.types import Config, Folds, Tree
-from fedn_jax.data import shards, splits
+from fedn_jax.data import likeness, shards, splits
 from fedn_jax.engine import checkpoint, parameters, predict_folds, programs, run_dir
 from fedn_jax.engine.programs import Share
 from fedn_jax.engine.trainer import Trainer, empty_state, make_program, make_trainer, split
@@ -84,6 +84,7 @@ def fit(
         recorded = [run_dir.open_run(run.directory, run.config, facts) for run in runs]
         with spent.on("compile"):
             agreed = programs.agree(directories, recorded, wanted, lambda fresh: _split(runs, trainer, fresh))
+        _write_likeness(directories, dataset)
     log.info(_describe(len(runs), agreed, trainer))
     waiting = False
     while agreed:
@@ -103,6 +104,14 @@ def fit(
             with spent.on("wait for others"):
                 time.sleep(POLL)
     log.info(str(spent))
+
+
+def _write_likeness(directories: Sequence[Path], dataset: shards.Dataset) -> None:
+    """What the faces of the data look like, where a run does not say so yet; of pictures nothing is known."""
+    missing = [path for path in map(run_dir.likeness_path, directories) if not path.exists()]
+    known = likeness.learn(dataset.store, dataset.metas) if missing else None
+    for path in missing if known else ():
+        likeness.save(path, known)
 
 
 def _chosen(names: Sequence[str], only: Sequence[str]) -> list[int]:

@@ -46,6 +46,7 @@ class Found(NamedTuple):
     detections: Detections  # [N], above the threshold, by onset
     apex: np.ndarray  # [N] int, estimated: the frame that differs most from the onset
     curves: np.ndarray  # [C, P] float32, highest score of a candidate of each emotion that covers the point
+    frames: np.ndarray  # [C, T] float32, the same for every frame
 
 
 def load(run: Path, fold: str = ENSEMBLE) -> Model:
@@ -140,17 +141,19 @@ def make_detector(model: Model, threshold: float) -> Callable[[np.ndarray, np.nd
         valid = np.asarray(valid, bool)
         numbers = chosen.statistics(inputs, valid) if chosen else None  # of a subject, too: nobody else is seen here
         curves = np.zeros((len(model.classes), min(CURVE, len(valid))), np.float32)
+        frames = np.zeros((len(model.classes), len(valid)), np.float32)
         kept = []
         cut = windows.pieces(len(valid), geometry, hop, WINDOWS)
         outputs = (piece(inputs, valid, numbers, *edges) for edges in cut)
         for part in [_joined(list(outputs))] if task.whole else outputs:
             found = candidates(part, len(valid))
-            _raise_curves(curves, found, len(valid))
+            for each in (curves, frames):
+                _raise_curves(each, found, len(valid))
             strong = matching.above(found, threshold).valid
             kept.append(Detections(*(column[strong] for column in found)))
         strong = Detections(*(np.concatenate(column) for column in zip(*kept, strict=True)))
         best = _suppress(strong, config.predict.nms_iou, config.predict.per_class)
-        return Found(best, _apexes(inputs, valid, best.interval), curves)
+        return Found(best, _apexes(inputs, valid, best.interval), curves, frames)
 
     return detect
 
@@ -283,17 +286,20 @@ def present(
     )  # fmt: skip
 
 
-def faceless(frames: Frames) -> int:
-    """How many frames of the file are without a face.
+def per_frame(found: Found, frames: Frames) -> detection_files.PerFrame:
+    """What is known of each frame of the file.
 
     Args:
+      found: of a detector.
       frames: about the frames that were looked at.
 
     Returns:
-      Their number; a frame that was not looked at is taken to be as the next one that was.
+      A frame that was not looked at is taken to be as the next one that was.
     """
     rows = np.searchsorted(frames.source, np.arange(len(frames.seconds)))
-    return int((~frames.valid[np.minimum(rows, len(frames.valid) - 1)]).sum())
+    rows = np.minimum(rows, len(frames.valid) - 1)
+    valid = np.asarray(frames.valid, bool)[rows]
+    return detection_files.PerFrame(np.asarray(frames.seconds, float), valid, found.frames[:, rows])
 
 
 def _in_time(curves: np.ndarray, source: np.ndarray, seconds: np.ndarray, ends: np.ndarray) -> np.ndarray:

@@ -34,7 +34,7 @@ def refused(capsys, *words):
 
 COMMANDS = [
     "demo", "prepare", "verify", "convert-backbone", "configs", "plan", "train", "evaluate", "report", "detect",
-    "convert", "agree",
+    "convert", "agree", "summarise",
     "sweep", "reproduce", "parity",
 ]  # fmt: skip
 
