@@ -68,11 +68,9 @@ def test_counts_of_variants_and_of_the_demo():
     config = config_files.load("demo_fesnet", [])
     params = jax.eval_shape(task_of(config, 48).init, jax.random.key(0))["params"]
     assert size(params) == 122_348
-    literal = jax.eval_shape(task_of(config_files.load("fesnet_casme2:literal", []), 112).init, jax.random.key(0))
+    literal = jax.eval_shape(task_of(config_files.load("fesnet:literal", []), 112).init, jax.random.key(0))
     assert sum(size(literal["params"]["mtam"][f"block_{i}"]) for i in range(2)) == 375
-    without = jax.eval_shape(
-        task_of(config_files.load("fesnet_casme2:table3/no_mtam", []), 112).init, jax.random.key(0)
-    )
+    without = jax.eval_shape(task_of(config_files.load("fesnet:table3/no_mtam", []), 112).init, jax.random.key(0))
     assert set(without["params"]) == {"lsdm"}
 
 
