@@ -7,12 +7,11 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from data_prep import cli as prepare
-from fedn_jax.cli import configs, convert, demo, detect, experiments, parity, runs
-from fedn_jax.core import errors, processes, text
+from fedn_jax.cli import configs, convert, demo, detect, experiments, fetch, parity, runs
+from fedn_jax.core import errors, files, processes, text
 from fedn_jax.core.errors import UserError
 
 EXIT_USER = 2
@@ -20,7 +19,7 @@ CACHE = "JAX_COMPILATION_CACHE_DIR"  # where JAX keeps compiled programs; empty:
 DEVICES = ("JAX_PLATFORMS", "JAX_PLATFORM_NAME")  # what JAX shall run on, such as cuda
 COMPUTE = {"demo", "prepare", "train", "evaluate", "report", "detect", "sweep", "reproduce", "parity"}  # with JAX
 IN_ORDER_OF_WORK = (
-    demo.add_arguments, prepare.add_arguments, configs.add_arguments, runs.add_plan, runs.add_train, runs.add_evaluate,
+    demo.add_arguments, fetch.add_arguments, prepare.add_arguments, configs.add_arguments, runs.add_plan, runs.add_train, runs.add_evaluate,
     runs.add_report, detect.add_arguments, convert.add_arguments, experiments.add_sweep, experiments.add_reproduce,
     parity.add_arguments,
 )  # fmt: skip
@@ -75,8 +74,7 @@ def keep_compiled(environment: MutableMapping[str, str]) -> None:
     if CACHE in environment:
         return
     try:
-        base = environment.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-        directory = Path(base) / "fedn_jax"
+        directory = files.user_cache(environment)
         directory.mkdir(parents=True, exist_ok=True)
     except (OSError, RuntimeError):  # read-only, or a user without a home
         return

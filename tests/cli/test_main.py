@@ -33,7 +33,7 @@ def refused(capsys, *words):
 
 
 COMMANDS = [
-    "demo", "prepare", "verify", "convert-backbone", "configs", "plan", "train", "evaluate", "report", "detect",
+    "demo", "fetch", "prepare", "verify", "convert-backbone", "configs", "plan", "train", "evaluate", "report", "detect",
     "convert",
     "sweep", "reproduce", "parity",
 ]  # fmt: skip
