@@ -2,11 +2,19 @@
 
 import argparse
 import json
+import logging
 from pathlib import Path
 from typing import Any
 
 from fedn_jax.core.errors import UserError
 from fedn_jax.core.text import count, progress_bar
+
+DRAWN_ONLY = (
+    "--backbone is not given: slim is taken, which has seen drawn faces only; for real faces give --backbone "
+    "blendshapes (after `fedn fetch face-landmarker`), or a checkpoint of your own (fedn convert-backbone)"
+)
+
+log = logging.getLogger(__name__)
 
 # Data sets whose releases are read as they are, and the choices that their readers offer; the readers themselves
 # (data_prep.sheets.datasets.DATASETS, the first choice is the default) are not imported for --help.
@@ -125,11 +133,14 @@ def _videos(parser: argparse.ArgumentParser) -> None:
     """Arguments of everything that begins with pictures."""
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="directory for the result")
     parser.add_argument(
-        "--backbone", default="slim", help="slim, a .safetensors file, or random for untrained weights (default: slim)"
+        "--backbone",
+        help="blendshapes (real faces; `fedn fetch face-landmarker`), a .safetensors file, slim (drawn faces only), "
+        "random for untrained weights, or several joined by + (default: slim, with a warning)",
     )
     parser.add_argument(
-        "--aligner", default="cascade",
-        help="cascade; openface for a folder that OpenFace wrote; none for aligned faces (default: cascade)",
+        "--aligner",
+        help="cascade; landmarker; openface for a folder that OpenFace wrote; none for aligned faces (default: "
+        "landmarker with blendshapes, else cascade)",
     )  # fmt: skip
     parser.add_argument(
         "--originals",
@@ -276,7 +287,7 @@ def _prepare(
     args: argparse.Namespace, items: list, classes: list[str], first_frame: int, name: str, labels: dict[str, Any],
     fps: float | None,
 ) -> None:  # fmt: skip
-    from data_prep.backbones import embed
+    from data_prep.backbones import kinds
     from data_prep.shards import videos
 
     if args.workers is not None and args.workers < 1:
@@ -288,8 +299,10 @@ def _prepare(
         from data_prep.shards import beam
 
         runner = beam.make_runner(args.runner, args.beam)
-    backbone = embed.load_backbone(args.backbone)
-    options = videos.Options(args.aligner, args.size or backbone.size, fps)
+    if args.backbone is None:
+        log.warning(DRAWN_ONLY)
+    backbone = kinds.load(args.backbone or kinds.DRAWN)
+    options = videos.Options(args.aligner or backbone.aligner, args.size or backbone.size, fps)
     done, written = videos.prepare(
         items, args.out, classes, backbone, options, first_frame, name, labels, args.workers, runner, progress_bar()
     )

@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from data_prep.backbones.embed import Backbone, embed
+from data_prep.backbones import kinds
+from data_prep.backbones.kinds import Backbone
 from data_prep.faces.decode import Faces, Facts, Options, fits, media_writer, writer
 from data_prep.media import frames, sources
 from data_prep.media.frames import Frame
@@ -100,8 +101,12 @@ def _extract(source: Source, options: Options, backbone: Backbone, out: Path, pr
                 keep(image)
                 yield image
 
+        seen = []
         with (out / "inputs.raw").open("wb") as file:
-            for batch in embed(pictures(), backbone):
+            for batch in backbone.features(pictures()):
+                batch, found = kinds.seen(batch)
+                seen.append(found)
                 file.write(batch.tobytes())
     facts = faces.facts()
+    facts = facts._replace(valid=kinds.seen_at_all(source.path, facts.valid & np.concatenate(seen)))
     np.savez(out / "facts.npz", **(facts._asdict() | {"notes": np.array(facts.notes, np.str_)}))

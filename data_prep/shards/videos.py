@@ -15,7 +15,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from data_prep.backbones.embed import Backbone, load_backbone, save_backbone
+from data_prep.backbones import kinds
+from data_prep.backbones.kinds import Backbone
 from data_prep.faces.decode import DEFAULT, Facts, Options, decode, fits
 from data_prep.media import sources
 from data_prep.media.frames import check_rate
@@ -147,9 +148,9 @@ def _check(options: Options) -> None:
 def _keep(backbone: Backbone, path: Path) -> None:
     """Writes the feature extractor, unless it is there and whole."""
     with contextlib.suppress(UserError):
-        if load_backbone(path).sha == backbone.sha:
+        if kinds.load(path).sha == backbone.sha:
             return
-    save_backbone(path, *backbone[:5], {"description": backbone.description}, "float32")
+    kinds.save(path, backbone)
 
 
 def _clashes(items: Sequence[VideoItem]) -> list[str]:
@@ -176,16 +177,19 @@ def embed_raw(job: Job, facts: Facts, backbone: Backbone) -> None:
       job: its ``raw`` file is there, and is removed.
       facts: about the frames.
       backbone: the feature extractor.
-    """
-    from data_prep.backbones.embed import embed
 
+    Raises:
+      UserError: the backbone sees no face in any frame.
+    """
     size = job.options.size
     pictures = np.memmap(job.raw, np.uint8, "r").reshape(-1, size, size, 3)
-    inputs = np.concatenate(list(embed(pictures, backbone)))
+    inputs, seen = kinds.seen(np.concatenate(list(backbone.features(pictures))))
     del pictures
     job.raw.unlink()
+    valid = kinds.seen_at_all(job.source.path, facts.valid & seen)
     content = facts._asdict() | {
         "inputs": inputs,
+        "valid": valid,
         "fps": np.float32(facts.fps),
         "notes": np.array(facts.notes, np.str_),
     }
@@ -241,7 +245,10 @@ def _processes(backbone: Backbone, jobs: dict[int, Job], workers: int, finished:
     with contextlib.closing(_decoded(jobs, workers)) as results:  # workers end here, at the latest
         for index, result in results:
             if not isinstance(result, UserError):
-                embed_raw(jobs[index], result, backbone)
+                try:
+                    embed_raw(jobs[index], result, backbone)
+                except UserError as error:
+                    result = error
             finished(index, result if isinstance(result, UserError) else None)
 
 

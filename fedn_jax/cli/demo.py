@@ -94,7 +94,7 @@ def built_in(out: Path, subjects: int, videos: int, seconds: float, seed: int = 
     source = out / "source"
     synthetic.write(source, subjects, videos, seconds, seed=seed, workers=workers)
     command = ["prepare", "folder", "--videos", source / "videos", "--annotations", source / "annotations.csv"]
-    command += ["--classes", ",".join(synthetic.CLASSES), "--out", out / "data"]
+    command += ["--classes", ",".join(synthetic.CLASSES), "--out", out / "data", "--backbone", "slim"]
     command += ["--workers", workers] if workers else []
     prepare.run(prepare.parse([str(word) for word in command]))
     return out / "data"

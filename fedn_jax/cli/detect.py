@@ -2,8 +2,9 @@
 
 import argparse
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from fedn_jax.cli import command
 from fedn_jax.core import errors
@@ -12,8 +13,23 @@ from fedn_jax.core.text import count, printable, progress_bar
 
 EXAMPLES = (
     "fedn detect holiday.mp4 interview.mov --run run --out found",
+    "fedn detect holiday.mp4 --out found    facial actions, without training",
     "fedn detect holiday.mp4 --run run --out found --threshold 0.3",
 )
+
+NOUNS = {"emotion": "expression", "action": "facial action"}  # what is found, by what its classes are
+
+
+class Detector(NamedTuple):
+    """What looks at videos: a trained run, or the rules of facial actions."""
+
+    detect: Callable[..., Any]  # (inputs [T, D] float16, valid [T] bool, frames per second) -> new_video.Found
+    classes: list[str]
+    label: str  # what the classes are
+    options: Any  # of the preparation
+    backbone: Any
+    threshold: float  # lowest score of a detection
+    about: dict[str, str]  # how it was made, in words
 
 
 def add_arguments(commands: Any) -> None:
@@ -22,15 +38,17 @@ def add_arguments(commands: Any) -> None:
     Args:
       commands: what ``ArgumentParser.add_subparsers`` returned.
     """
-    one = command.add(commands, "detect", "find the expressions in new videos", detect, EXAMPLES)
+    one = command.add(commands, "detect", "find expressions, or facial actions, in new videos", detect, EXAMPLES)
     one.add_argument("videos", type=Path, nargs="+", metavar="VIDEO", help="video files, or folders of pictures")
-    one.add_argument("--run", type=Path, required=True, metavar="RUN", help=command.RUN)
-    one.add_argument("--out", type=Path, required=True, metavar="DIR", help="directory for the results")
     one.add_argument(
-        "--fold", default="ensemble", metavar="NAME",
-        help="the network of one fold (default: %(default)s, the mean of all)",
+        "--run", type=Path, metavar="RUN",
+        help=f"{command.RUN}; without it: facial actions of real faces (smile, brow raise ...), no emotions",
     )  # fmt: skip
-    one.add_argument("--threshold", type=float, help="lowest score to report (default: the run's own)")
+    one.add_argument("--out", type=Path, required=True, metavar="DIR", help="directory for the results")
+    one.add_argument("--fold", metavar="NAME", help="the network of one fold (default: ensemble, the mean of all)")
+    one.add_argument(
+        "--threshold", type=float, help="lowest score to report (default: the run's own; of actions 0.5, the lowest)"
+    )
     one.add_argument("--subject", metavar="NAME", default="", help="who is seen, for the tables (default: nobody)")
     one.add_argument("--backbone", type=Path, metavar="FILE", help="weights of the features (default: the run's own)")
     one.add_argument("--aligner", help="another alignment than that of the run's data")
@@ -41,7 +59,7 @@ def add_arguments(commands: Any) -> None:
 
 
 def detect(args: argparse.Namespace) -> None:
-    """``fedn detect``: the expressions of new videos.
+    """``fedn detect``: the expressions, or facial actions, of new videos.
 
     Args:
       args: videos, run, out, fold, threshold, subject, backbone, aligner, rate, force.
@@ -49,25 +67,15 @@ def detect(args: argparse.Namespace) -> None:
     Raises:
       UserError: a run that cannot be used; or, after all videos, that some could not be.
     """
-    from fedn_jax.inference import new_video as detection
     from fedn_jax.inference import results
 
-    model = detection.load(args.run, args.fold)
-    threshold, origin = detection.choose_threshold(model, args.threshold)
-    detector = detection.make_detector(model, threshold)
-    options, backbone = _preparation(args, model.recorded)
-    about = {
-        "run": str(args.run), "folds": ", ".join(model.folds), "score threshold": f"{threshold:.3f}, {origin}",
-        "trained on": model.recorded["metadata"]["dataset"], "features": model.recorded["metadata"]["backbone"],
-        "faces": f"{options.aligner}, {options.size} px, {options.fps:g} frames per second",
-        "fedn_jax": model.recorded["versions"]["fedn_jax"],
-    }  # fmt: skip
+    detector = _of_actions(args) if args.run is None else _of_run(args)
     failed = 0
     videos = list(dict.fromkeys(args.videos))
     for video in videos:
         place = results.Place(args.out, video, videos, args.force)
         try:
-            _detect_one(video, place, args.rate, model, detector, options, backbone, threshold, about, args.subject)
+            _detect_one(video, place, args.rate, detector, args.subject)
         except Exception as error:
             line = errors.line(error, args.out)
             if len(videos) == 1 or line is None:
@@ -80,9 +88,56 @@ def detect(args: argparse.Namespace) -> None:
         raise UserError(f"{failed} of {len(videos)} videos could not be used, for the reasons above; {rest}")
 
 
+def _of_run(args: argparse.Namespace) -> Detector:
+    """The networks of a run, with the preparation that they were trained with."""
+    from fedn_jax.inference import new_video as detection
+
+    model = detection.load(args.run, args.fold or detection.ENSEMBLE)
+    threshold, origin = detection.choose_threshold(model, args.threshold)
+    networks = detection.make_detector(model, threshold)
+    options, backbone = _preparation(args, model.recorded)
+    about = {
+        "run": str(args.run), "folds": ", ".join(model.folds), "score threshold": f"{threshold:.3f}, {origin}",
+        "trained on": model.recorded["metadata"]["dataset"], "features": model.recorded["metadata"]["backbone"],
+        "faces": _faces(options), "fedn_jax": model.recorded["versions"]["fedn_jax"],
+    }  # fmt: skip
+    run = lambda inputs, valid, fps: networks(inputs, valid)
+    return Detector(run, model.classes, "emotion", options, backbone, threshold, about)
+
+
+def _of_actions(args: argparse.Namespace) -> Detector:
+    """The rules of facial actions, on blendshapes."""
+    from importlib import metadata
+
+    from data_prep.backbones import blendshapes
+    from data_prep.faces import landmarker
+    from data_prep.faces.decode import Options
+    from fedn_jax.inference import actions
+
+    given = [name for name in ("fold", "backbone") if getattr(args, name) is not None]
+    if given:
+        raise UserError(f"--{given[0]} belongs to --run; facial actions are found without training")
+    threshold = actions.WEAKEST if args.threshold is None else args.threshold
+    if not actions.WEAKEST <= threshold <= 1:
+        raise UserError(f"--threshold of facial actions must be a number from {actions.WEAKEST} to 1; got {threshold}")
+    backbone = blendshapes.load()
+    options = Options(args.aligner or backbone.aligner, backbone.size, actions.RATE)
+    about = {
+        "method": "facial actions without training: blendshapes against the person's own rest; no emotions",
+        "score threshold": f"{threshold:.3f}; 0.5 is the least, 0.75 is twice as far from rest",
+        "features": backbone.description, "faces": _faces(options), "fedn_jax": metadata.version("fedn_jax"),
+    }  # fmt: skip
+    run = lambda inputs, valid, fps: actions.spot(inputs, valid, landmarker.NAMES, fps, threshold)
+    return Detector(run, [one.label for one in actions.ACTIONS], "action", options, backbone, threshold, about)
+
+
+def _faces(options: Any) -> str:
+    return f"{options.aligner}, {options.size} px, {options.fps:g} frames per second"
+
+
 def _preparation(args: argparse.Namespace, recorded: dict[str, Any]) -> tuple[Any, Any]:
     """(options of the preparation, backbone) that the run was trained with."""
-    from data_prep.backbones import embed
+    from data_prep.backbones import kinds
     from data_prep.faces.decode import Options
     from fedn_jax.core import schema
 
@@ -91,7 +146,7 @@ def _preparation(args: argparse.Namespace, recorded: dict[str, Any]) -> tuple[An
         raise UserError(
             f"{args.run}: was trained on features that were given; detection needs a run on prepared videos"
         )
-    backbone = embed.load_backbone(args.backbone or args.run / schema.BACKBONE)
+    backbone = kinds.load(args.backbone or args.run / schema.BACKBONE)
     if backbone.sha != made["backbone"]:
         raise UserError(
             f"{args.run}: was trained on features of {recorded['metadata']['backbone']}; got other weights, "
@@ -100,7 +155,7 @@ def _preparation(args: argparse.Namespace, recorded: dict[str, Any]) -> tuple[An
     return Options(args.aligner or made["aligner"], made["size"], round(recorded["fps"], 3)), backbone
 
 
-def _detect_one(video, place, rate, model, detector, options, backbone, threshold, about, subject) -> None:
+def _detect_one(video: Path, place: Any, rate: float, detector: Detector, subject: str) -> None:
     """Detects in one video, writes all files, prints what was found."""
     from data_prep.media import frames, images, sources
     from data_prep.media.sources import Source
@@ -111,6 +166,9 @@ def _detect_one(video, place, rate, model, detector, options, backbone, threshol
 
     if video.is_dir() and not images.is_folder(video):
         raise UserError(f"{video}: holds no numbered pictures; give video files, or folders of pictures")
+    if video.suffix.lower() in images.SUFFIXES and video.is_file():
+        raise UserError(f"{video}: is a single picture; expressions take time: give a video, or a folder of pictures")
+    options = detector.options
     if options.aligner == "openface" and not video.is_dir():
         raise UserError(
             f"{video}: the run was trained on faces that OpenFace aligned; run OpenFace on the video and give its "
@@ -119,12 +177,14 @@ def _detect_one(video, place, rate, model, detector, options, backbone, threshol
     source = Source(video, rate, options.aligner == "openface")
     sources.rate(source)  # a file that is none is refused here
     place.find(sources.fingerprint(source._replace(rate=0.0)))
-    got = extract.extract(source, options, backbone, place.out / "cache", progress_bar())
+    got = extract.extract(source, options, detector.backbone, place.out / "cache", progress_bar())
     facts = got.facts
     looked = detection.Frames(facts.source, facts.seconds, facts.valid > 0, facts.fps, facts.ends)
-    result = detector(got.inputs, facts.valid)
+    result = detector.detect(got.inputs, facts.valid > 0, facts.fps)
     notes = {"this video": "; ".join(facts.notes)} if facts.notes else {}
-    found = detection.present(result, model, video, looked, 1, threshold, about | notes, subject)
+    found = detection.present(
+        result, detector.classes, video, looked, 1, detector.threshold, detector.about | notes, subject, detector.label
+    )
     pictures = frames.pick(got.faces, result.apex.tolist()) if found.expressions else []
     with place.writing() as parts:
         for suffix, write in detection_files.FORMATS.items():
@@ -133,13 +193,14 @@ def _detect_one(video, place, rate, model, detector, options, backbone, threshol
     lost = detection.faceless(looked)
     gap = f", {lost} of them without a face" if lost else ""
     print(
-        f"\n{video}: {count(len(found.expressions), 'expression')} in {found.seconds:.1f} s, "
+        f"\n{video}: {count(len(found.expressions), NOUNS[detector.label])} in {found.seconds:.1f} s, "
         f"{count(found.num_frames, 'frame')}{gap}"
     )
     for note in facts.notes:
         print(f"  note: {note}")
+    width = max([14, *(len(one.emotion) for one in found.expressions)])
     for one in found.expressions:
-        print(f"  {one.begin:>8.2f} to {one.end:>8.2f} s  {one.emotion:<14} {one.score:.2f}")
+        print(f"  {one.begin:>8.2f} to {one.end:>8.2f} s  {one.emotion:<{width}} {one.score:.2f}")
     print(f"  {place.path('html')}")
     if place.note:
         print(f"  ({place.note})")

@@ -19,9 +19,9 @@ CACHE = "JAX_COMPILATION_CACHE_DIR"  # where JAX keeps compiled programs; empty:
 DEVICES = ("JAX_PLATFORMS", "JAX_PLATFORM_NAME")  # what JAX shall run on, such as cuda
 COMPUTE = {"demo", "prepare", "train", "evaluate", "report", "detect", "sweep", "reproduce", "parity"}  # with JAX
 IN_ORDER_OF_WORK = (
-    demo.add_arguments, fetch.add_arguments, prepare.add_arguments, configs.add_arguments, runs.add_plan, runs.add_train, runs.add_evaluate,
-    runs.add_report, detect.add_arguments, convert.add_arguments, experiments.add_sweep, experiments.add_reproduce,
-    parity.add_arguments,
+    demo.add_arguments, fetch.add_arguments, prepare.add_arguments, configs.add_arguments, runs.add_plan,
+    runs.add_train, runs.add_evaluate, runs.add_report, detect.add_arguments, convert.add_arguments,
+    experiments.add_sweep, experiments.add_reproduce, parity.add_arguments,
 )  # fmt: skip
 EXAMPLES = """\
 examples:

@@ -62,6 +62,7 @@ class Found(NamedTuple):
     curves: np.ndarray  # [C, P] float32, confidence in bins of seconds / P, at their centres; NaN: none
     gaps: list[tuple[float, float]]  # seconds without a face
     about: dict[str, str]  # how it was made, as text
+    label: str = "emotion"  # what the classes are, in one word; the columns of files are named "emotion" all the same
 
 
 def plain(text: str) -> str:

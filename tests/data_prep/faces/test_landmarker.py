@@ -62,7 +62,9 @@ def test_points_move_with_the_picture(net):
     (face,) = net.find(frame)
     mesh = net.mesh(frame, face.pose)
     move = np.array([[0, -1, 255], [1, 0, 0]], np.float64)  # a quarter turn, exact on the pixel grid
-    turned = net.mesh(np.rot90(frame, -1).copy(), move @ np.vstack([face.pose, (0, 0, 1)]) + [[0, 0, 0.5], [0, 0, -0.5]])
+    turned = net.mesh(
+        np.rot90(frame, -1).copy(), move @ np.vstack([face.pose, (0, 0, 1)]) + [[0, 0, 0.5], [0, 0, -0.5]]
+    )
     expected = mesh.points @ move[:, :2].T + move[:, 2]
     assert np.abs(turned.points - expected).max() < 3
 
