@@ -8,7 +8,7 @@ import contextlib
 import functools
 import itertools
 import os
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -129,7 +129,7 @@ def prepare(
 
         def records(subject: str) -> Iterator[dict[str, Any]]:
             chosen = [index for index, item in enumerate(items) if item.subject == subject]
-            return (_record(items[i], _load(jobs[i].cache, _COLUMNS), first_frame) for i in chosen)
+            return (record(items[i], _load(jobs[i].cache, _COLUMNS), first_frame) for i in chosen)
 
         builders.pack(out, name, sorted({item.subject for item in items}), records, metadata)
         return summaries, True
@@ -328,7 +328,17 @@ def _nearest(source: np.ndarray, frames: np.ndarray) -> np.ndarray:
     return np.where(np.abs(frames - source[before]) < np.abs(source[after] - frames), before, after)
 
 
-def _record(item: VideoItem, content: dict[str, np.ndarray], first_frame: int) -> dict[str, Any]:
+def record(item: VideoItem, content: Mapping[str, Any], first_frame: int) -> dict[str, Any]:
+    """A record of a shard; expressions are moved to the frames that were kept, and cut at the video's end.
+
+    Args:
+      item: the video.
+      content: fps, source [T], num_source, inputs, valid and motion, as in a cache file.
+      first_frame: the number that the sheet gives to the first frame.
+
+    Returns:
+      The fields of ``schema.FIELDS``.
+    """
     fps, source = float(content["fps"]), content["source"]
     events = item.events[item.events[:, 0] < int(content["num_source"])]
     if len(events):

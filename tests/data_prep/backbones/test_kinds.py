@@ -1,5 +1,7 @@
 """Blendshapes as a backbone, several backbones together, and the files that a run keeps."""
 
+import doctest
+
 import media
 import numpy as np
 import pytest
@@ -105,3 +107,7 @@ def test_prepared_with_blendshapes(tmp_path, landmarker, capsys, caplog):
     assert main([*words, "--out", str(tmp_path / "drawn")]) == 0
     assert "slim is taken, which has seen drawn faces only" in caplog.text
     assert isinstance(kinds.load(tmp_path / "drawn" / schema.BACKBONE), embed.Backbone)
+
+
+def test_doctests():
+    assert doctest.testmod(blendshapes).failed == 0

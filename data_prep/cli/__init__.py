@@ -6,6 +6,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
+from data_prep.cli import features, shared
 from fedn_jax.core.errors import UserError
 from fedn_jax.core.text import count, progress_bar
 
@@ -16,14 +17,6 @@ DRAWN_ONLY = (
 
 log = logging.getLogger(__name__)
 
-# Data sets whose releases are read as they are, and the choices that their readers offer; the readers themselves
-# (data_prep.sheets.datasets.DATASETS, the first choice is the default) are not imported for --help.
-RELEASES = {
-    "casme2": ("CAS(ME)^2", {"labels": "annotated or self-reported", "zero-offset": "apex, apex+20, mirror or drop"}),
-    "casme3": ("CAS(ME)^3, part A", {}),
-    "samm": ("SAMM Long Videos", {"zero-onset": "first or drop"}),
-}
-
 
 def add_arguments(commands: Any) -> None:
     """Adds ``prepare``, ``verify`` and ``convert-backbone`` to the command line.
@@ -33,7 +26,7 @@ def add_arguments(commands: Any) -> None:
     """
     parser = commands.add_parser(
         "prepare", help="videos or features with annotations -> shards; resumable",
-        **_ending(
+        **shared.ending(
             "fedn prepare folder --videos videos --annotations expressions.csv --out data",
             "fedn prepare casme2 --videos rawpic --annotations CASME2.xlsx --out data",
             "fedn prepare SOURCE --help",
@@ -42,20 +35,17 @@ def add_arguments(commands: Any) -> None:
     parser.set_defaults(function=run, takes_options=False)
     sources = parser.add_subparsers(dest="source", metavar="SOURCE", required=True)
 
-    for name, (title, _) in RELEASES.items():
+    for name, (title, _) in shared.RELEASES.items():
         example = f"fedn prepare {name} --videos released --annotations sheet.xlsx --out data"
-        one = sources.add_parser(name, help=f"{title}: the released folder and sheet", **_ending(example))
+        one = sources.add_parser(name, help=f"{title}: the released folder and sheet", **shared.ending(example))
         one.add_argument("--videos", type=Path, required=True, metavar="DIR", help="the frames or videos as released")
-        _sheet(one, (name,), required=True)
-        one.add_argument(
-            "--partial", action="store_true",
-            help="go on without videos that are missing, and cut expressions at the end of their video",
-        )  # fmt: skip
-        _videos(one)
+        shared.add_sheet(one, (name,), required=True)
+        shared.add_partial(one)
+        shared.add_videos(one)
 
     one = sources.add_parser(
         "folder", help="a folder of videos and a table of their expressions (CSV, Excel)",
-        **_ending(
+        **shared.ending(
             "fedn prepare folder --videos videos --annotations expressions.csv --out data",
             "fedn prepare folder --videos videos --annotations expressions.csv --out data \\\n"
             "      --fps 30 --classes positive,surprise,negative,others",
@@ -63,35 +53,26 @@ def add_arguments(commands: Any) -> None:
     )  # fmt: skip
     one.add_argument("--videos", type=Path, required=True, metavar="DIR", help="folder of videos, sub-folders too")
     one.add_argument("--rate", type=float, default=30.0, help="frames per second of folders of pictures (default: 30)")
-    _common(one)
-    _videos(one)
+    shared.add_table(one)
+    shared.add_videos(one)
 
-    one = sources.add_parser(
-        "features", help="a folder of .npz clip features (I3D ...) and a table of their expressions",
-        **_ending("fedn prepare features --features i3d --annotations expressions.csv \\\n"
-                  "      --frames-per-row 2 --out data"),
-    )  # fmt: skip
-    one.add_argument("--features", type=Path, required=True, metavar="DIR", help="folder of .npz files")
-    _common(one)
-    one.add_argument("--out", type=Path, required=True, metavar="DIR", help="directory for the result")
-    one.add_argument("--frames-per-row", type=int, required=True, help="frames between two clips (I3D here: 2)")
-    one.add_argument("--fps", type=float, default=30.0, help="frames per second of the videos (default: 30)")
+    features.add_arguments(sources)
 
     one = commands.add_parser(
         "verify", help="check and count prepared data, or a released sheet",
-        **_ending("fedn verify data", "fedn verify casme2 --annotations CASME2.xlsx"),
+        **shared.ending("fedn verify data", "fedn verify casme2 --annotations CASME2.xlsx"),
     )  # fmt: skip
     one.set_defaults(function=run, takes_options=False)
     one.add_argument(
         "what", metavar="DIR|DATASET",
-        help=f"the --out of `fedn prepare`; or, with --annotations, one of {', '.join(RELEASES)}",
+        help=f"the --out of `fedn prepare`; or, with --annotations, one of {', '.join(shared.RELEASES)}",
     )  # fmt: skip
-    _sheet(one, tuple(RELEASES), required=False)
+    shared.add_sheet(one, tuple(shared.RELEASES), required=False)
     one.add_argument("--json", type=Path, metavar="OUT", help="write the counts to this file, too")
 
     one = commands.add_parser(
         "convert-backbone", help="a PyTorch ResNet18 -> a file for --backbone",
-        **_ending("fedn convert-backbone net.pth --out net.safetensors --normalization imagenet"),
+        **shared.ending("fedn convert-backbone net.pth --out net.safetensors --normalization imagenet"),
     )  # fmt: skip
     one.set_defaults(function=run, takes_options=False)
     one.add_argument("checkpoint", type=Path, metavar="CKPT", help=".pth, .pt, .pth.tar or .safetensors")
@@ -105,70 +86,6 @@ def add_arguments(commands: Any) -> None:
     )  # fmt: skip
     one.add_argument("--size", type=int, default=224, help="side of its face images in pixels (default: 224)")
     one.add_argument("--description", metavar="TEXT", help="name and origin, shown in reports")
-
-
-def _ending(*examples: str) -> dict[str, Any]:
-    """Arguments of ``add_parser`` that end the help with examples."""
-    heading = "examples:" if len(examples) > 1 else "example:"
-    text = "\n".join([heading, *(f"  {one}" for one in examples)])
-    return {"epilog": text, "formatter_class": argparse.RawDescriptionHelpFormatter}
-
-
-def _sheet(parser: argparse.ArgumentParser, names: tuple[str, ...], required: bool) -> None:
-    """Arguments of a released sheet."""
-    parser.add_argument(
-        "--annotations", type=Path, required=required, metavar="FILE", help="the released sheet: .xlsx, .xls or .csv"
-    )
-    if "casme3" in names:
-        parser.add_argument(
-            "--emotions", type=Path, nargs="+", default=[], metavar="FILE",
-            help="casme3: sheets with an emotion per expression; without one, spotting only",
-        )  # fmt: skip
-    for name in names:
-        for option, choices in RELEASES[name][1].items():
-            parser.add_argument(f"--{option}", metavar="CHOICE", help=f"{name}: {choices} (default: the first)")
-
-
-def _videos(parser: argparse.ArgumentParser) -> None:
-    """Arguments of everything that begins with pictures."""
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="directory for the result")
-    parser.add_argument(
-        "--backbone",
-        help="blendshapes (real faces; `fedn fetch face-landmarker`), a .safetensors file, slim (drawn faces only), "
-        "random for untrained weights, or several joined by + (default: slim, with a warning)",
-    )
-    parser.add_argument(
-        "--aligner",
-        help="cascade; landmarker; openface for a folder that OpenFace wrote; none for aligned faces (default: "
-        "landmarker with blendshapes, else cascade)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--originals",
-        type=Path,
-        metavar="DIR",
-        help="openface: the pictures that it was given, unless video files",
-    )
-    parser.add_argument("--size", type=int, help="side of the aligned face in pixels (default: the backbone's)")
-    parser.add_argument(
-        "--fps", type=float, help="resample to this rate; 0: keep all frames (default: 30 for samm, else keep)"
-    )
-    parser.add_argument("--workers", type=int, help="processes that decode and align (default: one per core)")
-    parser.add_argument(
-        "--runner", metavar="NAME", help="an Apache Beam runner instead, such as DaskRunner for several machines"
-    )
-    parser.add_argument(
-        "--beam", nargs="+", default=[], metavar="OPTION", help="options of the runner, without their leading --"
-    )
-
-
-def _common(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--annotations", type=Path, required=True, metavar="FILE",
-        help="CSV or Excel; columns subject,video,onset,offset,emotion; optional apex, kind; inclusive frame numbers",
-    )  # fmt: skip
-    parser.add_argument("--subject", metavar="NAME", help="who is seen in rows without a subject")
-    parser.add_argument("--classes", metavar="A,B,...", help="the emotions in order (default: those found, sorted)")
-    parser.add_argument("--first-frame", type=int, default=1, help="number of a video's first frame (default: 1)")
 
 
 def parse(words: list[str]) -> argparse.Namespace:
@@ -199,7 +116,7 @@ def run(args: argparse.Namespace) -> None:
     elif args.command == "convert-backbone":
         _convert(args)
     else:
-        {"folder": _folder, "features": _features}.get(args.source, _release)(args)
+        {"folder": _folder, "features": features.run}.get(args.source, _release)(args)
 
 
 # ---- Verify ---------------------------------------------------------------------------------------------------------
@@ -212,23 +129,17 @@ def _verify(args: argparse.Namespace) -> None:
     from fedn_jax.core.errors import one_of
 
     if args.annotations is None:
-        if args.what in RELEASES and not Path(args.what).exists():
+        if args.what in shared.RELEASES and not Path(args.what).exists():
             raise UserError(f"fedn verify {args.what} needs --annotations FILE, the released sheet")
         summary = verify.verify(args.what)
         text = verify.lines(summary)
     else:
-        one_of("the data set", args.what, RELEASES)
-        summary = check.summary(args.what, args.annotations, args.emotions, _options(args, args.what))
+        one_of("the data set", args.what, shared.RELEASES)
+        summary = check.summary(args.what, args.annotations, args.emotions, shared.options_of(args, args.what))
         text = check.lines(summary)
     print("\n".join(text))
     if args.json:
         files.write_text(args.json, json.dumps(summary, indent=1, ensure_ascii=False) + "\n")
-
-
-def _options(args: argparse.Namespace, name: str) -> dict[str, str]:
-    from data_prep.sheets.datasets import check
-
-    return check.choose(name, {key: getattr(args, key.replace("-", "_")) for key in RELEASES[name][1]})
 
 
 def _convert(args: argparse.Namespace) -> None:
@@ -255,29 +166,21 @@ def _convert(args: argparse.Namespace) -> None:
 
 def _release(args: argparse.Namespace) -> None:
     """A released data set: sheet and videos as they are."""
-    from data_prep.sheets.datasets import DATASETS, check, collect
-    from data_prep.sheets.datasets.collect import count
+    from data_prep.sheets.datasets import DATASETS
+    from data_prep.sheets.video_files import SUFFIXES
 
-    dataset, options = DATASETS[args.source], _options(args, args.source)
-    emotions = getattr(args, "emotions", [])
-    labels, problems = check.read(args.source, args.annotations, emotions, options)
-    collection = collect.collect(
-        dataset, labels, args.videos, args.originals, args.aligner == "openface", args.partial, args.out, problems
+    items, classes, how = shared.collected(
+        args, args.source, args.videos, SUFFIXES, args.originals, args.aligner == "openface"
     )
-    notes = [note._asdict() for note in labels.notes]
-    print("\n".join([*check.published(check.compare(args.source, options, count(labels.rows))), *check.noted(notes)]))
-    print("\n".join(["", *collection.remarks]).rstrip())
-    how = {"sheet": args.annotations.name, "emotions": [path.name for path in emotions], "options": options}
-    how |= {"notes": notes, "remarks": collection.remarks}
-    fps = dataset.fps if args.fps is None else args.fps
-    _prepare(args, collection.items, labels.classes, 1, args.source, how, fps or None)
+    fps = DATASETS[args.source].fps if args.fps is None else args.fps
+    _prepare(args, items, classes, 1, args.source, how, fps or None)
 
 
 def _folder(args: argparse.Namespace) -> None:
     from data_prep.sheets import annotations
 
     sheet = annotations.read_folder(
-        args.annotations, args.videos, _classes(args), args.first_frame, skip=args.out,
+        args.annotations, args.videos, shared.classes_of(args), args.first_frame, skip=args.out,
         openface=args.aligner == "openface", originals=args.originals, rate=args.rate, subject=args.subject,
     )  # fmt: skip
     _prepare(args, sheet.items, sheet.classes, args.first_frame, "folder", {}, args.fps or None)
@@ -330,22 +233,3 @@ def _remarks(done: list, fps: float | None) -> None:
     frames, lost = sum(video.num_frames for video in done), sum(video.invalid for video in gaps)
     kept = sum(video.cached for video in done)
     print(f"{count(len(done), 'video')}, {count(frames, 'frame')}, {lost} without a face; {kept} from the cache")
-
-
-def _features(args: argparse.Namespace) -> None:
-    from data_prep.shards import features
-    from data_prep.sheets import annotations
-
-    sheet = annotations.read_folder(
-        args.annotations, args.features, _classes(args), args.first_frame, features.SUFFIXES, args.out,
-        subject=args.subject,
-    )  # fmt: skip
-    number, written = features.prepare(
-        sheet.items, args.out, sheet.classes, args.frames_per_row, args.fps, args.first_frame, progress=progress_bar()
-    )
-    print(count(number, "video"))
-    print(f"{'shards written' if written else 'shards are up to date, nothing to do'}: {args.out}")
-
-
-def _classes(args: argparse.Namespace) -> list[str] | None:
-    return [name.strip() for name in args.classes.split(",")] if args.classes else None
