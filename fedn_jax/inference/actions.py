@@ -17,8 +17,9 @@ from fedn_jax.inference.new_video import CURVE, Found
 # Limits, by reasoning; FLOOR and DEVIATIONS are the best of those tried on drawn faces (benchmarks/facial_actions.py).
 REST = 25  # percentile that is a person's rest: right until an action fills three quarters of the time
 AROUND = 15.0  # seconds before and after in which rest is looked for: longer than an expression, shorter than a mood
-UNREST = 0.5  # seconds: what evidence changes by in this time, half of the time, is its noise
-DEVIATION = 1.4826 / np.sqrt(2)  # of Gaussian noise, in medians of the distance of two of its values
+UNREST = 0.5  # seconds: what evidence changes by in this time, half of the time, is its noise; among all frames, or
+# among those below the median, whichever is quieter: actions move the one, and the other where they last
+DEVIATION = (1.048, 1.882)  # of Gaussian noise, in medians of the distance of two of its values: all, below the median
 LEAST = float(np.log(2))  # the odds must double at least
 DEVIATIONS = 5.0  # and stand out of the noise by so many deviations
 EDGE = 0.1  # share of the rise at which it begins and ends: the usual bounds of a rise time, 10 to 90 %
@@ -95,19 +96,26 @@ def rest(values: np.ndarray, fps: float) -> tuple[np.ndarray, np.ndarray]:
     centres = np.arange(step // 2, max(total, step // 2 + 1), step)
     frames, seen = np.arange(total), np.isfinite(values[:, 0])
     lag = max(1, round(UNREST * fps))
-    change = np.full_like(values, np.nan)
-    change[lag:] = np.abs(values[lag:] - values[:-lag])
-    moved = np.isfinite(change[:, 0])
     noise, usual = [], []
     for centre in centres:
         # At an end the window is moved, not cut; a window in a gap takes the whole video.
         start = max(0, min(centre - reach, total - 2 * reach))
         part = slice(start, start + 2 * reach)
-        part = part if seen[part].sum() >= fps else slice(None)
-        usual.append(np.percentile(values[part][seen[part]], REST, axis=0))
-        noise.append(DEVIATION * np.median(change[part][moved[part]], axis=0) if moved[part].any() else 0 * usual[-1])
+        part = values[part if seen[part].sum() >= fps else slice(None)]
+        usual.append(np.nanpercentile(part, REST, axis=0))
+        low = np.where(part <= np.nanmedian(part, axis=0), part, np.nan)  # actions are above
+        noise.append(
+            np.min(
+                [one * _median(np.abs(x[lag:] - x[:-lag])) for one, x in zip(DEVIATION, (part, low), strict=True)], 0
+            )
+        )
     filled = lambda table: np.stack([np.interp(frames, centres, column) for column in np.array(table).T], 1)
     return filled(usual), filled(noise)
+
+
+def _median(table: np.ndarray) -> np.ndarray:
+    """[A]: medians of the columns of [T, A], without NaN; 0 where nothing is left."""
+    return np.array([np.median(kept) if len(kept := column[np.isfinite(column)]) else 0.0 for column in table.T])
 
 
 def smooth(values: np.ndarray, fps: float) -> np.ndarray:
