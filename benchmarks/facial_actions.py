@@ -120,7 +120,7 @@ def looked_at(path: Path, cache: Path) -> tuple[actions.Found, int, float]:
     backbone = blendshapes.load()
     got = extract.extract(Source(path), Options(backbone.aligner, backbone.size, actions.RATE), backbone, cache)
     valid = got.facts.valid > 0
-    return actions.spot(got.inputs, valid, NAMES, got.facts.fps), len(valid), got.facts.fps
+    return actions.spot(got.inputs, valid, NAMES, got.facts.fps, shot=got.facts.shot), len(valid), got.facts.fps
 
 
 def of_real(real: Path, cache: Path) -> list[str]:

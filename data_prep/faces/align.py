@@ -15,7 +15,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from data_prep.faces import register
+from data_prep.faces import register, shots
 from data_prep.faces.find import Finder
 from data_prep.faces.find_landmarks import LandmarkFinder
 
@@ -36,6 +36,7 @@ class Aligned(NamedTuple):
     image: np.ndarray  # [size, size, 3] uint8 RGB; black where valid is False
     valid: bool  # a face was found
     transform: np.ndarray  # [2, 3] float64, pixel of the frame -> pixel of the image; zeros where not valid
+    cut: bool = False  # the film was cut before this frame
 
 
 Aligner = Callable[[Iterator[np.ndarray], int], Iterator[Aligned]]
@@ -75,7 +76,7 @@ def align_cascade(frames: Iterator[np.ndarray], size: int) -> Iterator[Aligned]:
 
 
 def align_landmarker(frames: Iterator[np.ndarray], size: int) -> Iterator[Aligned]:
-    """Finds, follows and stabilises the largest face, with the face landmarker.
+    """Finds, follows and stabilises the largest face, with the face landmarker; anew after every cut of the film.
 
     Args:
       frames: [H, W, 3] uint8 RGB each.
@@ -87,7 +88,10 @@ def align_landmarker(frames: Iterator[np.ndarray], size: int) -> Iterator[Aligne
     Raises:
       UserError: the landmarker's file was not fetched.
     """
-    yield from _followed(Tracker(LandmarkFinder(), ROOM), frames, size)
+    finder = LandmarkFinder()
+    for number, shot in enumerate(shots.split(frames)):
+        for index, one in enumerate(_followed(Tracker(finder, ROOM), shot, size)):
+            yield one._replace(cut=number > 0 and index == 0)
 
 
 def _followed(tracker: "Tracker", frames: Iterator[np.ndarray], size: int) -> Iterator[Aligned]:
@@ -127,6 +131,7 @@ class Tracker:
         self._templates: list[tuple[register.Level, ...]] = []
         self._current = 0  # index of the template in use
         self._pose: np.ndarray | None = None  # of the last frame with a face
+        self._before: np.ndarray | None = None  # the pose in the last frame that had a face
         self._last: np.ndarray | None = None  # the last frame with a face, small and blurred
         self._side = 1.0  # of the crop in the frame at the start, pixels
         self._count = 0  # frames since the last look of the cascade
@@ -168,7 +173,7 @@ class Tracker:
             pose = self._check(frame, grey, pose)
         if pose is None:
             return _gap(size)
-        self._pose, self._last = pose, self._small(grey)
+        self._pose, self._before, self._last = pose, pose, self._small(grey)
         return cut(frame, widened(pose, self._room), size, size / (self._side * self._room))
 
     def _begin(self, grey: np.ndarray, pose: np.ndarray) -> None:
@@ -224,7 +229,7 @@ class Tracker:
     def _recover(self, frame: np.ndarray, grey: np.ndarray) -> np.ndarray | None:
         """Finds the face again after a gap: with the cascade, then with the templates."""
         self._count = 0
-        detected = self._finder.find(frame)
+        detected = self._finder.find(frame, self._before)
         if detected is None:
             return None
         found = self._best(self._small(grey), self._units(detected))
@@ -236,7 +241,7 @@ class Tracker:
     def _check(self, frame: np.ndarray, grey: np.ndarray, pose: np.ndarray) -> np.ndarray:
         """Looks whether the cascade sees the face somewhere else, as after a false start."""
         self._count = 0
-        detected = self._finder.find(frame)
+        detected = self._finder.find(frame, pose)
         if detected is None:
             return pose  # the cascade misses many faces; what is followed correlates
         away = np.abs((detected - pose) @ (0.5, 0.5, 1)).max() / np.linalg.norm(pose[:, 0])

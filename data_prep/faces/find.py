@@ -26,15 +26,17 @@ class Finder:
         self._face = cv2.CascadeClassifier(cv2.data.haarcascades + "haarcascade_frontalface_alt2.xml")
         self._eye = cv2.CascadeClassifier(cv2.data.haarcascades + "haarcascade_eye.xml")
 
-    def find(self, image: np.ndarray) -> np.ndarray | None:
+    def find(self, image: np.ndarray, near: np.ndarray | None = None) -> np.ndarray | None:
         """Finds a face.
 
         Args:
           image: [h, w, 3] uint8 RGB.
+          near: not used: the largest face is taken.
 
         Returns:
           The pose of its crop, [2, 3] float64, crop -> frame as in ``register``; None without a face.
         """
+        del near
         grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
         box = self._box(grey)
         if box is None:

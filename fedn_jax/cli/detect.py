@@ -23,7 +23,7 @@ NOUNS = {"emotion": "expression", "action": "facial action"}  # what is found, b
 class Detector(NamedTuple):
     """What looks at videos: a trained run, or the rules of facial actions."""
 
-    detect: Callable[..., Any]  # (inputs [T, D] float16, valid [T] bool, frames per second) -> new_video.Found
+    detect: Callable[..., Any]  # (inputs [T, D] float16, decode.Facts) -> new_video.Found
     classes: list[str]
     label: str  # what the classes are
     options: Any  # of the preparation
@@ -101,7 +101,7 @@ def _of_run(args: argparse.Namespace) -> Detector:
         "trained on": model.recorded["metadata"]["dataset"], "features": model.recorded["metadata"]["backbone"],
         "faces": _faces(options), "fedn_jax": model.recorded["versions"]["fedn_jax"],
     }  # fmt: skip
-    run = lambda inputs, valid, fps: networks(inputs, valid)
+    run = lambda inputs, facts: networks(inputs, facts.valid > 0)
     return Detector(run, model.classes, "emotion", options, backbone, threshold, about)
 
 
@@ -127,7 +127,9 @@ def _of_actions(args: argparse.Namespace) -> Detector:
         "score threshold": f"{threshold:.3f}; 0.5 is the least, 0.75 is twice as far from rest",
         "features": backbone.description, "faces": _faces(options), "fedn_jax": metadata.version("fedn_jax"),
     }  # fmt: skip
-    run = lambda inputs, valid, fps: actions.spot(inputs, valid, landmarker.NAMES, fps, threshold)
+    run = lambda inputs, facts: actions.spot(
+        inputs, facts.valid > 0, landmarker.NAMES, facts.fps, threshold, facts.shot
+    )
     return Detector(run, [one.label for one in actions.ACTIONS], "action", options, backbone, threshold, about)
 
 
@@ -180,7 +182,7 @@ def _detect_one(video: Path, place: Any, rate: float, detector: Detector, subjec
     got = extract.extract(source, options, detector.backbone, place.out / "cache", progress_bar())
     facts = got.facts
     looked = detection.Frames(facts.source, facts.seconds, facts.valid > 0, facts.fps, facts.ends)
-    result = detector.detect(got.inputs, facts.valid > 0, facts.fps)
+    result = detector.detect(got.inputs, facts)
     notes = {"this video": "; ".join(facts.notes)} if facts.notes else {}
     found = detection.present(
         result, detector.classes, video, looked, 1, detector.threshold, detector.about | notes, subject, detector.label

@@ -6,6 +6,7 @@ person: rest is a low percentile of the neighbourhood in time, its noise what ha
 learned, and nothing is said about emotions.
 """
 
+import itertools
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -137,7 +138,10 @@ def smooth(values: np.ndarray, fps: float) -> np.ndarray:
     return np.where(seen, total / np.maximum(there, 1), np.nan)
 
 
-def spot(odds: np.ndarray, valid: np.ndarray, names: Sequence[str], fps: float, threshold: float = WEAKEST) -> Found:
+def spot(
+    odds: np.ndarray, valid: np.ndarray, names: Sequence[str], fps: float, threshold: float = WEAKEST,
+    shot: np.ndarray | None = None,
+) -> Found:  # fmt: skip
     """Finds the actions of one person in one video.
 
     Args:
@@ -146,14 +150,34 @@ def spot(odds: np.ndarray, valid: np.ndarray, names: Sequence[str], fps: float, 
       names: of the D blendshapes.
       fps: frames per second.
       threshold: lowest score that is reported, at least ``WEAKEST``.
+      shot: [T] int, which shot of the film a frame is of, rising; each has a rest of its own. None: there is one.
 
     Returns:
       Actions by onset; the index of ``ACTIONS`` stands for the emotion. The score is 1 - 2 ** -(rise / least rise that
-      counts): .5 is the least, .75 is twice as far from rest. No frame without a face is inside an action.
+      counts): .5 is the least, .75 is twice as far from rest. No frame without a face, and no cut, is inside an action.
     """
     valid = np.asarray(valid, bool)
-    values = np.where(valid[:, None], evidence(odds, names), np.nan)
-    values = smooth(values, fps)
+    edges = [0, *(np.flatnonzero(np.diff(shot)) + 1 if shot is not None else ()), len(valid)]
+    found, strength = [], np.zeros((len(valid), len(ACTIONS)))
+    for start, stop in itertools.pairwise(edges):
+        part = slice(start, stop)
+        if valid[part].any():
+            inside, strength[part] = _of_shot(odds[part], valid[part], names, fps, threshold)
+            found += [(onset + start, offset + start, apex + start, *rest) for onset, offset, apex, *rest in inside]
+    found.sort()
+    onset, offset, apex, index, score = np.array(found).reshape(-1, 5).T
+    detections = Detections(
+        np.stack([onset, offset], 1).astype(np.float32), score.astype(np.float32), index.astype(np.int32),
+        np.ones(len(found), bool),
+    )  # fmt: skip
+    return Found(detections, apex.astype(int), _curves(strength))
+
+
+def _of_shot(
+    odds: np.ndarray, valid: np.ndarray, names: Sequence[str], fps: float, threshold: float
+) -> tuple[list[tuple[int, int, int, int, float]], np.ndarray]:
+    """(onset, offset, apex, index of the action and score of each; strength [T, A]) of one shot."""
+    values = smooth(np.where(valid[:, None], evidence(odds, names), np.nan), fps)
     usual, noise = rest(values, fps)
     rise = values - usual  # [T, A]
     least = np.maximum(LEAST, DEVIATIONS * noise)
@@ -162,14 +186,8 @@ def spot(odds: np.ndarray, valid: np.ndarray, names: Sequence[str], fps: float, 
     for index, one in enumerate(ACTIONS):
         for onset, apex, offset in _intervals(rise[:, index], least[:, index], noise[:, index]):
             if offset - onset >= one.shortest * fps and strength[apex, index] >= threshold:
-                found.append((onset, offset, apex, index, strength[apex, index]))
-    found.sort()
-    onset, offset, apex, index, score = np.array(found).reshape(-1, 5).T
-    detections = Detections(
-        np.stack([onset, offset], 1).astype(np.float32), score.astype(np.float32), index.astype(np.int32),
-        np.ones(len(found), bool),
-    )  # fmt: skip
-    return Found(detections, apex.astype(int), _curves(strength))
+                found.append((onset, offset, apex, index, float(strength[apex, index])))
+    return found, strength
 
 
 def _intervals(rise: np.ndarray, least: np.ndarray, noise: np.ndarray) -> list[tuple[int, int, int]]:
