@@ -77,8 +77,9 @@ class Faces:
     """The aligned faces of one source as a stream; when it has ended, ``facts`` says what it was."""
 
     def __init__(
-        self, source: Source, options: Options, first_frame: int = 1, watch: Callable[[Frame], None] | None = None
-    ):
+        self, source: Source, options: Options, first_frame: int = 1, watch: Callable[[Frame], None] | None = None,
+        only: Callable[[Frame], Frame] | None = None,
+    ):  # fmt: skip
         """Opens the source.
 
         Args:
@@ -86,8 +87,9 @@ class Faces:
           options: see :class:`Options`.
           first_frame: number of the first frame, for folders of pictures.
           watch: is shown every frame of the source.
+          only: hides from the aligner what it shall not see, such as other people; without an image: a gap.
         """
-        self._watch = watch
+        self._watch, self._only = watch, only
         self._source, self._options, self._first = source, options, first_frame
         self._listing = sources.listing(source, first_frame)
         self.fps = options.fps or sources.rate(source)
@@ -140,7 +142,7 @@ class Faces:
                 self._unreadable += number in self._listing.files and number not in self._listing.invalid
             if self._watch is not None:
                 self._watch(frame)
-            yield frame
+            yield frame if self._only is None else self._only(frame)
 
     def _images(self) -> Iterator[np.ndarray]:
         native = self._native()

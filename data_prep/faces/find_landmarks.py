@@ -28,6 +28,26 @@ class LandmarkFinder:
         """
         self._networks = Landmarker(landmarker_file.load())
 
+    def faces(self, image: np.ndarray) -> list[Face]:
+        """Faces of any direction; of an upright and a turned one in the same place the surer.
+
+        Args:
+          image: [h, w, 3] uint8 RGB.
+
+        Returns:
+          The faces, the surest first.
+        """
+        found = self._networks.find(image)
+        size = np.array(image.shape[1::-1], np.float64)
+        for face in self._networks.find(np.ascontiguousarray(image[::-1, ::-1])):
+            corner = size - face.box[:2] - face.box[2:]
+            found.append(face._replace(box=np.concatenate([corner, face.box[2:]]), keys=size - face.keys))
+        kept: list[Face] = []
+        for face in sorted(found, key=lambda face: -face.score):
+            if all(find.overlap(face.box, other.box) < _ONE for other in kept):
+                kept.append(face)
+        return kept
+
     def find(self, image: np.ndarray, near: np.ndarray | None = None) -> np.ndarray | None:
         """Finds a face.
 
@@ -38,7 +58,7 @@ class LandmarkFinder:
         Returns:
           The pose of its crop, [2, 3] float64, crop -> frame as in ``register``; None without a face.
         """
-        faces = self._faces(image)
+        faces = self.faces(image)
         if near is not None:
             centre, side = near @ (0.5, 0.5, 1), np.linalg.norm(near[:, 0])
             away = lambda face: float(np.abs(face.box[:2] + face.box[2:] / 2 - centre).max() / side)
@@ -59,7 +79,7 @@ class LandmarkFinder:
         faces = {
             i: face
             for i, image in enumerate(images)
-            if (face := max(self._faces(image), key=lambda face: face.box[2], default=None)) is not None
+            if (face := max(self.faces(image), key=lambda face: face.box[2], default=None)) is not None
         }
         best = find.agreed({i: face.box for i, face in faces.items()}, len(images))
         poses = {i: pose for i in best if (pose := self._pose(images[i], faces[i])) is not None}
@@ -67,19 +87,6 @@ class LandmarkFinder:
             return None
         median = np.median(list(poses.values()), axis=0)
         return min(poses, key=lambda i: np.abs(poses[i] - median).sum()), median
-
-    def _faces(self, image: np.ndarray) -> list[Face]:
-        """Faces of any direction; of an upright and a turned one in the same place the surer."""
-        found = self._networks.find(image)
-        size = np.array(image.shape[1::-1], np.float64)
-        for face in self._networks.find(np.ascontiguousarray(image[::-1, ::-1])):
-            corner = size - face.box[:2] - face.box[2:]
-            found.append(face._replace(box=np.concatenate([corner, face.box[2:]]), keys=size - face.keys))
-        kept: list[Face] = []
-        for face in sorted(found, key=lambda face: -face.score):
-            if all(find.overlap(face.box, other.box) < _ONE for other in kept):
-                kept.append(face)
-        return kept
 
     def _pose(self, image: np.ndarray, face: Face) -> np.ndarray | None:
         """The crop around the eyes, whose points are placed twice: the second time in the square of the first."""

@@ -47,6 +47,20 @@ def is_cut(before: np.ndarray, after: np.ndarray, usual: float) -> bool:
     return float(a @ b) < _LIKE * float(np.sqrt((a @ a) * (b @ b)) + 1e-9)
 
 
+def settled(usual: float, before: np.ndarray, after: np.ndarray) -> float:
+    """The mean change of the frames before, with one more.
+
+    Args:
+      usual: the mean so far.
+      before: [256] of ``thumbnail``.
+      after: [256], the next one.
+
+    Returns:
+      Grey levels.
+    """
+    return _MEMORY * usual + (1 - _MEMORY) * float(np.abs(after - before).mean())
+
+
 def split(frames: Iterator[np.ndarray]) -> Iterator[Iterator[np.ndarray]]:
     """The shots of a film, one after the other; each must be used up before the next one is asked for.
 
@@ -67,7 +81,7 @@ def split(frames: Iterator[np.ndarray]) -> Iterator[Iterator[np.ndarray]]:
             if is_cut(before, after, usual):
                 waiting.append(frame)
                 return
-            usual = _MEMORY * usual + (1 - _MEMORY) * float(np.abs(after - before).mean())
+            usual = settled(usual, before, after)
             before = after
             yield frame
 

@@ -17,6 +17,7 @@ EXAMPLES = (
     "fedn detect holiday.mp4 --run run --out found --threshold 0.3",
 )
 
+LARGEST = "largest"
 NOUNS = {"emotion": "expression", "action": "facial action"}  # what is found, by what its classes are
 
 
@@ -50,6 +51,11 @@ def add_arguments(commands: Any) -> None:
         "--threshold", type=float, help="lowest score to report (default: the run's own; of actions 0.5, the lowest)"
     )
     one.add_argument("--subject", metavar="NAME", default="", help="who is seen, for the tables (default: nobody)")
+    one.add_argument(
+        "--persons", metavar="WHO", default=LARGEST,
+        help="all, or a number: a table for each person, or for those of whom there is most; %(default)s: one table, "
+        "of the largest face (default)",
+    )  # fmt: skip
     one.add_argument("--backbone", type=Path, metavar="FILE", help="weights of the features (default: the run's own)")
     one.add_argument("--aligner", help="another alignment than that of the run's data")
     one.add_argument(
@@ -62,7 +68,7 @@ def detect(args: argparse.Namespace) -> None:
     """``fedn detect``: the expressions, or facial actions, of new videos.
 
     Args:
-      args: videos, run, out, fold, threshold, subject, backbone, aligner, rate, force.
+      args: videos, run, out, fold, threshold, subject, persons, backbone, aligner, rate, force.
 
     Raises:
       UserError: a run that cannot be used; or, after all videos, that some could not be.
@@ -73,9 +79,12 @@ def detect(args: argparse.Namespace) -> None:
     failed = 0
     videos = list(dict.fromkeys(args.videos))
     for video in videos:
-        place = results.Place(args.out, video, videos, args.force)
         try:
-            _detect_one(video, place, args.rate, detector, args.subject)
+            source = _source(video, args.rate, detector)
+            for person in _people(source, args.persons, detector):
+                tag = f"person{person.number}" if person else ""
+                place = results.Place(args.out, video, videos, args.force, tag)
+                _detect_one(source, place, detector, " ".join(filter(None, (args.subject, tag))), person)
         except Exception as error:
             line = errors.line(error, args.out)
             if len(videos) == 1 or line is None:
@@ -157,29 +166,58 @@ def _preparation(args: argparse.Namespace, recorded: dict[str, Any]) -> tuple[An
     return Options(args.aligner or made["aligner"], made["size"], round(recorded["fps"], 3)), backbone
 
 
-def _detect_one(video: Path, place: Any, rate: float, detector: Detector, subject: str) -> None:
-    """Detects in one video, writes all files, prints what was found."""
-    from data_prep.media import frames, images, sources
-    from data_prep.media.sources import Source
-    from data_prep.shards import extract
-    from fedn_jax.formats import detection_files
-    from fedn_jax.inference import new_video as detection
-    from fedn_jax.reports import video_page
+def _source(video: Path, rate: float, detector: Detector) -> Any:
+    """The frames of a video."""
+    from data_prep.media import images, sources
 
     if video.is_dir() and not images.is_folder(video):
         raise UserError(f"{video}: holds no numbered pictures; give video files, or folders of pictures")
     if video.suffix.lower() in images.SUFFIXES and video.is_file():
         raise UserError(f"{video}: is a single picture; expressions take time: give a video, or a folder of pictures")
-    options = detector.options
-    if options.aligner == "openface" and not video.is_dir():
+    if detector.options.aligner == "openface" and not video.is_dir():
         raise UserError(
             f"{video}: the run was trained on faces that OpenFace aligned; run OpenFace on the video and give its "
             "NAME_aligned folder, or try --aligner cascade"
         )
-    source = Source(video, rate, options.aligner == "openface")
+    source = sources.Source(video, rate, detector.options.aligner == "openface")
     sources.rate(source)  # a file that is none is refused here
-    place.find(sources.fingerprint(source._replace(rate=0.0)))
-    got = extract.extract(source, options, detector.backbone, place.out / "cache", progress_bar())
+    return source
+
+
+def _people(source: Any, wanted: str, detector: Detector) -> list[Any]:
+    """The persons to look at; None stands for the largest face, whoever it is."""
+    from data_prep.faces import persons
+    from data_prep.media import sources
+
+    if wanted == LARGEST:
+        return [None]
+    persons.choose([], wanted)
+    if detector.options.aligner != "landmarker":
+        raise UserError(
+            f"--persons {wanted} needs faces that the face landmarker finds; these are aligned by "
+            f"{detector.options.aligner}: try --aligner landmarker"
+        )
+    people = persons.follow(sources.stream(source, sources.listing(source, 1), 1))
+    if not people:
+        raise UserError(f"{source.path}: nobody is seen for a second or longer")
+    print(f"{source.path}: {count(len(people), 'person')}", flush=True)
+    return persons.choose(people, wanted)
+
+
+def _detect_one(source: Any, place: Any, detector: Detector, subject: str, person: Any) -> None:
+    """Detects in one video, writes all files, prints what was found."""
+    from data_prep.media import frames, sources
+    from data_prep.shards import extract
+    from fedn_jax.formats import detection_files
+    from fedn_jax.inference import new_video as detection
+    from fedn_jax.reports import video_page
+
+    video = source.path
+    who = [f"person {person.number}"] if person else []
+    fingerprint = sources.fingerprint(source._replace(rate=0.0))
+    place.find([fingerprint, *who] if who else fingerprint)
+    cache = place.out / "cache"
+    got = extract.extract(source, detector.options, detector.backbone, cache, progress_bar(), person)
     facts = got.facts
     looked = detection.Frames(facts.source, facts.seconds, facts.valid > 0, facts.fps, facts.ends)
     result = detector.detect(got.inputs, facts)
@@ -195,8 +233,8 @@ def _detect_one(video: Path, place: Any, rate: float, detector: Detector, subjec
     lost = detection.faceless(looked)
     gap = f", {lost} of them without a face" if lost else ""
     print(
-        f"\n{video}: {count(len(found.expressions), NOUNS[detector.label])} in {found.seconds:.1f} s, "
-        f"{count(found.num_frames, 'frame')}{gap}"
+        f"\n{', '.join([str(video), *who])}: {count(len(found.expressions), NOUNS[detector.label])} in "
+        f"{found.seconds:.1f} s, {count(found.num_frames, 'frame')}{gap}"
     )
     for note in facts.notes:
         print(f"  note: {note}")

@@ -84,3 +84,31 @@ def test_a_run_trained_on_blendshapes(videos, tmp_path, monkeypatch, landmarker)
     written = json.loads((tmp_path / "found" / "p2.json").read_text())
     assert written["label"] == "emotion" and "blendshapes" in written["about"]["features"]
     assert "landmarker, 256 px" in written["about"]["faces"]
+
+
+def test_a_table_for_each_person(tmp_path, capsys, landmarker):
+    """Two people side by side: the right one smiles."""
+    drawn, acting = [], np.zeros(len(people.ACTIONS))
+    acting[[people.INDEX["smile_l"], people.INDEX["smile_r"]]] = 1
+    for t in range(COUNT):
+        smiling = acting if SMILE[0] <= t < SMILE[1] else np.zeros(len(people.ACTIONS))
+        pair = [faces.render(people.identity(3, 1), np.zeros(len(people.ACTIONS)), noise_key=t)]
+        pair.append(faces.render(people.identity(3, 2), smiling, noise_key=t + 1000))
+        drawn.append(np.hstack(pair))
+    media.write_video(tmp_path / "two.mp4", drawn)
+    assert (
+        run("detect", tmp_path / "two.mp4", "--out", tmp_path / "found", "--persons", "all", "--subject", "pair") == 0
+    )
+    assert "two.mp4: 2 persons" in capsys.readouterr().out
+    smiles = []
+    for number in (1, 2):
+        with (tmp_path / "found" / f"two__person{number}.csv").open() as file:
+            rows = list(csv.DictReader(file))
+        assert {row["subject"] for row in rows} == {f"pair person{number}"}
+        smiles.append([row for row in rows if row["emotion"] == "smile (AU12)"])
+    assert not smiles[0] and len(smiles[1]) == 1
+    assert abs(int(smiles[1][0]["onset"]) - 1 - SMILE[0]) <= 3
+    assert run("detect", tmp_path / "two.mp4", "--out", tmp_path / "other", "--persons", "one") == 2
+    assert "--persons must be all, largest, or a number" in capsys.readouterr().err
+    assert run("detect", tmp_path / "two.mp4", "--out", tmp_path / "other", "--persons", "2", "--aligner", "none") == 2
+    assert "--persons 2 needs faces that the face landmarker finds" in capsys.readouterr().err
