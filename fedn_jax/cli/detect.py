@@ -18,7 +18,6 @@ EXAMPLES = (
 )
 
 LARGEST = "largest"
-NOUNS = {"emotion": "expression", "action": "facial action"}  # what is found, by what its classes are
 
 
 class Detector(NamedTuple):
@@ -233,7 +232,7 @@ def _detect_one(source: Any, place: Any, detector: Detector, subject: str, perso
     lost = detection.faceless(looked)
     gap = f", {lost} of them without a face" if lost else ""
     print(
-        f"\n{', '.join([str(video), *who])}: {count(len(found.expressions), NOUNS[detector.label])} in "
+        f"\n{', '.join([str(video), *who])}: {count(len(found.expressions), detection_files.NOUNS[found.label])} in "
         f"{found.seconds:.1f} s, {count(found.num_frames, 'frame')}{gap}"
     )
     for note in facts.notes:

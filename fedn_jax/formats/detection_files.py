@@ -25,6 +25,7 @@ from fedn_jax.core.errors import UserError
 from fedn_jax.core.text import no_formula
 
 CSV_COLUMNS = ("subject", "video", "onset", "apex", "offset", "onset_seconds", "offset_seconds", "emotion", "score")
+NOUNS = {"emotion": "expression", "action": "facial action"}  # what is found, by what its classes are
 ONSET = operator.attrgetter("onset")
 SCHEMA = {  # of ELAN documents
     "xmlns:xsi": "http://www.w3.org/2001/XMLSchema-instance",
