@@ -9,6 +9,7 @@ import numpy as np
 
 from fedn_jax.data import splits
 from fedn_jax.engine import train_step
+from fedn_jax.ops.windows import Gathered
 
 NUMBER = 4  # bytes of a float32
 ADAM = 7  # passes over the parameters: reads parameter, gradient and two moments, writes parameter and two moments
@@ -32,7 +33,7 @@ class Budget(NamedTuple):
 
 def abstract_state(problem: _standin.Problem):
     """Shapes of one fold's state."""
-    fold = train_step.Fold(np.uint32(0), np.zeros(1, np.int32), np.zeros(1, np.int32))
+    fold = train_step.Fold(np.uint32(0), np.zeros(1, np.int32), np.zeros(1, np.int32), np.zeros(0, np.float32))
     return jax.eval_shape(problem.init, fold, _standin.hyper())
 
 
@@ -44,9 +45,8 @@ def count(problem: _standin.Problem, batch: int) -> Budget:
     rows, width = problem.geometry.rows, problem.store.inputs.shape[1]
 
     def forward(params, inputs, valid):
-        features = problem.task.features({"params": params}, inputs, valid)
-        inside = jnp.ones(features.shape[:2], bool)
-        outputs, _ = problem.task.outputs({"params": params}, features, inside, True, jax.random.key(0))
+        got = Gathered(inputs, valid, jnp.ones((len(inputs), problem.geometry.segments), bool))
+        outputs, _ = problem.task.apply({"params": params}, got, jnp.ones(len(inputs)), True, jax.random.key(0))
         return sum(outputs[name].sum() for name in ("offsets", "free", "logits"))
 
     def cost(program, size: int) -> dict[str, float]:

@@ -87,7 +87,7 @@ def make(size: Size, options: SimpleNamespace, hop_frames: int = 32) -> Problem:
     rows = size.videos * size.frames
     inputs = rng.standard_normal((rows, size.width), np.float32).astype(np.float16)
     plan = windows.plan(metas, events, geometry, hop_frames, 0.9)
-    task = models.make_task(options, geometry, size.classes, size.width)
+    task = models.make_task(options, geometry, size.classes, (size.width,))
     store = Store(inputs, np.ones(rows, bool))
     init = lambda fold, numbers: train_step.init_state(task, fold, numbers)
     return Problem(task, init, geometry, metas, store, plan, splits.plan_loso(metas, plan, inner=0.0))
@@ -95,7 +95,7 @@ def make(size: Size, options: SimpleNamespace, hop_frames: int = 32) -> Problem:
 
 def hyper() -> Hyper:
     """The defaults: Adam's rate and decay of the paper, weights of the losses, seed 0."""
-    return Hyper(np.float32(1e-4), np.float32(1e-4), np.float32(1), np.float32(2), np.uint32(0))
+    return Hyper(np.float32(1e-4), np.float32(1e-4), np.uint32(0), {"alpha": np.float32(1), "beta": np.float32(2)})
 
 
 def first_of_each(folds_: Folds, count: int) -> Folds:

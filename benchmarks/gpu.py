@@ -22,6 +22,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from fedn_jax.core.types import Context
 from fedn_jax.data import splits
 from fedn_jax.engine import parallel, train_step
 from fedn_jax.ops import windows
@@ -103,8 +104,9 @@ def parts(problem: _standin.Problem, count: int, batch: int) -> None:
     """Prints where the time of a step goes: the gather, forward, with backward, and the whole step; mapped folds."""
     step = train_step.make_train_step(problem.task, problem.geometry)
     chosen = _standin.first_of_each(problem.folds, count)
-    fold = jax.tree.map(jnp.asarray, train_step.Fold(chosen.key, chosen.positive, chosen.negative))
+    fold = jax.tree.map(jnp.asarray, train_step.Fold(chosen.key, chosen.positive, chosen.negative, chosen.census))
     state = jax.jit(jax.vmap(problem.init, in_axes=(0, None)))(fold, _standin.hyper())
+    first = jax.tree.map(lambda column: column[0], fold)
     store, plan = jax.tree.map(jnp.asarray, (problem.store, problem.windows))
     batches = jnp.broadcast_to(jnp.arange(batch, dtype=jnp.int32), (count, batch))
     key = jax.random.key(0)
@@ -116,15 +118,15 @@ def parts(problem: _standin.Problem, count: int, batch: int) -> None:
 
     def loss(params, batch):
         got, targets = gather(batch), jax.vmap(problem.task.targets)(jax.tree.map(lambda c: c[batch], plan.events))
-        features = problem.task.features({"params": params}, got.inputs, got.valid)
-        outputs, _ = problem.task.outputs({"params": params}, features, got.inside, True, key)
-        return problem.task.loss(outputs, targets, jnp.ones(len(batch)), _standin.hyper())[0]
+        weight = jnp.ones(len(batch))
+        outputs, _ = problem.task.apply({"params": params}, got, weight, True, key)
+        return problem.task.loss(outputs, targets, Context(weight, got.valid, got.inside, None), _standin.hyper())[0]
 
     programs = {
         "gather": lambda state, batch: gather(batch),
         "gather, forward": lambda state, batch: loss(state.params, batch),
         "gather, forward, backward": lambda state, batch: jax.grad(loss)(state.params, batch),
-        "whole step": lambda state, batch: step(state, key, batch, store, plan, _standin.hyper())[0],
+        "whole step": lambda state, batch: step(state, key, batch, first, _standin.hyper(), store, plan)[0],
     }
     print(f"one step of {count} folds, batch {batch}:")
     for name, program in programs.items():

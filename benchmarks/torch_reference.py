@@ -28,6 +28,7 @@ import jax.numpy as jnp
 import torch
 
 from fedn_jax.core import config as configs
+from fedn_jax.core.types import Context
 from fedn_jax.engine import predict as predictions
 from fedn_jax.engine import train_step
 from fedn_jax.ops import windows
@@ -80,17 +81,18 @@ def ours(given: Setting, folds: int) -> Iterator[Contender]:
     pair, batch, video, count = given
     task, hyper = pair.task, configs.to_hyper(pair.config)
     targets = jax.device_get(jax.vmap(task.targets)(batch.events))
+    context = Context(batch.weight, batch.valid, batch.inside, None)
 
     def forward(params: Any, inputs: Any) -> dict[str, Any]:
-        features = task.features({"params": params}, inputs, batch.valid)
-        return task.outputs({"params": params}, features, batch.inside, False, jax.random.key(0))[0]
+        got = windows.Gathered(inputs, batch.valid, batch.inside)
+        return task.apply({"params": params}, got, batch.weight, False, jax.random.key(0))[0]
 
     def predict(params: Any, inputs: Any) -> tuple:
         outputs = forward(params, inputs)
         return outputs["offsets"], outputs["free"], outputs["logits"]
 
     def step(params: Any, moments: Any, inputs: Any) -> tuple:
-        objective = lambda params: task.loss(forward(params, inputs), targets, batch.weight, hyper)[0]
+        objective = lambda params: task.loss(forward(params, inputs), targets, context, hyper)[0]
         updates, moments = train_step.make_optimizer(hyper).update(jax.grad(objective)(params), moments, params)
         return jax.tree.map(jnp.add, params, updates), moments
 

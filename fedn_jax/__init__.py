@@ -6,7 +6,7 @@ formats       CSV, Excel, ELAN, subtitles, the formats of other methods
 models        layers, ResNet18, FEDN; a new model is an entry of ``TASKS``
 data          shards to arrays, the problem, the folds
 engine        the training step, all folds over all devices, checkpoints, prediction
-evaluation    matching, mAP, thresholds, protocols, bootstrap, the motion baseline
+evaluation    matching, mAP, thresholds, protocols, bootstrap, the baselines
 inference     detection in a new video
 experiments   the paper's numbers and tables, searches for options
 reports       tables, figures, timelines, pages

@@ -62,10 +62,14 @@ class Browser:
         assert "exceptionDetails" not in answer, answer
         return answer["result"].get("value")
 
-    def press(self, key):
+    def press(self, key, alt=False, control=False, shift=False):
         text = {"text": {"Enter": "\r", "Space": " "}[key]} if key in ("Enter", "Space") else {}
-        code = {"Enter": 13, "Space": 32, "Tab": 9, "ArrowRight": 39, "ArrowLeft": 37}[key]
-        values = {"key": " " if key == "Space" else key, "code": key, "windowsVirtualKeyCode": code}
+        known = {"Enter": 13, "Space": 32, "Tab": 9, "ArrowRight": 39, "ArrowLeft": 37, "Delete": 46}
+        values = {"key": " " if key == "Space" else key, "code": key}
+        values |= {
+            "windowsVirtualKeyCode": known.get(key, ord(key[0].upper())),
+            "modifiers": alt + 2 * control + 8 * shift,
+        }
         self.ask("Input.dispatchKeyEvent", type="keyDown", **values, **text)
         self.ask("Input.dispatchKeyEvent", type="keyUp", **values)
 
@@ -76,6 +80,20 @@ class Browser:
         at = {"x": box[0] + x * box[2], "y": box[1] + y * box[3], "button": "left", "clickCount": 1}
         self.ask("Input.dispatchMouseEvent", type="mousePressed", **at)
         self.ask("Input.dispatchMouseEvent", type="mouseReleased", **at)
+
+    def drag(self, selector, x, shift):
+        """Drags a point of an element, ``x`` from 0 to 1 of its width, by so many pixels."""
+        box = self.run(f"""(() => {{ const one = document.querySelector({json.dumps(selector)});
+            one.scrollIntoView({{ block: "center", inline: "center" }});
+            const box = one.getBoundingClientRect(); return [box.left, box.top, box.width, box.height]; }})()""")
+        x, y = box[0] + x * box[2], box[1] + box[3] - 6
+        for kind, at in (
+            ("mousePressed", x),
+            ("mouseMoved", x + shift / 2),
+            ("mouseMoved", x + shift),
+            ("mouseReleased", x + shift),
+        ):
+            self.ask("Input.dispatchMouseEvent", type=kind, x=at, y=y, button="left", buttons=1, clickCount=1)
 
     def close(self):
         self.timer.cancel()

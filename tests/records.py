@@ -26,8 +26,8 @@ RECORDS = [
 ]
 
 
-def write(out, records=RECORDS):
-    metadata = {
+def write(out, records=RECORDS, **metadata):
+    metadata |= {
         "classes": CLASSES, "frames_per_row": 1, "backbone": "b", "aligner": "a", "signature": "0123",
         "labels": {}, "preparation": {},
     }  # fmt: skip

@@ -1,9 +1,11 @@
 """Small configurations and data that many tests share."""
 
+import jax
 import numpy as np
 
 from fedn_jax.core import config as configs
-from fedn_jax.core.types import Events, Store, VideoMeta
+from fedn_jax.core.types import Context, Events, Store, VideoMeta
+from fedn_jax.ops.windows import Gathered
 
 
 def tiny_config():
@@ -41,6 +43,19 @@ def toy_data(subjects=4, videos=2, frames=200, width=8, classes=2, seed=0):
             kind, valid = np.zeros(3, np.int32), np.ones(3, bool)
             events.append(Events(interval, interval.mean(-1), emotion, kind, valid))
     return Store(np.concatenate(inputs), np.ones(len(metas) * frames, bool)), metas, events
+
+
+def outputs_of(task, variables, inputs, valid=None, inside=None, train=False, key=None, segments=None):
+    """What a task says of windows; everything is valid unless said otherwise."""
+    valid = np.ones(inputs.shape[:2], bool) if valid is None else valid
+    inside = np.ones((len(inputs), segments), bool) if inside is None else inside
+    key = jax.random.key(0) if key is None else key
+    return task.apply(variables, Gathered(inputs, valid, inside), np.ones(len(inputs), np.float32), train, key)[0]
+
+
+def only_weight(weight):
+    """What FEDN's loss knows beside outputs and targets."""
+    return Context(weight, None, None, None)
 
 
 TINY = {

@@ -69,6 +69,7 @@ def add_arguments(commands: Any) -> None:
     )  # fmt: skip
     shared.add_sheet(one, tuple(shared.RELEASES), required=False)
     one.add_argument("--json", type=Path, metavar="OUT", help="write the counts to this file, too")
+    one.add_argument("--force", action="store_true", help="replace that file, whoever wrote it")
 
     one = commands.add_parser(
         "convert-backbone", help="a PyTorch ResNet18 -> a file for --backbone",
@@ -125,7 +126,7 @@ def run(args: argparse.Namespace) -> None:
 def _verify(args: argparse.Namespace) -> None:
     from data_prep.shards import verify
     from data_prep.sheets.datasets import check
-    from fedn_jax.core import files
+    from fedn_jax.core import files, written
     from fedn_jax.core.errors import one_of
 
     if args.annotations is None:
@@ -139,7 +140,8 @@ def _verify(args: argparse.Namespace) -> None:
         text = check.lines(summary)
     print("\n".join(text))
     if args.json:
-        files.write_text(args.json, json.dumps(summary, indent=1, ensure_ascii=False) + "\n")
+        with written.file(args.json, {"command": "verify"}, args.force) as part:
+            files.write_text(part, json.dumps(summary, indent=1, ensure_ascii=False) + "\n")
 
 
 def _convert(args: argparse.Namespace) -> None:
@@ -182,6 +184,7 @@ def _folder(args: argparse.Namespace) -> None:
     sheet = annotations.read_folder(
         args.annotations, args.videos, shared.classes_of(args), args.first_frame, skip=args.out,
         openface=args.aligner == "openface", originals=args.originals, rate=args.rate, subject=args.subject,
+        reading=shared.reading(args),
     )  # fmt: skip
     _prepare(args, sheet.items, sheet.classes, args.first_frame, "folder", {}, args.fps or None)
 
@@ -207,7 +210,18 @@ def _prepare(
     backbone = kinds.load(args.backbone or kinds.DRAWN)
     options = videos.Options(args.aligner or backbone.aligner, args.size or backbone.size, fps)
     done, written = videos.prepare(
-        items, args.out, classes, backbone, options, first_frame, name, labels, args.workers, runner, progress_bar()
+        items,
+        args.out,
+        classes,
+        backbone,
+        options,
+        first_frame,
+        name,
+        labels,
+        args.workers,
+        runner,
+        progress_bar(),
+        args.frames,
     )
     _remarks(done, fps)
     print(f"{'shards written' if written else 'shards are up to date, nothing to do'}: {args.out}")

@@ -83,9 +83,10 @@ def run(args: argparse.Namespace) -> None:
                 suffixes,
                 args.out,
                 subject=args.subject,
+                reading=shared.reading(args),
             )
         except UserError as error:
-            raise UserError(f"{error}{_released(args.annotations)}") from None
+            raise UserError(f"{error}{_released(args.annotations[0])}") from None
     if args.columns:
         check_rate("--fps", fps)
         table = feature_tables.Wanted(tuple(name.strip() for name in args.columns.split(",")), fps, args.rate)

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from fedn_jax.core.errors import UserError
+
 # Data sets whose releases are read as they are, and the choices that their readers offer; the readers themselves
 # (data_prep.sheets.datasets.DATASETS, the first choice is the default) are not imported for --help.
 RELEASES = {
@@ -94,6 +96,9 @@ def add_videos(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="openface: the pictures that it was given, unless video files",
     )
+    parser.add_argument(
+        "--frames", action="store_true", help="keep the aligned frames, lossless, for models that read pictures"
+    )
     parser.add_argument("--size", type=int, help="side of the aligned face in pixels (default: the backbone's)")
     parser.add_argument(
         "--fps", type=float, help="resample to this rate; 0: keep all frames (default: 30 for samm, else keep)"
@@ -114,12 +119,41 @@ def add_table(parser: argparse.ArgumentParser) -> None:
       parser: of the command.
     """
     parser.add_argument(
-        "--annotations", type=Path, required=True, metavar="FILE",
-        help="CSV or Excel; columns subject,video,onset,offset,emotion; optional apex, kind; inclusive frame numbers",
+        "--annotations", type=Path, nargs="+", required=True, metavar="FILE",
+        help="CSV or Excel with columns subject,video,onset,offset,emotion, optional apex, kind; inclusive frame "
+        "numbers, or times such as 0:12.5; or ELAN documents (.eaf), subtitles, events.tsv",
     )  # fmt: skip
+    add_elan(parser)
     parser.add_argument("--subject", metavar="NAME", help="who is seen in rows without a subject")
     parser.add_argument("--classes", metavar="A,B,...", help="the emotions in order (default: those found, sorted)")
     parser.add_argument("--first-frame", type=int, default=1, help="number of a video's first frame (default: 1)")
+
+
+def add_elan(parser: argparse.ArgumentParser) -> None:
+    """Adds the options that say how an ELAN document is read.
+
+    Args:
+      parser: of a command.
+    """
+    parser.add_argument("--tiers", nargs="+", default=[], metavar="NAME", help="ELAN: tiers that hold expressions")
+    parser.add_argument(
+        "--label", default="value",
+        help="ELAN: the emotion is the value of an annotation, or the name of its tier (default: %(default)s)",
+    )  # fmt: skip
+
+
+def reading(args: argparse.Namespace) -> Any:
+    """How files of annotations are read.
+
+    Args:
+      args: parsed arguments.
+
+    Returns:
+      ``converters.Options``.
+    """
+    from fedn_jax.formats import converters
+
+    return converters.Options(tiers=tuple(args.tiers), label=args.label)
 
 
 def options_of(args: argparse.Namespace, name: str) -> dict[str, str]:
@@ -161,14 +195,17 @@ def collected(
     from data_prep.sheets.datasets.collect import count
 
     options, emotions = options_of(args, name), getattr(args, "emotions", [])
-    labels, problems = check.read(name, args.annotations, emotions, options)
+    sheets = args.annotations if isinstance(args.annotations, list) else [args.annotations]
+    if len(sheets) != 1:
+        raise UserError(f"--annotations must be one sheet of {DATASETS[name].title}; got {len(sheets)}")
+    labels, problems = check.read(name, sheets[0], emotions, options)
     collection = collect.collect(
         DATASETS[name], labels, directory, originals, openface, args.partial, args.out, problems, suffixes
     )
     notes = [note._asdict() for note in labels.notes]
     print("\n".join([*check.published(check.compare(name, options, count(labels.rows))), *check.noted(notes)]))
     print("\n".join(["", *collection.remarks]).rstrip())
-    how = {"sheet": args.annotations.name, "emotions": [path.name for path in emotions], "options": options}
+    how = {"sheet": sheets[0].name, "emotions": [path.name for path in emotions], "options": options}
     return collection.items, labels.classes, how | {"notes": notes, "remarks": collection.remarks}
 
 

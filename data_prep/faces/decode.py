@@ -173,9 +173,6 @@ class Faces:
         steps = np.delete(gaps, holes - 1)
         if self._options.fps is None and steps.sum() > 0:
             fps = round(len(steps) / steps.sum(), 3)  # what was decoded, not what the header says
-        usual = float(np.median(steps)) if len(steps) else self._length or 1 / fps
-        ends = np.append(seconds[1:], seconds[-1:] + (self._length or usual))
-        ends[holes - 1] = seconds[holes - 1] + usual
         notes = [*(self._listing.notes if self._listing else ()), *self._odd]
         if self._unreadable:
             notes.append(f"{self._unreadable} pictures cannot be read")
@@ -186,7 +183,7 @@ class Faces:
             source=np.array(self._index, np.int32),
             num_source=len(seconds),
             seconds=seconds,
-            ends=ends,
+            ends=sources.ends(seconds, self._holes, self._length, fps),
             valid=np.array(self._valid, np.uint8),
             motion=np.array(self._motion, np.float32),
             uneven=len(gaps) > 1 and bool(np.abs(gaps - gaps.mean()).max() > 0.5 * gaps.mean()),

@@ -116,7 +116,9 @@ def probe(path: str | Path) -> VideoInfo:
         return VideoInfo(stream.width, stream.height, playback.nominal_fps(stream), seconds)
 
 
-def stream(path: str | Path, fps: float | None = None, notes: list[str] | None = None) -> Iterator[Frame]:
+def stream(
+    path: str | Path, fps: float | None = None, notes: list[str] | None = None, pictures: bool = True
+) -> Iterator[Frame]:
     """Decodes a video from its first to its last frame, one frame in memory at a time.
 
     Args:
@@ -124,6 +126,7 @@ def stream(path: str | Path, fps: float | None = None, notes: list[str] | None =
       fps: frames per second to resample to by presentation time (the nearest frame is repeated or the surplus
         dropped); None yields every frame of the file once.
       notes: gets what was odd about the file, one clause each, when the last frame has been seen.
+      pictures: without them only times are given, which is faster.
 
     Yields:
       Frames as a player shows them, in order of presentation.
@@ -131,7 +134,7 @@ def stream(path: str | Path, fps: float | None = None, notes: list[str] | None =
     Raises:
       UserError: missing, empty or unreadable file, no video stream, or damaged data (says at which frame).
     """
-    native = _decode(Path(path), [] if notes is None else notes)
+    native = _decode(Path(path), [] if notes is None else notes, pictures)
     return native if fps is None else resample(native, fps)
 
 
@@ -176,7 +179,7 @@ def pick(path: str | Path, indices: Sequence[int]) -> list[np.ndarray]:
     return [found.get(index, final) for index in indices]
 
 
-def _decode(path: Path, notes: list[str]) -> Iterator[Frame]:
+def _decode(path: Path, notes: list[str], pictures: bool) -> Iterator[Frame]:
     import av
 
     container, video, odd = _open(path)
@@ -192,7 +195,7 @@ def _decode(path: Path, notes: list[str]) -> Iterator[Frame]:
                 clock.packet(packet)
                 for frame in losses.decode(packet, index, seconds):
                     seconds, length, hole = clock.time(frame)
-                    yield Frame(painter.picture(frame), index, seconds, length, hole)
+                    yield Frame(painter.picture(frame) if pictures else None, index, seconds, length, hole)
                     index += 1
         except av.error.FFmpegError as error:
             raise UserError(_damaged(path, index, seconds, _reason(error))) from None

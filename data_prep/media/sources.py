@@ -2,14 +2,17 @@
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from data_prep.media import frames, images, openface
 from data_prep.media.frames import Frame
 from data_prep.media.images import Listing
 from fedn_jax.core.files import check_plain
+from fedn_jax.formats import clocks
 
 _EDGE = 1 << 20  # bytes at the start and the end of a file that identify it, beside its size
 
@@ -79,6 +82,53 @@ def stream(source: Source, files: Listing | None, first_frame: int, notes: list[
         return
     for frame in images.stream(files, source.rate, first_frame):
         yield frame._replace(image=None) if frame.index + first_frame in files.invalid else frame
+
+
+def ends(seconds: np.ndarray, holes: Sequence[int], length: float, fps: float) -> np.ndarray:
+    """Until when the frames of a video are shown.
+
+    Args:
+      seconds: [F] float64, when each appears.
+      holes: frames before which nothing is known for a while.
+      length: seconds that the last frame is shown for; 0: not known.
+      fps: frames per second, for a video of one frame.
+
+    Returns:
+      [F] float64: the next one's time, but for holes and the last one, which get the usual length.
+    """
+    before = np.asarray(holes, int)
+    steps = np.delete(np.diff(seconds), before - 1)
+    usual = float(np.median(steps)) if len(steps) else length or 1 / fps
+    found = np.append(seconds[1:], seconds[-1:] + (length or usual))
+    found[before - 1] = seconds[before - 1] + usual
+    return found
+
+
+def clock(source: Source, first_frame: int, progress: Callable[..., Any] | None = None) -> clocks.Stamps:
+    """The time stamps of a video's frames, by decoding all of it: nothing else gives each frame its right number.
+
+    Args:
+      source: the video.
+      first_frame: number of the first frame.
+      progress: tqdm, or something with its interface; None shows nothing.
+
+    Returns:
+      The clock.
+
+    Raises:
+      UserError: see :func:`stream`.
+    """
+    files = listing(source, first_frame)
+    native = frames.stream(source.path, pictures=False) if files is None else stream(source, files, first_frame)
+    if progress is not None:
+        native = progress(native, desc=source.path.name[:30], unit="frame")
+    seconds, holes, length = [], [], 0.0
+    for frame in native:
+        seconds.append(frame.seconds)
+        holes += [frame.index] if frame.hole else []
+        length = frame.length
+    starts = np.array(seconds, np.float64)
+    return clocks.Stamps(starts, ends(starts, holes, length, rate(source)), first_frame)
 
 
 def fingerprint(source: Source) -> list:

@@ -160,7 +160,7 @@ def pack(
       ValueError: a record that breaks the schema.
     """
     metadata = {"schema": schema.VERSION, "dataset": name, **metadata}
-    assert set(metadata) == set(schema.METADATA)
+    assert set(metadata) - {"frames"} == set(schema.METADATA)
     splits = split_names(subjects)
     fresh = out / f"{FOLDER}.new"
     shutil.rmtree(fresh, ignore_errors=True)
@@ -185,10 +185,10 @@ def _write_state(out: Path, state: dict[str, Any]) -> None:
     files.write_text(out / STATE, json.dumps(state, indent=2, sort_keys=True) + "\n")
 
 
-def _features(tfds: Any) -> Any:
+def _features(tfds: Any, metadata: dict[str, Any]) -> Any:
     """The schema in the words of TFDS; encoding "bytes" keeps float16 exact and is ten times faster."""
     features: dict[str, Any] = {}
-    for name, (shape, dtype, _) in schema.FIELDS.items():
+    for name, (shape, dtype, _) in schema.fields(metadata).items():
         if shape is None:
             features[name] = tfds.features.Text()
         elif shape == ():
@@ -212,7 +212,7 @@ def _build(directory: Path, splits: dict[str, Iterator], metadata: dict[str, Any
             return tfds.core.DatasetInfo(
                 builder=self,
                 description="Facial expressions in long videos: one record per video, one split per subject.",
-                features=_features(tfds),
+                features=_features(tfds, metadata),
                 metadata=tfds.core.MetadataDict(metadata),
             )
 
@@ -240,18 +240,19 @@ def read(directory: Path) -> tuple[dict[str, Any], Iterator[tuple[str, Any]]]:
     import tensorflow_datasets as tfds
 
     builder = tfds.builder_from_directory(str(directory))
+    metadata = dict(builder.info.metadata or {})
 
     def stream() -> Iterator[tuple[str, Any]]:
         for split in sorted(builder.info.splits):
             try:
                 for raw in builder.as_data_source(split=split):
-                    yield split, {name: _decoded(name, raw[name]) for name in schema.FIELDS}
+                    yield split, {name: _decoded(name, raw[name]) for name in schema.fields(metadata)}
             except Exception as error:  # whatever the reader of the file format raises
                 yield split, error
 
-    return dict(builder.info.metadata or {}), stream()
+    return metadata, stream()
 
 
 def _decoded(name: str, value: Any) -> Any:
-    shape, dtype, _ = schema.FIELDS[name]
+    shape, dtype, _ = (schema.FIELDS | schema.FRAME_FIELDS)[name]
     return np.asarray(value, dtype) if shape is not None else value.decode() if isinstance(value, bytes) else value

@@ -52,6 +52,7 @@ class Features(NamedTuple):
     valid: np.ndarray  # [T] uint8
     source: np.ndarray  # [T] int32, frame of the table, from 0
     num_source: int  # frames of the table
+    seconds: np.ndarray  # [num_source] float64, rising: when each of them was shown
 
 
 def read(path: Path, wanted: Wanted) -> Features:
@@ -173,7 +174,7 @@ def _resampled(path: Path, names: tuple[str, ...], rows: dict[int, Row], wanted:
     count = max(1, int(np.floor((seconds[-1] - seconds[0] + step / 2) * wanted.fps + 1e-6)) + 1)
     times = seconds[0] + np.arange(count) / wanted.fps
     source = np.searchsorted((seconds[1:] + seconds[:-1]) / 2, times - 1e-6)  # the nearest; a tie goes to the earlier
-    return Features(names, table[source], there[source], source.astype(np.int32), total)
+    return Features(names, table[source], there[source], source.astype(np.int32), total, seconds)
 
 
 def _seconds(path: Path, numbers: np.ndarray, times: list[float | None], total: int, rate: float | None) -> np.ndarray:

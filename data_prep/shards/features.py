@@ -15,6 +15,7 @@ from data_prep.sheets import annotations
 from data_prep.sheets.annotations import VideoItem
 from fedn_jax.core import arrays, errors, files
 from fedn_jax.core.errors import UserError
+from fedn_jax.formats.clocks import Clock, Stamps, Steady
 
 SUFFIXES = (".npz", ".npy")
 _REMEDY = "export it again, with the features as `feature` [1, rows, D] of float16"
@@ -79,6 +80,7 @@ class Given(NamedTuple):
     valid: np.ndarray  # [R] uint8
     source: np.ndarray  # [T] int32, frame of the video, from 0, that each frame is
     num_source: int  # frames of the video
+    clock: Clock  # of its frames, the first of which is 0
     names: tuple[str, ...] = ()  # of the D columns of a table
 
 
@@ -117,7 +119,7 @@ def prepare(
     if frames_per_row < 1:
         raise UserError(f"--frames-per-row must be at least 1; got {frames_per_row}")
     check_rate("--fps", fps)
-    read_one = functools.partial(_given, frames_per_row=frames_per_row, table=table)
+    read_one = functools.partial(_given, frames_per_row=frames_per_row, fps=fps, table=table)
     problems: list[str] = []
     shapes: dict[Path, tuple[int, ...]] = {}
     columns: dict[tuple[str, ...], Path] = {}
@@ -130,7 +132,7 @@ def prepare(
     width = next(iter(shapes.values()))[1]
     with files.lock(out):
         builders.check_options(out, settings)
-        rows = [(item.subject, item.video, _content(item.source.path), item.events.tolist()) for item in items]
+        rows = [(*videos.signed(item), _content(item.source.path)) for item in items]
         sign = builders.signature([settings, list(classes), first_frame, rows, *([labels] if labels else [])])
         if builders.up_to_date(out, sign):
             return len(items), False
@@ -145,19 +147,21 @@ def prepare(
             for item in (one for one in items if one.subject == subject):
                 given = read_one(item.source.path)
                 content = given._asdict() | {"fps": fps, "motion": np.zeros(len(given.inputs), np.float32)}
-                yield videos.record(item, content, first_frame)
+                yield videos.record(annotations.placed(item, given.clock), content, first_frame)
 
         builders.pack(out, name, sorted({item.subject for item in items}), records, metadata)
         return len(items), True
 
 
-def _given(path: Path, frames_per_row: int, table: Wanted | None) -> Given:
+def _given(path: Path, frames_per_row: int, fps: float, table: Wanted | None) -> Given:
     """One file, an array or a table."""
     if table is not None:
         found = feature_tables.read(path, table)
-        return Given(found.inputs, found.valid, found.source, found.num_source, found.names)
+        step = np.median(np.diff(found.seconds)) if found.num_source > 1 else 1 / fps
+        clock = Stamps(found.seconds, np.append(found.seconds[1:], found.seconds[-1] + step), first_frame=0)
+        return Given(found.inputs, found.valid, found.source, found.num_source, clock, found.names)
     feature, frames = read(path, frames_per_row)
-    return Given(feature, np.ones(len(feature), np.uint8), np.arange(frames, dtype=np.int32), frames)
+    return Given(feature, np.ones(len(feature), np.uint8), np.arange(frames, dtype=np.int32), frames, Steady(fps, 0))
 
 
 def _content(path: Path) -> str:
@@ -175,6 +179,7 @@ def _problems(
         return [str(error)]
     shape = shapes[item.source.path] = given.inputs.shape
     columns.setdefault(given.names, item.source.path)
+    item = annotations.placed(item, given.clock)
     late = annotations.beyond(item, given.num_source, first_frame)
     if late and not given.names and item.events[:, 2].max() <= shape[1] * frames_per_row:
         late.append(f"{item.source.path}: feature is {_turned(shape)}; if so, export it transposed")

@@ -26,10 +26,14 @@ from data_prep.sheets import annotations
 from data_prep.sheets.annotations import VideoItem
 from fedn_jax.core import arrays, errors, files, processes, schema
 from fedn_jax.core.errors import UserError, one_of
+from fedn_jax.data import stills
+from fedn_jax.formats.clocks import Stamps
 
 PIPELINE = 3  # raise when decoding, alignment or embedding change what they give for the same video
 _MOST_BYTES = 2**33  # of one video's columns: more than ten hours
 _COLUMNS = ("inputs", "fps", "num_source", "source", "valid", "motion", "uneven", "notes")
+_TIMES = ("seconds", "ends")  # of all frames of the source; needed where annotations are times
+_MOST_SPLIT = 1000 * 2**20  # bytes of a subject: without TensorFlow a split must stay below 1 GB
 
 
 class Job(NamedTuple):
@@ -42,6 +46,7 @@ class Job(NamedTuple):
     preview: Path  # a video of the aligned faces
     backbone: Path
     attempt: str = ""  # tells processes apart that make the same video
+    frames: bool = False  # keep the aligned frames
 
     @property
     def raw(self) -> Path:
@@ -77,6 +82,7 @@ def prepare(
     workers: int | None = None,
     runner: Runner | None = None,
     progress: Callable[..., Any] | None = None,
+    frames: bool = False,
 ) -> tuple[list[Summary], bool]:
     """Prepares a data set; what was done before with the same options is kept.
 
@@ -92,6 +98,7 @@ def prepare(
       workers: processes that decode and align; None: one per core. 1 works in this process.
       runner: makes the cache files; None: processes on this machine.
       progress: tqdm, or something with its interface; None shows nothing.
+      frames: keep the aligned frames, for models that read pictures.
 
     Returns:
       A summary per video, and whether shards were written (False: they were there already).
@@ -102,22 +109,32 @@ def prepare(
     _check(options)
     errors.report("subjects", _clashes(items))
     settings = options._asdict() | {"source": name, "backbone": backbone.sha[:16], "pipeline": PIPELINE}
+    settings |= {"frames": "png"} if frames else {}
     labels = labels or {}
     with files.lock(out):
         builders.check_options(out, settings)
         _keep(backbone, out / schema.BACKBONE)
         keys = [builders.signature([sources.fingerprint(item.source), first_frame, settings]) for item in items]
-        columns = [(one.subject, one.video, one.events.tolist(), one.cut.tolist()) for one in items]
+        columns = [signed(one) for one in items]
         sign = builders.signature([settings, list(classes), first_frame, labels, keys, columns])
-        jobs = [_job(item, key, out, options, first_frame) for item, key in zip(items, keys, strict=True)]
-        known = [job.preview.exists() and _usable(job.cache) for job in jobs]
+        jobs = [
+            _job(item, key, out, options, first_frame)._replace(frames=frames)
+            for item, key in zip(items, keys, strict=True)
+        ]
+        timed = [_TIMES if item.seconds is not None else () for item in items]
+        known = [
+            job.preview.exists() and _usable(job.cache, frames, more) for job, more in zip(jobs, timed, strict=True)
+        ]
         messages = _fill(jobs, known, out, runner or functools.partial(_processes, backbone), workers, progress)
         present = [index for index, job in enumerate(jobs) if job.cache.exists()]
-        contents = {index: _load(jobs[index].cache, _COLUMNS[1:]) for index in present}
+        contents = {index: _load(jobs[index].cache, (*_COLUMNS[1:], *timed[index])) for index in present}
+        items = [_placed(item, contents.get(index)) for index, item in enumerate(items)]
         messages += [
             text for i in present for text in annotations.beyond(items[i], int(contents[i]["num_source"]), first_frame)
         ]
         errors.report("videos", messages)
+        if frames:
+            _check_sizes(items, jobs)
         summaries = [_summarise(items[index], contents[index], known[index]) for index in present]
         if builders.up_to_date(out, sign):
             return summaries, False
@@ -126,10 +143,11 @@ def prepare(
             "aligner": f"{options.aligner}, {options.size} px", "signature": sign, "labels": labels,
             "preparation": options._asdict() | {"backbone": backbone.sha},
         }  # fmt: skip
+        metadata |= {"frames": {"codec": "png", "size": options.size}} if frames else {}
 
         def records(subject: str) -> Iterator[dict[str, Any]]:
             chosen = [index for index, item in enumerate(items) if item.subject == subject]
-            return (record(items[i], _load(jobs[i].cache, _COLUMNS), first_frame) for i in chosen)
+            return (record(items[i], _load(jobs[i].cache, _columns(frames)), first_frame) for i in chosen)
 
         builders.pack(out, name, sorted({item.subject for item in items}), records, metadata)
         return summaries, True
@@ -184,6 +202,7 @@ def embed_raw(job: Job, facts: Facts, backbone: Backbone) -> None:
     size = job.options.size
     pictures = np.memmap(job.raw, np.uint8, "r").reshape(-1, size, size, 3)
     inputs, seen = kinds.seen(np.concatenate(list(backbone.features(pictures))))
+    codes = stills.encode(pictures) if job.frames else {}
     del pictures
     job.raw.unlink()
     valid = kinds.seen_at_all(job.source.path, facts.valid & seen)
@@ -194,7 +213,7 @@ def embed_raw(job: Job, facts: Facts, backbone: Backbone) -> None:
         "notes": np.array(facts.notes, np.str_),
     }
     with files.replacing(job.cache) as part, part.open("wb") as file:
-        np.savez(file, **{name: content[name] for name in _COLUMNS})
+        np.savez(file, **{name: content[name] for name in _COLUMNS + _TIMES}, **codes)
 
 
 def _fill(
@@ -301,15 +320,58 @@ def _load(cache: Path, columns: Sequence[str]) -> dict[str, np.ndarray]:
     return arrays.load_npz(cache, columns, most=_MOST_BYTES, remedy="delete it and start the same command again")
 
 
-def _usable(cache: Path) -> bool:
-    """Whether a video is done; a damaged cache file is thrown away, and its video done again."""
+def _columns(frames: bool) -> tuple[str, ...]:
+    """What a cache file holds."""
+    return (*_COLUMNS, *schema.FRAME_FIELDS) if frames else _COLUMNS
+
+
+def _usable(cache: Path, frames: bool = False, more: Sequence[str] = ()) -> bool:
+    """Whether a video is done; a cache file that is damaged, or lacks a column, is thrown away, and made again."""
     if not cache.exists():
         return False
     with contextlib.suppress(UserError):
-        if fits(_load(cache, _COLUMNS)):
+        found = _load(cache, (*_columns(frames), *more))
+        codes = {name: found.pop(name) for name in schema.FRAME_FIELDS if name in found}
+        if fits(found) and (not codes or stills.fits(codes, len(found["valid"]))):
             return True
     cache.unlink()
     return False
+
+
+def signed(item: VideoItem) -> tuple:
+    """What the shards say of a video.
+
+    Args:
+      item: the video.
+
+    Returns:
+      Names, events and times, as JSON can say them.
+    """
+    columns = (item.subject, item.video, item.events.tolist(), item.cut.tolist())
+    return columns if item.seconds is None else (*columns, item.seconds.tolist())
+
+
+def _placed(item: VideoItem, content: dict[str, np.ndarray] | None) -> VideoItem:
+    """A video with its events in frames, where it could be decoded."""
+    if content is None or item.seconds is None:
+        return item
+    return annotations.placed(item, Stamps(content["seconds"], content["ends"], first_frame=0))
+
+
+def _check_sizes(items: Sequence[VideoItem], jobs: Sequence[Job]) -> None:
+    """Raises where the records of a subject are more than its split can hold."""
+    sizes: dict[str, int] = {}
+    for item, job in zip(items, jobs, strict=True):
+        sizes[item.subject] = sizes.get(item.subject, 0) + job.cache.stat().st_size
+    errors.report(
+        "subjects",
+        [
+            f"subject {name}: {size / 2**20:,.0f} MiB of embeddings and frames, and the shards of a subject hold "
+            f"at most {_MOST_SPLIT // 2**20:,}; prepare with a smaller --size, or without --frames"
+            for name, size in sorted(sizes.items())
+            if size > _MOST_SPLIT
+        ],
+    )
 
 
 def _summarise(item: VideoItem, content: dict[str, np.ndarray], cached: bool) -> Summary:
@@ -357,4 +419,4 @@ def record(item: VideoItem, content: Mapping[str, Any], first_frame: int) -> dic
         "motion": content["motion"],
         "source": source,
         "events": annotations.resolve_kinds(events.astype(np.int32), fps),
-    }
+    } | {name: content[name] for name in schema.FRAME_FIELDS if name in content}

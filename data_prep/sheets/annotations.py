@@ -1,8 +1,9 @@
-"""Annotations to expressions: a folder of videos (or features) and one table beside it (CSV or Excel).
+"""Annotations to expressions: a folder of videos (or features) and the file of their expressions.
 
-The file speaks of inclusive frame numbers that start at ``first_frame``; everything else in the project counts from 0
-and uses half-open intervals. Every mistake in the file is reported, all
-at once, with its line.
+The file is a table (CSV or Excel), or one that ``fedn_jax.formats.exchange`` reads, such as an ELAN document. It speaks
+of inclusive frame numbers that start at ``first_frame``, or of times in seconds; everything else in the project counts
+frames from 0 and uses half-open intervals. Which frame a time means is known once the video has been decoded
+(``placed``). Every mistake in the file is reported, all at once, with its line.
 """
 
 import re
@@ -17,8 +18,11 @@ from data_prep.media.sources import Source
 from data_prep.sheets import video_files
 from fedn_jax.core import errors, schema
 from fedn_jax.core.errors import UserError
-from fedn_jax.formats import cells, table_files
+from fedn_jax.formats import cells, exchange, table_files, times
 from fedn_jax.formats.cells import shown
+from fedn_jax.formats.clocks import Clock
+from fedn_jax.formats.converters import Options
+from fedn_jax.formats.times import Seconds
 
 REQUIRED = ("subject", "video", "onset", "offset", "emotion")
 OPTIONAL = ("apex", "kind")
@@ -34,6 +38,7 @@ class VideoItem(NamedTuple):
     source: Source
     events: np.ndarray  # [E, 5] int32, schema.EVENT_COLUMNS, source frames from 0, half-open; kind may be BY_LENGTH
     cut: np.ndarray  # [E] bool: what passes the video's end is cut there; elsewhere it is a mistake in the sheet
+    seconds: np.ndarray | None = None  # [E, 3] float64, onset, apex, end of events that are given as times; else NaN
 
 
 class Sheet(NamedTuple):
@@ -48,11 +53,11 @@ class _Row(NamedTuple):
     subject: str
     video: str
     emotion: str
-    event: tuple[int, int, int, int] | None  # onset, apex, offset, kind as in VideoItem.events
+    event: tuple[float, float, float, int] | None  # onset, apex, offset, kind as in VideoItem.events, or Seconds
 
 
 def read_folder(
-    csv_path: str | Path,
+    csv_path: str | Path | Sequence[Path],
     directory: str | Path,
     classes: Sequence[str] | None = None,
     first_frame: int = 1,
@@ -62,13 +67,14 @@ def read_folder(
     originals: Path | None = None,
     rate: float = 30.0,
     subject: str | None = None,
+    reading: Options = Options(),  # noqa: B008
 ) -> Sheet:
     """Reads a sheet and finds the file of each of its videos.
 
     Args:
-      csv_path: columns subject, video, onset, offset, emotion; optional apex and kind (macro, micro). ``video`` is a
-        file name below ``directory``, with or without its extension (with it, if that is not one of ``suffixes``). A
-        row without onset and offset lists a video in which nothing happens.
+      csv_path: a file, or several. Of a table: columns subject, video, onset, offset, emotion; optional apex and kind
+        (macro, micro). ``video`` is a file name below ``directory``, with or without its extension (with it, if that
+        is not one of ``suffixes``). A row without onset and offset lists a video in which nothing happens.
       directory: where the videos are; sub-folders are searched, through links too.
       classes: the emotions in order; None takes those of the file, sorted.
       first_frame: the number that the sheet gives to a video's first frame.
@@ -78,6 +84,7 @@ def read_folder(
       originals: a folder with the pictures that OpenFace was given, one sub-folder NAME each.
       rate: frames per second of folders of pictures.
       subject: of rows that name none; None: every row must name one.
+      reading: of ELAN documents.
 
     Returns:
       Items and classes.
@@ -85,11 +92,12 @@ def read_folder(
     Raises:
       UserError: all problems of the sheet and the folder, one per line.
     """
-    csv_path, directory = Path(csv_path), Path(directory)
+    paths = [Path(csv_path)] if isinstance(csv_path, str | Path) else list(csv_path)
+    directory = Path(directory)
     if not directory.is_dir():
         raise UserError(f"{directory}: no such folder; expected the folder with the videos")
     problems: list[str] = []
-    rows, named = _read_rows(csv_path, first_frame, subject, problems)
+    rows, named = _read_files(paths, first_frame, subject, reading, problems)
     sound = not problems
     names = list(classes) if classes else sorted({row.emotion for row in rows if row.event})
     if len(set(names)) != len(names) or not all(names):
@@ -102,7 +110,7 @@ def read_folder(
     items = [item._replace(source=_source(item, directory, openface, originals, rate, problems)) for item in items]
     if rows and not names and sound:
         problems.append("no row has an expression; expected at least one onset, offset and emotion")
-    errors.report(f"{csv_path}", problems)
+    errors.report(", ".join(map(str, paths[:3])) + f" and {len(paths) - 3} more" * (len(paths) > 3), problems)
     return Sheet(items, names)
 
 
@@ -116,6 +124,28 @@ def table(events: Sequence[Sequence[int]]) -> np.ndarray:
       [E, 5] int32, sorted.
     """
     return np.array(sorted(events), np.int32).reshape(-1, 5)
+
+
+def placed(item: VideoItem, clock: Clock) -> VideoItem:
+    """Events that are given as times, as frames.
+
+    Args:
+      item: the video.
+      clock: of its frames, the first of which is 0.
+
+    Returns:
+      The item, all in frames.
+    """
+    if item.seconds is None:
+        return item
+    rows = []
+    for (onset, apex, offset, *rest), time in zip(item.events.tolist(), item.seconds.tolist(), strict=True):
+        if np.isfinite(time[0]):
+            onset, last = clock.frames(time[0], time[2])
+            apex = int(np.clip(clock.frames(time[1], time[1])[0], onset, last)) if np.isfinite(time[1]) else -1
+            offset = last + 1
+        rows.append((onset, apex, offset, *rest))
+    return item._replace(events=table(rows), seconds=None)
 
 
 def beyond(item: VideoItem, num_frames: int, first_frame: int) -> list[str]:
@@ -156,12 +186,58 @@ def resolve_kinds(events: np.ndarray, fps: float) -> np.ndarray:
     return events
 
 
-def _read_rows(
-    path: Path, first_frame: int, subject: str | None, problems: list[str]
+def _read_files(
+    paths: list[Path], first_frame: int, subject: str | None, reading: Options, problems: list[str]
 ) -> tuple[list[_Row], list[str] | None]:
     """(rows without a mistake, all that any row may name; None where a row does not say which video it is about)."""
-    records, _, comma = table_files.columns(path, "a row per expression", REQUIRED, OPTIONAL)
-    rows, seen, named = [], {}, []
+    rows, named, seen = [], [], {}
+    for path in paths:
+        found: list[str] = []
+        if exchange.format_of(path) in ("csv", "excel"):
+            of_file, names = _read_table(path, first_frame, subject, found)
+        else:
+            of_file, names = _read_times(path, subject, reading, found)
+        named = None if named is None or names is None else named + names
+        if len(paths) > 1:
+            of_file, found = (
+                [row._replace(where=f"{path.name}, {row.where}") for row in of_file],
+                [f"{path.name}, {line}" for line in found],
+            )
+        problems += found
+        for row in of_file:
+            if (key := row[1:]) in seen and row.event:
+                problems.append(f"{row.where}: repeats {seen[key]}; remove one of them")
+            seen.setdefault(key, row.where)
+        rows += of_file
+    return rows, named
+
+
+def _read_times(
+    path: Path, subject: str | None, reading: Options, problems: list[str]
+) -> tuple[list[_Row], list[str] | None]:
+    """The rows of a file that is no table, such as an ELAN document; see ``_read_files``."""
+    found, rows = exchange.read(path, "ground truth", options=reading), []
+    for who, video in found.videos:
+        if not (who or subject):
+            problems.append(f"video {shown(video)}: the file does not say who is seen; give --subject")
+        rows.append(_Row(f"video {shown(video)}", who or subject or "", video, "", None))
+    for row in found.rows:
+        if not row.emotion:
+            problems.append(f"{row.where}: has no emotion; expected a name")
+        kind = schema.KINDS.index(row.kind) if row.kind else BY_LENGTH
+        event = (row.onset, -1, row.offset, kind)
+        rows.append(_Row(row.where, row.video[0] or subject or "", row.video[1], row.emotion, event))
+    return rows, [video for _, video in found.videos]
+
+
+def _read_table(
+    path: Path, first_frame: int, subject: str | None, problems: list[str]
+) -> tuple[list[_Row], list[str] | None]:
+    """The rows of a table; see ``_read_files``."""
+    records, _, comma = table_files.columns(
+        path, "a row per expression", REQUIRED, (*OPTIONAL, *times.SECONDS.values(), "what")
+    )
+    rows, named = [], []
     for where, fields, problem, line in records:
         # Of a row with too many or too few cells any may be the video's name.
         names = [word.strip() for cell in line for word in re.split("[,;\t]", cells.text(cell))] if problem else []
@@ -170,13 +246,7 @@ def _read_rows(
         fields = fields | ({"subject": subject} if subject and not fields.get("subject") else {})
         row, found = (None, [problem]) if problem else _parse(where, fields, first_frame, comma)
         problems += found
-        if row is None:
-            continue
-        key = row[1:]
-        if key in seen:
-            problems.append(f"{where}: repeats {seen[key]}; remove one of them")
-        seen.setdefault(key, where)
-        rows.append(row)
+        rows += [] if row is None else [row]
     if not rows and not problems:
         raise UserError(f"{path}: holds no rows; expected one per expression")
     return rows, named
@@ -184,35 +254,33 @@ def _read_rows(
 
 def _parse(where: str, fields: dict[str, str], first_frame: int, comma: bool) -> tuple[_Row | None, list[str]]:
     """(the row, or None; what is wrong with it)."""
-    found: list[str] = []
-    numbers = {name: cells.whole(fields.get(name, ""), comma) for name in ("onset", "apex", "offset")}
-    for name, number in numbers.items():
-        if fields.get(name) and (number is None or abs(number) > _LARGEST):
-            found.append(f"{name} must be a whole number up to {_LARGEST}; got {shown(fields[name])}")
+    fields = times.only_expressions(fields)
     whys = {"subject": "is empty; write who is seen, or give --subject for rows without one", "video": "is empty"}
-    found += [f"{name} {why}" for name, why in whys.items() if not fields[name]]
-    event = None
-    if fields["onset"] or fields["offset"]:
-        found += [f"{name} is empty, but {other} is not" for name, other in (("onset", "offset"), ("offset", "onset"))
-                  if not fields[name]]  # fmt: skip
+    found = [f"{name} {why}" for name, why in whys.items() if not fields[name]]
+    onset, offset, wrong = times.ends(fields, {name: name for name in REQUIRED}, comma, _LARGEST)
+    found += wrong
+    event, given = None, fields.get("apex", "")
+    if onset is not None or wrong:
         if not fields["emotion"]:
             found.append("emotion is empty; expected a name, or no onset and no offset")
-        onset, apex, offset = numbers["onset"], numbers["apex"], numbers["offset"]
-        if onset is not None and onset < first_frame:
+        in_frames = not isinstance(onset, Seconds)
+        if in_frames and onset is not None and onset < first_frame:
             found.append(f"onset {onset} is before the first frame, {first_frame} (see --first-frame)")
-        if onset is not None and offset is not None and offset < onset:
-            found.append(f"offset {offset} is before onset {onset}")
-        elif onset is not None and offset is not None and apex is not None and not onset <= apex <= offset:
-            found.append(f"apex {apex} is outside of {onset} to {offset}")
+        apex = cells.whole(given, comma) if in_frames else times.parse(given, comma)
+        if given and (apex is None or apex > _LARGEST):
+            found.append(f"apex must be {'a frame' if in_frames else 'a time'}, as the onset is; got {shown(given)}")
+        elif apex is not None and None not in (onset, offset) and onset <= offset and not onset <= apex <= offset:
+            found.append(f"apex {given} is outside of {fields['onset'] or onset} to {fields['offset'] or offset}")
         kind = fields.get("kind", "").lower().removesuffix("-expression")
         if kind and kind not in schema.KINDS:
             found.append(f"kind must be one of {', '.join(schema.KINDS)} or empty; got {shown(fields['kind'])}")
         if not found:
+            number = schema.KINDS.index(kind) if kind else BY_LENGTH
             # Inclusive numbers from first_frame become half-open ones from 0.
-            begin, end = onset - first_frame, offset - first_frame + 1
-            peak = -1 if apex is None else apex - first_frame
-            event = (begin, peak, end, schema.KINDS.index(kind) if kind else BY_LENGTH)
-    elif fields["emotion"] or fields.get("apex"):
+            peak = -1 if apex is None else apex - first_frame if in_frames else apex
+            event = (onset - first_frame, peak, offset - first_frame + 1) if in_frames else (onset, peak, offset)
+            event = (*event, number)
+    elif fields["emotion"] or given:
         found.append("onset and offset are empty, but emotion or apex is not")
     row = None if found else _Row(where, fields["subject"], fields["video"], fields["emotion"], event)
     return row, [f"{where}: {text}" for text in found]
@@ -233,7 +301,7 @@ def _source(
 def _collect(
     rows: list[_Row], named: list[str] | None, files: video_files.Index, classes: list[str], problems: list[str]
 ) -> list[VideoItem]:
-    by_path: dict[Path, tuple[str, str, list[tuple[int, ...]]]] = {}
+    by_path: dict[Path, tuple[str, str, list[tuple]]] = {}
     ids: dict[tuple[str, str], Path] = {}
     for row in rows:
         path, why = video_files.find(row.video, files)
@@ -255,10 +323,20 @@ def _collect(
             events.append((onset, apex, offset, classes.index(row.emotion), kind))
     if named is not None:  # else a row that could not be read may be about any of them
         problems += _without_a_row(files, named)
-    return [
-        VideoItem(subject, video, Source(path), table(events), np.zeros(len(events), bool))
-        for path, (subject, video, events) in by_path.items()
-    ]
+    return [_item(subject, video, Source(path), events) for path, (subject, video, events) in by_path.items()]
+
+
+def _item(subject: str, video: str, source: Source, events: list[tuple]) -> VideoItem:
+    """A video with its events, those that are given as times apart."""
+    cut = np.zeros(len(events), bool)
+    if not any(isinstance(event[0], Seconds) for event in events):
+        return VideoItem(subject, video, source, table(events), cut)
+    timed = [isinstance(event[0], Seconds) for event in events]
+    known = [(0, -1, 1, *event[3:]) if late else event for event, late in zip(events, timed, strict=True)]
+    seconds = [event[:3] if late else [np.nan] * 3 for event, late in zip(events, timed, strict=True)]
+    seconds = np.array(seconds, np.float64)
+    seconds[seconds[:, 1] < 0, 1] = np.nan  # no apex
+    return VideoItem(subject, video, source, np.array(known, np.int32), cut, seconds)
 
 
 def _without_a_row(files: video_files.Index, named: list[str]) -> list[str]:

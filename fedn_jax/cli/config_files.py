@@ -194,6 +194,7 @@ def load(spec: str, overrides: Sequence[str] = ()) -> "Config":
     Raises:
       UserError: no such file, row or key, or a value of the wrong type.
     """
+    from fedn_jax import models
     from fedn_jax.core import config as configs
 
     name, row = split(spec)
@@ -201,7 +202,7 @@ def load(spec: str, overrides: Sequence[str] = ()) -> "Config":
     with running(spec, find(name)):
         config = configs.check_options(loaded.get_config(row))
     override(config, overrides)
-    return configs.validate(config)
+    return models.validate(config)
 
 
 def override(config: "Config", overrides: Sequence[str], sections: Sequence[str] = ()) -> None:

@@ -2,19 +2,19 @@
 
 import argparse
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from fedn_jax.cli import command
 from fedn_jax.core import errors
 from fedn_jax.core.errors import UserError
-from fedn_jax.core.text import count, printable, progress_bar
+from fedn_jax.core.text import Whole, beside_bars, count, printable, progress_bar
 
 EXAMPLES = (
     "fedn detect holiday.mp4 interview.mov --run run --out found",
     "fedn detect holiday.mp4 --out found    facial actions, without training",
-    "fedn detect holiday.mp4 --run run --out found --threshold 0.3",
+    "fedn detect videos --run run --out found --threshold 0.3",
 )
 
 LARGEST = "largest"
@@ -39,7 +39,10 @@ def add_arguments(commands: Any) -> None:
       commands: what ``ArgumentParser.add_subparsers`` returned.
     """
     one = command.add(commands, "detect", "find expressions, or facial actions, in new videos", detect, EXAMPLES)
-    one.add_argument("videos", type=Path, nargs="+", metavar="VIDEO", help="video files, or folders of pictures")
+    one.add_argument(
+        "videos", type=Path, nargs="+", metavar="VIDEO",
+        help="video files, folders of pictures, or folders of either, sub-folders too",
+    )  # fmt: skip
     one.add_argument(
         "--run", type=Path, metavar="RUN",
         help=f"{command.RUN}; without it: facial actions of real faces (smile, brow raise ...), no emotions",
@@ -60,6 +63,7 @@ def add_arguments(commands: Any) -> None:
     one.add_argument(
         "--rate", type=float, default=30.0, help="frames per second of folders of pictures (default: %(default)g)"
     )
+    one.add_argument("--no-video", action="store_true", help="pages without the video, to be sent by mail")
     one.add_argument("--force", action="store_true", help="replace results even where somebody changed them")
 
 
@@ -67,7 +71,7 @@ def detect(args: argparse.Namespace) -> None:
     """``fedn detect``: the expressions, or facial actions, of new videos.
 
     Args:
-      args: videos, run, out, fold, threshold, subject, persons, backbone, aligner, rate, force.
+      args: videos, run, out, fold, threshold, subject, persons, backbone, aligner, rate, no_video, force.
 
     Raises:
       UserError: a run that cannot be used; or, after all videos, that some could not be.
@@ -75,21 +79,32 @@ def detect(args: argparse.Namespace) -> None:
     from fedn_jax.inference import results
 
     detector = _of_actions(args) if args.run is None else _of_run(args)
+    if not args.force:
+        results.check_all(args.out)
     failed = 0
-    videos = list(dict.fromkeys(args.videos))
+    videos = _videos(args.videos, args.out, detector.options.aligner == "openface")
+    bar = Whole([_frames(video) for video in videos], "detect", "frame") if len(videos) > 1 else None
     for video in videos:
         try:
             source = _source(video, args.rate, detector)
             for person in _people(source, args.persons, detector):
                 tag = f"person{person.number}" if person else ""
                 place = results.Place(args.out, video, videos, args.force, tag)
-                _detect_one(source, place, detector, " ".join(filter(None, (args.subject, tag))), person)
+                subject = " ".join(filter(None, (args.subject, tag)))
+                _detect_one(source, place, detector, subject, person, not args.no_video, bar or progress_bar())
         except Exception as error:
             line = errors.line(error, args.out)
             if len(videos) == 1 or line is None:
                 raise
             failed += 1
-            print(f"fedn: {printable(line)}", file=sys.stderr, flush=True)
+            with beside_bars():
+                print(f"fedn: {printable(line)}", file=sys.stderr, flush=True)
+        if bar:
+            bar.next()
+    if bar:
+        bar.close()
+    if failed < len(videos):
+        print(f"all videos: {results.write_all(args.out, args.force)}")
     if failed:
         done = len(videos) - failed
         rest = f"{count(done, 'video')} done, in {args.out}" if done else "no video is left"
@@ -143,6 +158,31 @@ def _of_actions(args: argparse.Namespace) -> Detector:
 
 def _faces(options: Any) -> str:
     return f"{options.aligner}, {options.size} px, {options.fps:g} frames per second"
+
+
+def _videos(paths: list[Path], out: Path, openface: bool) -> list[Path]:
+    """Files, and what is in folders that are no videos themselves."""
+    from data_prep.media import images
+    from data_prep.sheets import video_files
+
+    found: list[Path] = []
+    for path in paths:
+        inside = []
+        if path.is_dir() and not images.is_folder(path):
+            inside = video_files.index(path, video_files.SUFFIXES, out, openface).videos
+        found += inside or [path]
+    return list(dict.fromkeys(found))
+
+
+def _frames(video: Path) -> int:
+    """About how many frames a video has, for the progress bar."""
+    from data_prep.media import frames
+
+    try:
+        info = frames.probe(video)
+        return max(round(info.seconds * info.fps), 1)
+    except (UserError, OSError):  # is named when its turn comes; or a folder
+        return sum(1 for _ in video.iterdir()) if video.is_dir() else 1
 
 
 def _preparation(args: argparse.Namespace, recorded: dict[str, Any]) -> tuple[Any, Any]:
@@ -199,11 +239,14 @@ def _people(source: Any, wanted: str, detector: Detector) -> list[Any]:
     people = persons.follow(sources.stream(source, sources.listing(source, 1), 1))
     if not people:
         raise UserError(f"{source.path}: nobody is seen for a second or longer")
-    print(f"{source.path}: {count(len(people), 'person')}", flush=True)
+    with beside_bars():
+        print(f"{source.path}: {count(len(people), 'person')}", flush=True)
     return persons.choose(people, wanted)
 
 
-def _detect_one(source: Any, place: Any, detector: Detector, subject: str, person: Any) -> None:
+def _detect_one(
+    source: Any, place: Any, detector: Detector, subject: str, person: Any, show: bool, progress: Any
+) -> None:
     """Detects in one video, writes all files, prints what was found."""
     from data_prep.media import frames, sources
     from data_prep.shards import extract
@@ -215,8 +258,7 @@ def _detect_one(source: Any, place: Any, detector: Detector, subject: str, perso
     who = [f"person {person.number}"] if person else []
     fingerprint = sources.fingerprint(source._replace(rate=0.0))
     place.find([fingerprint, *who] if who else fingerprint)
-    cache = place.out / "cache"
-    got = extract.extract(source, detector.options, detector.backbone, cache, progress_bar(), person)
+    got = extract.extract(source, detector.options, detector.backbone, place.out / "cache", progress, person)
     facts = got.facts
     looked = detection.Frames(facts.source, facts.seconds, facts.valid > 0, facts.fps, facts.ends)
     result = detector.detect(got.inputs, facts)
@@ -228,14 +270,25 @@ def _detect_one(source: Any, place: Any, detector: Detector, subject: str, perso
     with place.writing() as parts:
         for suffix, write in detection_files.FORMATS.items():
             write(parts[suffix], found)
-        video_page.write(parts["html"], found, got.media, "video/mp4", pictures)
-    lost = detection.faceless(looked)
+        per_frame = detection.per_frame(result, looked)
+        detection_files.write_frames(parts[detection_files.FRAMES], found, per_frame)
+        first = found.expressions[0].apex - found.first_frame if found.expressions else 0
+        (poster,) = frames.pick(got.media, [first])
+        video_page.write(parts["html"], found, got.media if show else None, "video/mp4", pictures, poster)
+    with beside_bars():
+        _tell(", ".join([str(video), *who]), found, int((~per_frame.valid).sum()), facts.notes, place)
+
+
+def _tell(video: str, found: Any, lost: int, notes: Sequence[str], place: Any) -> None:
+    """Prints what was found."""
+    from fedn_jax.formats import detection_files
+
     gap = f", {lost} of them without a face" if lost else ""
     print(
-        f"\n{', '.join([str(video), *who])}: {count(len(found.expressions), detection_files.NOUNS[found.label])} in "
+        f"\n{video}: {count(len(found.expressions), detection_files.NOUNS[found.label])} in "
         f"{found.seconds:.1f} s, {count(found.num_frames, 'frame')}{gap}"
     )
-    for note in facts.notes:
+    for note in notes:
         print(f"  note: {note}")
     width = max([14, *(len(one.emotion) for one in found.expressions)])
     for one in found.expressions:

@@ -68,7 +68,7 @@ def train(args: argparse.Namespace, overrides: Sequence[str]) -> None:
 
     parallel.join_pod(os.environ)
     run = fit.Run(args.out, config_files.load(args.config, overrides))
-    fit.fit([run], _load_data(args.data), progress_bar(), args.folds, args.profile)
+    fit.fit([run], _load_data(run.config, args.data), progress_bar(), args.folds, args.profile)
     keep_backbone(args.data, args.out)
     print(f"trained: {args.out}; next: fedn evaluate {args.out} --data {args.data}")
 
@@ -105,7 +105,7 @@ def plan(args: argparse.Namespace, overrides: Sequence[str]) -> None:
     errors.at_least("--devices", args.devices, 0)
     errors.at_least("--memory-gb", args.memory_gb, 0)
     config = config_files.load(args.config, overrides)
-    found = planning.make_plan(config, _load_data(args.data), args.devices, args.memory_gb, args.measure)
+    found = planning.make_plan(config, _load_data(config, args.data), args.devices, args.memory_gb, args.measure)
     for what, how_much in planning.lines(found):
         print(f"{what:<20} {how_much}")
 
@@ -126,10 +126,10 @@ def keep_backbone(source: Path, run: Path) -> None:
             shutil.copyfile(weights, part)
 
 
-def _load_data(directory: Path, inputs: bool = True) -> Any:
-    from fedn_jax.data import shards
+def _load_data(config: Any, directory: Path, inputs: bool = True) -> Any:
+    from fedn_jax.data import problem
 
-    return shards.load(directory, inputs)
+    return problem.load(config, directory, inputs)
 
 
 # ---- Evaluate -------------------------------------------------------------------------------------------------------
@@ -155,7 +155,7 @@ def add_evaluate(commands: Any) -> None:
         "--out", type=Path, metavar="DIR",
         help="with a run: directory for numbers, page and tables (default: the run's own, unless options are changed)",
     )  # fmt: skip
-    one.add_argument("--force", action="store_true", help="with a run: replace files even where somebody changed them")
+    one.add_argument("--force", action="store_true", help="replace files even where somebody changed them")
     one.add_argument("--protocol", help="CSV: megc, per_gt, pairs, strict or strs (default: megc)")
     one.add_argument("--iou", type=float, help="CSV: lowest IoU of a match (default: 0.5)")
     one.add_argument("--threshold", type=float, help="CSV: lowest score that counts (default: all count)")
@@ -177,11 +177,15 @@ def evaluate(args: argparse.Namespace, overrides: Sequence[str] = ()) -> None:
     Raises:
       UserError: neither a run nor files, or both.
     """
+    from fedn_jax.core import written
+
+    if args.json and not args.force:
+        written.check(args.json.parent, [args.json.name])
     asked = [name for name in ONLY_CSV if getattr(args, name)]
     if args.run is None:
         if not (args.predictions and args.ground_truth):
             raise UserError("give a run and its --data, or --predictions CSV and --ground-truth CSV; see --help")
-        of_a_run = [f"--{name}" for name in ("data", "out", "force") if getattr(args, name)] + list(overrides)
+        of_a_run = [f"--{name}" for name in ("data", "out") if getattr(args, name)] + list(overrides)
         if of_a_run:
             raise UserError(
                 f"{of_a_run[0]} belongs to a run; of --predictions and --ground-truth numbers are printed, and written "
@@ -196,21 +200,31 @@ def evaluate(args: argparse.Namespace, overrides: Sequence[str] = ()) -> None:
 
 
 def _evaluate_files(args: argparse.Namespace) -> None:
-    from fedn_jax.engine import run_dir
     from fedn_jax.evaluation import csv_evaluation
-    from fedn_jax.formats import predictions
+    from fedn_jax.formats import converters, exchange, predictions
     from fedn_jax.reports import run_tables
 
-    found = predictions.read(args.predictions, "predictions")
-    truth = predictions.read(args.ground_truth, "ground truth")
+    found, truth = (
+        exchange.in_unit(table, "", exchange.steady(table, converters.Options(args.fps)))
+        for table in (exchange.read(args.predictions, "predictions"), exchange.read(args.ground_truth, "ground truth"))
+    )
     result = csv_evaluation.score(
         predictions.join(found, truth, set(args.allow)), args.protocol or "megc",
         0.5 if args.iou is None else args.iou, args.threshold,
         args.kind or "all", args.fps,
     )  # fmt: skip
     print(run_tables.csv_text(result))
+    _write_numbers(args, result)
+
+
+def _write_numbers(args: argparse.Namespace, numbers: Any) -> None:
+    """Writes what ``--json`` asks for."""
+    from fedn_jax.core import written
+    from fedn_jax.engine import run_dir
+
     if args.json:
-        run_dir.write_json(args.json, result)
+        with written.file(args.json, {"command": "evaluate"}, args.force) as part:
+            run_dir.write_json(part, numbers)
 
 
 def evaluate_run(args: argparse.Namespace, overrides: Sequence[str]) -> None:
@@ -226,16 +240,16 @@ def evaluate_run(args: argparse.Namespace, overrides: Sequence[str]) -> None:
     Raises:
       UserError: ``out`` is a run, or holds files that a person wrote or changed.
     """
-    from fedn_jax.core import config as configs
+    from fedn_jax import models
     from fedn_jax.core import files, written
     from fedn_jax.engine import run_dir
     from fedn_jax.evaluation import run_evaluation, thresholds
     from fedn_jax.reports import run_tables
 
-    dataset = _load_data(args.data, inputs=False)
     config = run_dir.load_config(args.run)
+    dataset = _load_data(config, args.data, inputs=False)
     config_files.override(config, overrides, thresholds.SECTIONS)
-    configs.validate(config)
+    models.validate(config)
     typed = [text.removeprefix("--config.").partition("=")[0] for text in overrides]
     other = thresholds.other_options(config, run_dir.load_config(args.run), typed)
     own = args.out is None or os.path.realpath(args.out) == os.path.realpath(args.run)
@@ -253,8 +267,7 @@ def evaluate_run(args: argparse.Namespace, overrides: Sequence[str]) -> None:
         if writes:
             _save(results, Path(made), out, args, own)
     print(run_tables.run_text(results.metrics))
-    if args.json:
-        run_dir.write_json(args.json, results.metrics)
+    _write_numbers(args, results.metrics)
     if writes:
         print("\n" + "\n".join(f"{what} {out / name}" for what, name in zip(SHOWN, EVALUATION, strict=False)))
     else:
@@ -325,7 +338,8 @@ def _timelines(run: Path, data: Path) -> Any:
     from fedn_jax.evaluation import run_evaluation
     from fedn_jax.reports import run_page
 
-    config, dataset = run_dir.load_config(run), _load_data(data, inputs=False)
+    config = run_dir.load_config(run)
+    dataset = _load_data(config, data, inputs=False)
     with tempfile.TemporaryDirectory() as unused:  # the files of the run's own evaluation, made with the same options
         results = run_evaluation.evaluate_run(run, config, dataset, progress_bar(), (), Path(unused))
     return run_page.timelines(results.metrics, run_page.videos(results), results.problem.classes, _thumbnails(data))

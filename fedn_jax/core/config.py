@@ -7,7 +7,6 @@ one value. The comment beside an option in ``default()`` is what ``fedn configs 
 
 import ast
 import inspect
-import math
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -20,13 +19,10 @@ from fedn_jax.core.errors import UserError
 from fedn_jax.core.types import Hyper
 
 KINDS = (*schema.KINDS, "all")
-HYPER = {  # field of Hyper -> option: what runs that are trained as one program may differ in
-    "learning_rate": "train.learning_rate",
-    "weight_decay": "train.weight_decay",
-    "alpha": "loss.alpha",
-    "beta": "loss.beta",
-    "seed": "seed",
-}
+HYPER = (  # what runs that are trained as one program may differ in: the numbers of Hyper
+    "train.learning_rate", "train.weight_decay", "loss.alpha", "loss.beta", "loss.gamma", "loss.lsdm",
+    "loss.weight_power", "seed",
+)  # fmt: skip
 PAPER_ROWS: dict[str, dict[str, Any]] = {  # of Tables 2 to 4, whatever the data set; FEDN itself is the row ""
     "table2/spotting_only": {"data.recognition": False},
     "table3/i3d": {"model.segment_fusion": "none"},
@@ -47,13 +43,15 @@ def default() -> ConfigDict:
       A locked ConfigDict; unknown keys raise.
     """
     config = ConfigDict()
-    config.task = "fedn"  # the model: fedn (models.TASKS)
+    config.task = "fedn"  # the model: fedn or fesnet (models.TASKS)
     config.seed = 0  # the only source of randomness
 
     config.data = ConfigDict()
     config.data.kind = "macro"  # expressions to detect: macro, micro or all (section 4.1: macro)
     config.data.recognition = True  # False: one class, spotting only (Table 2, "w/o rec")
-    config.data.standardize = "none"  # open: none, or video: minus the video's mean, by its deviation
+    config.data.label = "emotion"  # what the class of an expression is: emotion, or kind
+    config.data.standardize = "none"  # open: none; video or subject: minus its mean, by its deviation
+    config.data.side = 0  # of the frames that a model of pictures reads, pixels; 0: as they were prepared
     config.data.shuffle_labels = False  # control: train on expressions moved in time; scores must fall to chance
 
     config.window = ConfigDict()
@@ -91,12 +89,37 @@ def default() -> ConfigDict:
     config.loss.beta = 2.0  # weight of the class loss (section 4.2)
     config.loss.normalize = True  # open: per branch, by positives + windows; False: the sum of eq. 3
 
+    config.loss.gamma = 0.15  # fesnet: weight of the smoothing (FESNet, Table 4)
+    config.loss.lsdm = 1.0  # fesnet: weight of eq. 3; 0: without it (Table 3)
+    config.loss.lsdm_form = "diverse"  # fesnet, open: reading of eq. 3: diverse, compact or norm
+    config.loss.lsdm_mean = "time"  # fesnet, open: M of eq. 3, over time, space or all
+    config.loss.smooth = "probabilities"  # fesnet, open: steps of probabilities, or of log_probabilities (MS-TCN)
+    config.loss.supervise = "stages"  # fesnet, open: labels for all stages, or for final alone (eq. 4)
+    config.loss.weight_power = 1.0  # fesnet, open: of the inverse share of a label; 0: all weigh the same
+
+    config.fesnet = ConfigDict()
+    config.fesnet.stem_width = 64  # open: channels of the first convolution
+    config.fesnet.stem_kernel = 7  # open
+    config.fesnet.widths = [64, 128, 128, 256, 256]  # open: channels of the residual blocks
+    config.fesnet.strides = [2, 2, 1, 2, 1]  # open: of the same
+    config.fesnet.depth = 4  # layers of attention, after the third block (section 3.2)
+    config.fesnet.heads = 8  # of the same (section 3.2)
+    config.fesnet.mlp = 4.0  # open: hidden width of the same, in widths
+    config.fesnet.mtam = True  # False: without temporal aggregation (Table 3)
+    config.fesnet.temporal_width = 64  # open: channels over time
+    config.fesnet.refinement = "heads"  # open: heads, a proposal head per layer; literal, eq. 2 word for word
+    config.fesnet.refine_width = 64  # open: channels of refinement
+    config.fesnet.refine_stages = 2  # S (section 3.3)
+    config.fesnet.refine_layers = 5  # and scales of aggregation (section 3.3)
+
     config.train = ConfigDict()
     config.train.epochs = 30  # (section 4.2)
     config.train.batch_size = 64  # open: windows
     config.train.negatives = 3  # open: negative windows per positive one, drawn anew every epoch
     config.train.learning_rate = 1e-4  # Adam (section 4.2)
     config.train.weight_decay = 1e-4  # L2 in the gradient, as PyTorch's Adam (section 4.2)
+    config.train.schedule = "constant"  # of the learning rate: constant, or cosine, falling to 0
+    config.train.flip = False  # fesnet: mirror an interval with probability 1/2
     config.train.precision = "device"  # of products: device (its default), float32, tf32 or bfloat16; the rest float32
     config.train.checkpoint_minutes = 10.0  # between two saves of the training state; 0: after every epoch
 
@@ -111,11 +134,14 @@ def default() -> ConfigDict:
     config.predict.nms_iou = 0.01  # open: overlapping a better detection by more drops a candidate
     config.predict.max_detections = 30  # open: per video
     config.predict.per_class = False  # open: candidates drop only those of their own emotion
+    config.predict.min_frames = 1  # fesnet: shorter expressions are dropped
+    config.predict.max_gap = 0  # fesnet: neutral gaps of up to so many frames within an expression are filled
     config.predict.chunk = 32  # windows per call of the network
 
     config.evaluate = ConfigDict()
     config.evaluate.iou = 0.5  # tIoU of a true positive (section 4.3, reference [9])
     config.evaluate.threshold = 0.5  # lowest score of a detection, where no inner fold picks it, or if given later
+    config.evaluate.threshold_rule = "best"  # open: how an inner fold picks it: best, or one_error
     return config.lock()
 
 
@@ -155,7 +181,7 @@ def check_options(config: Any) -> ConfigDict:
 
 
 def validate(config: ConfigDict) -> ConfigDict:
-    """Checks values that no other place checks.
+    """Checks values that no other place checks, of any model.
 
     Args:
       config: a configuration made from ``default()``.
@@ -173,33 +199,17 @@ def validate(config: ConfigDict) -> ConfigDict:
     errors.at_least("train.checkpoint_minutes", config.train.checkpoint_minutes, 0)
     for name, lowest in (("memory_gb", 0), ("programs", 1), ("k", 2)):
         errors.at_least(f"folds.{name}", config.folds[name], lowest)
-    for name in ("alpha", "beta"):
-        errors.at_least(f"loss.{name}", config.loss[name], 0)
+    errors.at_least("data.side", config.data.side, 0)
+    for option in HYPER:
+        if option.startswith("loss."):
+            errors.at_least(option, flatten(config)[option], 0)
     for name in ("segments", "segment_frames", "stride"):
         errors.at_least(f"window.{name}", config.window[name], 1)
-    for name in ("width", "head_width", "head_depth", "heads", "groups"):
-        errors.at_least(f"model.{name}", config.model[name], 1)
-    errors.one_of("model.window_attention_channels", config.model.window_attention_channels, (0, 1))
-    for section, name, low, high in (
-        ("model", "prior", 0, 1), ("model", "dropout", -1e-9, 1), ("window", "inside", -1e-9, 1),
-        ("folds", "inner", -1e-9, 1), ("", "seed", -1, 2**32), ("predict", "nms_iou", -1e-9, 1 + 1e-9),
-        ("anchors", "positive_iou", -1e-9, 1 + 1e-9), ("anchors", "negative_iou", -1e-9, 1 + 1e-9),
-        ("evaluate", "iou", 0, 1 + 1e-9), ("predict", "max_detections", 0, 10**6),
+    for option, low, high in (
+        ("window.inside", -1e-9, 1), ("folds.inner", -1e-9, 1), ("seed", -1, 2**32), ("evaluate.iou", 0, 1 + 1e-9),
+        ("predict.nms_iou", -1e-9, 1 + 1e-9), ("predict.max_detections", 0, 10**6),
     ):  # fmt: skip
-        value = (config[section] if section else config)[name]
-        if not low < value < high:
-            raise UserError(
-                f"{section}{'.' * bool(section)}{name} must lie between {max(low, 0)} and {round(high, 6)}; got {value}"
-            )
-    widths = config.anchors.widths
-    if not widths or not all(type(width) in (int, float) and 0 < width < math.inf for width in widths):
-        raise UserError(f"anchors.widths must be a list of numbers above 0; got {list(widths)}")
-    if not config.anchors.reaches:
-        raise UserError("anchors.reaches must hold a pair [low, high] per level; got none")
-    for pair in config.anchors.reaches:
-        numbers = isinstance(pair, list) and all(type(number) in (int, float) for number in pair)
-        if not numbers or len(pair) != 2 or not pair[0] < pair[1]:
-            raise UserError(f"anchors.reaches must be a list of [low, high] with low < high; got {pair}")
+        between(config, option, low, high)
     for name in ("negatives", "learning_rate", "weight_decay"):
         errors.at_least(f"train.{name}", config.train[name], 0)
     for name in ("train_hop", "test_hop"):
@@ -208,19 +218,24 @@ def validate(config: ConfigDict) -> ConfigDict:
             stride = config.window.stride
             raise UserError(f"window.{name} must be a multiple of window.stride ({stride}); got {config.window[name]}")
     errors.at_least("predict.chunk", config.predict.chunk, 1)
-    levels = len(config.anchors.reaches)
-    if config.window.segments % 2 ** (levels + 1):
-        raise UserError(
-            f"window.segments must be a multiple of {2 ** (levels + 1)} for {levels} pyramid levels; "
-            f"got {config.window.segments}"
-        )
-    for name in ("width", "head_width"):
-        for divisor in ("heads", "groups") if name == "width" else ("groups",):
-            if config.model[name] % config.model[divisor]:
-                raise UserError(
-                    f"model.{divisor} must divide model.{name} ({config.model[name]}); got {config.model[divisor]}"
-                )
     return config
+
+
+def between(config: Mapping[str, Any], option: str, low: float, high: float) -> None:
+    """Raises unless an option lies between two numbers.
+
+    Args:
+      config: a configuration.
+      option: "section.key".
+      low: must be below the value.
+      high: must be above it.
+
+    Raises:
+      UserError: says the range and the value.
+    """
+    value = flatten(config)[option]
+    if not low < value < high:
+        raise UserError(f"{option} must lie between {max(low, 0)} and {round(high, 6)}; got {value}")
 
 
 def with_row(config: ConfigDict, rows: Mapping[str, Mapping[str, Any]], row: str) -> ConfigDict:
@@ -300,7 +315,9 @@ def to_hyper(config: ConfigDict) -> Hyper:
       Hyper of scalars.
     """
     options = flatten(config)
-    return Hyper(**{name: (np.uint32 if name == "seed" else np.float32)(options[key]) for name, key in HYPER.items()})
+    loss = {name.removeprefix("loss."): np.float32(options[name]) for name in HYPER if name.startswith("loss.")}
+    rates = (np.float32(options["train.learning_rate"]), np.float32(options["train.weight_decay"]))
+    return Hyper(*rates, np.uint32(options["seed"]), loss)
 
 
 def structure(config: ConfigDict) -> str:
@@ -312,5 +329,5 @@ def structure(config: ConfigDict) -> str:
     Returns:
       The options as text. The seed is among them where it moves the labels (``data.shuffle_labels``).
     """
-    free = set(HYPER.values()) - ({"seed"} if config.data.shuffle_labels else set())
+    free = set(HYPER) - ({"seed"} if config.data.shuffle_labels else set())
     return repr(sorted((key, value) for key, value in flatten(config).items() if key not in free))

@@ -11,7 +11,7 @@ import numpy as np
 
 from fedn_jax.core.errors import UserError
 
-VERSION = "2.0.0"  # of the record layout below; a reader refuses another major number
+VERSION = "2.1.0"  # of the record layout below; a reader refuses another major number
 BACKBONE = "backbone.safetensors"  # beside the shards and in a run: what the inputs were made with
 KINDS = ("macro", "micro")  # expression kinds; the record stores the index
 MICRO_SECONDS = 0.5  # an expression of at most this length is a micro-expression (MEGC 2019)
@@ -32,6 +32,12 @@ FIELDS: dict[str, tuple[tuple[int | None, ...] | None, str, str]] = {
     "events": ((None, 5), "int32", "[E, 5] onset, apex, offset (frames from 0, half-open), emotion, kind"),
 }
 
+# Fields of records whose metadata has "frames": {"codec": "png", "size": side in pixels}.
+FRAME_FIELDS: dict[str, tuple[tuple[int | None, ...] | None, str, str]] = {
+    "frames": ((None,), "uint8", "PNG codes of the R aligned frames, one after another: lossless"),
+    "frame_ends": ((None,), "int64", "[R] end of each frame's code in `frames`"),
+}
+
 # Entries of the metadata that a reader relies on.
 METADATA = (
     "schema",
@@ -44,6 +50,18 @@ METADATA = (
     "labels",
     "preparation",
 )
+
+
+def fields(metadata: dict[str, Any]) -> dict[str, tuple[tuple[int | None, ...] | None, str, str]]:
+    """The fields of the records of a data set.
+
+    Args:
+      metadata: of the data set.
+
+    Returns:
+      ``FIELDS``, and ``FRAME_FIELDS`` where frames are kept.
+    """
+    return FIELDS | (FRAME_FIELDS if metadata.get("frames") else {})
 
 
 def find(directory: str | Path) -> Path:
@@ -78,7 +96,7 @@ def validate(record: dict[str, Any], num_classes: int, frames_per_row: int) -> N
     """Checks one record against the schema, beyond shapes and dtypes.
 
     Args:
-      record: field name -> value, as in ``FIELDS`` (strings as ``str``).
+      record: field name -> value, as in ``FIELDS``, perhaps ``FRAME_FIELDS`` (strings as ``str``).
       num_classes: number of emotion classes, C.
       frames_per_row: frames that one row of ``inputs`` stands for (1 for frame embeddings).
 
@@ -89,8 +107,8 @@ def validate(record: dict[str, Any], num_classes: int, frames_per_row: int) -> N
     if missing:
         raise ValueError(f"record has no field {', '.join(missing)}; a record has {', '.join(FIELDS)}")
     where = f"video {record['subject']}/{record['video']}"
-    for name, (shape, dtype, _) in FIELDS.items():
-        if shape is None:
+    for name, (shape, dtype, _) in (FIELDS | FRAME_FIELDS).items():
+        if shape is None or name not in record:
             continue
         array = np.asarray(record[name])
         if array.dtype != dtype or array.ndim != len(shape):
@@ -115,6 +133,10 @@ def validate(record: dict[str, Any], num_classes: int, frames_per_row: int) -> N
     source = np.asarray(record["source"])
     if len(source) != frames or source[0] < 0 or (np.diff(source) < 0).any():
         raise ValueError(f"{where}: source must hold {frames} frame numbers that never fall; got {len(source)}")
+    if "frames" in record or "frame_ends" in record:
+        ends = np.asarray(record.get("frame_ends", ()))
+        if len(ends) != rows or (np.diff(ends, prepend=0) <= 0).any() or ends[-1] != len(record.get("frames", ())):
+            raise ValueError(f"{where}: frame_ends must hold {rows} rising ends, the last that of frames")
     if not np.isfinite(record["inputs"]).all():
         raise ValueError(f"{where}: inputs must be finite; got NaN or infinity")
     for onset, apex, offset, emotion, kind in np.asarray(record["events"]):

@@ -15,7 +15,7 @@ written (``data_prep.sheets``, ``fedn_jax.formats``, ``fedn_jax.engine.predict``
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from jaxtyping import Bool, Float, Int, UInt
+from jaxtyping import Bool, Float, Int, Shaped, UInt
 
 Array = Any  # a NumPy or JAX array, as in Float[Array, "N 2"]; the tests check what ops and models say of shapes
 Tree = Any  # a pytree of arrays
@@ -46,9 +46,9 @@ class Events(NamedTuple):
 
 
 class Store(NamedTuple):
-    """All inputs of a data set, flat, on the device."""
+    """All inputs of a data set, flat."""
 
-    inputs: Float[Array, "R D"]  # float16 or float32, one row per frame (or per clip)
+    inputs: Shaped[Array, "R ..."]  # one row per frame (or per clip): [R, D] float16, or pictures
     valid: Bool[Array, " R"]  # False where the frame shows no face
 
 
@@ -71,6 +71,7 @@ class Folds(NamedTuple):
     positive: Int[Array, "K P"]  # int32, training windows with an expression; -1 pads
     negative: Int[Array, "K Q"]  # int32, training windows without one; -1 pads
     test: tuple[tuple[int, ...], ...]  # K lists of test videos
+    census: Float[Array, "K C"]  # float32, what Task.census counts, over a fold's training windows; C may be 0
 
 
 class Hyper(NamedTuple):
@@ -78,22 +79,21 @@ class Hyper(NamedTuple):
 
     learning_rate: Float[Array, "*K"]  # float32
     weight_decay: Float[Array, "*K"]  # float32, L2 added to the gradient
-    alpha: Float[Array, "*K"]  # float32, weight of the interval loss
-    beta: Float[Array, "*K"]  # float32, weight of the classification loss
     seed: UInt[Array, "*K"]  # uint32, seed of the fold's keys
+    loss: dict[str, Float[Array, "*K"]]  # float32, numbers of the section loss, by name
 
 
 class TrainState(NamedTuple):
     """Everything that training changes."""
 
     params: Tree  # trainable variables
-    extra: Tree  # other variables (batch statistics); {} for FEDN
+    extra: Tree  # other variables (batch statistics); {} without
     opt_state: Tree  # state of the optimiser
     step: Int[Array, "*K"]  # int32, updates done
 
 
 class Targets(NamedTuple):
-    """What the network should say about one window; M = L positions x A intervals."""
+    """What FEDN should say about one window; M = L positions x A intervals."""
 
     interval: Float[Array, "*B L A 2"]  # float32, frames in the window, [onset, offset) of the matched expression
     label: Float[Array, "*B L A C"]  # float32, one-hot emotion of positives, zeros elsewhere
@@ -111,16 +111,36 @@ class Detections(NamedTuple):
     valid: Bool[Array, " N"]  # False for padding
 
 
-class Task(NamedTuple):
-    """All that training, prediction and folds know about a model: six pure functions.
+class Context(NamedTuple):
+    """What a loss may know beside outputs and targets; B windows of one fold."""
 
-    ``features`` is apart from ``outputs`` because a segment's feature is a property of its video: prediction
-    computes it once per video, training once per window.
+    weight: Float[Array, " B"]  # 0 for padding of the batch, else 1
+    valid: Bool[Array, "B rows"]  # False where the row shows no face
+    inside: Bool[Array, "B S"]  # False for segments past the end of the video, or without a face
+    census: Float[Array, " C"]  # of the fold's training windows, see Task.census
+
+
+class Encoding(NamedTuple):
+    """The network in two steps, for prediction: what belongs to a video is computed once per video."""
+
+    encode: Callable[..., Float[Array, "B S d"]]  # (variables, inputs [B, rows, ...], valid [B, rows]) -> [B, S, d]
+    read: Callable[..., Any]  # (variables, encoded [B, S, d], inside [B, S]) -> outputs
+
+
+class Task(NamedTuple):
+    """All that training, prediction and folds know about a model: pure functions, and names.
+
+    ``got`` is ``windows.Gathered`` of B windows: inputs [B, rows, ...], valid [B, rows], inside [B, S].
     """
 
     init: Callable[..., Tree]  # (key) -> variables {"params": ..., others}
-    features: Callable[..., Float[Array, "B S d"]]  # (variables, inputs [B, T, D], valid [B, T]) -> [B, S, d]
-    outputs: Callable[..., Any]  # (variables, features [B, S, d], valid [B, S], train, key) -> (outputs, extra)
-    targets: Callable[..., Targets]  # (events of one window) -> Targets
-    loss: Callable[..., Any]  # (outputs, targets, weight [B], hyper) -> (scalar, dict of scalars)
-    decode: Callable[..., Detections]  # (outputs of one video's windows, starts [W], valid [W], T) -> Detections
+    apply: Callable[..., Any]  # (variables, got, weight [B], train, key) -> (outputs {name: [B, ...]}, others)
+    targets: Callable[..., Tree]  # (events of one window) -> targets of that window
+    tally: Callable[..., dict[str, Array]]  # (targets [B, ...]) -> name -> [B], numbers to add up and to log
+    loss: Callable[..., Any]  # (outputs, targets, context, hyper) -> (scalar, dict of scalars to log)
+    decode: Callable[..., Detections]  # (saved outputs of one video's windows, starts [W], valid [W], T) -> Detections
+    saved: tuple[str, ...]  # outputs that prediction keeps; those that are floats can be averaged over folds
+    encoding: Encoding | None = None  # None: nothing of a window belongs to its video alone
+    census: Callable[..., Float[Array, " C"]] | None = None  # (targets of one window, inside [S]) -> [C], added up
+    driver: str = "scan"  # how epochs run and where inputs lie, see trainer.DRIVERS
+    whole: bool = False  # decode needs all windows of a video at once, and each of its candidates is an answer

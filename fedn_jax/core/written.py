@@ -75,6 +75,48 @@ def replacing(
     _note(directory, name, about, {one: [made[one]] for one in names})
 
 
+@contextlib.contextmanager
+def file(path: Path, about: Mapping[str, Any], force: bool = False) -> Iterator[Path]:
+    """Writes one file that a command was asked for, one process at a time.
+
+    Args:
+      path: the file; its directory is made if missing.
+      about: see ``replacing``.
+      force: replace it, whoever wrote it.
+
+    Yields:
+      Path to write to; see ``replacing``.
+
+    Raises:
+      UserError: a person wrote or changed the file, or it is a directory.
+    """
+    with group(path, [path.name], about, force) as parts:
+        yield parts[path.name]
+
+
+@contextlib.contextmanager
+def group(path: Path, names: Sequence[str], about: Mapping[str, Any], force: bool = False) -> Iterator[dict[str, Path]]:
+    """Writes a file and those beside it that belong to it; see ``file``.
+
+    Args:
+      path: the file.
+      names: of all files, in its directory.
+      about: see ``replacing``.
+      force: replace them, whoever wrote them.
+
+    Yields:
+      File name -> path to write to.
+
+    Raises:
+      UserError: see ``file``.
+    """
+    if path.is_dir():
+        raise UserError(f"{path}: is a directory; expected the name of a file to write")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with files.wait_for_lock(path.parent), replacing(path.parent, path.name, about, names, force) as parts:
+        yield parts
+
+
 def _note(directory: Path, name: str, about: Mapping[str, Any], checksums: Mapping[str, Sequence[str]]) -> None:
     text = json.dumps(read(directory) | {name: {"about": about, "files": checksums}}, indent=1, sort_keys=True)
     files.write_text(directory / LIST, text + "\n")
@@ -98,7 +140,7 @@ def check(directory: Path, names: Sequence[str], strangers: bool = False) -> Non
             continue
         if one not in known or not path.is_file() or _checksum(path) not in known[one]:
             how = "was changed since it was written" if one in known else "is there, and is not known to be a result"
-            raise UserError(f"{path}: {how}; move it away, choose another --out, or give --force to replace it")
+            raise UserError(f"{path}: {how}; move it away, choose another place, or give --force to replace it")
 
 
 def _checksum(path: Path) -> str:

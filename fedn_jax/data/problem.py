@@ -1,20 +1,19 @@
 """A data set as a configuration sees it: what is to be detected, windows, folds, task."""
 
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from pathlib import Path
 from typing import NamedTuple
 
+import jax
 import numpy as np
 
 from fedn_jax import models
-from fedn_jax.core import config as configs
 from fedn_jax.core import errors, schema
 from fedn_jax.core.errors import UserError
 from fedn_jax.core.types import Config, Events, Folds, Store, Task, VideoMeta, Windows
-from fedn_jax.data import shards, splits
+from fedn_jax.data import shards, splits, standardization
 from fedn_jax.ops import windows
-
-_PIECE = 8192  # rows that are read at a time
 
 
 class Problem(NamedTuple):
@@ -24,92 +23,41 @@ class Problem(NamedTuple):
     metas: list[VideoMeta]
     events: list[Events]  # V, those to detect
     classes: list[str]
+    label: str  # entry of LABELS: what they are
     geometry: windows.Geometry
     windows: Windows  # for training
     folds: Folds
     task: Task
 
 
-def select(events: Events, kind: str, recognition: bool) -> Events:
+class Label(NamedTuple):
+    """What the class of an expression is."""
+
+    of: Callable[[Events], np.ndarray]  # [E] class indices
+    classes: Callable[[list[str]], list[str]]  # (emotions of the data) -> names of the classes
+
+
+LABELS = {  # data.label; "none" stands for data.recognition=False
+    "emotion": Label(lambda events: events.emotion, lambda emotions: list(emotions)),
+    "kind": Label(lambda events: events.kind, lambda emotions: list(schema.KINDS)),
+    "none": Label(lambda events: np.zeros_like(events.emotion), lambda emotions: ["expression"]),
+}
+
+
+def select(events: Events, kind: str, label: str) -> Events:
     """The expressions that are to be detected.
 
     Args:
       events: [E] of one video.
       kind: "macro", "micro" or "all".
-      recognition: False makes all of one class.
+      label: entry of ``LABELS``: what the class of an expression is.
 
     Returns:
       [E'] expressions.
     """
     wanted = np.ones(len(events.kind), bool) if kind == "all" else events.kind == schema.KINDS.index(kind)
     chosen = Events(*(np.asarray(column)[wanted] for column in events))
-    return chosen if recognition else chosen._replace(emotion=np.zeros_like(chosen.emotion))
-
-
-def statistics_of_video(inputs: np.ndarray, valid: np.ndarray) -> tuple[np.ndarray, float]:
-    """A video's mean input, and the root mean square of what is left without it.
-
-    Args:
-      inputs: [R, D] float16; may be a memory-mapped file, of which a part is read at a time.
-      valid: [R] bool.
-
-    Returns:
-      ([D] float32, float): what to subtract and what to divide by. No video takes part in another's numbers.
-    """
-    pieces = [slice(start, start + _PIECE) for start in range(0, len(valid), _PIECE)]
-    count, width = max(int(valid.sum()), 1), inputs.shape[1]
-
-    def parts() -> Iterator[np.ndarray]:
-        return (np.asarray(inputs[piece], np.float64)[valid[piece]] for piece in pieces)
-
-    mean = sum((part.sum(0) for part in parts()), np.zeros(width)) / count
-    square = sum(float(((part - mean) ** 2).sum()) for part in parts()) / (count * width)
-    return mean.astype(np.float32), max(float(np.sqrt(square)), 1e-6)
-
-
-# What is subtracted from a video's inputs, and what they are divided by; (inputs [R, D], valid [R]) -> ([D], float).
-STANDARDIZATIONS: dict[str, Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, float]] | None] = {
-    "none": None,
-    "video": statistics_of_video,
-}
-
-
-def standardize(inputs: np.ndarray, statistics: tuple[np.ndarray, float]) -> np.ndarray:
-    """Applies the numbers of a video to some of its inputs, so that what is left is change.
-
-    Args:
-      inputs: [R, D] float16.
-      statistics: of an entry of ``STANDARDIZATIONS``.
-
-    Returns:
-      [R, D] float16.
-    """
-    shift, scale = statistics
-    return ((np.asarray(inputs, np.float32) - shift) / np.float32(scale)).astype(np.float16)
-
-
-def standardized(store: Store, metas: list[VideoMeta], name: str) -> Store:
-    """All inputs as the network sees them.
-
-    Args:
-      store: all inputs (NumPy).
-      metas: V videos.
-      name: entry of ``STANDARDIZATIONS``.
-
-    Returns:
-      The store, float16.
-
-    Raises:
-      UserError: no such entry.
-    """
-    statistics = STANDARDIZATIONS[errors.one_of("data.standardize", name, STANDARDIZATIONS)]
-    if statistics is None:
-        return store
-    inputs = np.array(store.inputs)
-    for meta in metas:
-        rows = slice(meta.row, meta.row + meta.num_rows)
-        inputs[rows] = standardize(inputs[rows], statistics(inputs[rows], store.valid[rows]))
-    return store._replace(inputs=inputs)
+    return chosen._replace(emotion=LABELS[label].of(chosen))
 
 
 def shuffle(events: Events, meta: VideoMeta, seed: int) -> Events:
@@ -130,6 +78,30 @@ def shuffle(events: Events, meta: VideoMeta, seed: int) -> Events:
     return events._replace(interval=np.stack([onset, offset], -1).astype(np.float32), apex=np.full_like(onset, -1))
 
 
+def load(config: Config, directory: str | Path, inputs: bool = True) -> shards.Dataset:
+    """Loads a data set with the inputs that the model reads.
+
+    Args:
+      config: the configuration.
+      directory: see ``schema.find``.
+      inputs: False: leave them out.
+
+    Returns:
+      The data set.
+
+    Raises:
+      UserError: see ``shards.load``; or pictures that would be standardised.
+    """
+    if not models.TASKS[errors.one_of("task", config.task, models.TASKS)].frames:
+        return shards.load(directory, inputs)
+    if config.data.standardize != "none":
+        raise UserError(
+            f"data.standardize must be 'none' for task {config.task!r}, which reads pictures; got "
+            f"{config.data.standardize!r}"
+        )
+    return shards.load(directory, inputs, config.data.side)
+
+
 def make_problem(config: Config, dataset: shards.Dataset) -> Problem:
     """Cuts windows, plans folds, builds the task.
 
@@ -143,12 +115,14 @@ def make_problem(config: Config, dataset: shards.Dataset) -> Problem:
     Raises:
       UserError: options that do not fit one another or the data, or data without anything to detect.
     """
-    configs.validate(config)
+    models.validate(config)
     geometry = windows.Geometry(
         config.window.segments, config.window.segment_frames, config.window.stride,
         int(dataset.metadata["frames_per_row"]), config.window.context,
     )  # fmt: skip
-    events = [select(annotated, config.data.kind, config.data.recognition) for annotated in dataset.events]
+    label = errors.one_of("data.label", config.data.label, [name for name in LABELS if name != "none"])
+    label = label if config.data.recognition else "none"
+    events = [select(annotated, config.data.kind, label) for annotated in dataset.events]
     if not any(len(wanted.valid) for wanted in events):
         kinds = {schema.KINDS[kind] for annotated in dataset.events for kind in annotated.kind}
         raise UserError(
@@ -161,13 +135,36 @@ def make_problem(config: Config, dataset: shards.Dataset) -> Problem:
             f"{unnamed} expressions of data.kind={config.data.kind} have no emotion in these data; for spotting only "
             "add --config.data.recognition=False, or choose another data.kind"
         )
-    store = standardized(dataset.store, dataset.metas, config.data.standardize)
+    store = standardization.standardized(dataset.store, dataset.metas, config.data.standardize)
     learned = events
     if config.data.shuffle_labels:
         learned = [shuffle(wanted, meta, config.seed) for wanted, meta in zip(events, dataset.metas, strict=True)]
     plan = windows.plan(dataset.metas, learned, geometry, config.window.train_hop, config.window.inside)
-    classes = list(dataset.metadata["classes"]) if config.data.recognition else ["expression"]
+    classes = LABELS[label].classes(dataset.metadata["classes"])
     scheme = splits.SCHEMES[errors.one_of("folds.scheme", config.folds.scheme, splits.SCHEMES)]
     fold_plan = scheme(dataset.metas, plan, config.folds.inner, config.folds.k)
-    task = models.make_task(config, geometry, len(classes), store.inputs.shape[1])
-    return Problem(store, dataset.metas, events, classes, geometry, plan, fold_plan, task)
+    task = models.make_task(config, geometry, len(classes), store.inputs.shape[1:])
+    if task.census is not None:
+        fold_plan = splits.with_census(fold_plan, census(task, store.valid, plan, geometry))
+    return Problem(store, dataset.metas, events, classes, label, geometry, plan, fold_plan, task)
+
+
+def census(task: Task, valid: np.ndarray, plan: Windows, geometry: windows.Geometry) -> np.ndarray:
+    """What a model counts of each window.
+
+    Args:
+      task: the model.
+      valid: [R] bool, rows with a face.
+      plan: W windows.
+      geometry: how windows are cut.
+
+    Returns:
+      [W, C] float.
+    """
+    store = Store(np.zeros((len(valid), 0), np.float16), valid)  # only the masks are wanted
+
+    def one(window: Windows) -> np.ndarray:
+        got = windows.gather(store, window.row, window.num_rows, window.start, window.num_segments, geometry)
+        return task.census(task.targets(window.events), got.inside)
+
+    return np.asarray(jax.jit(jax.vmap(one))(plan))

@@ -9,26 +9,28 @@ import numpy as np
 from fedn_jax.core import schema
 from fedn_jax.core.errors import UserError
 from fedn_jax.core.types import Events, Store, VideoMeta
+from fedn_jax.data import stills
 
 
 class Dataset(NamedTuple):
     """Everything that shards hold, in memory; V videos, sorted by subject and video."""
 
-    store: Store  # NumPy; inputs [R, D] float16
+    store: Store  # NumPy; inputs [R, D] float16, or frames [R, side, side, 3] uint8, mapped from a file
     metas: list[VideoMeta]  # V
     events: list[Events]  # V, [E] each, NumPy, without padding
     motion: np.ndarray  # [R] float32, mean absolute difference to the previous aligned face, grey levels
     metadata: dict[str, Any]  # schema.METADATA
 
 
-def records(directory: str | Path) -> tuple[dict[str, Any], Iterator[dict[str, Any]]]:
+def records(directory: str | Path, frames: bool = False) -> tuple[dict[str, Any], Iterator[dict[str, Any]]]:
     """Reads shards record by record.
 
     Args:
       directory: see :func:`schema.find`.
+      frames: with their frames, where these are kept.
 
     Returns:
-      The metadata, and an iterator over records (fields as in ``schema.FIELDS``), which raises UserError at damage.
+      The metadata, and an iterator over records (fields as of ``schema.fields``), which raises UserError at damage.
 
     Raises:
       UserError: see :func:`schema.find`; or data of another schema.
@@ -50,16 +52,16 @@ def records(directory: str | Path) -> tuple[dict[str, Any], Iterator[dict[str, A
             f"{path}: written with schema {metadata['schema']}, this version reads {schema.VERSION}; prepare the "
             "data again into another --out"
         )
-    return metadata, _read(path, builder, splits)
+    return metadata, _read(path, builder, splits, tuple(schema.fields(metadata) if frames else schema.FIELDS))
 
 
-def _read(path: Path, builder: Any, splits: list[str]) -> Iterator[dict[str, Any]]:
+def _read(path: Path, builder: Any, splits: list[str], names: tuple[str, ...]) -> Iterator[dict[str, Any]]:
     for split in splits:
         if not builder.info.splits[split].num_examples:
             continue
         try:
             for example in builder.as_data_source(split=split):
-                yield {name: _value(name, example[name]) for name in schema.FIELDS}
+                yield {name: _value(name, example[name]) for name in names}
         except Exception as error:
             raise _damage(path, error) from error
 
@@ -73,27 +75,29 @@ def _damage(path: Path, error: Exception) -> UserError:
 
 
 def _value(name: str, value: Any) -> Any:
-    shape, dtype, _ = schema.FIELDS[name]
+    shape, dtype, _ = (schema.FIELDS | schema.FRAME_FIELDS)[name]
     if shape is None:
         return value.decode() if isinstance(value, bytes) else str(value)
     return np.asarray(value, dtype)
 
 
-def load(directory: str | Path, inputs: bool = True) -> Dataset:
+def load(directory: str | Path, inputs: bool = True, side: int | None = None) -> Dataset:
     """Loads a whole data set.
 
     Args:
       directory: see :func:`schema.find`.
-      inputs: False: leave them out, which are nearly all of the data; the store then has [0, D] inputs.
+      inputs: False: leave them out, which are nearly all of the data; the store then has inputs without a row.
+      side: None: inputs are embeddings; else the aligned frames, [R, side, side, 3] uint8, of so many pixels (0: as
+        stored). They are decoded once, into a file beside the data, and stay on the disk.
 
     Returns:
       The data set; the order of videos does not depend on the order in the shards.
 
     Raises:
-      UserError: no data, ambiguous, of another schema, or damaged.
+      UserError: no data, ambiguous, of another schema, or damaged; or frames that are not kept.
     """
     metadata, stream = records(directory)
-    checked = (_checked(record, directory, metadata, inputs) for record in stream)
+    checked = (_checked(record, directory, metadata, inputs and side is None) for record in stream)
     loaded = sorted(checked, key=lambda record: (record["subject"], record["video"]))
     if not loaded:
         raise UserError(f"{directory}: holds no videos; prepare the data again")
@@ -110,12 +114,33 @@ def load(directory: str | Path, inputs: bool = True) -> Dataset:
             )
         )  # fmt: skip
         row += rows
-    store = Store(
-        np.concatenate([record["inputs"] for record in loaded]),
-        np.concatenate([record["valid"] for record in loaded]).astype(bool),
+    rows_of = (
+        np.concatenate([record["inputs"] for record in loaded])
+        if side is None
+        else _frames(directory, metadata, metas, side, inputs)
     )
+    valid = np.concatenate([record["valid"] for record in loaded]).astype(bool)
     motion = np.concatenate([record["motion"] for record in loaded])
-    return Dataset(store, metas, [_events(record["events"]) for record in loaded], motion, metadata)
+    return Dataset(Store(rows_of, valid), metas, [_events(record["events"]) for record in loaded], motion, metadata)
+
+
+def _frames(directory: str | Path, metadata: dict[str, Any], metas: list[VideoMeta], side: int, inputs: bool) -> Any:
+    """The frames of all videos, in the order of ``metas``; of another size than the stored ones where asked."""
+    size, side = stills.side_of(metadata, side, directory)
+    if not inputs:
+        return np.zeros((0, side, side, 3), np.uint8)
+    metas_of = {(meta.subject, meta.video): meta for meta in metas}
+    path = schema.find(directory).parent / f"frames-{metadata['signature']}-{side}.u8"
+
+    def fill(pictures: np.ndarray) -> None:
+        for record in records(directory, frames=True)[1]:
+            meta = metas_of[record["subject"], record["video"]]
+            try:
+                pictures[meta.row : meta.row + meta.num_rows] = stills.decode(record, size, side)
+            except ValueError as error:
+                raise UserError(f"{directory}: {error}; prepare the data again") from None
+
+    return stills.mapped(path, fill, sum(meta.num_rows for meta in metas), side)
 
 
 def _checked(record: dict[str, Any], directory: str | Path, metadata: dict[str, Any], inputs: bool) -> dict[str, Any]:

@@ -51,7 +51,8 @@ def _stack(folds: Sequence[tuple]) -> Folds:
         if not len(windows):
             raise UserError(f"fold {name!r} has no training window with an expression: nothing to learn from")
     keys = np.array([zlib.crc32(name.encode()) for name in names], np.uint32)
-    return Folds(tuple(names), keys, pad(positive), pad(negative), tuple(test))
+    none = np.zeros((len(names), 0), np.float32)
+    return Folds(tuple(names), keys, pad(positive), pad(negative), tuple(test), none)
 
 
 def plan_loso(metas: Sequence[VideoMeta], windows: Windows, inner: float, k: int = 0) -> Folds:
@@ -123,7 +124,22 @@ def take(folds: Folds, chosen: Sequence[int]) -> Folds:
     """
     index = list(chosen)
     pick = lambda column: tuple(column[i] for i in index)  # noqa: E731
-    return Folds(pick(folds.name), folds.key[index], folds.positive[index], folds.negative[index], pick(folds.test))
+    arrays = (folds.key[index], folds.positive[index], folds.negative[index])
+    return Folds(pick(folds.name), *arrays, pick(folds.test), folds.census[index])
+
+
+def with_census(folds: Folds, counts: np.ndarray) -> Folds:
+    """Adds up what a model counts of windows, over the training windows of each fold and no others.
+
+    Args:
+      folds: K folds.
+      counts: [W, C] float, of every window.
+
+    Returns:
+      The folds with ``census`` [K, C] float32.
+    """
+    lists = [np.concatenate(pair) for pair in zip(folds.positive, folds.negative, strict=True)]
+    return folds._replace(census=np.stack([counts[rows[rows >= 0]].sum(0) for rows in lists]).astype(np.float32))
 
 
 def steps_per_epoch(folds: Folds, batch_size: int, negatives: int) -> int:

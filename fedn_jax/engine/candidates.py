@@ -41,8 +41,8 @@ def make_reducer(
 
     def reduce(predicted: Predicted, num_frames: int) -> tuple[Detections, Detections]:
         outputs, count = join(predicted.outputs), len(predicted.starts)
-        (device,) = outputs["positions"].devices()
-        size = len(outputs["positions"])
+        first = next(iter(outputs.values()))
+        (device,), size = first.devices(), len(first)
         starts = np.pad(predicted.starts, (0, size - count)).astype(np.float32)
         rest = jax.device_put((starts, np.arange(size) < count, np.float32(num_frames)), device)
         return program(outputs, *rest)

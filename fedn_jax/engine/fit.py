@@ -14,13 +14,14 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from fedn_jax import models
 from fedn_jax.core import clock, errors, files
 from fedn_jax.core import config as configs
 from fedn_jax.core.errors import UserError
 from fedn_jax.core.text import Progress, count
 from fedn_jax.core.types import Config, Folds, Tree
-from fedn_jax.data import shards, splits
-from fedn_jax.engine import checkpoint, parallel, parameters, predict_folds, programs, run_dir
+from fedn_jax.data import likeness, shards, splits
+from fedn_jax.engine import checkpoint, parameters, predict_folds, programs, run_dir
 from fedn_jax.engine.programs import Share
 from fedn_jax.engine.trainer import Trainer, empty_state, make_program, make_trainer, split
 
@@ -62,9 +63,9 @@ def fit(
       UserError: configurations of different structure, no such fold, or a run that cannot go on as it was begun.
     """
     if len({configs.structure(run.config) for run in runs}) != 1:
-        raise UserError(f"runs that are trained together may differ in {', '.join(configs.HYPER.values())} only")
+        raise UserError(f"runs that are trained together may differ in {', '.join(configs.HYPER)} only")
     for run in runs:
-        configs.validate(run.config)
+        models.validate(run.config)
     spent = clock.Spent()
     with spent.on("windows and folds"):
         trainer = make_trainer(runs[0].config, dataset)
@@ -72,7 +73,7 @@ def fit(
     wanted = _chosen(problem.folds.name, only)
     facts = {
         "data": dataset.metadata["signature"], "folds": list(problem.folds.name), "classes": problem.classes,
-        "input_width": int(dataset.store.inputs.shape[1]), "metadata": dataset.metadata,
+        "input_shape": list(problem.store.inputs.shape[1:]), "metadata": dataset.metadata,
         "fps": float(np.median([meta.fps for meta in dataset.metas])),
     }  # fmt: skip
     work = Work(runs, trainer, progress, spent)
@@ -83,6 +84,7 @@ def fit(
         recorded = [run_dir.open_run(run.directory, run.config, facts) for run in runs]
         with spent.on("compile"):
             agreed = programs.agree(directories, recorded, wanted, lambda fresh: _split(runs, trainer, fresh))
+        _write_likeness(directories, dataset)
     log.info(_describe(len(runs), agreed, trainer))
     waiting = False
     while agreed:
@@ -102,6 +104,14 @@ def fit(
             with spent.on("wait for others"):
                 time.sleep(POLL)
     log.info(str(spent))
+
+
+def _write_likeness(directories: Sequence[Path], dataset: shards.Dataset) -> None:
+    """What the faces of the data look like, where a run does not say so yet; of pictures nothing is known."""
+    missing = [path for path in map(run_dir.likeness_path, directories) if not path.exists()]
+    known = likeness.learn(dataset.store, dataset.metas) if missing else None
+    for path in missing if known else ():
+        likeness.save(path, known)
 
 
 def _chosen(names: Sequence[str], only: Sequence[str]) -> list[int]:
@@ -185,7 +195,7 @@ def _train(work: Work, shares: Sequence[Share], profile: Path | None) -> None:
         bar.set_postfix_str("first epoch")  # of a training that goes on, compilation too
         writer = checkpoint.Writer(config.train.checkpoint_minutes)
         open_files.callback(writer.close)
-        stream = parallel.run(program, range(done, epochs), state)
+        stream = work.trainer.driver.run(program, range(done, epochs), state)
         del state, states
         for index, values, get_state in spent.each("epochs", _profiled(stream, profile)):
             finished = index + 1

@@ -165,8 +165,16 @@ def collect(tree: Tree, slots: Slots) -> Tree:
     return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:])[: slots.num_folds], jax.device_get(tree))
 
 
-def _place(tree: Tree, devices: tuple[jax.Device, ...]) -> Tree:
-    """Leaves [D, ...] on the host -> the same, one row per device; nothing is copied twice."""
+def place(tree: Tree, devices: tuple[jax.Device, ...]) -> Tree:
+    """Puts one row of every leaf on each device; nothing is copied twice.
+
+    Args:
+      tree: leaves [D, ...] on the host.
+      devices: D.
+
+    Returns:
+      Leaves [D, ...], on the devices.
+    """
     sharding = NamedSharding(Mesh(np.array(devices), "device"), PartitionSpec("device"))
     return jax.tree.map(lambda leaf: jax.device_put(leaf, sharding), tree)
 
@@ -228,9 +236,23 @@ def make_program(
       The program.
     """
     slots = make_slots(len(folds.name), devices)
-    fold = scatter(Fold(folds.key, folds.positive, folds.negative), slots)
-    hyper = scatter(Hyper(*(np.broadcast_to(value, (slots.num_folds,)) for value in hyper)), slots)
-    return Program(init, epoch, slots, fold, hyper, _on_every_device((store, windows), len(slots.devices)))
+    own = in_slots(folds, hyper, slots)
+    return Program(init, epoch, slots, *own, _on_every_device((store, windows), len(slots.devices)))
+
+
+def in_slots(folds: Folds, hyper: Hyper, slots: Slots) -> tuple[Fold, Hyper]:
+    """What differs between folds, where they run.
+
+    Args:
+      folds: K folds.
+      hyper: scalars, shared by all folds, or [K].
+      slots: where folds run.
+
+    Returns:
+      Leaves [D, L, ...], NumPy.
+    """
+    fold = scatter(Fold(folds.key, folds.positive, folds.negative, folds.census), slots)
+    return fold, scatter(jax.tree.map(lambda value: np.broadcast_to(value, (slots.num_folds,)), hyper), slots)
 
 
 def lower(program: Program) -> Any:
@@ -300,9 +322,9 @@ def run(
       the state it copies only what that returns).
     """
     step, slots = _compiled(program), program.slots
-    fold, hyper, data = (_place(tree, slots.devices) for tree in (program.fold, program.hyper, program.data))
+    fold, hyper, data = (place(tree, slots.devices) for tree in (program.fold, program.hyper, program.data))
     start, _ = _mapped(program.init, program.epoch, slots.devices)
-    current = start(fold, hyper) if state is None else _place(scatter(state, slots), slots.devices)
+    current = start(fold, hyper) if state is None else place(scatter(state, slots), slots.devices)
     del state
     for number in epochs:
         current, metrics = step(current, fold, hyper, jnp.int32(number), data)

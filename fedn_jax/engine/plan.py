@@ -1,7 +1,7 @@
 """What a training will take, before anything starts: memory as the compiler says, disk as shapes say."""
 
 import time
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -11,7 +11,7 @@ from fedn_jax.core.types import Config
 from fedn_jax.data import shards, splits
 from fedn_jax.data.problem import Problem
 from fedn_jax.engine import parallel, predict
-from fedn_jax.engine.trainer import make_program, make_trainer, shape_of_variables
+from fedn_jax.engine.trainer import Trainer, make_program, make_trainer, shape_of_variables
 
 
 class Plan(NamedTuple):
@@ -31,7 +31,7 @@ class Plan(NamedTuple):
     devices: int
     memory: float  # bytes of a device that folds may fill
     needed: int  # bytes of a device for the largest program
-    data_bytes: int  # of them, inputs
+    data_bytes: int  # of them, those that do not grow with the folds
     disk_training: int  # bytes at most, while it trains: two checkpoints, one half made
     disk_finished: int  # bytes of the finished run
     seconds: float | None  # of all epochs, from a measured one
@@ -61,12 +61,12 @@ def make_plan(
     names = problem.folds.name
     memory = parallel.memory_of(local, memory_gb or config.folds.memory_gb)
 
-    def on_one_device(size: int) -> parallel.Program:
+    def on_one_device(size: int) -> Any:
         """A program of so many folds as one of the devices sees it."""
         return make_program(trainer, [config], [(0, range(-(-size // min(devices, size))))], local[:1])[1]
 
     def bytes_of(size: int) -> tuple[int, int]:
-        return parallel.memory_needed(on_one_device(size))
+        return trainer.driver.memory_needed(on_one_device(size))
 
     ranges = parallel.split(len(names), devices, memory, bytes_of, config.folds.programs)
     sizes = tuple(len(part) for part in ranges)
@@ -83,27 +83,22 @@ def make_plan(
         programs=sizes, devices=devices, memory=memory, needed=needed, data_bytes=data,
         disk_training=3 * max(sizes) * trainer.state_bytes + len(names) * per_fold,
         disk_finished=(len(names) - inner) * per_fold + outputs,
-        seconds=_seconds(on_one_device(max(sizes))) * config.train.epochs * len(sizes) if measure else None,
+        seconds=_seconds(trainer, on_one_device(max(sizes))) * config.train.epochs * len(sizes) if measure else None,
     )  # fmt: skip
 
 
 def _outputs_bytes(config: Config, problem: Problem) -> int:
     """Of the network outputs of all test videos of outer folds."""
-    geometry, task = problem.geometry, problem.task
-    rows = jax.ShapeDtypeStruct((1, geometry.rows, problem.store.inputs.shape[1]), problem.store.inputs.dtype)
-    valid = jax.ShapeDtypeStruct((1, geometry.rows), bool)
-    variables = shape_of_variables(task, config)
-    features = jax.eval_shape(task.features, variables, rows, valid)
-    inside = jax.ShapeDtypeStruct((1, geometry.segments), bool)
-    shapes = jax.eval_shape(lambda *args: task.outputs(*args, False, jax.random.key(0))[0], variables, features, inside)
-    saved = [shapes[name] for name in predict.OUTPUTS if name in shapes]
+    geometry, inputs = problem.geometry, problem.store.inputs
+    row = jax.ShapeDtypeStruct(inputs.shape[1:], inputs.dtype)
+    saved = predict.shapes_of_outputs(problem.task, geometry, row).values()
     window = sum(leaf.size * leaf.dtype.itemsize for leaf in saved) + 4  # and its first frame
     return window * sum(len(predict.window_starts(meta, geometry, config.window.test_hop)) for meta in problem.metas)
 
 
-def _seconds(program: parallel.Program) -> float:
+def _seconds(trainer: Trainer, program: Any) -> float:
     """Of the faster of two warm epochs."""
-    stamps = [time.perf_counter() for _ in parallel.run(program, range(3))]
+    stamps = [time.perf_counter() for _ in trainer.driver.run(program, range(3))]
     return float(np.diff(stamps).min())
 
 
@@ -123,7 +118,9 @@ def lines(plan: Plan) -> list[tuple[str, str]]:
         if plan.seconds is None
         else (f"{plan.seconds / 3600:.2f} h for all epochs, from one that was measured here, without prediction")
     )
-    memory = f"{size(plan.needed)} as compiled ({size(plan.data_bytes)} of inputs); {size(plan.memory)} allowed"
+    memory = (
+        f"{size(plan.needed)} as compiled ({size(plan.data_bytes)} whatever the folds); {size(plan.memory)} allowed"
+    )
     return [
         ("folds", f"{plan.folds}, {plan.inner} of them inner"),
         ("test videos", f"{plan.predictions} predictions of {plan.videos} videos"),

@@ -4,7 +4,7 @@ import collections
 import csv
 import functools
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -14,12 +14,10 @@ import numpy as np
 
 from fedn_jax.core import arrays, files
 from fedn_jax.core.errors import UserError
-from fedn_jax.core.types import Array, Detections, Store, Task, Tree, VideoMeta
+from fedn_jax.core.types import Array, Detections, Store, Task, Tree, VideoMeta, Windows
 from fedn_jax.ops import intervals, nms, windows
 
 CSV_COLUMNS = ("subject", "video", "onset", "offset", "score", "emotion")
-OUTPUTS = ("offsets", "free", "logits", "positions", "starts")  # what is saved of a video's windows
-KINDS = dict(zip(OUTPUTS, "fffbi", strict=True))  # of their dtypes
 AGAIN = "remove it and start `fedn train` again, which predicts it anew"
 AHEAD = 3  # videos that a device is given before the first of them is fetched
 
@@ -36,8 +34,9 @@ def make_predictor(
 ) -> Callable[[Tree, Store, VideoMeta], Predicted]:
     """Prediction of one video, in calls of fixed size, so that it is compiled once for videos of any length.
 
-    Segments of windows that overlap are the same segments: their features are computed once per video, on windows
-    laid end to end. With ``context="window"`` they differ, and are computed once per window.
+    Segments of windows that overlap are the same segments: what a model encodes of them (``Task.encoding``) is
+    computed once per video, on windows laid end to end. With ``context="window"`` they differ, and are computed once
+    per window.
 
     Args:
       task: the model.
@@ -46,20 +45,30 @@ def make_predictor(
       chunk: windows per call.
 
     Returns:
-      predict(variables, store, meta) -> Predicted. It runs on the device that holds variables and store, copies
-      nothing but indices there, and does not wait: ``fetch`` does.
+      predict(variables, store, meta) -> Predicted. It runs on the device that holds the variables, and the store where
+      ``place`` put it; it does not wait: ``fetch`` does.
     """
 
-    @jax.jit
-    def features(variables: Tree, store: Store, row: Array, num_rows: Array, starts: Array, segments: Array):
-        gather = jax.vmap(windows.gather, in_axes=(None, None, None, 0, None, None))
-        got = gather(store, row, num_rows, starts, segments, geometry)
-        return task.features(variables, got.inputs, got.valid), got.inside
+    def gather(store: Store, row: Array, num_rows: Array, starts: Array, segments: Array) -> windows.Gathered:
+        over_windows = jax.vmap(windows.gather, in_axes=(None, None, None, 0, None, None))
+        return over_windows(store, row, num_rows, starts, segments, geometry)
 
     @jax.jit
-    def outputs_of(variables: Tree, features: Array, inside: Array):
-        outputs, _ = task.outputs(variables, features, inside, False, jax.random.key(0))
-        return {name: outputs[name] for name in OUTPUTS if name in outputs}
+    def encode(variables: Tree, *where: Any):
+        got = gather(*where)
+        return task.encoding.encode(variables, got.inputs, got.valid), got.inside
+
+    @jax.jit
+    def read(variables: Tree, encoded: Array, inside: Array):
+        return saved_of(task, task.encoding.read(variables, encoded, inside))
+
+    @jax.jit
+    def apply(variables: Tree, *where: Any):
+        return outputs_of(task, variables, gather(*where))
+
+    @jax.jit
+    def apply_to(variables: Tree, got: windows.Gathered):
+        return outputs_of(task, variables, got)
 
     @jax.jit
     def by_segment(parts: list[Array]) -> Array:  # of chunks, [chunk, S, ...] each -> [tiles * S, ...]
@@ -71,29 +80,107 @@ def make_predictor(
         padding = -len(starts) % chunk
         return list(np.pad(starts, (0, padding)).reshape(-1, chunk))
 
+    def from_host(variables: Tree, store: Store, meta: VideoMeta) -> Predicted:
+        (device,) = jax.tree.leaves(variables)[0].devices()
+        segments = windows.num_segments(meta.num_frames, geometry)
+        starts, outputs = windows.starts(segments, geometry, hop_frames), []
+        for tile in chunks(starts):
+            row, num_rows, count = (np.full(chunk, x, np.int32) for x in (meta.row, meta.num_rows, segments))
+            got = windows.gather_host(store, Windows(row, num_rows, tile, count, row, None), geometry)
+            outputs.append(apply_to(variables, jax.device_put(got, device)))
+        return Predicted(outputs, (starts * geometry.stride).astype(np.int32))
+
     def predict(variables: Tree, store: Store, meta: VideoMeta) -> Predicted:
         (device,) = store.inputs.devices()
         segments = windows.num_segments(meta.num_frames, geometry)
         starts = windows.starts(segments, geometry, hop_frames)
         numbers = jax.device_put((np.int32(meta.row), np.int32(meta.num_rows), np.int32(segments)), device)
 
-        def features_at(tiles: np.ndarray) -> list[tuple[Array, Array]]:
+        def at(function: Callable, tiles: np.ndarray) -> list[Any]:
             row, num_rows, segments = numbers
             put = jax.device_put(chunks(tiles), device)
-            return [features(variables, store, row, num_rows, tile, segments) for tile in put]
+            return [function(variables, store, row, num_rows, tile, segments) for tile in put]
 
+        first = (starts * geometry.stride).astype(np.int32)
+        if task.encoding is None:
+            return Predicted(at(apply, starts), first)
         if geometry.context == "video":
-            parts = features_at(np.arange(0, segments, geometry.segments, dtype=np.int32))
+            parts = at(encode, np.arange(0, segments, geometry.segments, dtype=np.int32))
             column, inside = (by_segment(list(parts)) for parts in zip(*parts, strict=True))
             index = starts[:, None] + np.arange(geometry.segments)  # [W, S]; a short video needs one tile only
             index = np.pad(index, ((0, -len(starts) % chunk), (0, 0))).reshape(-1, chunk, geometry.segments)
-            wanted = [(take(column, at), take(inside, at)) for at in jax.device_put(list(index), device)]
+            wanted = [(take(column, rows), take(inside, rows)) for rows in jax.device_put(list(index), device)]
         else:
-            wanted = features_at(starts)
-        outputs = [outputs_of(variables, *pair) for pair in wanted]
-        return Predicted(outputs, (starts * geometry.stride).astype(np.int32))
+            wanted = at(encode, starts)
+        return Predicted([read(variables, *pair) for pair in wanted], first)
 
-    return predict
+    return from_host if task.driver == "steps" else predict
+
+
+def place(task: Task, store: Store, device: jax.Device) -> Store:
+    """Puts inputs where a predictor of the task wants them.
+
+    Args:
+      task: the model.
+      store: all inputs, on the host.
+      device: the device that predicts.
+
+    Returns:
+      The store, on the device; on the host for a task that trains by steps.
+    """
+    return store if task.driver == "steps" else jax.device_put(store, device)
+
+
+def saved_of(task: Task, outputs: dict[str, Array]) -> dict[str, Array]:
+    """What prediction keeps.
+
+    Args:
+      task: the model.
+      outputs: of ``Task.apply``.
+
+    Returns:
+      Those of ``Task.saved``.
+    """
+    return {name: outputs[name] for name in task.saved}
+
+
+def outputs_of(task: Task, variables: Tree, got: windows.Gathered) -> dict[str, Array]:
+    """What prediction keeps of some windows.
+
+    Args:
+      task: the model.
+      variables: of one fold.
+      got: [B, ...] windows.
+
+    Returns:
+      name of ``Task.saved`` -> [B, ...].
+    """
+    weight = jnp.ones(got.inside.shape[:1])
+    return saved_of(task, task.apply(variables, got, weight, False, jax.random.key(0))[0])
+
+
+@functools.lru_cache(maxsize=8)
+def shapes_of_outputs(
+    task: Task, geometry: windows.Geometry, row: jax.ShapeDtypeStruct
+) -> dict[str, jax.ShapeDtypeStruct]:
+    """What is saved of each window of a video.
+
+    Args:
+      task: the model.
+      geometry: how windows are cut.
+      row: shape and dtype of a row of the inputs.
+
+    Returns:
+      name of ``Task.saved`` -> shape, without the axis of windows, and dtype; nothing is computed.
+    """
+    got = windows.Gathered(
+        jax.ShapeDtypeStruct((1, geometry.rows, *row.shape), row.dtype),
+        jax.ShapeDtypeStruct((1, geometry.rows), bool),
+        jax.ShapeDtypeStruct((1, geometry.segments), bool),
+    )
+    variables = jax.eval_shape(task.init, jax.random.key(0))
+    found = jax.eval_shape(functools.partial(outputs_of, task), variables, got)
+    return {name: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype) for name, leaf in found.items()}
 
 
 def fetch(predicted: Predicted) -> dict[str, np.ndarray]:
@@ -103,8 +190,7 @@ def fetch(predicted: Predicted) -> dict[str, np.ndarray]:
       predicted: of a predictor.
 
     Returns:
-      {"offsets" [W, L, A - 1, 2], "free" [W, L, 2], "logits" [W, L, A, channels]: float32 network outputs;
-      "positions" [W, L] bool; "starts" [W] int32: first frames of the windows}.
+      name of ``Task.saved`` -> [W, ...], and "starts" [W] int32: first frames of the windows.
     """
     parts, count = jax.device_get(predicted.outputs), len(predicted.starts)
     outputs = {name: np.concatenate([part[name] for part in parts])[:count] for name in parts[0]}
@@ -146,7 +232,7 @@ def _padded(outputs: dict[str, np.ndarray], chunk: int) -> tuple[dict[str, np.nd
     """(outputs, starts [W], valid [W]) of one video, W padded to a multiple of ``chunk`` so that few sizes compile."""
     count = len(outputs["starts"])
     pad = lambda array: np.pad(array, [(0, -count % chunk)] + [(0, 0)] * (array.ndim - 1))
-    padded = {name: pad(outputs[name]) for name in OUTPUTS}
+    padded = {name: pad(array) for name, array in outputs.items()}
     starts = padded.pop("starts").astype(np.float32)
     return padded, starts, np.arange(len(starts)) < count
 
@@ -184,7 +270,7 @@ def make_candidates(task: Task, chunk: int) -> Callable[[dict[str, np.ndarray], 
       chunk: windows are padded to a multiple of it.
 
     Returns:
-      candidates(outputs, num_frames) -> Detections [N] (NumPy), one per position, interval and window.
+      candidates(outputs, num_frames) -> Detections [N] (NumPy).
     """
     program = jax.jit(task.decode)
     return lambda outputs, num_frames: jax.device_get(program(*_padded(outputs, chunk), jnp.float32(num_frames)))
@@ -216,12 +302,13 @@ def window_starts(meta: VideoMeta, geometry: windows.Geometry, hop_frames: int) 
     return (starts * geometry.stride).astype(np.int32)
 
 
-def load_outputs(path: Path, starts: np.ndarray) -> dict[str, np.ndarray]:
+def load_outputs(path: Path, starts: np.ndarray, shapes: Mapping[str, jax.ShapeDtypeStruct]) -> dict[str, np.ndarray]:
     """Reads network outputs.
 
     Args:
       path: an .npz file written by ``save_outputs``.
       starts: [W] first frames of the windows of that video.
+      shapes: of ``shapes_of_outputs``.
 
     Returns:
       Name -> array.
@@ -229,16 +316,11 @@ def load_outputs(path: Path, starts: np.ndarray) -> dict[str, np.ndarray]:
     Raises:
       UserError: the file is missing or damaged, or is not of that video.
     """
-    outputs = arrays.load_npz(path, OUTPUTS, remedy=AGAIN)
-    offsets, free, logits, positions = (outputs[name] for name in OUTPUTS[:4])
-    count, length = len(starts), positions.shape[1] if positions.ndim == 2 else -1
-    per_position = offsets.shape[2] + 1 if offsets.ndim == 4 else -1
-    expected = {
-        "offsets": (count, length, per_position - 1, 2), "free": (count, length, 2),
-        "logits": (count, length, per_position, *logits.shape[3:4]), "positions": (count, length), "starts": (count,),
-    }  # fmt: skip
-    for name, shape in expected.items():
-        if outputs[name].shape != shape or outputs[name].dtype.kind != KINDS[name]:
+    expected = {name: ((len(starts), *leaf.shape), leaf.dtype.kind) for name, leaf in shapes.items()}
+    expected["starts"] = (np.shape(starts), "i")
+    outputs = arrays.load_npz(path, tuple(expected), remedy=AGAIN)
+    for name, (shape, kind) in expected.items():
+        if outputs[name].shape != shape or outputs[name].dtype.kind != kind:
             got = f"{outputs[name].dtype} {list(outputs[name].shape)}"
             raise UserError(f"{path}: {name} is {got}, expected {list(shape)}; {AGAIN}")
     if not np.array_equal(outputs["starts"], starts):
@@ -246,7 +328,13 @@ def load_outputs(path: Path, starts: np.ndarray) -> dict[str, np.ndarray]:
     return outputs
 
 
-def write_csv(path: Path, metas: Sequence[VideoMeta], detections: Sequence[Detections], classes: Sequence[str]) -> None:
+def write_csv(
+    path: Path,
+    metas: Sequence[VideoMeta],
+    detections: Sequence[Detections],
+    classes: Sequence[str],
+    kinds: bool = False,
+) -> None:
     """Writes detections with inclusive frame numbers, as the data set counts them.
 
     Args:
@@ -254,13 +342,15 @@ def write_csv(path: Path, metas: Sequence[VideoMeta], detections: Sequence[Detec
       metas: V videos.
       detections: V detections, by falling score.
       classes: C names.
+      kinds: the classes are kinds, of a column of their own; emotions are then not named.
     """
     with files.replacing(path) as part, part.open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(CSV_COLUMNS)
+        writer.writerow([*CSV_COLUMNS, "kind"] if kinds else CSV_COLUMNS)
         for meta, found in zip(metas, detections, strict=True):
             edges = intervals.inclusive(found.interval, meta.first_frame, meta.source)
             for (onset, offset), score, emotion in zip(
                 edges[found.valid], found.score[found.valid], found.emotion[found.valid], strict=True
             ):
-                writer.writerow([meta.subject, meta.video, onset, offset, f"{score:.6f}", classes[emotion]])
+                named = ["", classes[emotion]] if kinds else [classes[emotion]]
+                writer.writerow([meta.subject, meta.video, onset, offset, f"{score:.6f}", *named])

@@ -67,7 +67,7 @@ def run(missing: Sequence[Unpredicted], trainer: Trainer, config: Config, progre
     def start(item: tuple[Unpredicted, int], device: jax.Device) -> Any:
         group, video = item
         if device not in stores:
-            stores[device] = jax.device_put(problem.store, device)
+            stores[device] = predict.place(problem.task, problem.store, device)
         path = parameters.path_of(group.run, group.fold)
         if networks.get(device, (None,))[0] != path:
             networks.pop(device, None)  # freed before the next one comes

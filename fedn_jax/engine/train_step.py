@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import optax
 
 from fedn_jax.core.keys import fold_name
-from fedn_jax.core.types import Array, Hyper, Store, Task, TrainState, Windows
+from fedn_jax.core.types import Array, Context, Events, Hyper, Store, Task, TrainState, Windows
 from fedn_jax.ops import windows as windowing
 
 
@@ -18,6 +18,7 @@ class Fold(NamedTuple):
     key: Array  # [] uint32, crc32 of the fold's name
     positive: Array  # [P] int32, -1 pads
     negative: Array  # [Q] int32, -1 pads
+    census: Array  # [C] float32
 
 
 def make_optimizer(hyper: Hyper) -> optax.GradientTransformation:
@@ -107,52 +108,116 @@ def draw(key: Array, fold: Fold, num_windows: int, negatives: int, size: int) ->
     return jnp.pad(chosen, (0, max(0, size - chosen.size)), constant_values=-1)[:size].astype(jnp.int32)
 
 
-def make_train_step(task: Task, geometry: windowing.Geometry) -> Callable:
-    """One update on one batch.
+# Factor of the learning rate, given the share of the training that is done, in [0, 1].
+SCHEDULES: dict[str, Callable[[Array], Array] | None] = {
+    "constant": None,
+    "cosine": lambda done: 0.5 * (1 + jnp.cos(jnp.pi * done)),
+}
+
+
+def make_update(task: Task, schedule: str = "constant", updates_in_all: int = 1) -> Callable:
+    """One update on the inputs of one batch.
 
     Args:
       task: the model.
-      geometry: how windows are cut.
+      schedule: entry of ``SCHEDULES``.
+      updates_in_all: of the whole training.
 
     Returns:
-      step(state, key, batch [B] int32 with -1 for padding, store, windows, hyper) -> (state, metrics). A batch that
-      is all padding leaves the state as it was: Adam with weight decay would move it.
+      update(state, key, got [B, ...], events [B, E], weight [B], fold, hyper) -> (state, means, sums): numbers to be
+      averaged over steps, and to be added up. A batch that is all padding leaves the state as it was: Adam with
+      weight decay would move it.
     """
 
-    def step(state: TrainState, key: Array, batch: Array, store: Store, windows: Windows, hyper: Hyper):
-        store, windows = jax.tree.map(jnp.asarray, (store, windows))
-        weight = (batch >= 0).astype(float)
-        chosen = jax.tree.map(lambda column: column[jnp.maximum(batch, 0)], windows)
-        gather = jax.vmap(windowing.gather, in_axes=(None, 0, 0, 0, 0, None))
-        got = gather(store, chosen.row, chosen.num_rows, chosen.start, chosen.num_segments, geometry)
-        targets = jax.vmap(task.targets)(chosen.events)
+    factor = SCHEDULES[schedule]
+
+    def update(
+        state: TrainState, key: Array, got: windowing.Gathered, events: Events, weight: Array, fold: Fold, hyper: Hyper
+    ):
+        targets = jax.vmap(task.targets)(events)
+        context = Context(weight, got.valid, got.inside, jnp.asarray(fold.census))
 
         def objective(params):
-            variables = {"params": params, **state.extra}
-            features = task.features(variables, got.inputs, got.valid)
-            outputs, extra = task.outputs(variables, features, got.inside, True, key)
-            loss, parts = task.loss(outputs, targets, weight, hyper)
+            outputs, extra = task.apply({"params": params, **state.extra}, got, weight, True, key)
+            loss, parts = task.loss(outputs, targets, context, hyper)
             return loss, (extra, parts)
 
         (loss, (extra, parts)), grads = jax.value_and_grad(objective, has_aux=True)(state.params)
         updates, opt_state = make_optimizer(hyper).update(grads, state.opt_state, state.params)
+        if factor is not None:
+            scale = factor(jnp.minimum(state.step / updates_in_all, 1))
+            updates = jax.tree.map(lambda change: scale * change, updates)
         params = optax.apply_updates(state.params, updates)
         new = TrainState(params, extra, opt_state, state.step + 1)
         some = weight.sum() > 0
         new = jax.tree.map(lambda after, before: jax.lax.select(some, after, before), new, state)
-        metrics = {"loss": loss, **parts} | {
-            "positives": (targets.positive.sum((1, 2)) * weight).sum(),
-            "missed": (targets.missed * weight).sum(),
-            "windows": weight.sum(),
-        }
-        return new, metrics
+        sums = {name: (values * weight).sum() for name, values in task.tally(targets).items()}
+        return new, {"loss": loss, **parts}, sums | {"windows": weight.sum()}
+
+    return update
+
+
+def make_train_step(
+    task: Task, geometry: windowing.Geometry, schedule: str = "constant", updates_in_all: int = 1
+) -> Callable:
+    """One update on one batch, gathered from the store on the device.
+
+    Args:
+      task: the model.
+      geometry: how windows are cut.
+      schedule: entry of ``SCHEDULES``.
+      updates_in_all: of the whole training.
+
+    Returns:
+      step(state, key, batch [B] int32 with -1 for padding, fold, hyper, store, windows) -> (state, means, sums), as
+      ``make_update``.
+    """
+    update = make_update(task, schedule, updates_in_all)
+
+    def step(state: TrainState, key: Array, batch: Array, fold: Fold, hyper: Hyper, store: Store, windows: Windows):
+        store, windows = jax.tree.map(jnp.asarray, (store, windows))
+        row, weight = rows_of(batch, fold)
+        chosen = jax.tree.map(lambda column: column[row], windows)
+        gather = jax.vmap(windowing.gather, in_axes=(None, 0, 0, 0, 0, None))
+        got = gather(store, chosen.row, chosen.num_rows, chosen.start, chosen.num_segments, geometry)
+        return update(state, key, got, chosen.events, weight, fold, hyper)
 
     return step
 
 
+def rows_of(batch: Array, fold: Fold) -> tuple[Array, Array]:
+    """The windows that a batch gathers: padding shows one of the fold's own, never another fold's test subject.
+
+    Args:
+      batch: [B] int32, -1 pads.
+      fold: one fold, whose first training window exists.
+
+    Returns:
+      (windows [B] int32, weight [B] float, 0 for padding).
+    """
+    real = batch >= 0
+    return jnp.where(real, batch, jnp.asarray(fold.positive)[0]), real.astype(float)
+
+
+def total(means: dict[str, Array], sums: dict[str, Array]) -> dict[str, Array]:
+    """Numbers of the steps of an epoch as those of the epoch.
+
+    Args:
+      means: name -> [steps], to be averaged over steps with data.
+      sums: name -> [steps], to be added up; "windows" tells which steps have data.
+
+    Returns:
+      name -> [].
+    """
+    used = (sums["windows"] > 0).astype(float)
+    averages = {name: (value * used).sum() / jnp.maximum(used.sum(), 1) for name, value in means.items()}
+    return averages | {name: value.sum() for name, value in sums.items()}
+
+
 def make_train_epoch(
-    task: Task, geometry: windowing.Geometry, batch_size: int, negatives: int, steps: int
-) -> Callable[..., tuple[TrainState, dict[str, Array]]]:
+    task: Task, geometry: windowing.Geometry, batch_size: int, negatives: int, steps: int, schedule: str = "constant",
+    epochs: int = 1,
+) -> Callable[..., tuple[TrainState, dict[str, Array]]]:  # fmt: skip
     """One epoch of one fold as one call.
 
     Args:
@@ -161,28 +226,25 @@ def make_train_epoch(
       batch_size: windows per step, B.
       negatives: negative windows per positive one.
       steps: steps of an epoch, enough for the largest fold; those that a fold does not need change nothing.
+      schedule: entry of ``SCHEDULES``.
+      epochs: of the whole training.
 
     Returns:
-      epoch(state, fold, hyper, number, store, windows) -> (state, metrics): losses are means over steps with data,
-      ``positives``, ``missed`` and ``windows`` are sums over the epoch.
+      epoch(state, fold, hyper, number, store, windows) -> (state, metrics), as ``total``.
     """
-    step = make_train_step(task, geometry)
+    step = make_train_step(task, geometry, schedule, epochs * steps)
 
     def epoch(state: TrainState, fold: Fold, hyper: Hyper, number: Array, store: Store, windows: Windows):
         draw_key, step_key = epoch_keys(hyper, fold, number)
         drawn = draw(draw_key, fold, windows.start.shape[0], negatives, steps * batch_size)
         batches = drawn.reshape(steps, batch_size)
         keys = jax.vmap(jax.random.fold_in, in_axes=(None, 0))(step_key, jnp.arange(steps))
-        state, metrics = jax.lax.scan(
-            lambda state, xs: step(state, xs[0], xs[1], store, windows, hyper), state, (keys, batches)
-        )
-        used = (metrics["windows"] > 0).astype(float)
-        sums = ("positives", "missed", "windows")
-        means = {
-            name: (value * used).sum() / jnp.maximum(used.sum(), 1)
-            for name, value in metrics.items()
-            if name not in sums
-        }
-        return state, means | {name: metrics[name].sum() for name in sums}
+
+        def one(state: TrainState, xs: tuple[Array, Array]):
+            state, *numbers = step(state, *xs, fold, hyper, store, windows)
+            return state, numbers
+
+        state, numbers = jax.lax.scan(one, state, (keys, batches))
+        return state, total(*numbers)
 
     return epoch

@@ -1,24 +1,41 @@
 """What is compiled once for all runs of one structure, and how many of their folds fit one program."""
 
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
 from fedn_jax.core import config as configs
-from fedn_jax.core.types import Array, Config, Folds, Hyper, Store, Task, TrainState, Tree, VideoMeta
+from fedn_jax.core import errors
+from fedn_jax.core.types import Config, Folds, Hyper, Store, Task, TrainState, Tree, VideoMeta
 from fedn_jax.data import shards, splits
 from fedn_jax.data.problem import Problem, make_problem
-from fedn_jax.engine import parallel, predict, train_step
+from fedn_jax.engine import parallel, predict, steps, train_step
+
+
+class Driver(NamedTuple):
+    """A way to run epochs: functions that belong together, on programs of their own form."""
+
+    make_epoch: Callable[..., Any]  # see train_step.make_train_epoch
+    make_program: Callable[..., Any]  # (init, epoch, folds, hyper, store, windows, devices) -> program
+    memory_needed: Callable[[Any], tuple[int, int]]  # (program) -> (bytes of a device, those that do not grow)
+    run: Callable[..., Iterator]  # (program, epochs, state), see parallel.run
+
+
+DRIVERS = {  # Task.driver -> how its epochs run
+    "scan": Driver(train_step.make_train_epoch, parallel.make_program, parallel.memory_needed, parallel.run),
+    "steps": Driver(steps.make_epoch, steps.make_program, steps.memory_needed, steps.run),
+}
 
 
 class Trainer(NamedTuple):
     """What all runs of one structure have in common."""
 
     problem: Problem
+    driver: Driver
     init: Callable[[train_step.Fold, Hyper], TrainState]  # of one fold
-    epoch: Callable[..., tuple[TrainState, dict[str, Array]]]  # of one fold
+    epoch: Any  # of one fold, of the driver
     predictor: Callable[[Tree, Store, VideoMeta], predict.Predicted]  # of one video
     state_bytes: int  # of one fold
 
@@ -43,19 +60,22 @@ def make_trainer(config: Config, dataset: shards.Dataset, ending: str = "") -> T
         return train_step.init_state(problem.task, fold, hyper)
 
     chosen = [index for index, name in enumerate(problem.folds.name) if name.endswith(ending)]
-    steps = splits.steps_per_epoch(splits.take(problem.folds, chosen), config.train.batch_size, config.train.negatives)
-    epoch = train_step.make_train_epoch(
-        problem.task, problem.geometry, config.train.batch_size, config.train.negatives, steps
+    batch_size, negatives = config.train.batch_size, config.train.negatives
+    number = splits.steps_per_epoch(splits.take(problem.folds, chosen), batch_size, negatives)
+    driver = DRIVERS[problem.task.driver]
+    schedule = errors.one_of("train.schedule", config.train.schedule, train_step.SCHEDULES)
+    epoch = driver.make_epoch(
+        problem.task, problem.geometry, batch_size, negatives, number, schedule, config.train.epochs
     )
     predictor = predict.make_predictor(problem.task, problem.geometry, config.window.test_hop, config.predict.chunk)
     size = sum(leaf.nbytes for leaf in jax.tree.leaves(empty_state(problem.task, config, 1)))
-    return Trainer(problem, init, epoch, predictor, size)
+    return Trainer(problem, driver, init, epoch, predictor, size)
 
 
 def _shape_of_state(task: Task, config: Config) -> TrainState:
     """Shapes and dtypes of the training state of one fold."""
     none = np.zeros(1, np.int32)
-    fold = train_step.Fold(np.uint32(0), none, none)
+    fold = train_step.Fold(np.uint32(0), none, none, np.zeros(0, np.float32))
     init = lambda fold, hyper: train_step.init_state(task, fold, hyper)
     return jax.eval_shape(init, fold, configs.to_hyper(config))
 
@@ -94,7 +114,7 @@ def make_program(
     run_configs: Sequence[Config],
     shares: Sequence[tuple[int, Sequence[int]]],
     devices: Sequence[jax.Device],
-) -> tuple[Folds, parallel.Program]:
+) -> tuple[Folds, Any]:
     """The program that trains folds of different runs, one share after another.
 
     Args:
@@ -104,13 +124,13 @@ def make_program(
       devices: the devices to use.
 
     Returns:
-      (the N folds of all shares, the program of them).
+      (the N folds of all shares, the program of them, of the trainer's driver).
     """
     problem = trainer.problem
     folds = splits.take(problem.folds, [fold for _, folds in shares for fold in folds])
     numbers = [configs.to_hyper(run_configs[run]) for run, folds in shares for _ in folds]
-    hyper = Hyper(*(np.stack(column) for column in zip(*numbers, strict=True)))
-    return folds, parallel.make_program(
+    hyper = jax.tree.map(lambda *values: np.stack(values), *numbers)
+    return folds, trainer.driver.make_program(
         trainer.init, trainer.epoch, folds, hyper, problem.store, problem.windows, devices
     )
 
@@ -137,6 +157,6 @@ def split(
 
     def bytes_of(size: int) -> tuple[int, int]:
         shares = [(run, [fold]) for run, fold in axis[:size]]
-        return parallel.memory_needed(make_program(trainer, run_configs, shares, devices)[1])
+        return trainer.driver.memory_needed(make_program(trainer, run_configs, shares, devices)[1])
 
     return parallel.split(len(axis), len(devices), parallel.memory_of(devices, memory_gb), bytes_of, number)

@@ -1,1 +1,1 @@
-"""Numbers: matching, mAP, thresholds, protocols, bootstrap over subjects, the motion baseline."""
+"""Numbers: matching, mAP, thresholds, protocols, bootstrap over subjects, the baselines."""

@@ -89,18 +89,29 @@ def _weigh(weights: np.ndarray, stacked: Tree) -> Tree:
     return jax.tree.map(lambda x: np.tensordot(weights, x, 1), stacked)
 
 
-def _evaluate(statistic: Statistic, sums: Tree, count: int) -> np.ndarray:
-    """[R] float64."""
+def _evaluate(statistic: Statistic, sums: Tree, count: int, partial: bool = False) -> np.ndarray:
+    """[R] float64; with ``partial`` without NaN, if that is less than half."""
     values = np.asarray(statistic(sums), np.float64)
     errors.shape("the result of statistic", values, (count,))
+    if partial and np.isnan(values).sum() * 2 < count:
+        values = values[~np.isnan(values)]
     if not np.isfinite(values).all():
         raise errors.UserError(f"statistic must be finite on every resample; got {values[~np.isfinite(values)][0]}")
     return values
 
 
-def _draw(subjects: int, samples: int, seed: int) -> np.ndarray:
-    """[samples, S] int: how often each subject is drawn, S draws with replacement."""
-    return np.random.default_rng([seed, 0]).multinomial(subjects, np.full(subjects, 1 / subjects), samples)
+def draw(units: int, samples: int, seed: int = 0) -> np.ndarray:
+    """Draws with replacement, as many as there are.
+
+    Args:
+      units: S subjects, or whatever stays together.
+      samples: R resamples.
+      seed: of the draws.
+
+    Returns:
+      [R, S] int, how often each unit is drawn.
+    """
+    return np.random.default_rng([seed, 0]).multinomial(units, np.full(units, 1 / units), samples)
 
 
 def _percentiles(values: np.ndarray, level: float) -> tuple[float, float]:
@@ -109,7 +120,12 @@ def _percentiles(values: np.ndarray, level: float) -> tuple[float, float]:
 
 
 def interval(
-    per_subject: Mapping[str, Tree], statistic: Statistic, samples: int = SAMPLES, seed: int = 0, level: float = 0.95
+    per_subject: Mapping[str, Tree],
+    statistic: Statistic,
+    samples: int = SAMPLES,
+    seed: int = 0,
+    level: float = 0.95,
+    partial: bool = False,
 ) -> Interval:
     """Percentile bootstrap over subjects (Efron 1979): all subjects are drawn again with replacement.
 
@@ -121,19 +137,20 @@ def interval(
       samples: R, resamples.
       seed: of the draws.
       level: of confidence.
+      partial: resamples on which the statistic is NaN, because there is no such number, are left out.
 
     Returns:
       The number of all subjects, and the interval that holds the middle share ``level`` of its resamples.
 
     Raises:
       UserError: fewer than two subjects, statistics that differ in shape, options that cannot be, or a statistic that
-        is not one finite number per resample.
+        is not one finite number per resample; with ``partial``, NaN on all subjects or on half of the resamples.
     """
     _check(samples, level)
     stacked = _stack(per_subject)
     count = len(per_subject)
     value = _evaluate(statistic, _weigh(np.ones((1, count), int), stacked), 1)[0]
-    values = _evaluate(statistic, _weigh(_draw(count, samples, seed), stacked), samples)
+    values = _evaluate(statistic, _weigh(draw(count, samples, seed), stacked), samples, partial)
     return Interval(float(value), *_percentiles(values, level))
 
 
@@ -191,7 +208,7 @@ def paired(
         )
         return _evaluate(statistic, one, len(first)) - _evaluate(statistic, other, len(first))
 
-    weights, swaps = _draw(count, samples, seed), _swaps(count, samples, seed)
+    weights, swaps = draw(count, samples, seed), _swaps(count, samples, seed)
     drawn, swapped = differences(weights, 0 * weights), np.abs(differences(1 - swaps, swaps))
     difference = differences(np.ones((1, count), int), np.zeros((1, count), int))[0]
     p = np.mean(swapped >= abs(difference) - SLACK * max(1, abs(difference)))

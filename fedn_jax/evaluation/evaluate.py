@@ -6,12 +6,11 @@ from typing import Any
 import numpy as np
 
 from fedn_jax.core.types import Array, Detections, Events
-from fedn_jax.evaluation import bootstrap, protocols, segmental, ties
+from fedn_jax.evaluation import bootstrap, protocols, segmental, threshold_rules, ties
 from fedn_jax.evaluation.matching import above, check
 from fedn_jax.evaluation.metrics import (
     Counts,
     accuracy,
-    best_threshold,
     f1,
     macro_f1,
     mean_average_precision,
@@ -297,7 +296,7 @@ def evaluate_detections(
     kept = above(detections, thresholds)
     counts = spotting(kept, ground_truth, iou_threshold, group, len(names))
     confusions = recognition(kept, ground_truth, len(classes), iou_threshold, group, len(names))
-    best = best_threshold(detections, ground_truth, iou_threshold)
+    best = threshold_rules.best(threshold_rules.rank(detections, ground_truth, iou_threshold))
     ideal = spotting(above(detections, np.inf if best is None else best), ground_truth, iou_threshold)
     mean_ap = mean_average_precision(detections, ground_truth, len(classes))
     tied = ties.examine(detections, ground_truth, len(classes))

@@ -7,7 +7,7 @@ Recognition is judged on true positives, so without one there is none. A network
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-Metrics = Mapping[str, Any]  # content of metrics.json, or the part of it below "baseline"
+Metrics = Mapping[str, Any]  # content of metrics.json, or an entry of its "baselines"
 
 
 class Number(NamedTuple):
@@ -29,6 +29,7 @@ NUMBERS = {
 }
 SHARES = tuple(NUMBERS)[2:]  # in [0, 1]; the others are counts
 NAMED = frozenset({"f1_r", "map_d"})  # need emotions
+BASELINES = {"motion": "Motion baseline", "position": "Position prior"}  # entry of "baselines" -> title
 MAP_ORDER = (
     "Detection mAP can exceed spotting mAP: it ranks the detections of each emotion by themselves and averages the "
     "emotions with equal weight. A false detection with a high score then harms its own emotion only, and a rare "
@@ -94,14 +95,14 @@ def accuracy(metrics: Metrics, row: Mapping[str, Any]) -> float | None:
     return row["accuracy"] if row["tp"] and recognises(metrics) else None
 
 
-def baseline(metrics: Metrics) -> dict[str, Any] | None:
-    """The motion baseline of a run, which is judged on the same emotions.
+def baselines(metrics: Metrics) -> dict[str, dict[str, Any]]:
+    """What learns nothing and was judged on the same expressions.
 
     Args:
       metrics: content of metrics.json.
 
     Returns:
-      Its metrics, with the configuration of the run; None if there is none.
+      Title -> its metrics, with the configuration of the run.
     """
-    found = metrics.get("baseline")
-    return {**found, "config": metrics.get("config")} if found else None
+    found = metrics.get("baselines") or {}
+    return {BASELINES[name]: {**one, "config": metrics.get("config")} for name, one in found.items()}

@@ -322,33 +322,3 @@ def mean_average_precision(
         }
         for definition, curve in curves.items()
     }
-
-
-def best_threshold(detections: Detections, ground_truth: Events, iou_threshold: float = 0.5) -> float | None:
-    """The score threshold of highest pooled F1; for held-out videos of a fold's training subjects, never its test.
-
-    All thresholds are tried in one pass, since a threshold only cuts off the tail of the matching.
-
-    Args:
-      detections: [V, N], not thresholded.
-      ground_truth: [V, E].
-      iou_threshold: lowest IoU of a match.
-
-    Returns:
-      A number between two scores: detections of at least this score count. Of equally good ones the highest, which
-      asks for the fewest detections. None where no detection finds an expression: F1 is 0 at any threshold.
-    """
-    valid = np.asarray(detections.valid)
-    score = np.asarray(detections.score)[valid]
-    hit = matched(detections, ground_truth, iou_threshold)[valid] >= 0
-    if not hit.any():
-        return None
-    order = np.argsort(-score, kind="stable")
-    score, tp = score[order], np.cumsum(hit[order])
-    last = np.append(score[1:] != score[:-1], True)  # equal scores stand or fall together
-    counts = Counts(tp[last], np.flatnonzero(last) + 1, int(np.asarray(ground_truth.valid).sum()))
-    score = score[last]
-    best = int(np.argmax(f1(counts)))
-    following = score[min(best + 1, len(score) - 1)]
-    middle = following + (score[best] - following) / 2
-    return float(middle if middle > following else score[best])

@@ -12,7 +12,7 @@ import numpy as np
 
 from fedn_jax.core import errors
 from fedn_jax.core.types import Array, Detections, Events
-from fedn_jax.evaluation import matching, metrics
+from fedn_jax.evaluation import matching, metrics, threshold_rules
 
 MIN_SECONDS = 0.5  # shortest detection: macro-expressions last longer than this (MEGC 2019)
 
@@ -125,6 +125,7 @@ def run(
     """
     if not len(motions) == len(valids) == len(fps) == len(events):
         raise ValueError(f"needs one entry per video; got {len(motions)}, {len(valids)}, {len(fps)}, {len(events)}")
+    check_folds(trains, tests)
     candidates = [[detect(*video, setting) for video in zip(motions, valids, fps, strict=True)] for setting in GRID]
     candidates = [[found._replace(interval=found.interval * frames_per_row) for found in row] for row in candidates]
     videos = len(motions)
@@ -135,16 +136,34 @@ def run(
     found = [Detections(*(column[:0] for column in detections)) for detections in candidates[0]]
     thresholds = np.zeros(videos)
     for train, test in zip(trains, tests, strict=True):
-        if set(train) & set(test):
-            raise ValueError(f"a fold must not test what it trains on; got videos {sorted(set(train) & set(test))}")
         best, threshold = _tune(padded, truth, train, iou_threshold)
-        emotion = np.concatenate([events[video].emotion[events[video].valid] for video in train] or [[]])
-        usual = np.bincount(emotion.astype(np.int64), minlength=num_classes).argmax()
+        usual = usual_emotion([events[video] for video in train], num_classes)
         for video in test:
             detections = candidates[best][video]
             found[video] = detections._replace(emotion=np.full_like(detections.emotion, usual))
             thresholds[video] = threshold
     return found, thresholds
+
+
+def usual_emotion(events: Sequence[Events], num_classes: int) -> int:
+    """The most frequent emotion: all that a method says that looks at no emotion.
+
+    Args:
+      events: of the training videos, [E] each.
+      num_classes: C.
+
+    Returns:
+      Its index; of equally frequent ones, and without any, the first.
+    """
+    emotion = np.concatenate([np.zeros(0, np.int64), *(one.emotion[one.valid] for one in events)])
+    return int(np.bincount(emotion.astype(np.int64), minlength=num_classes).argmax())
+
+
+def check_folds(trains: Sequence[Sequence[int]], tests: Sequence[Sequence[int]]) -> None:
+    """Raises ``ValueError`` where a fold tests a video that it trains on."""
+    for train, test in zip(trains, tests, strict=True):
+        if both := set(train) & set(test):
+            raise ValueError(f"a fold must not test what it trains on; got videos {sorted(both)}")
 
 
 def _tune(
@@ -160,7 +179,7 @@ def _tune(
     results = []
     for detections in candidates:
         detections = detections._replace(valid=detections.valid & mask)
-        threshold = metrics.best_threshold(detections, truth, iou_threshold) or 0.0
+        threshold = threshold_rules.best(threshold_rules.rank(detections, truth, iou_threshold)) or 0.0
         counts = metrics.spotting(matching.above(detections, threshold), truth, iou_threshold)
         results.append((metrics.f1(counts), threshold))
     best = max(range(len(results)), key=lambda i: results[i][0])

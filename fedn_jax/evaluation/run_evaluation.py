@@ -3,10 +3,11 @@
 import functools
 import json
 import logging
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 
 from fedn_jax import models
@@ -17,7 +18,7 @@ from fedn_jax.core.types import Config, Detections, Events, Task
 from fedn_jax.data import shards, splits
 from fedn_jax.data.problem import Problem, make_problem
 from fedn_jax.engine import candidates, predict, run_dir
-from fedn_jax.evaluation import evaluate, matching, motion_baseline, thresholds
+from fedn_jax.evaluation import evaluate, kinds, matching, motion_baseline, position_prior, thresholds
 from fedn_jax.evaluation.thresholds import Threshold
 from fedn_jax.ops import windows
 
@@ -63,7 +64,7 @@ def evaluate_run(
     if recorded["data"] != dataset.metadata["signature"]:
         raise UserError(f"{run} was trained on other data than these; expected the --data directory of that training")
     other = thresholds.other_options(config, run_dir.load_config(run), typed)
-    problem, decode = _problem(config, dataset)
+    problem, decode, shapes = _problem(config, dataset)
     iou = config.evaluate.iou
     plan = dict(zip(problem.folds.name, problem.folds.test, strict=True))
     outer = [name for name in plan if not name.endswith(splits.INNER)]
@@ -73,8 +74,15 @@ def evaluate_run(
         metas = [problem.metas[video] for video in plan[fold]]
         hop = config.window.test_hop
         starts = [predict.window_starts(meta, problem.geometry, hop) for meta in metas]
-        outputs = [predict.load_outputs(*pair) for pair in zip(paths, starts, strict=True)]
-        return [decode(one, meta.num_frames) for one, meta in zip(outputs, metas, strict=True)]
+        outputs = [predict.load_outputs(*pair, shapes) for pair in zip(paths, starts, strict=True)]
+        found = [decode(one, meta.num_frames) for one, meta in zip(outputs, metas, strict=True)]
+        for meta, detections in zip(metas, found, strict=True):
+            if problem.task.whole and detections.valid.all():
+                raise UserError(
+                    f"video {meta.subject}/{meta.video} has {config.predict.max_detections} expressions or more, and "
+                    "none may be left out; raise predict.max_detections, or predict.min_frames"
+                )
+        return found
 
     lowest: dict[str, float] = {}  # score from which on all candidates of a fold's inner one were kept
 
@@ -98,18 +106,19 @@ def evaluate_run(
             found[video], limits[video] = detections, chosen[name].value
     if any(key.startswith("predict.") for key in other):
         _warn(run, {name: floor for name, floor in lowest.items() if chosen[name].value < floor})
-    result = _score(problem, found, limits, iou, chosen)
-    moves = dataset.motion.any()  # clip features come without pictures, hence without motion
-    result["baseline"] = _baseline(problem, dataset, plan, outer, iou) if moves else None
+    tests = {name: plan[name] for name in outer}
+    result = _score(problem, found, limits, iou, chosen, tests)
+    result["baselines"] = _baselines(problem, dataset, tests, iou)
     result["other_options"] = other
     result["config"], result["versions"] = json.loads(config.to_json()), recorded["versions"]
     result["data"] = {key: value for key, value in dataset.metadata.items() if key != "signature"} | {
         "signature": recorded["data"]
     }
     out = out or run
-    predict.write_csv(out / "candidates.csv", problem.metas, found, problem.classes)
+    named = problem.label == "kind"
+    predict.write_csv(out / "candidates.csv", problem.metas, found, problem.classes, named)
     kept = [matching.above(*pair) for pair in zip(found, limits, strict=True)]
-    predict.write_csv(out / "detections.csv", problem.metas, kept, problem.classes)
+    predict.write_csv(out / "detections.csv", problem.metas, kept, problem.classes, named)
     run_dir.write_record(out / "metrics.json", result)
     return Results(problem, result, found, limits)
 
@@ -124,55 +133,62 @@ def _warn(run: Path, floors: Mapping[str, float]) -> None:
         )
 
 
-def _problem(config: Config, dataset: shards.Dataset) -> tuple[Problem, Callable[..., Detections]]:
-    """The problem, its inputs as they are in the shards, and the decoder of network outputs."""
+def _problem(config: Config, dataset: shards.Dataset) -> tuple[Problem, Callable[..., Detections], dict[str, Any]]:
+    """The problem, its inputs as they are in the shards; the decoder of network outputs, and what these look like."""
     plain = config.copy_and_resolve_references()
     plain.data.standardize = "none"  # which would copy all inputs; nothing here looks at them
     problem, post = make_problem(plain, dataset), config.predict
-    options = {key: value for key, value in configs.flatten(plain).items() if key not in configs.HYPER.values()}
+    options = {key: value for key, value in configs.flatten(plain).items() if key not in configs.HYPER}
     options = {key: value for key, value in options.items() if key.partition(".")[0] not in thresholds.SECTIONS}
-    task = _task(json.dumps(options), problem.geometry, len(problem.classes), dataset.store.inputs.shape[1])
-    return problem, predict.make_decoder(task, post.nms_iou, post.max_detections, post.per_class, post.chunk)
+    task = _task(json.dumps(options), problem.geometry, len(problem.classes), dataset.store.inputs.shape[1:])
+    row = jax.ShapeDtypeStruct(dataset.store.inputs.shape[1:], dataset.store.inputs.dtype)
+    shapes = predict.shapes_of_outputs(task, problem.geometry, row)
+    return problem, predict.make_decoder(task, post.nms_iou, post.max_detections, post.per_class, post.chunk), shapes
 
 
 @functools.lru_cache(maxsize=8)
-def _task(options: str, geometry: windows.Geometry, num_classes: int, input_width: int) -> Task:
+def _task(options: str, geometry: windows.Geometry, num_classes: int, input_shape: tuple[int, ...]) -> Task:
     """The task of runs that differ in numbers only: one, so that its decoder is compiled once for all of them."""
     config = configs.default()
     config.update_from_flattened_dict(json.loads(options))
-    return models.make_task(config, geometry, num_classes, input_width)
+    return models.make_task(config, geometry, num_classes, input_shape)
 
 
 def _score(
-    problem: Problem, found: list[Detections], limits: np.ndarray, iou: float, chosen: Mapping[str, Threshold]
-) -> dict[str, Any]:
+    problem: Problem, found: list[Detections], limits: np.ndarray, iou: float, chosen: Mapping[str, Threshold],
+    tests: Mapping[str, Sequence[int]],
+) -> dict[str, Any]:  # fmt: skip
     """All numbers of one set of detections, with the threshold of each fold and where it comes from."""
     subjects = [meta.subject for meta in problem.metas]
     result = evaluate.evaluate_detections(
         matching.pad(found), matching.pad(problem.events), subjects, problem.classes, limits,
         iou, [meta.num_frames for meta in problem.metas],
     )  # fmt: skip
+    if problem.label == "kind":
+        kept = matching.pad([matching.above(*pair) for pair in zip(found, limits, strict=True)])
+        frames = [meta.num_frames for meta in problem.metas]
+        result["kinds"] = kinds.scores(kept, matching.pad(problem.events), frames, tests, iou)
     origins = {fold: one.origin for fold, one in chosen.items()}
     result["definition"]["threshold"] = thresholds.describe(origins)
     return result | thresholds.record(chosen)
 
 
-def _baseline(problem: Problem, dataset: shards.Dataset, plan: dict, outer: list[str], iou: float) -> dict[str, Any]:
-    """The motion-energy spotter, scored the same way; its settings come from the training videos of each fold."""
-    rows = [slice(meta.row, meta.row + meta.num_rows) for meta in problem.metas]
-    tests = [plan[name] for name in outer]
+def _baselines(problem: Problem, dataset: shards.Dataset, plan: Mapping[str, Sequence[int]], iou: float) -> dict:
+    """What learns nothing, scored the same way; all that it is set by comes from the training videos of each fold."""
+    tests = list(plan.values())
     trains = [tuple(sorted(set(range(len(problem.metas))) - set(test))) for test in tests]
-    found, limits = motion_baseline.run(
-        [dataset.motion[row] for row in rows],
-        [dataset.store.valid[row] for row in rows],
-        [meta.fps / problem.geometry.frames_per_row for meta in problem.metas],
-        problem.events,
-        trains,
-        tests,
-        len(problem.classes),
-        problem.geometry.frames_per_row,
-        iou,
-    )
-    values = {name: float(limits[test[0]]) for name, test in zip(outer, tests, strict=True)}
-    chosen = {name: Threshold(x, thresholds.TUNED if x else thresholds.ALL) for name, x in values.items()}
-    return _score(problem, found, limits, iou, chosen)
+    classes, per_row = len(problem.classes), problem.geometry.frames_per_row
+    found = {}
+    if dataset.motion.any():  # features of other programs come without pictures, hence without motion
+        rows = [slice(meta.row, meta.row + meta.num_rows) for meta in problem.metas]
+        seen = [[source[row] for row in rows] for source in (dataset.motion, dataset.store.valid)]
+        rates = [meta.fps / per_row for meta in problem.metas]
+        detected, limits = motion_baseline.run(*seen, rates, problem.events, trains, tests, classes, per_row, iou)
+        values = {name: float(limits[test[0]]) for name, test in plan.items()}
+        chosen = {name: Threshold(x, thresholds.TUNED if x else thresholds.ALL) for name, x in values.items()}
+        found["motion"] = _score(problem, detected, limits, iou, chosen, plan)
+    lengths = [meta.num_frames for meta in problem.metas]
+    detected = position_prior.run(lengths, problem.events, trains, tests, classes)
+    chosen = dict.fromkeys(plan, Threshold(0.0, thresholds.UNSCORED))
+    found["position"] = _score(problem, detected, np.zeros(len(lengths)), iou, chosen, plan)
+    return found

@@ -117,12 +117,13 @@ def frame_accuracy(predicted: Sequence[Array], truth: Sequence[Array]) -> float:
 
 def _edits(a: Sequence[int], b: Sequence[int]) -> int:
     """Levenshtein distance: fewest insertions, deletions and substitutions."""
-    row = list(range(len(b) + 1))
+    b = np.asarray(b)
+    ramp = np.arange(len(b) + 1)
+    row = ramp
     for i, x in enumerate(a, 1):
-        above, row[0] = row[0], i
-        for j, y in enumerate(b, 1):
-            above, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, above + (x != y))
-    return row[-1]
+        changed = np.minimum(row[1:] + 1, row[:-1] + (b != x))  # deleted from a, or replaced
+        row = np.minimum.accumulate(np.append(i, changed) - ramp) + ramp  # or inserted, any number of times
+    return int(row[-1])
 
 
 def edit_scores(predicted: Sequence[Array], truth: Sequence[Array], background: int) -> np.ndarray:
@@ -159,6 +160,45 @@ def edit_score(predicted: Sequence[Array], truth: Sequence[Array], background: i
       A number in [0, 100].
     """
     return float(edit_scores(predicted, truth, background).mean())
+
+
+def edit_over_annotated(predicted: Sequence[Array], truth: Sequence[Array]) -> float:
+    """Mean over videos of 100 (1 - Levenshtein(P, Y) / |Y|), P and Y the labels of all segments, background included.
+
+    Args:
+      predicted: V arrays [T] int.
+      truth: V arrays [T] int.
+
+    Returns:
+      A number of at most 100; far below 0 where there are many more segments than annotated.
+
+    Raises:
+      UserError: videos that do not fit.
+    """
+    _check(predicted, truth)
+    scores = []
+    for pair in zip(predicted, truth, strict=True):
+        p, y = (segments(labels, min(0, *np.asarray(labels)) - 1).label.tolist() for labels in pair)
+        scores.append(100 * (1 - _edits(p, y) / max(len(y), 1)))
+    return float(np.mean(scores))
+
+
+def edit_frames(predicted: Sequence[Array], truth: Sequence[Array]) -> float:
+    """Mean over videos of 100 (1 - Levenshtein distance of the labels of all frames / frames).
+
+    Args:
+      predicted: V arrays [T] int.
+      truth: V arrays [T] int.
+
+    Returns:
+      A number in [0, 100], never below the share of right frames.
+
+    Raises:
+      UserError: videos that do not fit.
+    """
+    _check(predicted, truth)
+    pairs = [tuple(map(np.asarray, pair)) for pair in zip(predicted, truth, strict=True)]
+    return float(np.mean([100 * (1 - _edits(*pair) / max(len(pair[0]), 1)) for pair in pairs]))
 
 
 def counts_at(

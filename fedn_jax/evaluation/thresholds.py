@@ -1,23 +1,28 @@
 """The score threshold of each fold, and where it comes from: said where it is chosen, so that no text can be wrong.
 
-A run picks the threshold of each fold on its inner fold. ``evaluate.threshold`` counts where there is no inner fold,
-where the inner fold has nothing to pick by, and for every fold if it is given for an evaluation.
+A run picks the threshold of each fold on its inner fold, by a rule (``threshold_rules``). ``evaluate.threshold``
+counts where there is no inner fold, where the inner fold has nothing to pick by, and for every fold if it is given for
+an evaluation.
 """
 
 from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
 from fedn_jax.core import config as configs
+from fedn_jax.core import errors
 from fedn_jax.core.text import count
 from fedn_jax.core.types import Config, Detections, Events
-from fedn_jax.evaluation import metrics
+from fedn_jax.evaluation import threshold_rules
 
 OPTION = "evaluate.threshold"
 LISTED = 6  # folds that a sentence names
 SECTIONS = ("predict", "evaluate")  # options that an evaluation may change
-INNER, NO_HIT, GIVEN, CONFIGURED, TUNED, ALL = ORIGINS = ("inner", "no hit", "given", "configured", "tuned", "all")
+OTHERS = NO_HIT, GIVEN, CONFIGURED, TUNED, ALL, UNSCORED = (
+    "no hit", "given", "configured", "tuned", "all", "unscored",
+)  # fmt: skip
+ORIGINS = (*threshold_rules.RULES, *OTHERS)  # a rule says its own name
 MEANING = {  # what stands behind "score threshold of each fold"
-    INNER: "picked on its inner fold, for the best spotting F1 on training videos that the inner network has not seen",
+    **{name: rule.meaning for name, rule in threshold_rules.RULES.items()},
     NO_HIT: f"{OPTION} of the configuration: on its inner fold no detection finds an expression, so there is nothing "
     "to pick it by",
     GIVEN: f"{OPTION} as given for this evaluation, whatever inner folds say",
@@ -25,6 +30,7 @@ MEANING = {  # what stands behind "score threshold of each fold"
     TUNED: "tuned, as its other settings, for the best spotting F1 on the training videos of the fold",
     ALL: "none: on the training videos of the fold nothing finds an expression, so there is nothing to tune by, and "
     "all counts",
+    UNSCORED: "none: its detections have no scores, so all count",
 }
 
 
@@ -46,12 +52,16 @@ def choose(config: Config, given: bool, held_out: tuple[Detections, Events] | No
 
     Returns:
       The threshold.
+
+    Raises:
+      UserError: no such rule.
     """
     fixed = float(config.evaluate.threshold)
     if given or held_out is None:
         return Threshold(fixed, GIVEN if given else CONFIGURED)
-    best = metrics.best_threshold(*held_out, iou)
-    return Threshold(fixed, NO_HIT) if best is None else Threshold(best, INNER)
+    rule = errors.one_of("evaluate.threshold_rule", config.evaluate.threshold_rule, threshold_rules.RULES)
+    picked = threshold_rules.RULES[rule].pick(threshold_rules.rank(*held_out, iou), fixed)
+    return Threshold(fixed, NO_HIT) if picked is None else Threshold(picked, rule)
 
 
 def describe(chosen: Mapping[str, str]) -> str:

@@ -24,23 +24,23 @@ def _count(forward: Callable, variables: Any, *inputs: jax.ShapeDtypeStruct) -> 
     return Cost(sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(variables)), lowered.cost_analysis()["flops"])
 
 
-def network(task: Task, geometry: windows.Geometry, input_width: int) -> Cost:
-    """FEDN without its backbone, on one window.
+def network(task: Task, geometry: windows.Geometry, input_shape: tuple[int, ...]) -> Cost:
+    """A network without its backbone, on one window.
 
     Args:
       task: the model.
       geometry: how windows are cut.
-      input_width: D of the data.
+      input_shape: of a row of the data, such as (D,).
 
     Returns:
       The cost; nothing is compiled or run.
     """
 
     def forward(variables: Any, inputs: Any, valid: Any) -> Any:
-        features = task.features(variables, inputs, valid)
-        return task.outputs(variables, features, jnp.ones(features.shape[:2], bool), False, jax.random.key(0))[0]
+        got = windows.Gathered(inputs, valid, jnp.ones((1, geometry.segments), bool))
+        return task.apply(variables, got, jnp.ones(1), False, jax.random.key(0))[0]
 
-    shape = (1, geometry.rows, input_width)
+    shape = (1, geometry.rows, *input_shape)
     inputs, valid = jax.ShapeDtypeStruct(shape, jnp.float32), jax.ShapeDtypeStruct(shape[:2], jnp.bool_)
     return _count(forward, jax.eval_shape(task.init, jax.random.key(0)), inputs, valid)
 

@@ -145,7 +145,7 @@ def price(row: Row, dataset: shards.Dataset, backbone: flops.Cost | None) -> dic
     plain = row.config.copy_and_resolve_references()
     plain.data.standardize = "none"  # which would copy all inputs; only their width is looked at
     problem = make_problem(plain, dataset)
-    network = flops.network(problem.task, problem.geometry, dataset.store.inputs.shape[1])
+    network = flops.network(problem.task, problem.geometry, dataset.store.inputs.shape[1:])
     frames = problem.geometry.rows
     extra = flops.Cost(backbone.parameters, frames * backbone.flops) if backbone else flops.Cost(0, 0.0)
     total = flops.Cost(network.parameters + extra.parameters, network.flops + extra.flops)

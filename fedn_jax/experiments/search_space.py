@@ -9,6 +9,7 @@ import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from fedn_jax import models
 from fedn_jax.core import config as configs
 from fedn_jax.core import errors
 from fedn_jax.core.errors import UserError
@@ -177,4 +178,4 @@ def apply(config: Config, params: Mapping[str, Any]) -> Config:
     changed = config.copy_and_resolve_references()
     kinds = configs.flatten(config)
     changed.update_from_flattened_dict({key: type(kinds[key])(value) for key, value in params.items()})
-    return configs.validate(changed)
+    return models.validate(changed)

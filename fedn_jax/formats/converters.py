@@ -28,7 +28,7 @@ import numpy as np
 from fedn_jax.core import files, schema
 from fedn_jax.core.errors import UserError
 from fedn_jax.core.text import count
-from fedn_jax.formats import cells, predictions, table_files
+from fedn_jax.formats import cells, predictions, table_files, times
 from fedn_jax.formats.cells import shown
 from fedn_jax.formats.predictions import Row, Table
 from fedn_jax.ops import intervals
@@ -47,6 +47,9 @@ class Options(NamedTuple):
     truth: bool = False  # activitynet: write a "database" instead of "results"
     subset: str | None = None  # activitynet: of the database; None: all subsets, and "test" is written
     duration: Mapping[tuple[str, str], float] = {}  # activitynet: seconds of each (subject, video), where known
+    tiers: tuple[str, ...] = ()  # elan: those that hold expressions; none: all that are below no other
+    label: str = "value"  # elan: what the emotion is, the "value" of an annotation or the name of its "tier"
+    media: Mapping[tuple[str, str], Path] = {}  # elan: the file of each (subject, video), where known
 
 
 class Format(NamedTuple):
@@ -56,14 +59,32 @@ class Format(NamedTuple):
     read: Callable[[Path, str, Options], Table]  # (path, "predictions" or "ground truth", options)
 
 
-def _rate(options: Options, video: tuple[str, str]) -> float:
-    """Frames per second of a video; NaN if they are not known."""
-    rate = options.fps.get(video) if isinstance(options.fps, Mapping) else options.fps
-    return float(rate) if rate is not None and 0 < rate <= HIGHEST_FPS else math.nan
+def frame_rate(options: Options, video: tuple[str, str]) -> float:
+    """Frames per second of a video.
+
+    Args:
+      options: that say it.
+      video: subject and video.
+
+    Returns:
+      The rate; NaN if it is not known.
+    """
+    fps = options.fps.get(video) if isinstance(options.fps, Mapping) else options.fps
+    return float(fps) if fps is not None and 0 < fps <= HIGHEST_FPS else math.nan
 
 
-def _left_out(table: Table, *names: str) -> list[str]:
-    has = {"emotions": table.classes, "scores": table.has_score, "kinds": table.has_kind}
+def left_out(table: Table, *names: str) -> list[str]:
+    """What a format has no place for.
+
+    Args:
+      table: what is written.
+      *names: of "emotions", "scores", "kinds", "subjects".
+
+    Returns:
+      A sentence, or none where the table has nothing of it.
+    """
+    subjects = table.videos and predictions.has_subjects(table)
+    has = {"emotions": table.classes, "scores": table.has_score, "kinds": table.has_kind, "subjects": subjects}
     gone = [name for name in names if has[name] and table.rows]
     return [f"{' and '.join(gone)} are left out: the format has no place for them"] if gone else []
 
@@ -82,15 +103,30 @@ def _write_csv(path: Path, header: tuple[str, ...], rows: list[tuple]) -> None:
     files.write_text(path, text.getvalue())
 
 
-def _write_own(path: Path, table: Table, options: Options) -> list[str]:
-    """What ``fedn evaluate`` reads; every video has a row."""
+def own_rows(table: Table) -> list[tuple]:
+    """What ``fedn evaluate`` reads; every video has a row.
+
+    Args:
+      table: any; times in seconds get columns of their own.
+
+    Returns:
+      The header, then the rows.
+    """
     extra = [name for name in ("score", "kind") if getattr(table, f"has_{name}")]
-    rows = [
-        (*row.video, row.onset, row.offset, row.emotion, *(getattr(row, name) for name in extra)) for row in table.rows
-    ]
+    seconds = list(times.SECONDS.values()) if any(row.timed for row in table.rows) else []
+    rows: list[tuple] = [(*predictions.REQUIRED, *seconds, *extra)]
+    for row in table.rows:
+        frames = ("", "") if row.timed else row.span
+        late = [f"{time:.6f}" if row.timed else "" for time in row.span] if seconds else []
+        rows.append((*row.video, *frames, row.emotion, *late, *(getattr(row, name) for name in extra)))
     busy = {row.video for row in table.rows}
-    rows += [(*video, *[""] * (3 + len(extra))) for video in table.videos if video not in busy]
-    _write_csv(path, (*predictions.REQUIRED, *extra), rows)
+    return rows + [(*video, *[""] * (len(rows[0]) - 2)) for video in table.videos if video not in busy]
+
+
+def _write_own(path: Path, table: Table, options: Options) -> list[str]:
+    """What ``fedn evaluate`` reads."""
+    header, *rows = own_rows(table)
+    _write_csv(path, header, rows)
     return []
 
 
@@ -103,7 +139,7 @@ def _write_strs(path: Path, table: Table, options: Options) -> list[str]:
     _write_csv(
         path, tuple(predictions.REQUIRED), [(*row.video, row.onset, row.offset, row.emotion) for row in table.rows]
     )
-    return _left_out(table, "scores", "kinds") + _silent(table)
+    return left_out(table, "scores", "kinds") + _silent(table)
 
 
 def _read_strs(path: Path, what: str, options: Options) -> Table:
@@ -118,7 +154,7 @@ def _write_megc(path: Path, table: Table, options: Options) -> list[str]:
         raise UserError(f"{path}: video {shown(twice[0])} belongs to several subjects; the format has no subjects")
     rows = []
     for row in table.rows:
-        limit = schema.MICRO_SECONDS * _rate(options, row.video)
+        limit = schema.MICRO_SECONDS * frame_rate(options, row.video)
         if not row.kind and math.isnan(limit):
             raise UserError(f"{path}: video {shown(*row.video)} has rows without a kind; expected kinds, or its fps")
         kind = row.kind or ("micro" if row.offset - row.onset + 1 <= limit else "macro")
@@ -126,7 +162,7 @@ def _write_megc(path: Path, table: Table, options: Options) -> list[str]:
     _write_csv(path, tuple(dict.fromkeys(MEGC.values())), rows)
     renamed = any(subject not in ("", video) for subject, video in table.videos)
     lost = ["subjects are left out: the format has no place for them"] if renamed else []
-    return lost + _left_out(table, "emotions", "scores") + _silent(table)
+    return lost + left_out(table, "emotions", "scores") + _silent(table)
 
 
 def _read_megc(path: Path, what: str, options: Options) -> Table:
@@ -144,15 +180,15 @@ def _write_activitynet(path: Path, table: Table, options: Options) -> list[str]:
     """Predictions, with score 1 if they have none, or ground truth."""
     entries: dict[tuple[str, str], list[dict[str, Any]]] = {video: [] for video in table.videos}
     for subject, video in entries:
-        if math.isnan(_rate(options, (subject, video))):
+        if math.isnan(frame_rate(options, (subject, video))):
             raise UserError(f"{path}: video {shown(subject, video)}: expected its fps, above 0 and up to {HIGHEST_FPS}")
         if "/" in subject:
             raise UserError(
                 f"{path}: subject {shown(subject)} has a '/', which the format needs to part it from videos"
             )
     for row in table.rows:
-        rate = _rate(options, row.video)
-        segment = [(row.onset - options.first_frame) / rate, (row.offset + 1 - options.first_frame) / rate]
+        fps = frame_rate(options, row.video)
+        segment = [(row.onset - options.first_frame) / fps, (row.offset + 1 - options.first_frame) / fps]
         entry: dict[str, Any] = {"label": row.emotion, "segment": segment}
         entries[row.video].append(
             entry if options.truth else entry | {"score": 1.0 if row.score is None else row.score}
@@ -164,7 +200,7 @@ def _write_activitynet(path: Path, table: Table, options: Options) -> list[str]:
         database = {}
         for video, found in entries.items():
             known = {"duration": float(options.duration[video])} if video in options.duration else {}
-            known |= {"fps": _rate(options, video)}
+            known |= {"fps": frame_rate(options, video)}
             database[keys[video]] = {"subset": options.subset or "test", **known, "annotations": found}
         content |= {"taxonomy": [], "database": database}
         unknown = sum(video not in options.duration for video in entries)
@@ -172,7 +208,7 @@ def _write_activitynet(path: Path, table: Table, options: Options) -> list[str]:
     else:
         content |= {"results": {keys[video]: found for video, found in entries.items()}, "external_data": {}}
     files.write_text(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
-    return _left_out(table, "kinds", *(["scores"] if options.truth else [])) + missing
+    return left_out(table, "kinds", *(["scores"] if options.truth else [])) + missing
 
 
 def _load(path: Path, what: str) -> Any:
@@ -240,8 +276,8 @@ def _read_activitynet(path: Path, what: str, options: Options) -> Table:
 def _own_rate(about: Mapping[str, Any], options: Options, video: tuple[str, str]) -> float:
     """What the file says of a video, as files for THUMOS14 do, else what the options say; NaN if it is not known."""
     if about.get("fps") is None:
-        return _rate(options, video)
-    return _rate(Options(about["fps"]), video) if _number(about["fps"]) else math.nan
+        return frame_rate(options, video)
+    return frame_rate(Options(about["fps"]), video) if _number(about["fps"]) else math.nan
 
 
 def _outside(where: str, segment: list[float], duration: Any, rate: float) -> list[str]:

@@ -1,37 +1,32 @@
 """What was found in one video, as files for other programs: CSV, JSON, WebVTT and ELAN.
 
 Names come from the data and may hold anything. In every file written here they are one line of text, without what XML
-1.0 forbids.
+1.0 forbids (``elan.plain``).
 """
 
 import csv
 import io
 import itertools
 import json
-import mimetypes
 import operator
-import os
-import re
 from collections.abc import Sequence
-from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
-from xml.etree import ElementTree
 
 import numpy as np
 
 from fedn_jax.core import errors, files
 from fedn_jax.core.errors import UserError
 from fedn_jax.core.text import no_formula
+from fedn_jax.formats import bids, elan, subtitles
+from fedn_jax.formats.elan import Annotation, plain, unique
+from fedn_jax.formats.predictions import Row
+from fedn_jax.formats.subtitles import Cue
+from fedn_jax.formats.times import Seconds
 
 CSV_COLUMNS = ("subject", "video", "onset", "apex", "offset", "onset_seconds", "offset_seconds", "emotion", "score")
 NOUNS = {"emotion": "expression", "action": "facial action"}  # what is found, by what its classes are
 ONSET = operator.attrgetter("onset")
-SCHEMA = {  # of ELAN documents
-    "xmlns:xsi": "http://www.w3.org/2001/XMLSchema-instance",
-    "xsi:noNamespaceSchemaLocation": "http://www.mpi.nl/tools/elan/EAFv3.0.xsd",
-}
-FORBIDDEN = re.compile("[^ -~\u00a0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # in XML 1.0; and C1 controls
 
 
 class Expression(NamedTuple):
@@ -63,30 +58,16 @@ class Found(NamedTuple):
     curves: np.ndarray  # [C, P] float32, confidence in bins of seconds / P, at their centres; NaN: none
     gaps: list[tuple[float, float]]  # seconds without a face
     about: dict[str, str]  # how it was made, as text
+    clock: Sequence[tuple[int, float, float]] = ()  # of the frames, see ``clocks.Stamps.runs``; (): all at ``fps``
     label: str = "emotion"  # what the classes are, in one word; the columns of files are named "emotion" all the same
 
 
-def plain(text: str) -> str:
-    """A name as every format can hold it.
+class PerFrame(NamedTuple):
+    """What is known of each of the F frames of a file."""
 
-    Args:
-      text: anything.
-
-    Returns:
-      One line of it, without control characters and halves of characters.
-
-    >>> plain("a" + chr(10) + "b" + chr(7))
-    'a b'
-    """
-    return FORBIDDEN.sub("", " ".join(str(text).replace("\t", " ").splitlines()))
-
-
-def _unique(name: str, taken: set[str]) -> str:
-    """The name, or name-2, name-3 and so on if it is taken; it is from now on."""
-    names = itertools.chain([name], (f"{name}-{number}" for number in itertools.count(2)))
-    given = next(one for one in names if one not in taken)
-    taken.add(given)
-    return given
+    seconds: np.ndarray  # [F] float64, when it is shown
+    valid: np.ndarray  # [F] bool, False without a face
+    probability: np.ndarray  # [C, F] float32, highest score of a candidate of each emotion that covers it
 
 
 def checked(found: Found) -> Found:
@@ -103,7 +84,7 @@ def checked(found: Found) -> Found:
     """
     errors.shape("curves", found.curves, (len(found.classes), None))
     taken: set[str] = set()
-    names = {name: _unique(plain(name).strip() or "unnamed", taken) for name in found.classes}
+    names = {name: unique(plain(name).strip() or "unnamed", taken) for name in found.classes}
     assert len(names) == len(found.classes), "classes differ"
     for one in found.expressions:
         errors.one_of("the emotion of an expression", one.emotion, names)
@@ -118,12 +99,6 @@ def checked(found: Found) -> Found:
         classes=list(names.values()),
         about={plain(key): plain(value) for key, value in found.about.items()},
     )
-
-
-def _milliseconds(one: Expression) -> tuple[int, int]:
-    """Begin and end, at least one millisecond apart."""
-    begin = max(round(1000 * one.begin), 0)
-    return begin, max(round(1000 * one.end), begin + 1)
 
 
 # ---- Formats ---------------------------------------------------------------------------------------------------------
@@ -161,7 +136,8 @@ def write_json(path: Path, found: Found) -> None:
 
     "expressions" is a list of objects with the fields of ``Expression``. "curves" has one list per class; number p of
     its P numbers belongs to the time (p + 0.5) * seconds / P, and is null where there is none. "gaps" is a list of
-    [begin, end] in seconds. "about" is an object of texts. The first field, "format", is "fedn_jax.found/1".
+    [begin, end] in seconds. "clock" has a [frame from 0, second, seconds per frame] for each stretch of constant rate,
+    none if all frames come at "fps". "about" is an object of texts. The first field, "format", is "fedn_jax.found/1".
 
     Args:
       path: the file.
@@ -184,99 +160,74 @@ def write_vtt(path: Path, found: Found) -> None:
       found: what was found.
     """
 
-    def clock(milliseconds: int) -> str:
-        seconds, rest = divmod(milliseconds, 1000)
-        return f"{seconds // 3600:02d}:{seconds // 60 % 60:02d}:{seconds % 60:02d}.{rest:03d}"
-
-    blocks = ["WEBVTT\n"]
-    for number, one in enumerate(checked(found).expressions, 1):
-        begin, end = map(clock, _milliseconds(one))
-        emotion = one.emotion.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-        blocks.append(f"{number}\n{begin} --> {end}\n{emotion} {one.score:.2f}\n")
-    files.write_text(path, "\n".join(blocks))
-
-
-# ---- ELAN ------------------------------------------------------------------------------------------------------------
-
-
-def _lanes(edges: Sequence[tuple[int, int]], members: Sequence[int]) -> list[list[int]]:
-    """Members in order of time -> groups in which nothing overlaps; at least one group."""
-    lanes: list[list[int]] = [[]]
-    for member in members:
-        free = (lane for lane in lanes if not lane or edges[lane[-1]][1] <= edges[member][0])
-        if (lane := next(free, None)) is None:
-            lanes.append(lane := [])
-        lane.append(member)
-    return lanes
-
-
-def _header(root: ElementTree.Element, path: Path, found: Found) -> None:
-    """The media file and facts. In the URLs of files ELAN neither writes nor understands percent-encoding."""
-    media = Path(os.path.realpath(found.path.parent), found.path.name)
-    near = os.path.relpath(media, os.path.realpath(path.parent)).replace(os.sep, "/")
-    mime = mimetypes.MimeTypes().types_map[True].get(media.suffix.lower(), "video/*")
-    header = ElementTree.SubElement(root, "HEADER", MEDIA_FILE="", TIME_UNITS="milliseconds")
-    descriptor = {"MEDIA_URL": plain("file:///" + media.as_posix().lstrip("/")), "MIME_TYPE": mime}
-    descriptor["RELATIVE_MEDIA_URL"] = plain(near if near.startswith("../") else f"./{near}")
-    ElementTree.SubElement(header, "MEDIA_DESCRIPTOR", descriptor)
-    facts = {"lastUsedAnnotationId": str(2 * len(found.expressions))}
-    facts |= {f"fedn_jax: {key}": value for key, value in found.about.items()}
-    for name, value in facts.items():
-        ElementTree.SubElement(header, "PROPERTY", NAME=name).text = value
-
-
-def _annotate(tier: ElementTree.Element, kind: str, name: str, value: str, references: dict[str, str]) -> None:
-    """Adds an annotation to a tier."""
-    outer = ElementTree.SubElement(tier, "ANNOTATION")
-    inner = ElementTree.SubElement(outer, kind, references, ANNOTATION_ID=name)
-    ElementTree.SubElement(inner, "ANNOTATION_VALUE").text = value
+    cues = [Cue(one.begin, one.end, f"{one.emotion} {one.score:.2f}") for one in checked(found).expressions]
+    subtitles.write_vtt(path, cues)
 
 
 def write_eaf(path: Path, found: Found) -> None:
-    """Writes an ELAN document (EAF 3.0).
-
-    Every class has a tier, found or not, so that all videos have the same tiers; its annotations say the emotion. Each
-    has a child tier "EMOTION score" with one symbolically associated annotation, such as 0.87. On a tier of ELAN
-    nothing may overlap: expressions of one emotion that do are on "EMOTION-2" and so on. Times are in milliseconds.
+    """Writes an ELAN document; see ``elan.write``.
 
     Args:
       path: the file.
       found: what was found.
     """
     found = checked(found)
-    now = datetime.now().astimezone().isoformat(timespec="seconds")
-    root = ElementTree.Element("ANNOTATION_DOCUMENT", SCHEMA, AUTHOR="fedn_jax", DATE=now, FORMAT="3.0", VERSION="3.0")
-    _header(root, path, found)
-    edges = [_milliseconds(one) for one in found.expressions]
-    moments = sorted((time, index, side) for index, pair in enumerate(edges) for side, time in enumerate(pair))
-    order, slots = ElementTree.SubElement(root, "TIME_ORDER"), {}
-    for number, (time, index, side) in enumerate(moments, 1):
-        slots[index, side] = f"ts{number}"
-        ElementTree.SubElement(order, "TIME_SLOT", TIME_SLOT_ID=f"ts{number}", TIME_VALUE=str(time))
-
-    who = {"ANNOTATOR": "fedn_jax"} | ({"PARTICIPANT": found.subject} if found.subject else {})
-    taken, ids = set(found.classes), itertools.count(1)
-    for emotion in found.classes:
-        members = [index for index, one in enumerate(found.expressions) if one.emotion == emotion]
-        for index, lane in enumerate(_lanes(edges, members)):
-            name = _unique(emotion, taken) if index else emotion
-            above = ElementTree.SubElement(root, "TIER", who, LINGUISTIC_TYPE_REF="expression", TIER_ID=name)
-            below = ElementTree.SubElement(root, "TIER", who, LINGUISTIC_TYPE_REF="score", PARENT_REF=name)
-            below.set("TIER_ID", _unique(f"{name} score", taken))
-            for index in lane:
-                parent, child = f"a{next(ids)}", f"a{next(ids)}"
-                times = {"TIME_SLOT_REF1": slots[index, 0], "TIME_SLOT_REF2": slots[index, 1]}
-                _annotate(above, "ALIGNABLE_ANNOTATION", parent, emotion, times)
-                score = f"{found.expressions[index].score:.2f}"
-                _annotate(below, "REF_ANNOTATION", child, score, {"ANNOTATION_REF": parent})
-    for name, rule in {"expression": {}, "score": {"CONSTRAINTS": "Symbolic_Association"}}.items():
-        kind = ElementTree.SubElement(root, "LINGUISTIC_TYPE", rule, LINGUISTIC_TYPE_ID=name)
-        kind.set("TIME_ALIGNABLE", "false" if rule else "true")
-    rule = {"STEREOTYPE": "Symbolic_Association", "DESCRIPTION": "exactly one for each annotation of the parent tier"}
-    ElementTree.SubElement(root, "CONSTRAINT", rule)
-    ElementTree.indent(root)
-    text = ElementTree.tostring(root, encoding="unicode")
-    files.write_text(path, f'<?xml version="1.0" encoding="UTF-8"?>\n{text}\n')
+    annotations = [Annotation(one.begin, one.end, one.emotion, one.score) for one in found.expressions]
+    elan.write(path, found.path, annotations, found.classes, found.subject, facts=found.about)
 
 
-FORMATS = {"csv": write_csv, "json": write_json, "vtt": write_vtt, "eaf": write_eaf}
+def write_events(path: Path, found: Found) -> None:
+    """Writes the events as BIDS has them; see ``bids``.
+
+    Args:
+      path: the file.
+      found: what was found.
+    """
+    found = checked(found)
+    rows = [
+        Row("", ("", ""), Seconds(one.begin), Seconds(one.end), one.emotion, round(one.score, 6))
+        for one in found.expressions
+    ]
+    bids.write(path, rows, ["score"])
+
+
+def write_sidecar(path: Path, found: Found) -> None:
+    """Writes what the columns of ``write_events`` mean.
+
+    Args:
+      path: the file.
+      found: what was found.
+    """
+    files.write_text(path, bids.sidecar(checked(found).classes, ["score"]))
+
+
+def write_frames(path: Path, found: Found, frames: PerFrame) -> None:
+    """Writes a table with a row per frame, with the leading columns of OpenFace's output.
+
+    frame (as the file counts), timestamp (seconds), face_id (0), confidence and success (1 with a face, 0 without: the
+    face finder says no more), then a column per emotion: the highest score of a candidate that covers the frame, empty
+    without a face.
+
+    Args:
+      path: the file.
+      found: what was found.
+      frames: of the file.
+    """
+    found = checked(found)
+    errors.shape("probability", frames.probability, (len(found.classes), len(frames.seconds)))
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    names = ["frame", "timestamp", "face_id", "confidence", "success"]
+    writer.writerow([*names, *map(no_formula, found.classes)])
+    columns = zip(frames.seconds.tolist(), frames.valid.tolist(), frames.probability.T.tolist(), strict=True)
+    for number, (second, valid, scores) in enumerate(columns, found.first_frame):
+        shown = [f"{score:.4f}" for score in scores] if valid else [""] * len(scores)
+        writer.writerow([number, f"{second:.6f}", 0, int(valid), int(valid), *shown])
+    files.write_text(path, text.getvalue())
+
+
+FRAMES = "_frames.csv"
+FORMATS = {
+    "csv": write_csv, "json": write_json, "vtt": write_vtt, "eaf": write_eaf, "_events.tsv": write_events,
+    "_events.json": write_sidecar,
+}  # fmt: skip

@@ -1,9 +1,11 @@
 """Predictions and ground truth of any method, from files: checked one by one, then put side by side, video by video.
 
 A file is a table (``table_files``) with the columns subject, video, onset, offset, emotion and, if known, score and
-kind. Frame numbers are inclusive and may begin anywhere, even below 0: only the two files have to agree. A row with
-only subject and video lists a video in which nothing happens. Subject, emotion, score and kind are filled in every row
-or in none; without subjects a video is known by its name alone, as in what ``fedn detect`` writes.
+kind. Frame numbers are inclusive and may begin anywhere, even below 0: only the two files have to agree. Where onset
+and offset are empty, times in seconds may stand in onset_seconds and offset_seconds; a cell such as 0:12.5 or 12.5 s is
+a time, too (``times``). A row with only subject and video lists a video in which nothing happens. Subject, emotion,
+score and kind are filled in every row or in none; without subjects a video is known by its name alone, as in what
+``fedn detect`` writes.
 
 All mistakes of a file are reported at once; ``join`` says where two files do not fit.
 """
@@ -22,11 +24,12 @@ from fedn_jax.core.errors import UserError
 from fedn_jax.core.text import count
 from fedn_jax.core.types import Detections, Events
 from fedn_jax.formats import cells as values
-from fedn_jax.formats import table_files
+from fedn_jax.formats import table_files, times
 from fedn_jax.formats.table_files import shown
+from fedn_jax.formats.times import Seconds
 
 REQUIRED = {name: name for name in ("subject", "video", "onset", "offset", "emotion")}  # ours -> the file's
-OPTIONAL = {name: name for name in ("score", "kind")}
+OPTIONAL = {name: name for name in ("score", "kind", *times.SECONDS.values(), "what")}
 FILLED = ("emotion", "score", "kind")  # in every row or in none
 KIND_WORDS = {"macro": "macro", "micro": "micro", "mae": "macro", "me": "micro"}
 LARGEST_FRAME = 2**24 - 2  # float32 counts frames exactly up to here
@@ -39,15 +42,25 @@ ALLOWANCES = {
 
 
 class Row(NamedTuple):
-    """One expression, or one detection."""
+    """One expression, or one detection; both ends are frames, or both are times."""
 
     where: str  # its place in the file, for messages
     video: tuple[str, str]  # subject, video
-    onset: int  # first frame, as the file counts
-    offset: int  # last frame, inclusive
+    onset: int | Seconds  # first frame, as the file counts; or when it appears
+    offset: int | Seconds  # last frame, inclusive; or when it goes
     emotion: str = ""  # "": not said
     score: float | None = None  # None: not said
     kind: str = ""  # one of schema.KINDS; "": not said
+
+    @property
+    def timed(self) -> bool:
+        """Whether its ends are times."""
+        return isinstance(self.onset, Seconds)
+
+    @property
+    def span(self) -> tuple[int | Seconds, int | Seconds]:
+        """Both ends."""
+        return self.onset, self.offset
 
 
 class Table(NamedTuple):
@@ -61,6 +74,7 @@ class Table(NamedTuple):
     has_score: bool
     has_kind: bool
     notes: list[str]  # what somebody who reads the numbers should know
+    vocabulary: tuple[str, ...] = ()  # emotions that the file allows, in its order, whether they occur or not
 
 
 class Paired(NamedTuple):
@@ -134,24 +148,15 @@ def read(
 
 def _parse(where: str, cells: Mapping[str, str], names: Mapping[str, str], comma: bool) -> tuple[Row, list[str]]:
     """(row, problems); of a row that only lists a video the offset is before the onset."""
+    cells = times.only_expressions(cells)
     found = [] if cells["video"] else [f"{names['video']} is empty"]
-    frames = {"onset": 0, "offset": -1}
-    for name in frames:
-        number = values.whole(cells[name], comma)
-        if number is not None:
-            frames[name] = number
-        elif cells[name]:
-            found.append(f"{names[name]} must be a whole number; got {shown(cells[name])}")
-        if abs(frames[name]) > LARGEST_FRAME:
-            found.append(f"{names[name]} must be at most {LARGEST_FRAME} away from 0; got {shown(cells[name])}")
-    empty = [name for name in frames if not cells[name]]
-    if len(empty) == 2:
-        given = [names[name] for name in FILLED if cells.get(name)]
-        found += [f"{names['onset']} and {names['offset']} are empty, but {', '.join(given)} is not"] if given else []
-    elif empty:
-        found.append(f"{names[empty[0]]} is empty, but the other end is not")
-    elif frames["offset"] < frames["onset"] and not found:
-        found.append(f"{names['offset']} {frames['offset']} is before {names['onset']} {frames['onset']}")
+    onset, offset, problems = times.ends(cells, names, comma, LARGEST_FRAME)
+    found += problems
+    given = [names[name] for name in FILLED if cells.get(name)]
+    if onset is None and given and not found:
+        found += [f"{names['onset']} and {names['offset']} are empty, but {', '.join(given)} is not"]
+    if onset is None or offset is None:
+        onset, offset = 0, -1
     score, kind = cells.get("score", ""), cells.get("kind", "")
     value = values.real(score, comma)
     if score and value is None:
@@ -160,7 +165,7 @@ def _parse(where: str, cells: Mapping[str, str], names: Mapping[str, str], comma
     if kind and not word:
         found.append(f"{names['kind']} must be one of {', '.join(KIND_WORDS)}; got {shown(kind)}")
     video, emotion = (cells["subject"], cells["video"]), cells.get("emotion", "")
-    row = Row(where, video, frames["onset"], frames["offset"], emotion, value, word)
+    row = Row(where, video, onset, offset, emotion, value, word)
     return row, [f"{where}: {text}" for text in found]
 
 
@@ -171,6 +176,7 @@ def make(
     rows: list[Row],
     notes: Sequence[str] = (),
     problems: Sequence[str] = (),
+    vocabulary: Sequence[str] = (),
 ) -> Table:
     """Rows from anywhere as a table.
 
@@ -181,6 +187,7 @@ def make(
       rows: rows that are right by themselves.
       notes: what was noted on the way.
       problems: what was found on the way.
+      vocabulary: emotions that the file allows.
 
     Returns:
       The table.
@@ -196,7 +203,8 @@ def make(
             problems.append(_partly(name, empty))
     errors.report(f"{path}", problems)
     classes = sorted({row.emotion for row in rows}) if has["emotion"] else []
-    return Table(path, what, list(dict.fromkeys(videos)), rows, classes, has["score"], has["kind"], list(notes))
+    videos = list(dict.fromkeys(videos))
+    return Table(path, what, videos, rows, classes, has["score"], has["kind"], list(notes), tuple(vocabulary))
 
 
 def _partly(name: str, empty: list[str]) -> str:
@@ -225,6 +233,8 @@ def join(predictions: Table, truth: Table, allow: Collection[str] = ()) -> Paire
         errors.one_of("allow", name, ALLOWANCES)
     if not truth.videos:
         raise UserError(f"{truth.path}: lists no video; expected the ground truth, a row per expression")
+    for table in (predictions, truth):
+        errors.report(f"{table.path}", _in_seconds(table))
     predictions, truth = _by_name(predictions, truth), _by_name(truth, predictions)
     notes = [*predictions.notes, *truth.notes]
     found = {
@@ -311,6 +321,12 @@ def _by_name(table: Table, other: Table) -> Table:
     known = {video: subjects[video[1]][0] for video in table.videos if video[1] in subjects}
     note = f"{table.what}: no subjects, so videos were found by their names"
     return with_subjects(table, known)._replace(notes=[*table.notes, note])
+
+
+def _in_seconds(table: Table) -> list[str]:
+    timed = [row.where for row in table.rows if row.timed]
+    advice = "give --fps, or make frames of them with `fedn convert --videos`"
+    return [f"{first_of(timed)}: times in seconds; expected frames: {advice}"] if timed else []
 
 
 def _duplicates(table: Table) -> list[str]:

@@ -170,7 +170,7 @@ def spot(
         np.stack([onset, offset], 1).astype(np.float32), score.astype(np.float32), index.astype(np.int32),
         np.ones(len(found), bool),
     )  # fmt: skip
-    return Found(detections, apex.astype(int), _curves(strength))
+    return Found(detections, apex.astype(int), _curves(strength), strength.T.astype(np.float32))
 
 
 def _of_shot(

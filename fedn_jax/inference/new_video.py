@@ -14,12 +14,13 @@ from fedn_jax import models
 from fedn_jax.core import errors
 from fedn_jax.core.errors import UserError
 from fedn_jax.core.types import Config, Detections, Store, Task, Tree, VideoMeta
-from fedn_jax.data import problem, splits
+from fedn_jax.data import splits, standardization
 from fedn_jax.engine import parameters, predict, run_dir
 from fedn_jax.engine.trainer import shape_of_variables
 from fedn_jax.evaluation import matching, thresholds
 from fedn_jax.evaluation.thresholds import Threshold
 from fedn_jax.formats import detection_files
+from fedn_jax.formats.clocks import Stamps
 from fedn_jax.ops import intervals, nms, windows
 
 ENSEMBLE = "ensemble"  # all folds: their network outputs are averaged
@@ -45,6 +46,7 @@ class Found(NamedTuple):
     detections: Detections  # [N], above the threshold, by onset
     apex: np.ndarray  # [N] int, estimated: the frame that differs most from the onset
     curves: np.ndarray  # [C, P] float32, highest score of a candidate of each emotion that covers the point
+    frames: np.ndarray  # [C, T] float32, the same for every frame
 
 
 def load(run: Path, fold: str = ENSEMBLE) -> Model:
@@ -61,8 +63,13 @@ def load(run: Path, fold: str = ENSEMBLE) -> Model:
       UserError: not a finished run of ``fedn train``, or no such fold.
     """
     recorded, config = run_dir.read_record(run / "run.json"), run_dir.load_config(run)
-    if "programs" not in recorded or "input_width" not in recorded:
+    if "programs" not in recorded or "input_shape" not in recorded:
         raise UserError(f"{run}: was trained by an older version, or training never began; train it again")
+    if models.TASKS[config.task].frames:
+        raise UserError(
+            f"{run}: task {config.task!r} reads frames, and `fedn detect` keeps embeddings only; give a run of another "
+            "task"
+        )
     names = [name for name in recorded["folds"] if not name.endswith(splits.INNER)]
     errors.one_of("--fold", fold, [ENSEMBLE, *names])
     wanted = names if fold == ENSEMBLE else [fold]
@@ -92,7 +99,7 @@ def _thresholds(run: Path) -> tuple[dict[str, Threshold], str]:
 
 
 def _task(config: Config, geometry: windows.Geometry, recorded: dict[str, Any]) -> Task:
-    return models.make_task(config, geometry, len(recorded["classes"]), recorded["input_width"])
+    return models.make_task(config, geometry, len(recorded["classes"]), tuple(recorded["input_shape"]))
 
 
 def make_detector(model: Model, threshold: float) -> Callable[[np.ndarray, np.ndarray], Found]:
@@ -110,40 +117,49 @@ def make_detector(model: Model, threshold: float) -> Callable[[np.ndarray, np.nd
     hop, chunk = config.window.test_hop, config.predict.chunk
     predictor = predict.make_predictor(task, geometry, hop, chunk)
     candidates = predict.make_candidates(task, chunk)
-    statistics = problem.STANDARDIZATIONS[config.data.standardize]
+    chosen = standardization.STANDARDIZATIONS[config.data.standardize]
     context = geometry.rows - geometry.frames + geometry.stride  # rows that a segment may read past its piece
     size = WINDOWS * hop + geometry.frames + context
     folds = [jax.device_put(variables) for variables in model.folds.values()]
 
-    def piece(inputs: np.ndarray, valid: np.ndarray, numbers: Any, start: int, end: int) -> Detections:
-        """Candidates of the windows of [start, end)."""
+    def piece(inputs: np.ndarray, valid: np.ndarray, numbers: Any, start: int, end: int) -> dict[str, np.ndarray]:
+        """Network outputs of the windows of [start, end), averaged over the folds."""
         rows = slice(start, min(len(valid), start + size))
         cut = np.asarray(inputs[rows])
-        cut = cut if numbers is None else problem.standardize(cut, numbers)
+        cut = cut if numbers is None else standardization.standardize(cut, numbers)
         padding = size - len(cut)
-        store = jax.device_put(Store(np.pad(cut, ((0, padding), (0, 0))), np.pad(valid[rows], (0, padding))))
+        padded = np.pad(cut, [(0, padding)] + [(0, 0)] * (cut.ndim - 1))
+        store = predict.place(task, Store(padded, np.pad(valid[rows], (0, padding))), jax.local_devices()[0])
         meta = VideoMeta("", "", end - start, 0.0, 0, 0, len(cut))
         outputs = [predict.fetch(predicted) for predicted in [predictor(fold, store, meta) for fold in folds]]
-        # Positions and starts are the same for all folds; what is averaged are network outputs.
-        averaged = ("offsets", "free", "logits")
+        # What is no float, such as masks and starts, is the same for all folds.
+        averaged = [name for name in task.saved if np.issubdtype(outputs[0][name].dtype, np.floating)]
         mean = {name: np.mean([fold[name] for fold in outputs], 0, np.float32) for name in averaged}
-        return candidates(outputs[0] | mean | {"starts": outputs[0]["starts"] + np.int32(start)}, len(valid))
+        return outputs[0] | mean | {"starts": outputs[0]["starts"] + np.int32(start)}
 
     def detect(inputs: np.ndarray, valid: np.ndarray) -> Found:
         valid = np.asarray(valid, bool)
-        numbers = statistics(inputs, valid) if statistics else None
+        numbers = chosen.statistics(inputs, valid) if chosen else None  # of a subject, too: nobody else is seen here
         curves = np.zeros((len(model.classes), min(CURVE, len(valid))), np.float32)
+        frames = np.zeros((len(model.classes), len(valid)), np.float32)
         kept = []
-        for start, end in windows.pieces(len(valid), geometry, hop, WINDOWS):
-            found = piece(inputs, valid, numbers, start, end)
-            _raise_curves(curves, found, len(valid))
+        cut = windows.pieces(len(valid), geometry, hop, WINDOWS)
+        outputs = (piece(inputs, valid, numbers, *edges) for edges in cut)
+        for part in [_joined(list(outputs))] if task.whole else outputs:
+            found = candidates(part, len(valid))
+            for each in (curves, frames):
+                _raise_curves(each, found, len(valid))
             strong = matching.above(found, threshold).valid
             kept.append(Detections(*(column[strong] for column in found)))
         strong = Detections(*(np.concatenate(column) for column in zip(*kept, strict=True)))
         best = _suppress(strong, config.predict.nms_iou, config.predict.per_class)
-        return Found(best, _apexes(inputs, valid, best.interval), curves)
+        return Found(best, _apexes(inputs, valid, best.interval), curves, frames)
 
     return detect
+
+
+def _joined(pieces: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    return {name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]}
 
 
 def _suppress(candidates: Detections, iou: float, per_class: bool) -> Detections:
@@ -168,7 +184,7 @@ def _raise_curves(curves: np.ndarray, found: Detections, num_frames: int) -> Non
 
 
 def _apexes(inputs: np.ndarray, valid: np.ndarray, interval: np.ndarray) -> np.ndarray:
-    """[N] int: the frame of each interval whose embedding differs most from that of its first frame with a face."""
+    """[N] int: the frame of each interval whose input differs most from that of its first frame with a face."""
     apexes = []
     for onset, offset in np.floor(interval + 0.5).astype(int):
         frames = np.flatnonzero(valid[onset : max(offset, onset + 1)]) + onset
@@ -176,7 +192,7 @@ def _apexes(inputs: np.ndarray, valid: np.ndarray, interval: np.ndarray) -> np.n
             apexes.append((onset + offset) // 2)
             continue
         seen = np.asarray(inputs[frames[0] : frames[-1] + 1], np.float32)[frames - frames[0]]
-        apexes.append(int(frames[np.linalg.norm(seen - seen[0], axis=1).argmax()]))
+        apexes.append(int(frames[np.linalg.norm((seen - seen[0]).reshape(len(seen), -1), axis=1).argmax()]))
     return np.array(apexes, int)
 
 
@@ -267,21 +283,25 @@ def present(
     return detection_files.Found(
         subject=subject, video=path.stem, path=path, num_frames=len(seconds), first_frame=first_frame,
         fps=round(float(1 / shown), 3), seconds=float(ends[-1]), expressions=expressions, classes=classes,
-        threshold=threshold, curves=_in_time(found.curves, source, seconds, ends), gaps=gaps, about=about, label=label,
+        threshold=threshold, curves=_in_time(found.curves, source, seconds, ends), gaps=gaps, about=about,
+        clock=Stamps(seconds, ends).runs(), label=label,
     )  # fmt: skip
 
 
-def faceless(frames: Frames) -> int:
-    """How many frames of the file are without a face.
+def per_frame(found: Found, frames: Frames) -> detection_files.PerFrame:
+    """What is known of each frame of the file.
 
     Args:
+      found: of a detector.
       frames: about the frames that were looked at.
 
     Returns:
-      Their number; a frame that was not looked at is taken to be as the next one that was.
+      A frame that was not looked at is taken to be as the next one that was.
     """
     rows = np.searchsorted(frames.source, np.arange(len(frames.seconds)))
-    return int((~frames.valid[np.minimum(rows, len(frames.valid) - 1)]).sum())
+    rows = np.minimum(rows, len(frames.valid) - 1)
+    valid = np.asarray(frames.valid, bool)[rows]
+    return detection_files.PerFrame(np.asarray(frames.seconds, float), valid, found.frames[:, rows])
 
 
 def _in_time(curves: np.ndarray, source: np.ndarray, seconds: np.ndarray, ends: np.ndarray) -> np.ndarray:

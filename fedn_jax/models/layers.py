@@ -164,6 +164,46 @@ class GroupNorm(nn.Module):
         return grouped.reshape(x.shape) * scale + self.param("bias", nn.initializers.zeros, (channels,))
 
 
+class BatchNorm(nn.Module):
+    """Batch normalisation (Ioffe and Szegedy 2015) over the positions that count; Flax's own divides by their number.
+
+    Training normalises with the batch's own mean and (biased) variance and moves the running ones towards them by a
+    tenth; without a position that counts they stay. Otherwise the running ones normalise.
+    """
+
+    epsilon: float = 1e-5
+    momentum: float = 0.9
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "*n channels"], counted: Bool[Array, "*#n"], train: bool) -> Array:
+        """Normalises.
+
+        Args:
+          x: [..., channels] float.
+          counted: [...] bool, broadcast against the positions of ``x``.
+          train: use the batch's statistics.
+
+        Returns:
+          [..., channels] float.
+        """
+        channels, axes = x.shape[-1], tuple(range(x.ndim - 1))
+        mean = self.variable("batch_stats", "mean", jnp.zeros, (channels,))
+        variance = self.variable("batch_stats", "variance", jnp.ones, (channels,))
+        now = (mean.value, variance.value)
+        if train:
+            weight = jnp.broadcast_to(counted, x.shape[:-1]).astype(x.dtype)[..., None]
+            some = weight.sum() > 0
+            weight = weight / jnp.maximum(weight.sum(), 1)
+            middle = (x * weight).sum(axes)
+            now = (middle, ((x - middle) ** 2 * weight).sum(axes))
+            for kept, new in zip((mean, variance), now, strict=True):
+                moved = self.momentum * kept.value + (1 - self.momentum) * new
+                kept.value = jnp.where(some, moved, kept.value) if not self.is_initializing() else kept.value
+        scale = self.param("scale", nn.initializers.ones, (channels,))
+        bias = self.param("bias", nn.initializers.zeros, (channels,))
+        return (x - now[0]) / jnp.sqrt(now[1] + self.epsilon) * scale + bias
+
+
 def attention_parameters(width: int) -> dict[str, tuple[Array, Array]]:
     """Parameters of self-attention; call inside a compact method.
 

@@ -212,12 +212,42 @@ def gather(
     Returns:
       Gathered, without a batch axis.
     """
-    scale = geometry.stride // geometry.frames_per_row  # rows between segments
-    offset = jnp.arange(geometry.rows)
-    if geometry.context == "window":
-        offset = jnp.minimum(offset, geometry.segments * scale - 1)
-    index = row + jnp.clip(start * scale + offset, 0, num_rows - 1)
+    index = row + jnp.clip(start * _rows_between(geometry) + _offsets(geometry), 0, num_rows - 1)
     valid = jnp.asarray(store.valid)[index]
     faces = valid[segment_rows(geometry)].any(-1)
     inside = (start + jnp.arange(geometry.segments) < segments) & faces
     return Gathered(jnp.asarray(store.inputs)[index], valid, inside)
+
+
+def gather_host(store: Store, chosen: Windows, geometry: Geometry) -> Gathered:
+    """The same for many windows, on the host, from a store that may be mapped from a file.
+
+    Args:
+      store: all inputs, NumPy.
+      chosen: [...] windows, NumPy; their events are not looked at.
+      geometry: how windows are cut.
+
+    Returns:
+      Gathered, NumPy, with the axes of ``chosen`` in front.
+    """
+    row, num_rows, start, segments = (
+        np.asarray(column)[..., None] for column in (chosen.row, chosen.num_rows, chosen.start, chosen.num_segments)
+    )
+    index = row + np.clip(start * _rows_between(geometry) + _offsets(geometry), 0, num_rows - 1)  # [..., rows]
+    valid = np.asarray(store.valid)[index]
+    faces = valid[..., segment_rows(geometry)].any(-1)
+    inside = (start + np.arange(geometry.segments) < segments) & faces
+    return Gathered(np.take(store.inputs, index, axis=0), valid, inside)
+
+
+def _rows_between(geometry: Geometry) -> int:
+    """Rows between segments."""
+    return geometry.stride // geometry.frames_per_row
+
+
+def _offsets(geometry: Geometry) -> Int[np.ndarray, " rows"]:
+    """Which rows a window reads, counted from its first."""
+    offset = np.arange(geometry.rows)
+    if geometry.context == "window":
+        offset = np.minimum(offset, geometry.segments * _rows_between(geometry) - 1)
+    return offset

@@ -241,8 +241,8 @@ def _figures(several: Sequence[Run]) -> dict[str, Any]:
     """File name -> figure."""
     named = {run.name: run.metrics for run in several}
     single = several[0] if len(several) == 1 else None
-    if single and (other := headline.baseline(single.metrics)):
-        named["motion baseline"] = other
+    if single:
+        named |= headline.baselines(single.metrics)
     drawn = {"curves": figures.curves(named), "subjects": figures.subjects(named)}
     for run in several:
         ending = "" if single else f"-{files.file_name(run.name)}"

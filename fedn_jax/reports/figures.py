@@ -151,11 +151,14 @@ def curves(runs: Mapping[str, Mapping[str, Any]]) -> Any:
     """AP against tIoU, spotting and detection (Figures 2 and 3 of the paper).
 
     Args:
-      runs: name -> content of metrics.json, or another dict with its "map".
+      runs: name -> content of metrics.json, or another dict with its "map"; one whose scores rank nothing is left out
+        where others do.
 
     Returns:
       A matplotlib figure of two panels.
     """
+    ranked = {name: one for name, one in runs.items() if one["map"]["coco"]["spotting"] is not None}
+    runs = ranked or runs
     with canvas(1, 2, PAGE, 2.5 + 0.16 * max(len(runs) - 3, 0)) as (figure, axes):
         for axis, what in zip(axes, ("spotting", "detection"), strict=True):
             for index, (name, metrics) in enumerate(runs.items()):

@@ -13,7 +13,7 @@ from fedn_jax.core.text import DASH, plain
 from fedn_jax.evaluation import headline
 from fedn_jax.experiments import published
 from fedn_jax.reports import run_tables
-from fedn_jax.reports.run_tables import BASELINE, Runs
+from fedn_jax.reports.run_tables import Runs
 from fedn_jax.reports.tables import Cell, Column, Table, share, words
 
 PRINTED, APART = "as printed, mAP in % instead of 10^-3", "not comparable with the paper's rows"  # headings and notes
@@ -50,14 +50,14 @@ def _row(name: str, metrics: Mapping[str, Any]) -> list[Cell]:
 
 
 def _with_baselines(runs: Runs) -> list[list[Cell]]:
-    """Rows of runs; the motion baseline once for all runs that share it."""
-    rows, seen = [], []
+    """Rows of runs; a baseline once for all runs that share it."""
+    rows, seen = [], {}
     for name, metrics in runs.items():
         rows.append(_row(name, metrics))
-        if other := headline.baseline(metrics):
-            row = _row(f"{BASELINE} of {name}" if seen else BASELINE, other)
-            rows += [row] if row[1:] not in seen else []
-            seen.append(row[1:])
+        for title, other in headline.baselines(metrics).items():
+            row = _row(f"{title} of {name}" if title in seen else title, other)
+            rows += [row] if row[1:] not in seen.get(title, []) else []
+            seen.setdefault(title, []).append(row[1:])
     return rows
 
 

@@ -1,4 +1,4 @@
-"""The page of a run: numbers beside the baseline's, tables, figures, and a timeline of each video."""
+"""The page of a run: numbers beside those of what learns nothing, tables, figures, and a timeline of each video."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -56,8 +56,8 @@ def write(
 
     Args:
       out: directory; made if missing.
-      metrics: of ``evaluate.evaluate_detections``; "baseline" (the same keys), "config", "versions", "data" and
-        "thresholds" are shown if they are there.
+      metrics: of ``evaluate.evaluate_detections``; "baselines" (each with the same keys), "config", "versions",
+        "data" and "thresholds" are shown if they are there.
       videos: V videos.
       classes: C emotion names.
       history: what training reported, one dict per epoch and group of folds.
@@ -66,24 +66,26 @@ def write(
     Returns:
       Path of the page.
     """
-    baseline = headline.baseline(metrics)
+    baselines = headline.baselines(metrics)
     drawn = timelines(metrics, videos, classes, thumbnail)
     several = run_tables.page_tables(metrics, classes)
-    ours, theirs = headline.numbers(metrics), headline.numbers(baseline) if baseline else {}
+    ours = headline.numbers(metrics)
+    theirs = {title: headline.numbers(one) for title, one in baselines.items()}
     meaning = {row[0].text: row[-1].text for row in several["numbers"].groups[0][1]}
-    curves = figures.curves({"network": metrics} | ({"motion baseline": baseline} if baseline else {}))
+    curves = figures.curves({"network": metrics} | baselines)
     losses = figures.training(history)
     page = pages.render(
         "report.html.j2",
         metrics=metrics,
-        baseline=baseline,
+        baselines=baselines,
+        best=max(baselines, key=lambda title: baselines[title]["spotting"]["f1"] or 0, default=None),
         recognises=headline.recognises(metrics),
         value=lambda path: headline.value(metrics, path),
         map_order=headline.MAP_ORDER,
         ties=run_tables.ties_notes(metrics),
         **several,
         cards=[
-            (one, ours[name], theirs.get(name), meaning[one.title])
+            (one, ours[name], {title: row[name] for title, row in theirs.items()}, meaning[one.title])
             for name, one in headline.NUMBERS.items()
             if name in headline.SHARES
         ],

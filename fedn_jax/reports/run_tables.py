@@ -10,7 +10,6 @@ from fedn_jax.reports import tables
 from fedn_jax.reports.tables import Cell, Column, Table, share, words
 
 Runs = Mapping[str, Mapping[str, Any]]  # name -> content of metrics.json
-BASELINE = "Motion baseline"
 ALSO = (  # beside the headline: title, path in metrics.json, entry of evaluate.DEFINITIONS
     ("Spotting precision", "spotting/precision", "precision"),
     ("Spotting recall", "spotting/recall", "recall"),
@@ -36,20 +35,19 @@ def definitions(metrics: Mapping[str, Any], explained: Mapping[str, str]) -> lis
 
 
 def _numbers(metrics: Mapping[str, Any]) -> Table:
-    """A row per number of a whole run: its value, that of the baseline if there is one, and its definition."""
+    """A row per number of a whole run: its value, those of the baselines, and its definition."""
     known = metrics.get("definition") or evaluate.DEFINITIONS
-    sources = [one for one in (metrics, headline.baseline(metrics)) if one]
+    sources = {"Network": metrics} | headline.baselines(metrics)
     rows = []
     for title, path, key in [*((one.title, one.path, one.definition) for one in headline.NUMBERS.values()), *ALSO]:
         meaning = known.get(key, "")
         if key.startswith("map."):
             meaning = f"{meaning}; {known.get('map', '')}; 101-point, as COCO"
-        values = [headline.value(one, path) for one in sources]
+        values = [headline.value(one, path) for one in sources.values()]
         cells = [words(x) if isinstance(x, int) else share(x) for x in values]
         cells = [cell if cell.share is None else cell._replace(text=f"{cell.text} %") for cell in cells]
         rows.append([words(title), *cells, words(meaning)])
-    columns = [Column("Number", number=False), Column("Network"), Column(BASELINE), Column("Definition", number=False)]
-    columns = columns if len(sources) == 2 else [columns[0], columns[1], columns[3]]
+    columns = [Column("Number", number=False), *map(Column, sources), Column("Definition", number=False)]
     return Table("numbers", "All numbers, and what they mean", columns, [("", rows)])
 
 
@@ -60,7 +58,7 @@ def subjects(runs: Runs) -> Table:
       runs: name -> content of metrics.json.
 
     Returns:
-      A table with a row per subject and one for all of them; for one run also one for its baseline.
+      A table with a row per subject and one for all of them; for one run also one for each of its baselines.
 
     Raises:
       UserError: there are no runs.
@@ -83,8 +81,9 @@ def subjects(runs: Runs) -> Table:
             row = one.get(name)
             rows[-1] += _counted(row, headline.accuracy(metrics, row)) if row else [Cell(DASH)] * 7
     groups = [("", rows), ("", [[words("All subjects"), *(cell for one in runs.values() for cell in _pooled(one))]])]
-    if single and (other := headline.baseline(next(iter(runs.values())))):
-        groups[1][1].append([words(BASELINE), *_pooled(other)])
+    if single:
+        others = headline.baselines(next(iter(runs.values())))
+        groups[1][1].extend([words(title), *_pooled(other)] for title, other in others.items())
     explained = {"TP": "tp", "N": "n", "GT": "gt", "F1": "f1"} | ({"Recognition": "accuracy"} if single else {})
     title = "Results of every subject" if single else "Spotting F1 of every subject"
     return Table("subjects", title, columns, groups, definitions(next(iter(runs.values())), explained))
@@ -99,9 +98,55 @@ def _pooled(metrics: Mapping[str, Any]) -> list[Cell]:
     return _counted(metrics["spotting"], headline.value(metrics, "recognition/accuracy"))
 
 
+def _kinds(metrics: Mapping[str, Any]) -> Table:
+    """Macro-, micro-expressions and both, of runs whose classes are kinds; with F1 over folds."""
+    columns = [Column("Kind", number=False), Column("GT"), Column("TP"), Column("N")]
+    columns += [Column(title, "%") for title in ("Precision", "Recall", "F1", "F1, folds", "+-")]
+    groups = []
+    for title, one in [("", metrics), *headline.baselines(metrics).items()]:
+        found = one.get("kinds")
+        if found:
+            over = found["per_fold"]
+            rows = [
+                [words(kind), *_counted(row, None)[:-1], share(over["mean"][kind]), share(over["deviation"][kind])]
+                for kind, row in found["by_kind"].items()
+            ]
+            groups.append((title, rows))
+    known = (metrics.get("kinds") or {}).get("definition", {})
+    notes = [f"Kind: {known['by_kind']}.", f"Folds: {known['per_fold']}."] if known else []
+    if (metrics.get("config") or {}).get("folds", {}).get("scheme") == "kfold":
+        notes.append("Folds are by video: a person may be in training and test, which makes numbers higher.")
+    return Table("kinds", "Kinds", columns, groups or [("", [])], notes)
+
+
+def _labels(metrics: Mapping[str, Any]) -> Table:
+    """One label per frame, in every reading of the measures; of runs whose classes are kinds."""
+    found = metrics.get("kinds") or {"labels": {}, "definition": {}}
+    titles = {
+        "accuracy": "Acc", "all_neutral": "Acc, all neutral", "accuracy_eq6": "Acc, eq. 6", "edit": "Edit",
+        "edit_over_annotated": "Edit, over annotated", "edit_frames": "Edit, frames",
+    }  # fmt: skip
+    known = evaluate.DEFINITIONS | found["definition"]
+    meanings = {"accuracy": "frame_accuracy"}
+    rows = []
+    for name, value in found["labels"].items():
+        number = None if value is None else value if name.startswith("edit") or name == "accuracy_eq6" else 100 * value
+        text = DASH if number is None else f"{number:.2f}"
+        rows.append([words(titles[name]), Cell(text), words(known[meanings.get(name, name)])])
+    columns = [Column("Labels per frame", number=False), Column("Value"), Column("Definition", number=False)]
+    return Table("labels", "Labels per frame", columns, [("", rows)])
+
+
 def _emotions(metrics: Mapping[str, Any]) -> Table:
-    """A row per emotion; none where emotions are not told apart."""
-    columns = [Column("Emotion", number=False), Column("GT"), Column("Spotted"), Column("Right")]
+    """A row per emotion, or per kind; none where they are not told apart."""
+    of_kinds = ((metrics.get("config") or {}).get("data") or {}).get("label") == "kind"
+    what = "Kind" if of_kinds else "Emotion"
+    columns = [
+        Column(what, number=False),
+        Column("GT"),
+        Column("Spotted"),
+        Column("Right"),
+    ]
     columns += [Column(title, "%") for title in ("Recall", "AP.50", "mAP")]
     rows = [
         [words(row["class"]), *(words(row[key]) for key in ("gt", "tp", "correct")),
@@ -110,7 +155,7 @@ def _emotions(metrics: Mapping[str, Any]) -> Table:
     ]  # fmt: skip
     explained = {"Spotted": "per_class.tp", "Right": "per_class.correct", "AP.50": "per_class.ap50"}
     notes = [*definitions(metrics, explained | {"mAP": "per_class.map"}), "Recall: spotted / GT."]
-    return Table("emotions", "Emotions", columns, [("", rows)], notes)
+    return Table("emotions", f"{what}s", columns, [("", rows)], notes)
 
 
 def _confusion(metrics: Mapping[str, Any], classes: Sequence[str]) -> Table:
@@ -137,10 +182,11 @@ def _protocols(metrics: Mapping[str, Any]) -> Table:
 
 
 def _average(metrics: Mapping[str, Any]) -> Table:
-    """Mean average precision: a row per definition, and per definition of the baseline if there is one."""
+    """Mean average precision: a row per definition, of the network and of the baselines."""
     columns = [Column("mAP, IoU .50:.05:.95", number=False), Column("Spotting", "%"), Column("Detection", "%")]
     ways = {"coco": "101-point", "all_point": "all-point"}
-    sources = [(name, one) for name, one in (("", metrics), (f"{BASELINE}, ", headline.baseline(metrics))) if one]
+    sources = [("", metrics), *((f"{name}, ", one) for name, one in headline.baselines(metrics).items())]
+    sources = [(name, one) for name, one in sources if headline.value(one, "map/coco/spotting") is not None or not name]
     rows = [
         [words(name + way), *(share(headline.value(one, f"map/{key}/{what}")) for what in ("spotting", "detection"))]
         for key, way in ways.items()
@@ -159,10 +205,11 @@ def ties_notes(metrics: Mapping[str, Any]) -> list[str]:
       metrics: content of metrics.json.
 
     Returns:
-      A sentence of the network's detections and one of the baseline's, where some scores are equal.
+      A sentence of the network's detections and one of each baseline's, where some scores are equal.
     """
-    sources = (("", metrics), ("Of the motion baseline: ", headline.baseline(metrics)))
-    found = [(name, ties.sentence(one.get("ties"), headline.recognises(one))) for name, one in sources if one]
+    others = headline.baselines(metrics)
+    sources = [("", metrics), *((f"Of the {title.lower()}: ", one) for title, one in others.items())]
+    found = [(name, ties.sentence(one.get("ties"), headline.recognises(one))) for name, one in sources]
     return [name + text for name, text in found if text]
 
 
@@ -174,12 +221,14 @@ def page_tables(metrics: Mapping[str, Any], classes: Sequence[str]) -> dict[str,
       classes: C emotion names.
 
     Returns:
-      "numbers", "protocols", "per_subject", "emotions" and "confusion".
+      "numbers", "protocols", "per_subject", "kinds", "labels", "emotions" and "confusion"; some may be without rows.
     """
     return {
         "numbers": _numbers(metrics),
         "protocols": _protocols(metrics),
         "per_subject": subjects({"": metrics}),
+        "kinds": _kinds(metrics),
+        "labels": _labels(metrics),
         "emotions": _emotions(metrics),
         "confusion": _confusion(metrics, classes),
     }
@@ -192,11 +241,13 @@ def run_text(metrics: Mapping[str, Any]) -> str:
       metrics: content of metrics.json.
 
     Returns:
-      Lines of at most 80 columns: subjects, all of them, the baseline, mAP, and what the columns mean.
+      Lines of at most 80 columns: subjects, all of them, the baselines, mAP, and what the columns mean.
     """
     table = subjects({"": metrics})
     notes = [*table.notes, *definitions(metrics, {"Threshold": "threshold"})]
-    return "\n".join(tables.to_text(one) for one in (table._replace(title="", notes=notes), _average(metrics)))
+    shown = [table._replace(title="", notes=notes), _average(metrics)]
+    shown += [_kinds(metrics), _labels(metrics)] if metrics.get("kinds") else []
+    return "\n".join(tables.to_text(one) for one in shown)
 
 
 def csv_text(result: Mapping[str, Any]) -> str:

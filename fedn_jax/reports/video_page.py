@@ -1,10 +1,12 @@
 """The page on which a person looks at what was found in one video: the video, a timeline and a table, linked.
 
 It is one HTML file that loads nothing: the video is inside, in pieces that a script of the page puts together. It draws
-times and scores only; all names come from files that somebody else wrote, and the template escapes them.
+times and scores only; all names come from files that somebody else wrote, and the template escapes them. A second
+script lets the person correct what was found, and save it as a table or an ELAN document, without a server.
 """
 
 import base64
+import json
 import secrets
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -21,6 +23,7 @@ from fedn_jax.reports.pages import COLORS
 
 PIECE = 3 << 20  # bytes of the video per script element: a multiple of 3, and far below what browsers allow a string
 PICTURE = 112  # longest side of a thumbnail
+POSTER = 480  # longest side of the picture in place of the video
 WIDTH, HEIGHT = 1000, 40  # of the drawing of a curve, which the page stretches
 
 
@@ -57,6 +60,7 @@ def _items(found: Found, span: float, thumbnails: Sequence[np.ndarray] | None) -
         items.append(
             {
                 "number": number,
+                "frames": f"{one.onset} {one.apex} {one.offset}",
                 "emotion": one.emotion,
                 "hue": COLORS[hues[one.emotion] % len(COLORS)],
                 "score": f"{one.score:.2f}",
@@ -95,7 +99,12 @@ def _pieces(media: Path) -> Iterator[str]:
 
 
 def write(
-    path: Path, found: Found, media: Path | None, mime: str, thumbnails: Sequence[np.ndarray] | None = None
+    path: Path,
+    found: Found,
+    media: Path | None,
+    mime: str,
+    thumbnails: Sequence[np.ndarray] | None = None,
+    poster: np.ndarray | None = None,
 ) -> None:
     """Writes the page, whole or not at all.
 
@@ -105,6 +114,7 @@ def write(
       media: a video that browsers play, with the same clock as ``found``; None: the page does without.
       mime: type of the video, such as "video/mp4".
       thumbnails: [h, w, 3] uint8, the apex of each expression, in their order; None: the page does without.
+      poster: [h, w, 3] uint8, shown until the video plays, or instead of it.
 
     Raises:
       UserError: there is no such video, or not one thumbnail per expression.
@@ -137,6 +147,9 @@ def write(
         length=_clock(found.seconds),
         about=[(key, [value]) for key, value in found.about.items()],
         media=mark if media else None,
+        poster=None if poster is None else pages.jpeg(poster, POSTER),
+        file=detection_files.plain(found.path.name),
+        clock=json.dumps(found.clock or [(0, 0.0, 1 / found.fps)]),
         mime=detection_files.plain(mime),
     )
     with files.replacing(path) as part, part.open("w", encoding="utf-8") as file:

@@ -77,7 +77,7 @@ def configure(changes: Mapping[str, Any], base: Mapping[str, Any] = NARROW) -> C
     config = configs.default()
     for options in (base, changes):
         config.update_from_flattened_dict(dict(options))
-    return configs.validate(config)
+    return models.validate(config)
 
 
 def make(config: Config, classes: int = CLASSES, width: int = WIDTH, params: Tree | None = None) -> Pair:
@@ -102,7 +102,7 @@ def make(config: Config, classes: int = CLASSES, width: int = WIDTH, params: Tre
         config.window.stride if clips else 1, config.window.context,
     )  # fmt: skip
     classes = classes if config.data.recognition else 1
-    task = models.make_task(config, geometry, classes, width)
+    task = models.make_task(config, geometry, classes, (width,))
     params = initial(task, config.seed) if params is None else params
     settings = settings_of(config)
     network = Fedn(width, classes, settings)

@@ -66,7 +66,7 @@ def plan(dataset: shards.Dataset, seed: int, dtype: str) -> Plan:
     both, hyper, batches = splits.take(problem.folds, (0, 1)), configs.to_hyper(pair.config), []
     steps, negatives = splits.steps_per_epoch(both, BATCH, config.train.negatives), config.train.negatives
     for k in range(2):
-        fold = train_step.Fold(both.key[k], both.positive[k], both.negative[k])
+        fold = train_step.Fold(both.key[k], both.positive[k], both.negative[k], both.census[k])
         with jax.enable_x64(dtype == "float64"):
             keys = [train_step.epoch_keys(hyper, fold, epoch)[0] for epoch in range(EPOCHS)]
             drawn = [train_step.draw(key, fold, len(problem.windows.start), negatives, steps * BATCH) for key in keys]
@@ -95,7 +95,9 @@ def ours(setting: Plan, dtype: str) -> Numbers:
         predictor = predict.make_predictor(pair.task, pair.geometry, pair.config.window.test_hop, 8)
         trained = []
         for k in range(2):
-            fold = train_step.Fold(*(column[k] for column in (setting.folds.key, *setting.folds[2:4])))
+            fold = train_step.Fold(
+                *(column[k] for column in (setting.folds.key, *setting.folds[2:4], setting.folds.census))
+            )
             hyper = configs.to_hyper(pair.config)
             state = training.start(networks.cast(pair.params, dtype), hyper)
             for number in range(EPOCHS):

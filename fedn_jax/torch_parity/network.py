@@ -6,12 +6,14 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from fedn_jax.core import config as configs
-from fedn_jax.core.types import Array
+from fedn_jax.core.types import Array, Context
 from fedn_jax.models import torch_weights
 from fedn_jax.ops import anchors, windows
+from fedn_jax.ops.windows import Gathered
 from fedn_jax.torch_parity import cases, measure
 from fedn_jax.torch_parity.cases import Batch, Pair
 from fedn_jax.torch_parity.measure import Difference, Level
@@ -73,8 +75,8 @@ def named(outputs: Mapping[str, Any], inside: np.ndarray, pair: Pair) -> dict[st
 
 
 def _forward(pair: Pair, params: Any, inputs: Array, valid: Array, inside: Array) -> dict[str, Array]:
-    features = pair.task.features({"params": params}, inputs, valid)
-    return pair.task.outputs({"params": params}, features, inside, False, jax.random.key(0))[0]
+    got, weight = Gathered(inputs, valid, inside), jnp.ones(len(inside))
+    return pair.task.apply({"params": params}, got, weight, False, jax.random.key(0))[0]
 
 
 def make_ours(pair: Pair, hasty: bool = False) -> Callable[..., tuple[Any, Any, Any]]:
@@ -91,7 +93,7 @@ def make_ours(pair: Pair, hasty: bool = False) -> Callable[..., tuple[Any, Any, 
 
     def objective(params: Any, inputs: Array, valid: Array, inside: Array, events: Any, weight: Array):
         outputs = _forward(pair, params, inputs, valid, inside)
-        loss, parts = task.loss(outputs, jax.vmap(task.targets)(events), weight, hyper)
+        loss, parts = task.loss(outputs, jax.vmap(task.targets)(events), Context(weight, valid, inside, None), hyper)
         return loss, (outputs, {"loss": loss, **parts})
 
     @functools.partial(jax.jit, compiler_options=measure.HASTY if hasty else None)

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 
 from fedn_jax.core import config as configs
-from fedn_jax.core.types import Events, Targets
+from fedn_jax.core.types import Context, Events, Targets
 from fedn_jax.ops import windows
 from fedn_jax.torch_parity import cases, measure
 from fedn_jax.torch_parity import network as networks
@@ -164,7 +164,9 @@ def _costs(pair: cases.Pair, outputs: dict, targets: tuple, weight: np.ndarray, 
     floats = ("offsets", "free", "logits")
 
     def objective(free: dict):
-        loss, parts = pair.task.loss(free | {"positions": outputs["positions"]}, targets[0], weight, hyper)
+        loss, parts = pair.task.loss(
+            free | {"positions": outputs["positions"]}, targets[0], Context(weight, None, None, None), hyper
+        )
         return loss, {"loss": loss, **parts}
 
     with jax.enable_x64(dtype == "float64"):

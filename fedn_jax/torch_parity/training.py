@@ -175,10 +175,11 @@ def our_steps(
     with jax.enable_x64(dtype == "float64"), jax.default_matmul_precision("highest"):
         step, hyper = train_step.make_train_step(pair.task, pair.geometry), configs.to_hyper(pair.config)
         store = data.store._replace(inputs=data.store.inputs.astype(dtype))
+        fold = train_step.Fold(np.uint32(0), np.zeros(1, np.int32), np.zeros(0, np.int32), np.zeros(0, np.float32))
 
         def one(state: TrainState, batch: Any) -> tuple:
-            state, metrics = step(state, jax.random.key(0), batch, store, plan, hyper)
-            return state, metrics["loss"]
+            state, means, _ = step(state, jax.random.key(0), batch, fold, hyper, store, plan)
+            return state, means["loss"]
 
         begun = start(networks.cast(pair.params, dtype), hyper)
         program = jax.jit(lambda state, batches: jax.lax.scan(one, state, batches), compiler_options=measure.HASTY)

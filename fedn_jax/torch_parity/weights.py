@@ -66,7 +66,7 @@ def compare(state: Mapping[str, np.ndarray], config: Config) -> Iterator[Level]:
     config, classes, width = fit(state, config)
     config.data.recognition = True  # the classes are those of the weights
     geometry = windows.Geometry(config.window.segments, config.window.segment_frames, config.window.stride)
-    task = models.make_task(config, geometry, classes, width)
+    task = models.make_task(config, geometry, classes, (width,))
     like = jax.eval_shape(task.init, jax.random.key(0))["params"]
     params = torch_weights.from_torch({name: np.float32(array) for name, array in state.items()}, like)
     pair = cases.make(config, classes, width, params=params)

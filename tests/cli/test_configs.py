@@ -101,12 +101,12 @@ def test_every_option_is_explained_once(elsewhere, capsys):
 def test_choices_in_comments_are_those_of_the_code():
     """The comment beside an option names every entry of the table that the option chooses from."""
     from fedn_jax import models
-    from fedn_jax.data import problem, splits
+    from fedn_jax.data import splits, standardization
     from fedn_jax.models.fedn import fusion, network
     from fedn_jax.ops import losses, windows
 
     tables = {
-        "task": models.TASKS, "data.kind": core.KINDS, "data.standardize": problem.STANDARDIZATIONS,
+        "task": models.TASKS, "data.kind": core.KINDS, "data.standardize": standardization.STANDARDIZATIONS,
         "window.context": windows.CONTEXTS, "model.segment_fusion": fusion.SEGMENT_FUSIONS,
         "model.window_attention": network.WINDOW_ATTENTION, "model.head": network.HEADS,
         "model.scoring": losses.SCORINGS, "loss.interval": losses.INTERVAL_LOSSES, "folds.scheme": splits.SCHEMES,

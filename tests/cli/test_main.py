@@ -34,7 +34,7 @@ def refused(capsys, *words):
 
 COMMANDS = [
     "demo", "fetch", "prepare", "verify", "convert-backbone", "configs", "plan", "train", "evaluate", "report",
-    "detect", "convert", "sweep", "reproduce", "parity",
+    "detect", "convert", "agree", "summarise", "sweep", "reproduce", "parity",
 ]  # fmt: skip
 
 
@@ -266,7 +266,9 @@ def test_evaluate_files_and_convert_them(tmp_path, capsys):
         line = ["convert", place, tmp_path / name, "--from", source, "--to", target, "--fps", 30, "--ground-truth"]
         assert main([str(word) for word in line]) == 0
     assert (tmp_path / "b.csv").read_text() == TABLE
-    assert "--to must be one of csv, strs, megc, activitynet" in refused(capsys, "convert", truth, "x", "--to", "xml")
+    assert "--to must be one of csv, excel, elan, srt, vtt, bids, strs" in refused(
+        capsys, "convert", truth, "x", "--to", "xml"
+    )
 
 
 def test_evaluate_wants_a_run_or_files(tmp_path, capsys):

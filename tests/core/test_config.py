@@ -2,6 +2,7 @@
 
 import pytest
 
+from fedn_jax import models
 from fedn_jax.core import config as configs
 
 
@@ -42,7 +43,7 @@ def test_values_out_of_range_are_refused(key, value, message):
     config = configs.default()
     config.update_from_flattened_dict({key: value})
     with pytest.raises(ValueError, match=message):
-        configs.validate(config)
+        models.validate(config)
 
 
 @pytest.mark.parametrize(
@@ -60,4 +61,4 @@ def test_values_out_of_range_raise(key, value):
     section, name = key.split(".")
     config[section].update({name: value})
     with pytest.raises(ValueError, match=rf"{key} must .*; got "):
-        configs.validate(config)
+        models.validate(config)

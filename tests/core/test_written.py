@@ -77,3 +77,19 @@ def test_pipes_in_the_place_of_files_are_not_waited_for(tmp_path):
     (tmp_path / written.LIST).unlink()
     os.mkfifo(tmp_path / written.LIST)
     assert written.read(tmp_path) == {}
+
+
+def test_one_file(tmp_path):
+    path = tmp_path / "new" / "numbers.json"
+    for text in ("one", "two"):  # an own result is replaced
+        with written.file(path, {"command": "x"}) as part:
+            part.write_text(text)
+    assert path.read_text() == "two"
+    path.write_text("mine")
+    with pytest.raises(UserError, match="was changed since it was written"), written.file(path, {}) as part:
+        part.write_text("three")
+    with written.file(path, {}, force=True) as part:
+        part.write_text("four")
+    assert path.read_text() == "four"
+    with pytest.raises(UserError, match="is a directory"), written.file(tmp_path, {}):
+        pass

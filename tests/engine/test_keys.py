@@ -55,8 +55,8 @@ def test_training_uses_every_key_once():
     store, metas, events = toy_data()
     plan = windows.plan(metas, events, geometry, 16, 0.9)
     folds = splits.plan_loso(metas, plan, 0.0)
-    task = models.make_task(config, geometry, 2, 8)
-    fold = train_step.Fold(folds.key[0], folds.positive[0], folds.negative[0])
+    task = models.make_task(config, geometry, 2, (8,))
+    fold = train_step.Fold(folds.key[0], folds.positive[0], folds.negative[0], folds.census[0])
     hyper = configs.to_hyper(config)
     assert reused(lambda fold: train_step.init_state(task, fold, hyper), fold) == []
     state = jax.eval_shape(lambda: train_step.init_state(task, fold, hyper))

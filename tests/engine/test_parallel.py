@@ -165,8 +165,8 @@ def test_memory_needed_holds_state_data_and_work():
         products = jnp.sort(store.inputs @ store.inputs.T)  # [1000, 1000] on the way
         return state._replace(params=state.params + products.sum()), {"loss": products.sum()}
 
-    init = lambda fold, hyper: TrainState(jnp.zeros(250_000) * hyper.alpha, {}, {}, jnp.int32(0))
-    hyper = Hyper(*(np.float32(1) for _ in Hyper._fields))._replace(seed=np.uint32(0))
+    init = lambda fold, hyper: TrainState(jnp.zeros(250_000) * hyper.loss["alpha"], {}, {}, jnp.int32(0))
+    hyper = Hyper(np.float32(1), np.float32(1), np.uint32(0), {"alpha": np.float32(1)})
     program = lambda folds: parallel.make_program(init, epoch, folds, hyper, store, plan, jax.devices()[:1])
     ask = lambda folds: parallel.memory_needed(program(folds))
     store = Store(inputs, np.ones(1000, bool))
@@ -179,7 +179,7 @@ def train_folds(chosen, num_devices, epochs=2):
     """Final parameters, by fold name."""
     store, metas, plan = planned()
     config = quickly_compiled()
-    task = models.make_task(config, GEOMETRY, 2, 8)
+    task = models.make_task(config, GEOMETRY, 2, (8,))
     every = splits.plan_loso(metas, plan, 0.25)
     some = every if chosen is None else splits.take(every, chosen)
     steps = splits.steps_per_epoch(some, 8, 3)
@@ -214,13 +214,13 @@ def test_gradients_are_not_summed_over_devices():
     every = splits.take(splits.plan_loso(metas, plan, 0.25), range(4))
 
     def epoch(state, fold, hyper, number, store, windows):
-        gradient = jax.grad(lambda bias: bias * hyper.alpha)(state.params)
+        gradient = jax.grad(lambda bias: bias * hyper.loss["alpha"])(state.params)
         return state._replace(params=state.params - gradient), {"g": gradient}
 
     alpha = np.arange(1, 5, dtype=np.float32)
-    init = lambda fold, hyper: TrainState(np.float32(0) * hyper.alpha, {}, {}, np.int32(0))
+    init = lambda fold, hyper: TrainState(np.float32(0) * hyper.loss["alpha"], {}, {}, np.int32(0))
     store = Store(np.zeros((1, 1)), np.ones(1, bool))
-    hyper = Hyper(np.zeros(4), np.zeros(4), alpha, np.zeros(4), np.zeros(4, np.uint32))
+    hyper = Hyper(np.zeros(4), np.zeros(4), np.zeros(4, np.uint32), {"alpha": alpha})
     program = parallel.make_program(init, epoch, every, hyper, store, plan, jax.devices())
     for _, metrics, get_state in parallel.run(program, range(1)):
         np.testing.assert_array_equal(metrics["g"], alpha)
@@ -230,7 +230,7 @@ def test_gradients_are_not_summed_over_devices():
 def test_going_on_equals_never_having_stopped():
     store, metas, plan = planned()
     config = quickly_compiled()
-    task = models.make_task(config, GEOMETRY, 2, 8)
+    task = models.make_task(config, GEOMETRY, 2, (8,))
     some = splits.take(splits.plan_loso(metas, plan, 0.25), [0, 1, 2])
     epoch = train_step.make_train_epoch(task, GEOMETRY, 8, 3, 4)
     init = lambda fold, hyper: train_step.init_state(task, fold, hyper)

@@ -3,12 +3,14 @@ import csv
 import jax
 import numpy as np
 import pytest
-from toys import tiny_config, toy_data
+from toys import outputs_of, tiny_config, toy_data
 
 from fedn_jax import models
 from fedn_jax.core.types import Detections, VideoMeta
 from fedn_jax.engine import candidates, predict
 from fedn_jax.ops import nms, windows
+
+ROW = jax.ShapeDtypeStruct((8,), np.float16)
 
 
 @pytest.fixture(scope="module", params=["video", "window"])
@@ -16,7 +18,7 @@ def setting(request):
     store, metas, _ = toy_data(subjects=1, videos=2, frames=150)
     metas.append(VideoMeta("s1", "short", 9, 30.0, 1, 291, 9))  # shorter than a window
     geometry = windows.Geometry(32, 8, 2, context=request.param)
-    task = models.make_task(tiny_config(), geometry, 2, 8)
+    task = models.make_task(tiny_config(), geometry, 2, (8,))
     variables = jax.jit(task.init)(jax.random.key(0))
     return jax.device_put(store), metas, geometry, task, variables
 
@@ -32,8 +34,7 @@ def test_equals_windows_one_by_one(setting):
         assert predicted["starts"].tolist() == (starts * 2).tolist()
         for index, start in enumerate(starts):
             got = windows.gather(store, meta.row, meta.num_rows, start, segments, geometry)
-            features = task.features(variables, got.inputs[None], got.valid[None])
-            out, _ = task.outputs(variables, features, got.inside[None], False, jax.random.key(0))
+            out = outputs_of(task, variables, *(column[None] for column in got))
             for name in ("offsets", "free", "logits"):
                 np.testing.assert_allclose(predicted[name][index], out[name][0], atol=1e-5)
 
@@ -50,7 +51,8 @@ def test_decode_pools_windows_and_suppresses(setting, tmp_path):
     store, metas, geometry, task, variables = setting
     predicted = predict.fetch(predict.make_predictor(task, geometry, 16, 4)(variables, store, metas[0]))
     predict.save_outputs(tmp_path / "outputs" / "a.npz", predicted)
-    saved = predict.load_outputs(tmp_path / "outputs" / "a.npz", predicted["starts"])
+    shapes = predict.shapes_of_outputs(task, geometry, ROW)
+    saved = predict.load_outputs(tmp_path / "outputs" / "a.npz", predicted["starts"], shapes)
     found = predict.make_decoder(task, 0.3, 10, False, 4)(saved, 150)
     outputs = {name: saved[name] for name in ("offsets", "free", "logits", "positions")}
     candidates = task.decode(outputs, saved["starts"].astype(np.float32), np.ones(len(saved["starts"]), bool), 150.0)
@@ -107,7 +109,8 @@ def test_outputs_that_do_not_fit_their_video_are_refused(setting, tmp_path):
     good = predict.fetch(predict.make_predictor(task, geometry, 16, 4)(variables, store, metas[0]))
     path, starts = tmp_path / "a.npz", predict.window_starts(metas[0], geometry, 16)
     predict.save_outputs(path, good)
-    assert set(predict.load_outputs(path, starts)) == set(good)
+    shapes = predict.shapes_of_outputs(task, geometry, ROW)
+    assert set(predict.load_outputs(path, starts, shapes)) == set(good)
     changes = {
         "starts": good["starts"] + 2, "free": good["free"][:, :-1], "logits": good["logits"].astype("U8"),
         "offsets": good["offsets"][:, :, :-1], "positions": good["positions"][0],
@@ -115,11 +118,11 @@ def test_outputs_that_do_not_fit_their_video_are_refused(setting, tmp_path):
     for name, value in changes.items():
         predict.save_outputs(path, good | {name: value})
         with pytest.raises(ValueError, match=r"a.npz: .*remove it and start `fedn train` again"):
-            predict.load_outputs(path, starts)
+            predict.load_outputs(path, starts, shapes)
     for content in (b"", b"PK", path.read_bytes()[:200]):
         path.write_bytes(content)
         with pytest.raises(ValueError, match=r"a.npz: .*remove it and start `fedn train` again"):
-            predict.load_outputs(path, starts)
+            predict.load_outputs(path, starts, shapes)
 
 
 def test_candidates_that_do_not_fit_are_refused(tmp_path):

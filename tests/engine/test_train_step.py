@@ -11,6 +11,8 @@ from fedn_jax.engine import train_step
 from fedn_jax.engine.train_step import Fold
 from fedn_jax.ops import windows
 
+NONE = np.zeros(0, np.float32)  # nothing is counted
+
 
 @pytest.fixture(scope="module")
 def setting():
@@ -20,9 +22,9 @@ def setting():
     config = tiny_config()
     geometry = windows.Geometry(32, 8, 2)
     plan = windows.plan(metas, events, geometry, 16, 0.9)
-    task = models.make_task(config, geometry, 2, 8)
+    task = models.make_task(config, geometry, 2, (8,))
     fold_plan = splits.plan_loso(metas, plan, 0.25)
-    fold = Fold(fold_plan.key[0], fold_plan.positive[0], fold_plan.negative[0])
+    fold = Fold(fold_plan.key[0], fold_plan.positive[0], fold_plan.negative[0], fold_plan.census[0])
     return config, geometry, store, plan, task, fold, configs.to_hyper(config)
 
 
@@ -56,7 +58,7 @@ def test_adam_adds_l2_to_the_gradient():
 
 
 def test_draw_takes_all_positives_and_some_negatives():
-    fold = Fold(np.uint32(1), np.array([0, 2, -1], np.int32), np.array([1, 3, 4, 5, 6, 7, 8, -1], np.int32))
+    fold = Fold(np.uint32(1), np.array([0, 2, -1], np.int32), np.array([1, 3, 4, 5, 6, 7, 8, -1], np.int32), NONE)
     seen = set()
     for epoch in range(20):
         drawn = np.asarray(train_step.draw(jax.random.key(epoch), fold, 10, 2, 12))
@@ -69,11 +71,12 @@ def test_draw_takes_all_positives_and_some_negatives():
 
 def test_draw_does_not_depend_on_padding():
     key = jax.random.key(3)
-    short = Fold(np.uint32(1), np.array([0, 2], np.int32), np.array([1, 3, 4], np.int32))
+    short = Fold(np.uint32(1), np.array([0, 2], np.int32), np.array([1, 3, 4], np.int32), NONE)
     long = Fold(
         short.key,
         np.pad(short.positive, (0, 5), constant_values=-1),
         np.pad(short.negative, (0, 9), constant_values=-1),
+        NONE,
     )
     np.testing.assert_array_equal(train_step.draw(key, short, 10, 1, 20), train_step.draw(key, long, 10, 1, 20))
 
@@ -82,11 +85,11 @@ def test_a_batch_of_padding_leaves_the_state_untouched(setting, programs):
     config, geometry, store, plan, task, fold, hyper = setting
     start, step, _ = programs
     with jax.enable_x64(True):
-        state, _ = step(start(fold, hyper), jax.random.key(0), np.arange(8, dtype=np.int32), store, plan, hyper)
-        after, metrics = step(state, jax.random.key(1), np.full(8, -1, np.int32), store, plan, hyper)
+        state, *_ = step(start(fold, hyper), jax.random.key(0), np.arange(8, dtype=np.int32), fold, hyper, store, plan)
+        after, means, sums = step(state, jax.random.key(1), np.full(8, -1, np.int32), fold, hyper, store, plan)
     for one, two in zip(jax.tree.leaves(state), jax.tree.leaves(after), strict=True):
         np.testing.assert_array_equal(one, two)
-    assert float(metrics["windows"]) == 0 and np.isfinite(float(metrics["loss"]))
+    assert float(sums["windows"]) == 0 and np.isfinite(float(means["loss"]))
 
 
 def test_padding_of_a_batch_changes_nothing(setting, programs):
@@ -95,8 +98,8 @@ def test_padding_of_a_batch_changes_nothing(setting, programs):
     with jax.enable_x64(True):
         state = start(fold, hyper)
         batch = np.arange(5, dtype=np.int32)
-        one, _ = step(state, jax.random.key(0), batch, store, plan, hyper)
-        two, _ = step(state, jax.random.key(0), np.pad(batch, (0, 3), constant_values=-1), store, plan, hyper)
+        one, *_ = step(state, jax.random.key(0), batch, fold, hyper, store, plan)
+        two, *_ = step(state, jax.random.key(0), np.pad(batch, (0, 3), constant_values=-1), fold, hyper, store, plan)
         assert worst_difference(one.params, two.params) < 1e-9
 
 
@@ -113,7 +116,7 @@ def test_an_epoch_is_its_steps(setting, programs):
         draw_key, step_key = train_step.epoch_keys(hyper, fold, 4)
         batches = train_step.draw(draw_key, fold, len(plan.start), 3, 96).reshape(12, 8)
         for index, batch in enumerate(batches):
-            state, _ = step(state, jax.random.fold_in(step_key, index), batch, store, plan, hyper)
+            state, *_ = step(state, jax.random.fold_in(step_key, index), batch, fold, hyper, store, plan)
         assert got.step == state.step == (np.asarray(batches).max(1) >= 0).sum()
         assert worst_difference(got.params, state.params) < 1e-9
         assert metrics["windows"] == (batches >= 0).sum()

@@ -50,7 +50,7 @@ def spotter():
     padded = [matching.pad([getattr(video, part) for video in videos]) for part in ("detections", "events")]
     metrics = evaluate.evaluate_detections(*padded, ["s1", "s2"], ["expression"], 0.5)
     config = fakes.make_metrics(changes={"data.recognition": False})["config"]
-    return metrics | {"config": config, "baseline": metrics, "data": fakes.make_metrics()["data"]}, videos
+    return metrics | {"config": config, "baselines": {"motion": metrics}, "data": fakes.make_metrics()["data"]}, videos
 
 
 def test_a_spotter_shows_a_dash_everywhere(tmp_path):
@@ -79,7 +79,7 @@ def test_a_spotter_shows_a_dash_everywhere(tmp_path):
 
 def test_csv_files_with_one_emotion():
     metrics, _ = spotter()
-    whole = metrics | {"threshold": None, "kind": "all", "by_kind": None, "notes": [], "config": None, "baseline": None}
+    whole = metrics | {"threshold": None, "kind": "all", "by_kind": None, "notes": [], "config": None, "baselines": {}}
     whole["definition"] = metrics["definition"] | {"protocol": "a rule", "by_kind": ""}
     lines = [
         line for line in run_tables.csv_text(whole).splitlines() if line.startswith(("All subjects", "101-point "))

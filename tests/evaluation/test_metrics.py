@@ -11,82 +11,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from intervals import VIDEOS, C, E, N, detections, events, padded, random_case
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from fedn_jax.core.types import Detections, Events
 from fedn_jax.evaluation import evaluate, matching, metrics
-
-C = 3
-# One shape for all random cases: nothing recompiles.
-VIDEOS, N, E = 4, 16, 8
-
-
-def detections(rows):
-    """Detections of one video from (onset, offset, score, emotion)."""
-    table = np.array(rows, np.float64).reshape(-1, 4)
-    return Detections(
-        table[:, :2].astype(np.float32),
-        table[:, 2].astype(np.float32),
-        table[:, 3].astype(np.int32),
-        np.ones(len(table), bool),
-    )
-
-
-def events(rows):
-    """Expressions of one video from (onset, offset, emotion)."""
-    table = np.array(rows, np.float64).reshape(-1, 3)
-    count = len(table)
-    return Events(
-        table[:, :2].astype(np.float32),
-        np.full(count, -1, np.float32),
-        table[:, 2].astype(np.int32),
-        np.zeros(count, np.int32),
-        np.ones(count, bool),
-    )
-
-
-def padded(found, true):
-    return matching.pad([detections(rows) for rows in found]), matching.pad([events(rows) for rows in true])
-
-
-def random_case(rng, ties=True):
-    """Padded random videos: some empty, some classes empty, duplicates, zero lengths, score ties."""
-    num_classes = rng.integers(1, C + 1)
-    num_det, num_gt = rng.integers(0, N + 1, VIDEOS), rng.integers(0, E + 1, VIDEOS)
-    if rng.random() < 0.3:
-        num_det[rng.integers(VIDEOS)] = 0
-    if rng.random() < 0.3:
-        num_gt[rng.integers(VIDEOS)] = 0
-    if rng.random() < 0.03:
-        num_gt[:] = 0
-    if rng.random() < 0.03:
-        num_det[:] = 0
-    scale = rng.choice([1.0, 0.25])
-    gt = rng.integers(0, 60, (VIDEOS, E, 2)) * scale
-    gt[..., 1] = gt[..., 0] + rng.integers(0, 21, (VIDEOS, E)) * scale
-    source = np.take_along_axis(gt, rng.integers(0, E, (VIDEOS, N))[..., None], 1)
-    det = source + rng.integers(-3, 4, (VIDEOS, N, 2)) * rng.integers(0, 2, (VIDEOS, N, 1)) * scale
-    det[..., 1] = np.maximum(det[..., 1], det[..., 0])
-    score = rng.integers(1, 8, (VIDEOS, N)) / 8 if ties else rng.permutation(VIDEOS * N).reshape(VIDEOS, N) / 64
-    emotion = np.take_along_axis(
-        np.tile(rng.integers(0, num_classes, E), (VIDEOS, 1)), rng.integers(0, E, (VIDEOS, N)), 1
-    )
-    found = Detections(
-        det.astype(np.float32),
-        score.astype(np.float32),
-        emotion.astype(np.int32),
-        np.arange(N) < num_det[:, None],
-    )
-    true = Events(
-        gt.astype(np.float32),
-        np.full((VIDEOS, E), -1, np.float32),
-        rng.integers(0, num_classes, (VIDEOS, E)).astype(np.int32),
-        np.zeros((VIDEOS, E), np.int32),
-        np.arange(E) < num_gt[:, None],
-    )
-    return found, true
-
 
 # --- oracles ---
 
@@ -310,51 +239,6 @@ def test_pad_rounds_up_and_keeps_everything():
     assert matching.pad([events([])]).apex.tolist() == [[-1]]
     with pytest.raises(ValueError, match="at least one video"):
         matching.pad([])
-
-
-def test_best_threshold_by_hand():
-    found, true = padded(
-        [[(0, 10, 0.9, 0), (50, 60, 0.8, 0), (20, 30, 0.7, 0), (80, 90, 0.6, 0)]], [[(0, 10, 0), (20, 30, 0)]]
-    )
-    assert np.isclose(metrics.best_threshold(found, true), 0.65)  # F1: 2/3, 1/2, 4/5, 2/3
-    alone = true._replace(valid=np.array([[True, False]]))
-    assert np.isclose(metrics.best_threshold(found, alone), 0.85)
-    lowest = found._replace(score=found.score[:, [3, 2, 1, 0]])
-    assert np.isclose(metrics.best_threshold(lowest, true), 0.6)  # there is no score below
-
-
-def test_where_nothing_is_found_no_threshold_is_better_than_another():
-    found, true = padded([[(0, 10, 0.9, 0), (50, 60, 0.8, 0)]], [[(100, 110, 0)]])
-    for nothing in (found, found._replace(valid=np.zeros_like(found.valid))):
-        assert metrics.best_threshold(nothing, true) is None
-    assert metrics.best_threshold(found, true._replace(valid=np.zeros_like(true.valid))) is None
-
-
-def test_best_threshold_between_neighbouring_floats():
-    low, high = np.float32(0.5), np.nextafter(np.float32(0.5), np.float32(1))
-    found, true = padded([[(0, 10, high, 0), (50, 60, low, 0)]], [[(0, 10, 0)]])
-    threshold = metrics.best_threshold(found, true)
-    assert threshold == high and matching.above(found, threshold).valid.tolist() == [[True, False]]
-
-
-def test_best_threshold_is_the_best_of_all():
-    rng = np.random.default_rng(2)
-
-    def f1(threshold):
-        return metrics.f1(metrics.spotting(matching.above(found, threshold), true))
-
-    for _ in range(30):
-        found, true = random_case(rng)
-        scores = {*found.score[found.valid].tolist()}
-        if scores:
-            best = max(f1(score) for score in scores)
-            threshold = metrics.best_threshold(found, true)
-            assert (threshold is None) == (best == 0)
-            if threshold is None:
-                continue
-            assert f1(threshold) == best
-            kept = min(score for score in scores if score >= threshold)
-            assert kept == max(score for score in scores if f1(score) == best)
 
 
 # --- average precision ---

@@ -55,11 +55,11 @@ def evaluate(tmp_path, monkeypatch):
             path.touch()
     known = {run_dir.outputs_path(run, name, meta): OUTER[name] for name, meta in zip("abc", metas, strict=True)}
     known |= {run_dir.candidates_path(run, name): ([found], np.float32([FLOOR])) for name, found in INNER.items()}
-    monkeypatch.setattr(run_evaluation.predict, "load_outputs", lambda path, starts: known[path])
+    monkeypatch.setattr(run_evaluation.predict, "load_outputs", lambda path, starts, shapes: known[path])
     monkeypatch.setattr(run_evaluation.candidates, "load", lambda path, videos: known[path])
     monkeypatch.setattr(run_evaluation.candidates, "suppress", lambda found, *options: found)
     monkeypatch.setattr(
-        run_evaluation, "_problem", lambda config, dataset: (dataset.problem, lambda outputs, frames: outputs)
+        run_evaluation, "_problem", lambda config, dataset: (dataset.problem, lambda outputs, frames: outputs, {})
     )
 
     def evaluated(inner=True, typed=(), out=None, **changes):
@@ -67,7 +67,15 @@ def evaluate(tmp_path, monkeypatch):
         changed.update_from_flattened_dict(changes)
         names = [name + ending for name in "abc" for ending in ("", "/inner")[: 1 + inner]]
         folds = SimpleNamespace(name=names, test=[("abc".index(name[0]),) for name in names])
-        problem = SimpleNamespace(folds=folds, metas=metas, geometry=GEOMETRY, events=[one] * 3, classes=["expression"])
+        problem = SimpleNamespace(
+            folds=folds,
+            metas=metas,
+            geometry=GEOMETRY,
+            events=[one] * 3,
+            classes=["expression"],
+            task=SimpleNamespace(whole=False),
+            label="none",
+        )
         dataset = SimpleNamespace(
             problem=problem, metadata={"signature": "x", "classes": ["expression"]}, motion=np.zeros(1)
         )
@@ -91,7 +99,7 @@ def test_an_inner_fold_that_finds_nothing_falls_back_and_says_so(evaluate, tmp_p
     results = evaluate()
     found = results.metrics
     assert found["thresholds"] == pytest.approx({"a": 0.4, "b": 0.5, "c": 0.4})
-    assert found["threshold_origins"] == {"a": "inner", "b": "no hit", "c": "inner"}
+    assert found["threshold_origins"] == {"a": "best", "b": "no hit", "c": "best"}
     assert found["other_options"] == {}
     for text in told(results, tmp_path):
         assert (
@@ -126,7 +134,7 @@ def test_without_inner_folds_it_is_not_tuned(evaluate, tmp_path):
 @pytest.mark.parametrize("changes", [{"evaluate.iou": 0.3}, {"predict.nms_iou": 0.2}])
 def test_an_evaluation_with_other_options_is_not_the_trainings(evaluate, changes):
     found = evaluate(**changes).metrics
-    assert found["other_options"] == changes and set(found["threshold_origins"].values()) > {"inner"}
+    assert found["other_options"] == changes and set(found["threshold_origins"].values()) > {"best"}
     assert thresholds.of_training(found) == {}
 
 
@@ -160,7 +168,7 @@ def test_a_score_that_is_the_threshold_counts_everywhere(evaluate, tmp_path):
 
 
 def test_words_name_a_few_folds_only():
-    origins = {f"s{number}": "inner" for number in range(20)} | {f"t{number}": "no hit" for number in range(8)}
+    origins = {f"s{number}": "best" for number in range(20)} | {f"t{number}": "no hit" for number in range(8)}
     text = thresholds.describe(origins)
     assert "of 20 folds picked" in text and "of 8 folds (t0, t1, t2, t3, t4, t5 and 2 more)" in text
     assert thresholds.describe({}) == "score threshold of each fold"
@@ -177,7 +185,7 @@ def test_inputs_are_not_looked_at_and_the_decoder_is_compiled_once(monkeypatch):
     for seed in (0, 1):
         config = configs.default()
         config.update_from_flattened_dict(TINY | {"data.standardize": "video", "seed": seed})
-        problem, decode = run_evaluation._problem(config, dataset)
+        problem, decode, _ = run_evaluation._problem(config, dataset)
         assert problem.store is dataset.store and config.data.standardize == "video"
         decoders.append(decode)
     assert decoders[0] is decoders[1]

@@ -146,7 +146,7 @@ def test_vtt_of_long_videos_and_short_expressions(tmp_path):
 def elan(path):
     """Tiers by name as (parent, value, begin and end in ms) of their annotations, by the rules of the format."""
     root = ElementTree.parse(path).getroot()
-    order = ["HEADER", "TIME_ORDER", "TIER", "LINGUISTIC_TYPE", "CONSTRAINT"]
+    order = ["HEADER", "TIME_ORDER", "TIER", "LINGUISTIC_TYPE", "LANGUAGE", "CONSTRAINT", "CONTROLLED_VOCABULARY"]
     tags = [child.tag for child in root]
     assert sorted(tags, key=order.index) == tags
     assert root.get("FORMAT") == root.get("VERSION") == "3.0"

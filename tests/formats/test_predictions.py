@@ -109,7 +109,7 @@ def test_all_problems_at_once(tmp_path):
     for line in (
         "line 2: subject is empty", "line 3: video is empty", "line 4: offset 3 is before onset 9",
         "line 5: onset must be a whole number; got '1.5'", "line 6: onset must be a whole number; got '1_0'",
-        "line 6: offset must be a whole number", "line 7: onset is empty, but the other end is not",
+        "line 6: offset must be a whole number", "line 7: onset is empty, but offset is not",
         "line 8: offset is empty", "line 9: score must be a finite number, such as 0.5; got 'nan'",
         "line 10: score must be", "line 11: score must be a finite number, such as 0.5; got '0,5'",
         "line 12: kind must be one of macro, micro, mae, me; got 'mega'", "line 13: 4 cells; expected 7",
@@ -142,9 +142,8 @@ def test_files_that_are_none(tmp_path):
     assert "no such file" in refused(predictions.read, tmp_path, "predictions")
     assert "not UTF-8" in refused(read, tmp_path, b"subject,video\xff\xfe")
     assert "no column subject, video" in refused(read, tmp_path, "")
-    assert "no column emotion; expected subject,video,onset,offset,emotion[,score][,kind]; got" in refused(
-        read, tmp_path, "subject,video,onset,offset\n"
-    )
+    line = refused(read, tmp_path, "subject,video,onset,offset\n")
+    assert "no column emotion; expected subject,video,onset,offset,emotion[,score][,kind][,onset_seconds]" in line
     assert "column video appears twice" in refused(read, tmp_path, "subject,video,Video,onset,offset,emotion\n")
     assert "line 2: not readable as CSV" in refused(read, tmp_path, HEADER + '"' + "x" * 200_000)
     assert len(refused(read, tmp_path, "x" * 100_000)) < 400

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import literal_attention
 import numpy as np
 import pytest
-from toys import tiny_config
+from toys import only_weight, outputs_of, tiny_config
 
 from fedn_jax import models
 from fedn_jax.core import config as configs
@@ -35,7 +35,7 @@ def task_of(frames_per_row=1, **changes):
     config = tiny_config()
     config.update_from_flattened_dict(SMALL | changes)
     geometry = windows.Geometry(config.window.segments, 8, 2, frames_per_row)
-    return models.make_task(config, geometry, CLASSES, WIDTH), geometry
+    return models.make_task(config, geometry, CLASSES, (WIDTH,)), geometry
 
 
 def initial(init):
@@ -51,8 +51,7 @@ def build(frames_per_row=1, **changes):
     inputs = np.random.default_rng(1).normal(size=(BATCH, geometry.rows, WIDTH)).astype(np.float32)
 
     def forward(variables, inputs, valid, inside):
-        features = task.features(variables, inputs, valid)
-        return task.outputs(variables, features, inside, False, jax.random.key(0))[0]
+        return outputs_of(task, variables, inputs, valid, inside)
 
     return Built(task, initial(task.init), inputs, geometry, jax.jit(forward, compiler_options=HASTY))
 
@@ -85,7 +84,7 @@ def test_the_economical_form_equals_the_literal_one(dtype, tolerance):
         variables["params"]["fusion"], inputs, valid, windows.segment_rows(geometry), tiny_config().model.heads
     )
     with jax.enable_x64(dtype == "float64"):
-        got = np.asarray(jax.jit(task.features, compiler_options=HASTY)(variables, inputs, valid))
+        got = np.asarray(jax.jit(task.encoding.encode, compiler_options=HASTY)(variables, inputs, valid))
     assert got.dtype == expected.dtype == dtype and np.abs(expected[:2]).max() > 0.1 and not got[2].any()
     assert np.abs(got - expected).max() <= tolerance * max(1.0, np.abs(expected).max())
 
@@ -105,7 +104,7 @@ def test_clip_features_pass_through():
     inputs = np.random.default_rng(1).normal(size=(BATCH, geometry.rows, WIDTH)).astype(np.float32)
     valid = np.ones(inputs.shape[:2], bool)
     valid[0, 4] = False
-    got = task.features(initial(task.init), inputs, valid)
+    got = task.encoding.encode(initial(task.init), inputs, valid)
     np.testing.assert_array_equal(got[0, 4], np.zeros(WIDTH))
     np.testing.assert_array_equal(got[1], inputs[1])
 
@@ -114,16 +113,15 @@ def test_clip_features_pass_through():
 
 
 def test_shapes_at_the_papers_size():
-    config = configs.validate(configs.default())
-    task = models.make_task(config, windows.Geometry(64, 8, 2), 4, 512)
+    config = models.validate(configs.default())
+    task = models.make_task(config, windows.Geometry(64, 8, 2), 4, (512,))
 
     size = sum(leaf.size for leaf in jax.tree.leaves(jax.eval_shape(task.init, jax.random.key(0))))
     assert round(size / 1e6, 1) == 23.4
 
     def whole(key, inputs):
         variables = task.init(key)
-        features = task.features(variables, inputs, jnp.ones(inputs.shape[:2], bool))
-        return task.outputs(variables, features, jnp.ones(features.shape[:2], bool), False, key)[0]
+        return outputs_of(task, variables, inputs, segments=64)
 
     out = jax.eval_shape(whole, jax.random.key(0), jnp.zeros((2, 134, 512)))
     shapes = {name: value.shape[1:] for name, value in out.items()}
@@ -166,10 +164,8 @@ def test_every_entry_gives_finite_losses_gradients_and_detections(changes):
     hyper = configs.to_hyper(tiny_config())
 
     def loss(params, inputs, events):
-        features = task.features({"params": params}, inputs, np.ones(inputs.shape[:2], bool))
-        inside = np.ones(features.shape[:2], bool)
-        out, _ = task.outputs({"params": params}, features, inside, False, jax.random.key(0))
-        return task.loss(out, jax.vmap(task.targets)(events), jnp.ones(BATCH), hyper)[0], out
+        out = outputs_of(task, {"params": params}, inputs, segments=built.geometry.segments)
+        return task.loss(out, jax.vmap(task.targets)(events), only_weight(jnp.ones(BATCH)), hyper)[0], out
 
     program = jax.jit(jax.value_and_grad(loss, has_aux=True), compiler_options=HASTY)
     (value, out), grads = program(built.variables["params"], built.inputs, events)
@@ -221,7 +217,9 @@ def test_positions_past_the_end_of_a_short_video_neither_learn_nor_detect():
     hyper = configs.to_hyper(tiny_config())
 
     def loss(logits):
-        return task.loss(out | {"logits": logits}, jax.vmap(task.targets)(empty), jnp.ones(BATCH), hyper)[0]
+        return task.loss(out | {"logits": logits}, jax.vmap(task.targets)(empty), only_weight(jnp.ones(BATCH)), hyper)[
+            0
+        ]
 
     gradient = np.abs(jax.jit(jax.grad(loss))(out["logits"])).sum((2, 3))
     assert (gradient[out["positions"]] > 0).all() and not gradient[~out["positions"]].any()
@@ -239,12 +237,11 @@ def test_windows_do_not_influence_one_another():
 def test_dropout_only_in_training():
     task, geometry = task_of(**{"model.dropout": 0.5})
     variables = initial(task.init)
-    features = np.random.default_rng(1).normal(size=(1, geometry.segments, WIDTH)).astype(np.float32)
-    inside = np.ones(features.shape[:2], bool)
+    inputs = np.random.default_rng(1).normal(size=(1, geometry.rows, WIDTH)).astype(np.float32)
 
     @functools.partial(jax.jit, static_argnums=0, compiler_options=HASTY)
     def logits(train, key):
-        return task.outputs(variables, features, inside, train, key)[0]["logits"]
+        return outputs_of(task, variables, inputs, train=train, key=key, segments=geometry.segments)["logits"]
 
     (one, two), (three, four) = ([logits(train, jax.random.key(n)) for n in (0, 1)] for train in (False, True))
     np.testing.assert_array_equal(one, two)

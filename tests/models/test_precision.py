@@ -5,7 +5,7 @@ import re
 import jax
 import jax.numpy as jnp
 import pytest
-from toys import tiny_config
+from toys import outputs_of, tiny_config
 
 from fedn_jax import models
 from fedn_jax.core.errors import UserError
@@ -17,14 +17,12 @@ GEOMETRY = windows.Geometry(32, 8, 2)
 def lowered(name, function=lambda f, *xs: jax.grad(lambda *ys: f(*ys).sum())(*xs)):
     config = tiny_config()
     config.train.precision = name
-    task = models.make_task(config, GEOMETRY, 2, 8)
+    task = models.make_task(config, GEOMETRY, 2, (8,))
     variables = jax.eval_shape(task.init, jax.random.key(0))
     inputs, valid = jnp.zeros((1, GEOMETRY.rows, 8), jnp.float16), jnp.ones((1, GEOMETRY.rows), bool)
 
     def outputs(variables, inputs):
-        features = task.features(variables, inputs, valid)
-        out, _ = task.outputs(variables, features, jnp.ones((1, 32), bool), False, jax.random.key(0))
-        return out["logits"]
+        return outputs_of(task, variables, inputs, valid, segments=32)["logits"]
 
     return jax.jit(lambda *xs: function(outputs, *xs)).lower(variables, inputs.astype(jnp.float32)).as_text()
 

@@ -105,3 +105,15 @@ def test_gather_under_vmap_and_jit():
 def test_impossible_geometry_is_refused(change):
     with pytest.raises(ValueError, match="must be"):
         windows.check(PAPER._replace(**change))
+
+
+@pytest.mark.parametrize("geometry", [SMALL, SMALL._replace(context="window"), windows.Geometry(4, 1, 1)])
+def test_the_host_gathers_what_the_device_gathers(geometry):
+    store = Store(np.random.default_rng(0).integers(0, 256, (40, 2, 3), dtype=np.uint8), np.arange(40) % 5 != 3)
+    metas = [VideoMeta("s", "a", 25, 30.0, 1, 0, 25), VideoMeta("s", "b", 9, 30.0, 1, 25, 9)]
+    plan = windows.plan(metas, [events((0, 10)), events()], geometry, 2 * geometry.stride, 0.5)
+    found = windows.gather_host(store, plan, geometry)
+    device = jax.vmap(windows.gather, in_axes=(None, 0, 0, 0, 0, None))
+    expected = device(store, plan.row, plan.num_rows, plan.start, plan.num_segments, geometry)
+    jax.tree.map(np.testing.assert_array_equal, found, expected)
+    assert found.inputs.dtype == np.uint8 and not found.inside.all()

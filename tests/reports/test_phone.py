@@ -17,7 +17,11 @@ def run(out):
     rng = np.random.default_rng(0)
     videos = [fakes.video(subject, "a video with a long name.mp4", rng) for subject in ("s1", "x" * 80)]
     metrics = fakes.evaluated(videos, CLASSES)
-    extras = {"baseline": metrics, "config": {"seed": 0, "text": "x" * 300}, "versions": {"device": "x" * 200}}
+    extras = {
+        "baselines": {"motion": metrics, "position": metrics},
+        "config": {"seed": 0, "text": "x" * 300},
+        "versions": {"device": "x" * 200},
+    }
     return run_page.write(out, metrics | extras, videos, CLASSES, [{"epoch": 1, "loss": [1.0]}], fakes.pictures)
 
 

@@ -11,6 +11,7 @@ from fakes import Resources
 
 from fedn_jax.core.text import DASH, percent
 from fedn_jax.core.types import Detections, Events
+from fedn_jax.evaluation import ties
 from fedn_jax.experiments import published
 from fedn_jax.reports import pages, run_page, run_tables, tables
 
@@ -22,6 +23,11 @@ def evaluated(videos):
     return fakes.evaluated(videos, CLASSES)
 
 
+def tied(metrics):
+    """As if all scores were equal."""
+    return metrics | {"map": ties.blank(metrics["map"])}
+
+
 @pytest.fixture(scope="module")
 def problem():
     rng = np.random.default_rng(0)
@@ -29,7 +35,7 @@ def problem():
     result = evaluated(videos)
     quiet = [one._replace(detections=one.detections._replace(valid=np.zeros(4, bool))) for one in videos]
     extras = {
-        "baseline": evaluated(quiet),
+        "baselines": {"motion": evaluated(quiet), "position": tied(evaluated(quiet))},
         "config": {"seed": 0, "note": EVIL},
         "versions": {"jax": "0.10", "device": EVIL},
         "data": {"dataset": EVIL, "classes": CLASSES},
@@ -79,7 +85,9 @@ def test_page_shows_the_numbers_beside_the_baseline_and_their_definitions(page, 
         assert result["definition"][name] in text
     assert page.count('class="timeline"') == len(videos)
     assert page.count("data:image/svg+xml") == 2 and "data:image/jpeg" in page
-    assert page.lower().count("motion baseline") >= 4 and '"seed": 0' in text
+    assert (
+        page.lower().count("motion baseline") >= 4 and page.lower().count("position prior") >= 4 and '"seed": 0' in text
+    )
 
 
 def test_page_without_extras(problem, tmp_path):
@@ -133,7 +141,7 @@ def test_page_when_nothing_is_found_or_annotated(problem, tmp_path):
         events=Events(*(x[:0] for x in one.events)), detections=Detections(*(x[:0] for x in one.detections))
     )
     result = evaluated([empty])
-    page = run_page.write(tmp_path, result | {"baseline": result}, [empty], CLASSES).read_text()
+    page = run_page.write(tmp_path, result | {"baselines": {"motion": result}}, [empty], CLASSES).read_text()
     assert "so\nthere is no spotting F1" in page and "no better" not in page and DASH in page
     assert "nan" not in re.sub(r"data:[^\"]*", "", page).lower()
     assert DASH in run_tables.run_text(result)
@@ -155,13 +163,14 @@ def test_table_fits_a_terminal(problem):
     renamed = [
         one._replace(meta=one.meta._replace(subject="表情" * 40 if i else "x" * 90)) for i, one in enumerate(videos)
     ]
-    for text in map(run_tables.run_text, (result, result | {"baseline": None}, evaluated(renamed))):
+    for text in map(run_tables.run_text, (result, result | {"baselines": {}}, evaluated(renamed))):
         assert all(columns(line) <= 80 for line in text.splitlines())
         assert "\x1b" not in text
     lines = run_tables.run_text(result).splitlines()
     assert lines[0].split() == ["Subject", "GT", "TP", "N", "Precision", "Recall", "F1", "Recognition"]
     assert any(line.startswith("All subjects ") for line in lines)
-    assert any(line.startswith("Motion baseline ") and line.endswith(DASH) for line in lines)
+    for title in ("Motion baseline", "Position prior"):
+        assert any(line.startswith(f"{title} ") and line.endswith(DASH) for line in lines)
     assert result["definition"]["f1"] in " ".join(run_tables.run_text(result).split())
 
 

@@ -1,12 +1,18 @@
 "use strict";
 const all = (selector, from = document) => [...from.querySelectorAll(selector)], by = (id) => document.getElementById(id);
 const video = by("video"), timeline = by("timeline"), axis = by("axis"), seconds = Number(timeline.dataset.seconds);
-const expressions = all("#rows tr").map((row) => ({ ...row.dataset, begin: Number(row.dataset.begin), end: Number(row.dataset.end) }));
-const marks = expressions.map((_, number) => all(`[data-expression="${number}"]`));
-const groups = all("[data-group]").map((group) => all("button", group).sort((a, b) => number(a) - number(b)));
+let expressions = [], marks = [], groups = [];
 const limit = 2 ** Math.max(0, Math.min(6, Math.ceil(Math.log2(seconds / 15))));  // of the zoom
-let now = 0, shown = "", zoom = 1, chosen = -1;
+let now = 0, shown = null, zoom = 1, chosen = -1;
 
+function collect() {  // what the page lists, at the start and after each correction
+  expressions = all("#rows tr").map((row) => ({ ...row.dataset, begin: Number(row.dataset.begin), end: Number(row.dataset.end) }));
+  marks = expressions.map((_, index) => all(`[data-expression="${index}"]`));
+  groups = all("[data-group]").map((group) => all("button", group).sort((a, b) => number(a) - number(b)));
+  for (const group of groups) group.forEach((button, index) => { button.tabIndex = index ? -1 : 0; });
+  for (const button of all("[data-step]")) button.disabled = !expressions.length;
+  shown = null;
+}
 function number(element) { return Number(element.closest("[data-expression]").dataset.expression); }
 function clock(time, digits) {
   const unit = 10 ** digits, ticks = Math.round(time * unit), minutes = Math.floor(ticks / unit / 60);
@@ -37,11 +43,13 @@ function seek(time) {
   draw();
   if (!seen()) centre();
 }
-function select(index) {
+function select(index, go = true) {
   chosen = index;
   for (const old of all("#rows tr[aria-current], button[aria-current]")) old.removeAttribute("aria-current");
   for (const mark of marks[chosen]) mark.setAttribute("aria-current", "true");
   for (const group of groups) for (const button of group) button.tabIndex = number(button) === chosen ? 0 : -1;
+  if (typeof tell === "function") tell();  // the fields of the editor
+  if (!go) return;
   seek(expressions[chosen].begin + 0.002);  // past the rounding of the file's clock, so that the onset frame is shown
   for (const mark of marks[chosen]) {
     const box = mark.closest(".box"), head = mark.matches("tr") ? 40 : 0;
@@ -87,8 +95,8 @@ document.addEventListener("keydown", (event) => {  // one tab stop per group; ar
   if (!group[to]) return;
   event.target.tabIndex = -1; group[to].tabIndex = 0; group[to].focus();
 });
-for (const group of groups) group.forEach((button, index) => { button.tabIndex = index ? -1 : 0; });
 addEventListener("resize", () => { rescale(); if (!seen()) centre(); });
+collect();
 rescale();
 draw();
 

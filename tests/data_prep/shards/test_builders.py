@@ -20,6 +20,8 @@ from data_prep.sheets import annotations
 from fedn_jax.core import files, schema
 from fedn_jax.core.errors import UserError
 from fedn_jax.data import shards
+from fedn_jax.formats import elan
+from fedn_jax.formats.clocks import Steady
 
 OPTIONS = videos.Options("none", 32)
 SHEET = "subject,video,onset,offset,emotion\ns1,a,3,12,sad\ns1,a,14,20,happy\ns1,b,,,\ns 2,c,1,4,happy\n"
@@ -70,6 +72,31 @@ def test_records(prepared, backbone, source):
     expected = np.concatenate(list(embed.embed(crops, backbone)))
     rows = loaded.store.inputs[loaded.metas[1].row :][:20]
     np.testing.assert_allclose(rows, expected, rtol=2e-3, atol=1e-2)
+
+
+def test_times_become_the_frames_of_the_video(prepared, source, backbone, tmp_path):
+    """A coder's ELAN documents give the shards of the table; a cache without time stamps is made again."""
+    clock = Steady(30.0)
+    for name, subject in (("a", "s1"), ("b", "s1"), ("c", "s 2")):
+        rows = [line.split(",")[2:] for line in SHEET.splitlines() if line.split(",")[1] == name]
+        spans = [(*clock.seconds(int(onset), int(offset)), word) for onset, offset, word in rows if onset]
+        made = [elan.Annotation(*span) for span in spans]
+        elan.write(tmp_path / f"{name}.eaf", source / "videos" / f"{name}.mp4", made, ["happy", "sad"], subject, False)
+    sheet = annotations.read_folder(sorted(tmp_path.glob("*.eaf")), source / "videos")
+    shutil.copytree(prepared[0], tmp_path / "out")
+    cache = next((tmp_path / "out" / "cache").glob("s1__a-*.npz"))
+    with np.load(cache) as file:
+        np.savez(cache, **{name: file[name] for name in file if name not in ("seconds", "ends")})
+    summaries, _ = videos.prepare(sheet.items, tmp_path / "out", sheet.classes, backbone, OPTIONS, workers=1)
+    assert [(one.video, one.cached) for one in summaries] == [("a", False), ("b", True), ("c", True)]
+    ours, theirs = shards.load(tmp_path / "out"), shards.load(prepared[0])
+    for one, other in zip(ours.events, theirs.events, strict=True):
+        np.testing.assert_array_equal(one.interval, other.interval)
+        np.testing.assert_array_equal(one.emotion, other.emotion)
+    one = {"events": np.array([[0, -1, 1, 0, 0]]), "cut": np.zeros(1, bool)}
+    late = [sheet.items[0]._replace(seconds=np.array([[0.0, np.nan, 1.0]]), **one)]
+    with pytest.raises(UserError, match="expression 1 to 30 ends after the last frame, 20"):
+        videos.prepare(late, tmp_path / "late", sheet.classes, backbone, OPTIONS, workers=1)
 
 
 def media_crop(image):
@@ -343,3 +370,25 @@ def test_commands(source, tmp_path, capsys):
     assert "every record fits" in capsys.readouterr().out
     assert main([*command, "--classes", "happy"]) == 2
     assert "got 'sad'" in capsys.readouterr().err
+
+
+def test_frames_are_kept_as_they_were_aligned(source, backbone, prepared, tmp_path, monkeypatch):
+    out = tmp_path / "out"
+    (summaries, written) = prepare(source, out, backbone, frames=True)
+    assert written and len(summaries) == 3
+    pictures, embeddings = shards.load(out, side=0), shards.load(out)
+    np.testing.assert_array_equal(embeddings.store.inputs, shards.load(prepared[0]).store.inputs)
+    again = np.concatenate(list(embed.embed(pictures.store.inputs, backbone)))  # lossless: the same embeddings
+    np.testing.assert_allclose(again.astype(float), embeddings.store.inputs.astype(float), atol=2e-3)
+    assert not prepare(source, out, backbone, frames=True)[1]
+    verify.verify(out)
+    with pytest.raises(UserError, match=r"frames png there, None now"):
+        prepare(source, out, backbone)
+    (cache,) = (out / "cache").glob("s1__a-*.npz")
+    with np.load(cache) as file:
+        content = dict(file)
+    np.savez(cache, **content | {"frame_ends": content["frame_ends"][:-1]})
+    assert not prepare(source, out, backbone, frames=True)[0][0].cached  # made again
+    monkeypatch.setattr(videos, "_MOST_SPLIT", 5_000)
+    with pytest.raises(UserError, match=r"subject s1: .* MiB .* prepare with a smaller --size, or without --frames"):
+        prepare(source, out, backbone, frames=True)

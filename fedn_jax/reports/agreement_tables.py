@@ -1,0 +1,163 @@
+"""The agreement of coders as tables: for the terminal, CSV and LaTeX, and the figure of their differences."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from fedn_jax.core.text import DASH
+from fedn_jax.evaluation.coders import ALL
+from fedn_jax.reports import tables
+from fedn_jax.reports.tables import Cell, Column, Table
+
+
+def _bounded(number: Mapping[str, Any] | None, digits: int = 2, scale: float = 1.0) -> list[Cell]:
+    """A number and both ends of its interval."""
+    values = [None] * 3 if number is None else [number[name] for name in ("value", "low", "high")]
+    return [Cell(DASH) if one is None else Cell(f"{scale * one:.{digits}f}", scale * one) for one in values]
+
+
+def _columns(title: str) -> list[Column]:
+    return [Column(title), Column(f"{title} low"), Column(f"{title} high")]
+
+
+def _groups(result: Mapping[str, Any], rows: Any) -> list[tuple[str, list[list[Cell]]]]:
+    """Rows by pair of coders, under their names."""
+    found: dict[str, list[list[Cell]]] = {}
+    for pair in result["pairs"]:
+        found.setdefault("A: {}, B: {}".format(*pair["coders"]), []).extend(rows(pair))
+    return list(found.items())
+
+
+def _who(pair: Mapping[str, Any]) -> list[Cell]:
+    return [tables.words(name) for name in (pair["emotion"], *pair["coders"])]
+
+
+HEAD = [
+    Column("emotion", number=False),
+    Column("coder A", detail=True, number=False),
+    Column("coder B", detail=True, number=False),
+]
+
+
+def events(result: Mapping[str, Any]) -> Table:
+    """F1 and kappa of every two coders.
+
+    Args:
+      result: of ``coders.compare``.
+
+    Returns:
+      The table.
+    """
+    counts = [Column("A"), Column("B"), Column("pairs")]
+    columns = [*HEAD, *counts, *_columns("F1"), *_columns("kappa")]
+
+    def rows(pair: Mapping[str, Any]) -> list[list[Cell]]:
+        numbers = [tables.words(pair[name]) for name in ("events_a", "events_b", "pairs")]
+        return [[*_who(pair), *numbers, *_bounded(pair["f1"]), *_bounded(pair["kappa"])]]
+
+    note = f"Expressions of A, of B, and pairs of both with temporal IoU of at least {result['iou']:g}; F1 of these"
+    more = "Cohen's kappa: of frames, marked or not. low, high: 95 % interval, bootstrap over persons"
+    return Table("agreement", "Agreement of coders", columns, _groups(result, rows), [note, more, *result["notes"]])
+
+
+def times(result: Mapping[str, Any]) -> Table:
+    """Differences of onsets and offsets of every two coders.
+
+    Args:
+      result: of ``coders.compare``.
+
+    Returns:
+      The table.
+    """
+    names = {"bias": "mean", "lower": "lower", "upper": "upper"}
+    seconds = result["unit"] == "s"
+    digits, scale, unit = (0, 1000.0, "milliseconds") if seconds else (1, 1.0, "frames")
+    columns = [Column("difference", number=False), *(one._replace(detail=True) for one in HEAD)]
+    columns += [Column("edge", detail=True, number=False), Column("pairs")]
+    for title in names.values():
+        columns += _columns(title)
+
+    def rows(pair: Mapping[str, Any]) -> list[list[Cell]]:
+        return [
+            [tables.words(f"{edge}, {pair['emotion']}"), *_who(pair), tables.words(edge), tables.words(pair["pairs"])]
+            + [cell for name in names for cell in _bounded(pair[edge][name], digits, scale)]
+            for edge in ("onset", "offset")
+        ]
+
+    title = f"Differences of onset and offset in {unit}, A less B"
+    note = "Of the pairs: mean, and lower and upper 95 % limit of agreement, each with its interval"
+    return Table("differences", title, columns, _groups(result, rows), [note])
+
+
+def amounts(result: Mapping[str, Any]) -> Table:
+    """Intraclass correlations of all coders.
+
+    Args:
+      result: of ``coders.compare``.
+
+    Returns:
+      The table.
+    """
+    columns = [Column("emotion", number=False), Column("of", number=False), Column("videos")]
+    columns += [*_columns("ICC2"), *_columns("ICC3")]
+    rows = [
+        [tables.words(row["emotion"]), tables.words(row["what"]), tables.words(row["videos"])]
+        + [*_bounded(row["icc_absolute"]), *_bounded(row["icc_consistency"])]
+        for row in result["icc"]
+    ]
+    title = "Agreement on how many expressions a video has, and how long they are together"
+    note = "ICC2: ICC(2,1), absolute agreement; ICC3: ICC(3,1), whatever each coder's level; each with its interval"
+    return Table("amounts", title, columns, [("", rows)], [note])
+
+
+def persons(result: Mapping[str, Any]) -> Table:
+    """The numbers of each person.
+
+    Args:
+      result: of ``coders.compare``.
+
+    Returns:
+      The table, for all emotions together in print, for each in CSV.
+    """
+    columns = [
+        Column("person", number=False),
+        *HEAD[:1],
+        *HEAD[1:],
+        Column("A"),
+        Column("B"),
+        Column("pairs"),
+    ]
+    columns += [Column("F1"), Column("kappa")]
+
+    def cell(value: float | None) -> Cell:
+        return Cell(DASH) if value is None else Cell(f"{value:.2f}", value)
+
+    def rows(pair: Mapping[str, Any]) -> list[list[Cell]]:
+        return [
+            [tables.words(one["person"]), *_who(pair)]
+            + [
+                *(tables.words(one[name]) for name in ("events_a", "events_b", "pairs")),
+                cell(one["f1"]),
+                cell(one["kappa"]),
+            ]
+            for one in pair["persons"]
+        ]
+
+    return Table("persons", "Agreement by person", columns, _groups(result, rows))
+
+
+def text(result: Mapping[str, Any]) -> str:
+    """What a terminal shows.
+
+    Args:
+      result: of ``coders.compare``.
+
+    Returns:
+      Lines of at most 80 columns.
+    """
+    whole = dict(result, pairs=[pair for pair in result["pairs"] if pair["emotion"] == ALL])
+    shown = [
+        events(result),
+        times(whole),
+        amounts(dict(result, icc=[row for row in result["icc"] if row["emotion"] == ALL])),
+    ]
+    return "\n".join(tables.to_text(one) for one in shown)

@@ -1,0 +1,288 @@
+"""The seam that models are put in: a toy that shares nothing with FEDN goes the whole way, from fit to detection."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import toy_task
+from safetensors.numpy import load_file
+from toys import quiet
+
+from fedn_jax import models
+from fedn_jax.core import config as configs
+from fedn_jax.core.types import Context, Events, Store, VideoMeta
+from fedn_jax.data import shards
+from fedn_jax.data.problem import make_problem
+from fedn_jax.engine import fit, parameters, programs, run_dir, train_step, trainer
+from fedn_jax.evaluation import run_evaluation
+from fedn_jax.inference import new_video
+
+FRAMES = 90
+HERE = Path(__file__).parent
+
+
+def pictures(subjects=3, seed=0):
+    """Videos of noise in which a patch lights up, another one for each emotion; every subject has two."""
+    rng = np.random.default_rng(seed)
+    inputs, metas, events = [], [], []
+    for number in range(2 * subjects):
+        x = rng.integers(0, 60, (FRAMES, 6, 6, 3), dtype=np.uint8)
+        onset = np.array([12, 50]) + rng.integers(-5, 5, 2)
+        offset = onset + rng.integers(10, 25, 2)
+        emotion = rng.permutation(2).astype(np.int32)
+        for a, b, c in zip(onset, offset, emotion, strict=True):
+            x[a:b, 3 * c : 3 * c + 3, 1:5] += 150
+        metas.append(VideoMeta(f"s{number // 2}", f"v{number}", FRAMES, 30.0, 1, number * FRAMES, FRAMES))
+        inputs.append(x)
+        interval = np.stack([onset, offset], -1).astype(np.float32)
+        events.append(Events(interval, interval.mean(-1), emotion, np.zeros(2, np.int32), np.ones(2, bool)))
+    store = Store(np.concatenate(inputs), np.ones(len(metas) * FRAMES, bool))
+    metadata = {"signature": "toy", "classes": ["a", "b"], "frames_per_row": 1, "dataset": "toy", "backbone": "none"}
+    return shards.Dataset(store, metas, events, np.zeros(len(store.valid), np.float32), metadata)
+
+
+@pytest.fixture
+def config(monkeypatch):
+    monkeypatch.setitem(models.TASKS, "toy", models.Model(toy_task.make_task, lambda config: config))
+    return small()
+
+
+def small():
+    config = configs.default()
+    config.task = "toy"
+    config.window.update(segments=16, segment_frames=1, stride=1, train_hop=8, test_hop=8, inside=0.0)
+    config.train.update(epochs=30, batch_size=16, learning_rate=3e-2, checkpoint_minutes=0.0)
+    config.folds.inner = 0.0
+    config.predict.chunk = 4
+    config.evaluate.threshold = 0.0
+    return config
+
+
+@pytest.fixture
+def by_steps(monkeypatch):
+    """The toy, with the other driver."""
+
+    def make(*args):
+        return toy_task.make_task(*args)._replace(driver="steps")
+
+    monkeypatch.setitem(models.TASKS, "toy_by_steps", models.Model(make, lambda config: config))
+
+
+def leaves(run, template):
+    folds = run_dir.read_record(run / "run.json")["folds"]
+    return [parameters.load(parameters.path_of(run, fold), template)[0] for fold in folds]
+
+
+def test_the_toy_goes_the_whole_way(config, tmp_path, monkeypatch):
+    dataset = pictures()
+    run, other = tmp_path / "run", tmp_path / "other"
+    fit.fit([fit.Run(run, config)], dataset, quiet)
+    results = run_evaluation.evaluate_run(run, run_dir.load_config(run), dataset, quiet)
+    assert results.metrics["spotting"]["f1"] > 0.8 and results.metrics["recognition"]["accuracy"] > 0.8
+    logged = run_dir.read_metrics(run)
+    assert sum(logged[-1]["loss"]) < 0.5 * sum(logged[0]["loss"])
+    assert logged[0]["labelled"] == logged[1]["labelled"]  # all windows with an expression, every epoch
+
+    # A detection in the videos of one fold is what its evaluation found.
+    model = new_video.load(run, "s0")
+    found = new_video.make_detector(model, 0.0)(dataset.store.inputs[:FRAMES], dataset.store.valid[:FRAMES])
+    expected = results.detections[0]
+    order = np.argsort(expected.interval[expected.valid][:, 0])
+    np.testing.assert_array_equal(found.detections.interval, expected.interval[expected.valid][order])
+    monkeypatch.setattr(new_video, "WINDOWS", 3)  # in pieces, through the middle of expressions
+    again = new_video.make_detector(model, 0.0)(dataset.store.inputs[:FRAMES], dataset.store.valid[:FRAMES])
+    np.testing.assert_array_equal(found.detections.interval, again.detections.interval)
+
+    # Stopped in the middle, it goes on to the same bits, running statistics included.
+    with monkeypatch.context() as patch:
+        write = fit.checkpoint.Writer.start
+
+        def stop_at_12(writer, directories, step, *rest):
+            write(writer, directories, step, *rest)
+            if step == 12:
+                raise KeyboardInterrupt
+
+        patch.setattr(fit.checkpoint.Writer, "start", stop_at_12)
+        with pytest.raises(KeyboardInterrupt):
+            fit.fit([fit.Run(other, config)], dataset, quiet)
+    assert programs.checkpoints(other, 0).exists()
+    fit.fit([fit.Run(other, config)], dataset, quiet)
+    template = jax.eval_shape(make_problem(config, dataset).task.init, jax.random.key(0))
+    one, two = leaves(run, template), leaves(other, template)
+    assert "batch_stats" in one[0]
+    jax.tree.map(np.testing.assert_array_equal, one, two)
+    assert float(np.abs(one[0]["batch_stats"]["BatchNorm_0"]["mean"]).max()) > 0.01  # it moved
+
+
+def trained(config, dataset, folds, devices, epochs, state=None):
+    """(state of the folds after some epochs, metrics of each epoch)."""
+    maker = trainer.make_trainer(config, dataset)
+    _, program = trainer.make_program(maker, [config], [(0, folds)], devices)
+    metrics = []
+    for _, values, get_state in maker.driver.run(program, epochs, state):
+        metrics.append(values)
+        final = get_state()
+    return final, metrics
+
+
+def test_both_drivers_give_the_same_bits(config, by_steps):
+    """One fold on one device: the loop on the device and the loop on the host."""
+    dataset = pictures()
+    one, scanned = trained(config, dataset, [0], jax.devices()[:1], range(3))
+    config.task = "toy_by_steps"
+    two, stepped = trained(config, dataset, [0], jax.devices()[:1], range(3))
+    jax.tree.map(np.testing.assert_array_equal, one, two)
+    for a, b in zip(scanned, stepped, strict=True):
+        assert a.keys() == b.keys() and a["windows"] == b["windows"] and a["labelled"] == b["labelled"]
+        np.testing.assert_allclose(a["loss"], b["loss"], rtol=1e-6)
+
+
+def test_steps_on_any_number_of_devices_and_from_any_epoch(config, by_steps):
+    """Three folds in two columns of slots, stopped and gone on with to the same bits; a fold is the same alone."""
+    dataset, devices = pictures(), jax.devices()
+    config.task = "toy_by_steps"
+    alone, _ = trained(config, dataset, [1], devices[:1], range(4))
+    several, metrics = trained(config, dataset, [0, 1, 2], devices[:2], range(4))
+    half, _ = trained(config, dataset, [0, 1, 2], devices[:2], range(2))
+    resumed, _ = trained(config, dataset, [0, 1, 2], devices[:2], range(2, 4), half)
+    jax.tree.map(np.testing.assert_array_equal, several, resumed)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a[0], b[1], atol=2e-5), alone, several)
+    assert metrics[0]["loss"].shape == (3,) and len(set(metrics[0]["loss"].tolist())) == 3
+
+
+def test_by_steps_the_whole_way_from_a_file_that_is_mapped(config, by_steps, tmp_path):
+    dataset = pictures()
+    path = tmp_path / "frames.u8"
+    path.write_bytes(dataset.store.inputs.tobytes())
+    mapped = np.memmap(path, np.uint8, "r", shape=dataset.store.inputs.shape)
+    dataset = dataset._replace(store=dataset.store._replace(inputs=mapped))
+    config.task = "toy_by_steps"
+    fit.fit([fit.Run(tmp_path / "run", config)], dataset, quiet)
+    found = run_evaluation.evaluate_run(tmp_path / "run", config, dataset, quiet)
+    assert found.metrics["spotting"]["f1"] > 0.8
+
+
+def test_a_killed_training_by_steps_goes_on_to_the_same_bits(config, tmp_path):
+    """Another process, killed without warning between two checkpoints."""
+    script = tmp_path / "train.py"
+    script.write_text(KILLED)
+    run, whole = tmp_path / "run", tmp_path / "whole"
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(HERE), str(HERE.parent), *sys.path])}
+
+    def start(out, *words):
+        command = [sys.executable, str(script), str(out), *words]
+        return subprocess.run(command, env=environment, capture_output=True, text=True).returncode
+
+    assert start(run, "die") == -signal.SIGKILL and programs.checkpoints(run, 0).exists()
+    assert start(run) == start(whole) == 0
+    files = sorted((whole / "parameters").iterdir())
+    assert len(files) == 3
+    for file in files:
+        one, two = (load_file(directory / "parameters" / file.name) for directory in (whole, run))
+        jax.tree.map(np.testing.assert_array_equal, one, two)
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+import test_seam, toy_task
+from toys import quiet
+from fedn_jax import models
+from fedn_jax.engine import checkpoint, fit
+make = lambda *args: toy_task.make_task(*args)._replace(driver="steps")
+models.TASKS["toy"] = models.Model(make, lambda config: config)
+config = test_seam.small()
+config.train.epochs = 6
+write, number = checkpoint.Writer.start, []
+def start(writer, *rest):
+    number.append(0)
+    if len(number) == 4 and "die" in sys.argv:
+        os.kill(os.getpid(), signal.SIGKILL)
+    write(writer, *rest)
+checkpoint.Writer.start = start
+fit.fit([fit.Run(Path(sys.argv[1]), config)], test_seam.pictures(), quiet)
+"""
+
+
+def test_padding_shows_a_model_no_window_but_the_folds_own(config):
+    """In one fold window 0 is of the test subject: nothing of it may reach a batch, not even with weight 0."""
+    dataset = pictures()
+    problem = make_problem(config, dataset)
+    fold = train_step.Fold(*(x[0] for x in (problem.folds.key, *problem.folds[2:4], problem.folds.census)))
+    tests = problem.folds.test[0]
+    assert problem.windows.video[0] in tests and (fold.positive >= 0).any()
+    inputs = dataset.store.inputs.copy()
+    for video in tests:
+        meta = problem.metas[video]
+        inputs[meta.row : meta.row + meta.num_rows] = 255  # nowhere else is a picture all white
+    seen = []
+
+    def apply(variables, got, weight, train, key):
+        seen.append(got.inputs.min((1, 2, 3, 4)))
+        return problem.task.apply(variables, got, weight, train, key)
+
+    step = train_step.make_train_step(problem.task._replace(apply=apply), problem.geometry)
+    hyper = configs.to_hyper(config)
+    state = train_step.init_state(problem.task, fold, hyper)
+    batch = np.array([fold.positive[1], fold.negative[0], -1, -1, -1], np.int32)
+    with jax.disable_jit():
+        step(state, jax.random.key(0), batch, fold, hyper, problem.store._replace(inputs=inputs), problem.windows)
+    assert (np.asarray(seen[-1]) < 255).all() and len(seen[-1]) == 5
+
+
+def test_padding_leaves_batch_statistics_alone(config):
+    """Bit for bit: a padded batch against itself with other padding; a batch of padding against nothing."""
+    problem = make_problem(config, pictures())
+    fold = train_step.Fold(*(x[0] for x in (problem.folds.key, *problem.folds[2:4], problem.folds.census)))
+    hyper = configs.to_hyper(config)
+    step = jax.jit(train_step.make_train_step(problem.task, problem.geometry))
+    state = train_step.init_state(problem.task, fold, hyper)
+    given = (hyper, problem.store, problem.windows)
+    batch = np.array([fold.positive[1], fold.negative[0], -1, -1], np.int32)
+    swapped = fold._replace(positive=np.roll(fold.positive, 2))  # padding gathers another window
+    assert fold.positive[0] != swapped.positive[0]
+    one, *numbers = step(state, jax.random.key(0), batch, fold, *given)
+    two, *others = step(state, jax.random.key(0), batch, swapped, *given)
+    jax.tree.map(np.testing.assert_array_equal, (one, numbers), (two, others))
+    assert (one.extra["batch_stats"]["BatchNorm_0"]["mean"] != 0).any()
+    after, _, sums = step(one, jax.random.key(1), np.full(4, -1, np.int32), fold, *given)
+    jax.tree.map(np.testing.assert_array_equal, one, after)
+    assert sums["windows"] == 0
+
+
+def test_the_census_is_of_the_training_windows_only(config):
+    """Moving the expressions of the test subject changes what other folds count, and not its own fold."""
+    dataset = pictures()
+    problem = make_problem(config, dataset)
+    longer = [
+        events._replace(interval=events.interval + np.array([-5, 5], np.float32) * (meta.subject == "s1"))
+        for meta, events in zip(dataset.metas, dataset.events, strict=True)
+    ]
+    other = make_problem(config, dataset._replace(events=longer))
+    assert problem.folds.name == ("s0", "s1", "s2") and problem.folds.census.shape == (3, 3)
+    np.testing.assert_array_equal(problem.folds.census[1], other.folds.census[1])
+    assert (problem.folds.census[[0, 2]] != other.folds.census[[0, 2]]).any(1).all()
+    for k, tests in enumerate(problem.folds.test):  # counted once more, by hand
+        counted = np.zeros(3)
+        for row in np.flatnonzero(~np.isin(problem.windows.video, tests)):
+            label, events = np.zeros(16, int), problem.windows.events
+            for (a, b), c, valid in zip(events.interval[row], events.emotion[row], events.valid[row], strict=True):
+                if valid:
+                    label[int(a) : int(b)] = c + 1
+            counted += np.bincount(label, minlength=3)
+        np.testing.assert_array_equal(problem.folds.census[k], counted)
+
+
+def test_the_model_is_an_entry_of_one_table(config):
+    assert json.loads(config.to_json())["task"] == "toy"
+    context = Context(jnp.zeros(2), None, jnp.ones((2, 16), bool), jnp.ones(3))
+    task = models.make_task(config, make_problem(config, pictures()).geometry, 2, (6, 6, 3))
+    logits, targets = jnp.zeros((2, 16, 3)), jnp.zeros((2, 16), int)
+    assert task.loss({"logits": logits}, targets, context, configs.to_hyper(config))[0] == 0  # padding alone, no NaN
