@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 
 import cv2
 import media
@@ -47,12 +48,8 @@ def test_a_smile_without_training(videos, tmp_path, capsys):
     written = json.loads((tmp_path / "p1.json").read_text())
     assert written["classes"] == [one.label for one in actions.ACTIONS] and written["label"] == "action"
     page = (tmp_path / "p1.html").read_text()
-    assert (
-        "strength of the action" in page
-        and "1 facial action found" in page
-        and "<th>Action</th>" in page
-        and "no emotions" in page
-    )
+    assert "strength of the action" in page and re.search(r"\d facial actions? found", page)
+    assert "<th>Action</th>" in page and "no emotions" in page
 
 
 def test_what_belongs_to_a_run_is_refused(videos, tmp_path, capsys, monkeypatch):
