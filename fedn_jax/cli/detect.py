@@ -36,6 +36,9 @@ def add_arguments(commands: Any) -> None:
     )  # fmt: skip
     one.add_argument("--threshold", type=float, help="lowest score to report (default: the run's own)")
     one.add_argument("--subject", metavar="NAME", default="", help="who is seen, for the tables (default: nobody)")
+    one.add_argument(
+        "--subject-folders", action="store_true", help="who is seen is the name of the folder that a video lies in"
+    )
     one.add_argument("--backbone", type=Path, metavar="FILE", help="weights of the features (default: the run's own)")
     one.add_argument("--aligner", help="another alignment than that of the run's data")
     one.add_argument(
@@ -49,7 +52,8 @@ def detect(args: argparse.Namespace) -> None:
     """``fedn detect``: the expressions of new videos.
 
     Args:
-      args: videos, run, out, fold, threshold, subject, backbone, aligner, rate, no_video, force.
+      args: videos, run, out, fold, threshold, subject, subject_folders, backbone, aligner, rate, no_video,
+        force.
 
     Raises:
       UserError: a run that cannot be used; or, after all videos, that some could not be.
@@ -67,6 +71,8 @@ def detect(args: argparse.Namespace) -> None:
         "faces": f"{options.aligner}, {options.size} px, {options.fps:g} frames per second",
         "fedn_jax": model.recorded["versions"]["fedn_jax"],
     }  # fmt: skip
+    if args.subject and args.subject_folders:
+        raise UserError("--subject and --subject-folders both say who is seen; give one of them")
     if not args.force:
         results.check_all(args.out)
     failed = 0
@@ -74,9 +80,10 @@ def detect(args: argparse.Namespace) -> None:
     bar = Whole([_frames(video) for video in videos], "detect", "frame") if len(videos) > 1 else None
     for video in videos:
         place = results.Place(args.out, video, videos, args.force)
+        subject = video.resolve().parent.name if args.subject_folders else args.subject
         try:
             _detect_one(
-                video, place, args.rate, model, detector, options, backbone, threshold, about, args.subject,
+                video, place, args.rate, model, detector, options, backbone, threshold, about, subject,
                 not args.no_video, bar or progress_bar(),
             )  # fmt: skip
         except Exception as error:
