@@ -65,6 +65,11 @@ def load(run: Path, fold: str = ENSEMBLE) -> Model:
     recorded, config = run_dir.read_record(run / "run.json"), run_dir.load_config(run)
     if "programs" not in recorded or "input_shape" not in recorded:
         raise UserError(f"{run}: was trained by an older version, or training never began; train it again")
+    if models.TASKS[config.task].frames:
+        raise UserError(
+            f"{run}: task {config.task!r} reads frames, and `fedn detect` keeps embeddings only; give a run of another "
+            "task"
+        )
     names = [name for name in recorded["folds"] if not name.endswith(splits.INNER)]
     errors.one_of("--fold", fold, [ENSEMBLE, *names])
     wanted = names if fold == ENSEMBLE else [fold]
