@@ -139,7 +139,7 @@ def test_frames_of_the_file_and_seconds(model):
     valid = np.ones(10, bool)
     valid[[0, 5, 6]] = False
     frames = new_video.Frames(np.arange(0, 20, 2), np.arange(20) / 20, valid, 10.0)
-    got = new_video.present(found, model, media.REAL / "x.mp4", frames, 1, 0.1, {})
+    got = new_video.present(found, model.classes, media.REAL / "x.mp4", frames, 1, 0.1, {})
     first, second = got.expressions
     assert (first.onset, first.apex, first.offset) == (3, 5, 7)
     assert (first.begin, first.peak, first.end) == pytest.approx((0.1, 0.2, 0.35))
@@ -164,7 +164,7 @@ def test_a_hole_and_a_late_start_in_seconds(model):
     valid = np.ones(12, bool)
     valid[[5, 6]] = False
     frames = new_video.Frames(source, seconds, valid, 10.0, seconds + 0.1)
-    got = new_video.present(found, model, media.REAL / "x.mp4", frames, 1, 0.1, {})
+    got = new_video.present(found, model.classes, media.REAL / "x.mp4", frames, 1, 0.1, {})
     (one,) = got.expressions
     assert (one.onset, one.offset) == (4, 5) and (one.begin, one.end) == pytest.approx((2.3, 2.5))
     assert got.seconds == pytest.approx(12.5) and got.num_frames == 10 and got.fps == pytest.approx(10)
