@@ -114,7 +114,7 @@ def built_in(
     source = out / "source"
     synthetic.write(source, subjects, videos, seconds, seed=seed, workers=workers)
     command = ["prepare", "folder", "--videos", source / "videos", "--annotations", source / "annotations.csv"]
-    command += ["--classes", ",".join(synthetic.CLASSES), "--out", out / "data"]
+    command += ["--classes", ",".join(synthetic.CLASSES), "--out", out / "data", "--backbone", "slim"]
     command += ["--workers", workers] if workers else []
     command += ["--frames"] if frames else []
     prepare.run(prepare.parse([str(word) for word in command]))

@@ -127,16 +127,16 @@ def _reproduce_fesnet(args: argparse.Namespace, names: Any, overrides: Sequence[
 
 
 def _backbone(source: Path) -> Any:
-    """What one frame costs in the backbone of some data; None for features that were given."""
-    from data_prep.backbones import embed
+    """What one frame costs in the ResNet18 of some data; None for features of another kind."""
+    from data_prep.backbones import embed, kinds
     from fedn_jax.data import shards
     from fedn_jax.experiments import flops
 
     weights = shards.backbone_file(source)
     if weights is None:
         return None
-    known = embed.load_backbone(weights)
-    return flops.backbone(known.widths, known.size)
+    known = kinds.load(weights)
+    return flops.backbone(known.widths, known.size) if isinstance(known, embed.Backbone) else None
 
 
 def sweep(args: argparse.Namespace, overrides: Sequence[str]) -> None:

@@ -25,6 +25,7 @@ from fedn_jax.formats.subtitles import Cue
 from fedn_jax.formats.times import Seconds
 
 CSV_COLUMNS = ("subject", "video", "onset", "apex", "offset", "onset_seconds", "offset_seconds", "emotion", "score")
+NOUNS = {"emotion": "expression", "action": "facial action"}  # what is found, by what its classes are
 ONSET = operator.attrgetter("onset")
 
 
@@ -58,6 +59,7 @@ class Found(NamedTuple):
     gaps: list[tuple[float, float]]  # seconds without a face
     about: dict[str, str]  # how it was made, as text
     clock: Sequence[tuple[int, float, float]] = ()  # of the frames, see ``clocks.Stamps.runs``; (): all at ``fps``
+    label: str = "emotion"  # what the classes are, in one word; the columns of files are named "emotion" all the same
 
 
 class PerFrame(NamedTuple):

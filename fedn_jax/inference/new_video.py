@@ -237,25 +237,27 @@ def choose_threshold(model: Model, given: float | None) -> tuple[float, str]:
 
 def present(
     found: Found,
-    model: Model,
+    classes: list[str],
     path: Path,
     frames: Frames,
     first_frame: int,
     threshold: float,
     about: dict[str, str],
     subject: str = "",
+    label: str = "emotion",
 ) -> detection_files.Found:
     """What was found, in frames of the file and in seconds.
 
     Args:
       found: of a detector.
-      model: that it was made with.
+      classes: what its indices stand for.
       path: the video.
       frames: about its frames.
       first_frame: number that the file gives to its first frame.
       threshold: lowest score of a detection.
       about: how it was made, in words.
       subject: who is seen; "": not said.
+      label: what the classes are, in one word.
 
     Returns:
       What the writers of ``annotations`` and the viewer take.
@@ -273,16 +275,16 @@ def present(
         expressions.append(
             detection_files.Expression(
                 onset + first_frame, apex + first_frame, offset + first_frame,
-                float(seconds[onset]), float(seconds[apex]), float(ends[offset]), model.classes[emotion], float(score),
+                float(seconds[onset]), float(seconds[apex]), float(ends[offset]), classes[emotion], float(score),
             )
         )  # fmt: skip
     edges = np.flatnonzero(np.diff(np.concatenate([[1], np.asarray(frames.valid, np.int8), [1]])))
     gaps = [(float(seconds[source[a]]), float(after[source[b - 1]])) for a, b in edges.reshape(-1, 2)]
     return detection_files.Found(
         subject=subject, video=path.stem, path=path, num_frames=len(seconds), first_frame=first_frame,
-        fps=round(float(1 / shown), 3), seconds=float(ends[-1]), expressions=expressions, classes=model.classes,
+        fps=round(float(1 / shown), 3), seconds=float(ends[-1]), expressions=expressions, classes=classes,
         threshold=threshold, curves=_in_time(found.curves, source, seconds, ends), gaps=gaps, about=about,
-        clock=Stamps(seconds, ends).runs(),
+        clock=Stamps(seconds, ends).runs(), label=label,
     )  # fmt: skip
 
 

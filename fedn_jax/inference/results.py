@@ -35,7 +35,7 @@ class Place:
       note: why it is not the shortest name; "" if it is.
     """
 
-    def __init__(self, out: Path, video: Path, together: Sequence[Path] = (), force: bool = False):
+    def __init__(self, out: Path, video: Path, together: Sequence[Path] = (), force: bool = False, tag: str = ""):
         """Takes note of a video.
 
         Args:
@@ -43,10 +43,11 @@ class Place:
           video: a file, or a folder of pictures.
           together: all videos of the command; a name that would do for two of them is not taken.
           force: replace what a person changed.
+          tag: ends its names, such as "person2"; "": nothing does.
         """
         self.out, self.force, self.name, self.note = out, force, "", ""
         self._video = Path(os.path.abspath(video))  # a link keeps its own name
-        self._names = _names(self._video, {Path(os.path.abspath(one)) for one in together} - {self._video})
+        self._names = _names(self._video, {Path(os.path.abspath(one)) for one in together} - {self._video}, tag)
         self._fingerprint: Any = None
 
     def find(self, fingerprint: Any) -> dict[str, Path]:
@@ -196,16 +197,17 @@ def _span(begin: float, end: float) -> list[str]:
     return [f"{begin:.6f}", f"{end:.6f}", f"{end - begin:.6f}"]
 
 
-def _names(video: Path, others: set[Path]) -> list[str]:
+def _names(video: Path, others: set[Path], tag: str = "") -> list[str]:
     """Names for the files of a video, the shortest first; those that would do for another one, too, are left out."""
 
     def ways(path: Path) -> list[str]:
         stem = path.name if path.is_dir() else path.stem
+        end = [tag] if tag else []
         return [
-            files.file_name(*parts)
+            files.file_name(*parts, *end)
             for parts in ((stem,), (path.parent.name, stem), (path.name,), (path.parent.name, path.name))
         ]
 
     taken = [{name.casefold() for name in ways(other)} for other in others]
     own = [name for name in dict.fromkeys(ways(video)) if not any(name.casefold() in names for names in taken)]
-    return own or [files.file_name(str(video))]
+    return own or [files.file_name(str(video), *([tag] if tag else []))]
