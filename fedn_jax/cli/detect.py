@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+import textwrap
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -30,6 +31,8 @@ class Detector(NamedTuple):
     backbone: Any
     threshold: float  # lowest score of a detection
     about: dict[str, str]  # how it was made, in words
+    judge: Callable[..., Any] | None = None  # (inputs, valid [T] bool) -> trust.Verdict; None: nothing was trained
+    any_face: bool = False  # detect whatever the verdict is
 
 
 def add_arguments(commands: Any) -> None:
@@ -54,6 +57,9 @@ def add_arguments(commands: Any) -> None:
     )
     one.add_argument("--subject", metavar="NAME", default="", help="who is seen, for the tables (default: nobody)")
     one.add_argument(
+        "--subject-folders", action="store_true", help="who is seen is the name of the folder that a video lies in"
+    )
+    one.add_argument(
         "--persons", metavar="WHO", default=LARGEST,
         help="all, or a number: a table for each person, or for those of whom there is most; %(default)s: one table, "
         "of the largest face (default)",
@@ -64,6 +70,9 @@ def add_arguments(commands: Any) -> None:
         "--rate", type=float, default=30.0, help="frames per second of folders of pictures (default: %(default)g)"
     )
     one.add_argument("--no-video", action="store_true", help="pages without the video, to be sent by mail")
+    one.add_argument(
+        "--any-face", action="store_true", help="detect in faces, too, that look unlike those the run was trained on"
+    )
     one.add_argument("--force", action="store_true", help="replace results even where somebody changed them")
 
 
@@ -71,13 +80,16 @@ def detect(args: argparse.Namespace) -> None:
     """``fedn detect``: the expressions, or facial actions, of new videos.
 
     Args:
-      args: videos, run, out, fold, threshold, subject, persons, backbone, aligner, rate, no_video, force.
+      args: videos, run, out, fold, threshold, subject, subject_folders, persons, backbone, aligner, rate, no_video,
+        any_face, force.
 
     Raises:
       UserError: a run that cannot be used; or, after all videos, that some could not be.
     """
     from fedn_jax.inference import results
 
+    if args.subject and args.subject_folders:
+        raise UserError("--subject and --subject-folders both say who is seen; give one of them")
     detector = _of_actions(args) if args.run is None else _of_run(args)
     if not args.force:
         results.check_all(args.out)
@@ -85,12 +97,13 @@ def detect(args: argparse.Namespace) -> None:
     videos = _videos(args.videos, args.out, detector.options.aligner == "openface")
     bar = Whole([_frames(video) for video in videos], "detect", "frame") if len(videos) > 1 else None
     for video in videos:
+        given = video.resolve().parent.name if args.subject_folders else args.subject
         try:
             source = _source(video, args.rate, detector)
             for person in _people(source, args.persons, detector):
                 tag = f"person{person.number}" if person else ""
                 place = results.Place(args.out, video, videos, args.force, tag)
-                subject = " ".join(filter(None, (args.subject, tag)))
+                subject = " ".join(filter(None, (given, tag)))
                 _detect_one(source, place, detector, subject, person, not args.no_video, bar or progress_bar())
         except Exception as error:
             line = errors.line(error, args.out)
@@ -114,6 +127,7 @@ def detect(args: argparse.Namespace) -> None:
 def _of_run(args: argparse.Namespace) -> Detector:
     """The networks of a run, with the preparation that they were trained with."""
     from fedn_jax.inference import new_video as detection
+    from fedn_jax.inference import trust
 
     model = detection.load(args.run, args.fold or detection.ENSEMBLE)
     threshold, origin = detection.choose_threshold(model, args.threshold)
@@ -125,7 +139,8 @@ def _of_run(args: argparse.Namespace) -> Detector:
         "faces": _faces(options), "fedn_jax": model.recorded["versions"]["fedn_jax"],
     }  # fmt: skip
     run = lambda inputs, facts: networks(inputs, facts.valid > 0)
-    return Detector(run, model.classes, "emotion", options, backbone, threshold, about)
+    judge = lambda inputs, valid: trust.judge(args.run, inputs, valid)
+    return Detector(run, model.classes, "emotion", options, backbone, threshold, about, judge, args.any_face)
 
 
 def _of_actions(args: argparse.Namespace) -> Detector:
@@ -261,8 +276,12 @@ def _detect_one(
     got = extract.extract(source, detector.options, detector.backbone, place.out / "cache", progress, person)
     facts = got.facts
     looked = detection.Frames(facts.source, facts.seconds, facts.valid > 0, facts.fps, facts.ends)
+    verdict = detector.judge and detector.judge(got.inputs, looked.valid)
+    if verdict and verdict.alike is False and not detector.any_face:
+        raise UserError(f"{video}: {verdict.text} To detect all the same, add --any-face")
     result = detector.detect(got.inputs, facts)
-    notes = {"this video": "; ".join(facts.notes)} if facts.notes else {}
+    notes = {"verdict": verdict.text} if verdict else {}
+    notes |= {"this video": "; ".join(facts.notes)} if facts.notes else {}
     found = detection.present(
         result, detector.classes, video, looked, 1, detector.threshold, detector.about | notes, subject, detector.label
     )
@@ -288,6 +307,8 @@ def _tell(video: str, found: Any, lost: int, notes: Sequence[str], place: Any) -
         f"\n{video}: {count(len(found.expressions), detection_files.NOUNS[found.label])} in "
         f"{found.seconds:.1f} s, {count(found.num_frames, 'frame')}{gap}"
     )
+    if "verdict" in found.about:
+        print(textwrap.fill(found.about["verdict"], 80, initial_indent="  ", subsequent_indent="  "))
     for note in notes:
         print(f"  note: {note}")
     width = max([14, *(len(one.emotion) for one in found.expressions)])

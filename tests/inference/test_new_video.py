@@ -272,6 +272,27 @@ def test_folders_are_searched_and_all_videos_have_one_table(small_demo, tmp_path
     assert "detections.csv: was changed since it was written" in capsys.readouterr().err
 
 
+def test_a_submission_from_unlabelled_folders_of_pictures(small_demo, tmp_path, capsys):
+    """As a challenge gives them: subject/video/pictures; their own numbers, with a gap, are those of the submission."""
+    import trees
+
+    for subject, name, first in (("s15", "15_0101", 1), ("s16", "16_0401", 25)):
+        trees.write_pictures(tmp_path / "test" / subject / name, range(first, first + 24), "img_{}.jpg", size=256)
+    words = ["--subject-folders", "--threshold", 0.01, "--no-video"]
+    assert run_detect(small_demo, tmp_path / "out", tmp_path / "test", *words) == 0
+    submission = tmp_path / "submission.csv"
+    assert main(["convert", str(tmp_path / "out" / results.ALL), str(submission), "--to", "strs"]) == 0
+    with submission.open() as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == ["subject", "video", "onset", "offset", "emotion"]
+    assert {(row["subject"], row["video"]) for row in rows} == {("s15", "15_0101"), ("s16", "16_0401")}
+    frames = {row["subject"]: [int(row[edge]) for edge in ("onset", "offset")] for row in rows}
+    assert 1 <= frames["s15"][0] <= frames["s15"][1] <= 24 and 25 <= frames["s16"][0] <= frames["s16"][1] <= 48
+    assert all(row["emotion"] for row in rows)
+    assert run_detect(small_demo, tmp_path / "out", tmp_path / "test", *words, "--subject", "x") == 2
+    assert "both say who is seen" in capsys.readouterr().err
+
+
 def test_one_fold_of_the_command_equals_the_run(small_demo, tmp_path):
     """The network that has not seen a subject finds in its video what evaluation reports."""
     path = sorted((small_demo / "source" / "videos").glob("s01*.mp4"))[0]

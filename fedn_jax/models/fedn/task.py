@@ -9,12 +9,12 @@ from jaxtyping import Bool, Float, Key
 from fedn_jax.core import config as configs
 from fedn_jax.core import errors
 from fedn_jax.core.errors import UserError
-from fedn_jax.core.types import Array, Config, Context, Detections, Encoding, Events, Hyper, Targets, Task, Tree
+from fedn_jax.core.types import Array, Config, Context, Detections, Encoding, Events, Hyper, Task, Tree
 from fedn_jax.models import layers
 from fedn_jax.models.fedn import fusion
 from fedn_jax.models.fedn.network import HEADS, NUM_BLOCKS, WINDOW_ATTENTION, Fedn
 from fedn_jax.ops import anchors, losses, windows
-from fedn_jax.ops.targets import assign
+from fedn_jax.ops.targets import Targets, assign
 
 log = logging.getLogger(__name__)
 
