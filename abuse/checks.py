@@ -131,7 +131,8 @@ def outputs(code: int) -> list[str]:
 def found(code: int) -> list[str]:
     """Of every video all files, or none."""
     bad = _leftovers()
-    tables = [path.with_suffix("") for path in Path("out").glob("*.csv")]
+    tables = [path.with_suffix("") for path in Path("out").glob("*.csv") if not path.name.endswith("_frames.csv")]
+    tables = [path for path in tables if path.name != "detections"]
     for one in tables:
         others = [one.with_name(f"{one.name}.{suffix}") for suffix in ("eaf", "vtt", "json", "html")]
         bad += [f"{path} is missing" for path in others if not path.exists()]

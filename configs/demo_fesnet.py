@@ -1,9 +1,6 @@
 """FESNet in small on the built-in data, four folds by video.
 
-    fedn train --config demo_fesnet --data demo/data --out run
-    fedn evaluate run --data demo/data
-
-The data must keep their frames: `fedn demo --frames`, or prepare with --frames.
+fedn demo --config demo_fesnet --out fesnet
 """
 
 from fedn_jax.core import config as fedn_config

@@ -1,11 +1,12 @@
 """FESNet on CAS(ME)^2, five folds by video (Zhang et al. 2024).
 
-    fedn prepare casme2 --videos DIR --annotations FILE --frames --size 112 --out data
+    fedn prepare casme2 --videos DIR --annotations FILE --frames \\
+          --size 112 --out data
     fedn train --config fesnet_casme2 --data data --out run
     fedn evaluate run --data data
 
-Expected time: hours on one large GPU; not run. No result of the paper is expected to be met: it
-leaves its optimiser, widths and folds open, see BUILD_NOTES.md.
+Expected: not known; nothing of this was trained on real data. The paper leaves
+its widths, its optimiser and its folds open: see docs/decisions.md, 85 to 98.
 """
 
 from fedn_jax.core import config as fedn_config

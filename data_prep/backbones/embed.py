@@ -16,7 +16,7 @@ from fedn_jax.core.text import excerpt
 from fedn_jax.core.types import Tree
 
 NAMES = {"slim": Path(__file__).parent / "assets" / "slim_resnet18.safetensors"}
-_FORMAT = "fedn_jax.resnet18"  # entry of the file's metadata that says what it is
+FORMAT = "fedn_jax.resnet18"  # entry of the file's metadata that says what it is
 _NEEDED = ("widths", "mean", "std", "size")
 
 
@@ -30,6 +30,31 @@ class Backbone(NamedTuple):
     size: int  # side of the face image in pixels that the weights were trained with
     sha: str  # sha256 over weights and settings: what a stored embedding depends on
     description: str  # name, origin
+    aligner = "cascade"  # the usual one, of align.ALIGNERS
+
+    @property
+    def width(self) -> int:
+        """Numbers of a feature vector, D."""
+        return self.widths[-1]
+
+    def features(self, images: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        """Aligned faces to vectors; see :func:`embed`.
+
+        Args:
+          images: [size, size, 3] uint8 RGB each.
+
+        Yields:
+          [at most a batch, D] float16, in order.
+        """
+        return embed(images, self)
+
+    def stored(self) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+        """What a file holds.
+
+        Returns:
+          Arrays and metadata, by name, as safetensors stores them.
+        """
+        return _pack(*self[:5], {"description": self.description}, "float32")
 
 
 def flatten(params: Tree) -> dict[str, np.ndarray]:
@@ -70,14 +95,21 @@ def save_backbone(
     """
     from safetensors.numpy import save
 
-    settings = {"widths": widths, "mean": mean, "std": std, "size": size}
-    metadata = {"format": _FORMAT, **{name: json.dumps(value) for name, value in settings.items()}, **provenance}
-    tensors = {name: np.ascontiguousarray(leaf.astype(dtype)) for name, leaf in flatten(params).items()}
+    tensors, metadata = _pack(params, widths, mean, std, size, provenance, dtype)
     files.write_bytes(Path(path), save(tensors, metadata=metadata))
 
 
+def _pack(
+    params: Tree, widths: tuple[int, ...], mean: tuple[float, ...], std: tuple[float, ...], size: int,
+    provenance: dict[str, str], dtype: str,
+) -> tuple[dict[str, np.ndarray], dict[str, str]]:  # fmt: skip
+    settings = {"widths": widths, "mean": mean, "std": std, "size": size}
+    metadata = {"format": FORMAT, **{name: json.dumps(value) for name, value in settings.items()}, **provenance}
+    return {name: np.ascontiguousarray(leaf.astype(dtype)) for name, leaf in flatten(params).items()}, metadata
+
+
 def load_backbone(name: str | Path) -> Backbone:
-    """Loads a feature extractor.
+    """Loads a ResNet18; ``kinds.load`` loads any kind of backbone.
 
     Args:
       name: a name of ``NAMES``, a backbone file, or "random" / "random:<seed>" for an untrained slim network
@@ -95,7 +127,26 @@ def load_backbone(name: str | Path) -> Backbone:
     path = NAMES.get(str(name), Path(name))
     if not path.is_file():
         raise UserError(f"backbone {name}: no such file or name; give a .safetensors file or one of {', '.join(NAMES)}")
-    tensors, metadata = _read(path)
+    return from_stored(path, *read_stored(path))
+
+
+def from_stored(path: Path, tensors: dict[str, np.ndarray], metadata: dict[str, str]) -> Backbone:
+    """A ResNet18 of what a file holds.
+
+    Args:
+      path: the file, for messages.
+      tensors: arrays by name.
+      metadata: text by name.
+
+    Returns:
+      The backbone.
+
+    Raises:
+      UserError: weights or settings of something else.
+    """
+    if metadata.get("format") != FORMAT:
+        raise UserError(f"backbone {path}: not a backbone of this project; convert the weights with save_backbone")
+    tensors = {name: tensor.astype(np.float32) for name, tensor in tensors.items()}
     try:
         widths, mean, std, size = (json.loads(metadata[entry]) for entry in _NEEDED)
     except (KeyError, ValueError) as error:
@@ -182,20 +233,28 @@ def _random(seed: int) -> Backbone:
     return _backbone(_unflatten(tensors), SLIM, (0.5,) * 3, (0.25,) * 3, 112, text)
 
 
-def _read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+def read_stored(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """Reads a file of a backbone, of any kind.
+
+    Args:
+      path: the file.
+
+    Returns:
+      Arrays and metadata, by name.
+
+    Raises:
+      UserError: not a safetensors file.
+    """
     from safetensors import SafetensorError, safe_open
 
     try:
         with safe_open(str(path), framework="numpy") as file:
             metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name).astype(np.float32) for name in file.keys()}
+            return {name: file.get_tensor(name) for name in file.keys()}, metadata
     except (SafetensorError, OSError) as error:
         raise UserError(
             f"backbone {path}: not a safetensors file ({excerpt(error)}); expected one of save_backbone"
         ) from None
-    if metadata.get("format") != _FORMAT:
-        raise UserError(f"backbone {path}: not a backbone of this project; convert the weights with save_backbone")
-    return tensors, metadata
 
 
 def _unflatten(tensors: dict[str, np.ndarray]) -> dict[str, Any]:

@@ -1,9 +1,10 @@
 """Frames to faces: one square crop per frame, in which a still face stays still.
 
-``cascade`` needs no download: OpenCV's cascades find the face once, then every frame is registered to the video's own
-earlier frames with sub-pixel precision. Boxes of the cascade alone jitter by a pixel or two, more than a
-micro-expression moves a brow. Registration looks at the rigid parts of the face only, so that sway, scale and roll of
-the head are removed and expressions stay.
+The face is found once, by OpenCV's cascades (``cascade``, needs no download) or by the face landmarker
+(``landmarker``); then every frame is registered to the video's own earlier frames with sub-pixel precision. Boxes of a
+detector jitter by more than a micro-expression moves a brow, and points of the landmarker tremble three times as much
+as the registration (docs/benchmarks.md). Registration looks at the rigid parts of the face only, so that sway, scale
+and roll of the head are removed and expressions stay.
 """
 
 from collections import deque
@@ -14,8 +15,9 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from data_prep.faces import register
+from data_prep.faces import register, shots
 from data_prep.faces.find import Finder
+from data_prep.faces.find_landmarks import LandmarkFinder
 
 LOOKAHEAD = 12  # frames in which the first face is searched
 _LOOK_EVERY = 3  # the cascade runs on every third of them, and of the frames without a face
@@ -23,6 +25,9 @@ _CHECK_EVERY = 90  # frames between two checks that the registered thing is stil
 _GOOD = 0.88  # correlation at which a template still describes the face
 _LOST = 0.55  # correlation below which the face is not there
 _TEMPLATES = 8  # remembered poses of the head
+ROOM = (
+    1.15  # crop of ``landmarker`` in crops of ``cascade``: as much around the face as the landmarker's networks expect
+)
 
 
 class Aligned(NamedTuple):
@@ -31,6 +36,7 @@ class Aligned(NamedTuple):
     image: np.ndarray  # [size, size, 3] uint8 RGB; black where valid is False
     valid: bool  # a face was found
     transform: np.ndarray  # [2, 3] float64, pixel of the frame -> pixel of the image; zeros where not valid
+    cut: bool = False  # the film was cut before this frame
 
 
 Aligner = Callable[[Iterator[np.ndarray], int], Iterator[Aligned]]
@@ -57,7 +63,7 @@ def align_none(frames: Iterator[np.ndarray], size: int) -> Iterator[Aligned]:
 
 
 def align_cascade(frames: Iterator[np.ndarray], size: int) -> Iterator[Aligned]:
-    """Finds, follows and stabilises the largest face.
+    """Finds, follows and stabilises the largest face, with OpenCV's cascades.
 
     Args:
       frames: [H, W, 3] uint8 RGB each.
@@ -66,7 +72,30 @@ def align_cascade(frames: Iterator[np.ndarray], size: int) -> Iterator[Aligned]:
     Yields:
       One per frame, in order, at most ``LOOKAHEAD`` frames late.
     """
-    tracker, frames = Tracker(), iter(frames)
+    yield from _followed(Tracker(Finder()), frames, size)
+
+
+def align_landmarker(frames: Iterator[np.ndarray], size: int) -> Iterator[Aligned]:
+    """Finds, follows and stabilises the largest face, with the face landmarker; anew after every cut of the film.
+
+    Args:
+      frames: [H, W, 3] uint8 RGB each.
+      size: side of the results in pixels.
+
+    Yields:
+      One per frame, in order, at most ``LOOKAHEAD`` frames late.
+
+    Raises:
+      UserError: the landmarker's file was not fetched.
+    """
+    finder = LandmarkFinder()
+    for number, shot in enumerate(shots.split(frames)):
+        for index, one in enumerate(_followed(Tracker(finder, ROOM), shot, size)):
+            yield one._replace(cut=number > 0 and index == 0)
+
+
+def _followed(tracker: "Tracker", frames: Iterator[np.ndarray], size: int) -> Iterator[Aligned]:
+    frames = iter(frames)
     waiting = deque(islice(frames, LOOKAHEAD))
     while waiting and not tracker.start(list(waiting)):
         for _ in range(min(_LOOK_EVERY, len(waiting))):
@@ -80,17 +109,29 @@ def align_cascade(frames: Iterator[np.ndarray], size: int) -> Iterator[Aligned]:
 
 
 # "openface": the pictures that OpenFace aligned are taken as they are; ``openface`` says which of them count.
-ALIGNERS: dict[str, Aligner] = {"cascade": align_cascade, "openface": align_none, "none": align_none}
+ALIGNERS: dict[str, Aligner] = {
+    "cascade": align_cascade,
+    "landmarker": align_landmarker,
+    "openface": align_none,
+    "none": align_none,
+}
 
 
 class Tracker:
     """Follows one face from frame to frame; poses take the crop [0, 1] to pixels of the frame."""
 
-    def __init__(self) -> None:
-        self._finder = Finder()
+    def __init__(self, finder: Finder | LandmarkFinder, room: float = 1.0) -> None:
+        """Begins without a face.
+
+        Args:
+          finder: finds it.
+          room: side of the result in sides of the crop that is registered.
+        """
+        self._finder, self._room = finder, room
         self._templates: list[tuple[register.Level, ...]] = []
         self._current = 0  # index of the template in use
         self._pose: np.ndarray | None = None  # of the last frame with a face
+        self._before: np.ndarray | None = None  # the pose in the last frame that had a face
         self._last: np.ndarray | None = None  # the last frame with a face, small and blurred
         self._side = 1.0  # of the crop in the frame at the start, pixels
         self._count = 0  # frames since the last look of the cascade
@@ -104,10 +145,10 @@ class Tracker:
         Returns:
           Whether there is one; if so ``next`` may be called, from the first of the frames on.
         """
-        greys = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in frames[::_LOOK_EVERY]]
-        found = self._finder.find_steady(greys)
+        some = frames[::_LOOK_EVERY]
+        found = self._finder.find_steady(some)
         if found is not None:
-            self._begin(greys[found[0]], found[1])
+            self._begin(cv2.cvtColor(some[found[0]], cv2.COLOR_RGB2GRAY), found[1])
         return found is not None
 
     def next(self, frame: np.ndarray, size: int) -> Aligned:
@@ -126,14 +167,14 @@ class Tracker:
         if pose is None:
             self._pose = None
             if self._count % _LOOK_EVERY == 0 or self._last is not None:
-                pose = self._recover(grey)
+                pose = self._recover(frame, grey)
             self._last = None
         elif self._count >= _CHECK_EVERY:
-            pose = self._check(grey, pose)
+            pose = self._check(frame, grey, pose)
         if pose is None:
             return _gap(size)
-        self._pose, self._last = pose, self._small(grey)
-        return cut(frame, pose, size, size / self._side)
+        self._pose, self._before, self._last = pose, pose, self._small(grey)
+        return cut(frame, widened(pose, self._room), size, size / (self._side * self._room))
 
     def _begin(self, grey: np.ndarray, pose: np.ndarray) -> None:
         """Takes what was detected as the pose and the face there as the first template."""
@@ -185,10 +226,10 @@ class Tracker:
             self._current = len(self._templates) - 1
         return found
 
-    def _recover(self, grey: np.ndarray) -> np.ndarray | None:
+    def _recover(self, frame: np.ndarray, grey: np.ndarray) -> np.ndarray | None:
         """Finds the face again after a gap: with the cascade, then with the templates."""
         self._count = 0
-        detected = self._finder.find(grey)
+        detected = self._finder.find(frame, self._before)
         if detected is None:
             return None
         found = self._best(self._small(grey), self._units(detected))
@@ -197,10 +238,10 @@ class Tracker:
         self._begin(grey, detected)  # another person, light or place
         return detected
 
-    def _check(self, grey: np.ndarray, pose: np.ndarray) -> np.ndarray:
+    def _check(self, frame: np.ndarray, grey: np.ndarray, pose: np.ndarray) -> np.ndarray:
         """Looks whether the cascade sees the face somewhere else, as after a false start."""
         self._count = 0
-        detected = self._finder.find(grey)
+        detected = self._finder.find(frame, pose)
         if detected is None:
             return pose  # the cascade misses many faces; what is followed correlates
         away = np.abs((detected - pose) @ (0.5, 0.5, 1)).max() / np.linalg.norm(pose[:, 0])
@@ -208,6 +249,20 @@ class Tracker:
             return pose
         self._begin(grey, detected)
         return detected
+
+
+def widened(pose: np.ndarray, room: float) -> np.ndarray:
+    """A crop of another size about the same centre.
+
+    Args:
+      pose: [2, 3], crop -> frame.
+      room: side of the result in sides of the crop.
+
+    Returns:
+      [2, 3], crop -> frame.
+    """
+    linear = pose[:, :2] * room
+    return np.column_stack([linear, pose[:, 2] + (pose[:, :2] - linear) @ (0.5, 0.5)])
 
 
 def _gap(size: int) -> Aligned:

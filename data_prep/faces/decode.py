@@ -36,12 +36,16 @@ class Facts(NamedTuple):
     motion: np.ndarray  # [T] float32
     uneven: bool  # the file's frames do not come at a constant rate
     notes: tuple[str, ...]  # what was odd about the source
+    shot: (
+        np.ndarray
+    )  # [T] int32, rising from 0: how often the film was cut before the frame, as far as the aligner says
 
 
 DEFAULT = Options()
 _KINDS = {  # of stored facts, and of the embeddings beside them: kind and size of the numbers, axes
     "fps": ("f4 f8", 0), "source": ("i4", 1), "num_source": ("i4 i8", 0), "seconds": ("f8", 1), "ends": ("f8", 1),
     "valid": ("u1", 1), "motion": ("f4", 1), "uneven": ("b1", 0), "notes": ("", 1), "inputs": ("f2", 2),
+    "shot": ("i4", 1),
 }  # fmt: skip
 
 
@@ -60,7 +64,7 @@ def fits(stored: Mapping[str, np.ndarray]) -> bool:
         if not right or array.ndim != axes or (array.dtype.kind == "f" and not np.isfinite(array).all()):
             return False
     source, number = stored["source"], int(stored["num_source"])
-    lengths = {len(stored[name]) for name in ("source", "valid", "motion", "inputs") if name in stored}
+    lengths = {len(stored[name]) for name in ("source", "valid", "motion", "inputs", "shot") if name in stored}
     ends = {len(stored[name]) for name in ("seconds", "ends") if name in stored}
     if lengths != {len(source)} or ends - {number} or not len(source) or not stored["fps"] > 0:
         return False
@@ -73,8 +77,9 @@ class Faces:
     """The aligned faces of one source as a stream; when it has ended, ``facts`` says what it was."""
 
     def __init__(
-        self, source: Source, options: Options, first_frame: int = 1, watch: Callable[[Frame], None] | None = None
-    ):
+        self, source: Source, options: Options, first_frame: int = 1, watch: Callable[[Frame], None] | None = None,
+        only: Callable[[Frame], Frame] | None = None,
+    ):  # fmt: skip
         """Opens the source.
 
         Args:
@@ -82,8 +87,9 @@ class Faces:
           options: see :class:`Options`.
           first_frame: number of the first frame, for folders of pictures.
           watch: is shown every frame of the source.
+          only: hides from the aligner what it shall not see, such as other people; without an image: a gap.
         """
-        self._watch = watch
+        self._watch, self._only = watch, only
         self._source, self._options, self._first = source, options, first_frame
         self._listing = sources.listing(source, first_frame)
         self.fps = options.fps or sources.rate(source)
@@ -94,6 +100,8 @@ class Faces:
         self._index: list[int] = []
         self._valid: list[bool] = []
         self._motion: list[float] = []
+        self._shots: list[int] = []
+        self._cuts = 0
         self._unreadable = 0
         self._present: deque[bool] = deque()  # of frames that the aligner still holds: whether there was a picture
 
@@ -110,6 +118,8 @@ class Faces:
             while not self._present.popleft():
                 yield self._note(None, None, black)
                 previous = None
+            self._cuts += face.cut
+            previous = None if face.cut else previous
             grey = cv2.cvtColor(face.image, cv2.COLOR_RGB2GRAY) if face.valid else None
             yield self._note(grey, previous, face.image)
             previous = grey
@@ -132,7 +142,7 @@ class Faces:
                 self._unreadable += number in self._listing.files and number not in self._listing.invalid
             if self._watch is not None:
                 self._watch(frame)
-            yield frame
+            yield frame if self._only is None else self._only(frame)
 
     def _images(self) -> Iterator[np.ndarray]:
         native = self._native()
@@ -148,6 +158,7 @@ class Faces:
         both = grey is not None and previous is not None
         self._motion.append(float(cv2.absdiff(grey, previous).mean()) if both else 0.0)
         self._valid.append(grey is not None)
+        self._shots.append(self._cuts)
         return image
 
     def facts(self) -> Facts:
@@ -165,6 +176,8 @@ class Faces:
         notes = [*(self._listing.notes if self._listing else ()), *self._odd]
         if self._unreadable:
             notes.append(f"{self._unreadable} pictures cannot be read")
+        if self._cuts:
+            notes.append(f"the film is cut {self._cuts} times; after each cut the largest face is taken anew")
         return Facts(
             fps=fps,
             source=np.array(self._index, np.int32),
@@ -175,6 +188,7 @@ class Faces:
             motion=np.array(self._motion, np.float32),
             uneven=len(gaps) > 1 and bool(np.abs(gaps - gaps.mean()).max() > 0.5 * gaps.mean()),
             notes=tuple(notes),
+            shot=np.array(self._shots, np.int32),
         )
 
 

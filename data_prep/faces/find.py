@@ -26,35 +26,38 @@ class Finder:
         self._face = cv2.CascadeClassifier(cv2.data.haarcascades + "haarcascade_frontalface_alt2.xml")
         self._eye = cv2.CascadeClassifier(cv2.data.haarcascades + "haarcascade_eye.xml")
 
-    def find(self, grey: np.ndarray) -> np.ndarray | None:
+    def find(self, image: np.ndarray, near: np.ndarray | None = None) -> np.ndarray | None:
         """Finds a face.
 
         Args:
-          grey: [h, w] uint8.
+          image: [h, w, 3] uint8 RGB.
+          near: not used: the largest face is taken.
 
         Returns:
           The pose of its crop, [2, 3] float64, crop -> frame as in ``register``; None without a face.
         """
+        del near
+        grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
         box = self._box(grey)
         if box is None:
             return None
         eyes = self._eyes(grey, box)
         return box_pose(box) if eyes is None else eye_pose(eyes)
 
-    def find_steady(self, greys: Sequence[np.ndarray]) -> tuple[int, np.ndarray] | None:
+    def find_steady(self, images: Sequence[np.ndarray]) -> tuple[int, np.ndarray] | None:
         """Finds a face that several pictures agree on.
 
         Args:
-          greys: [h, w] uint8 each, frames of a moment.
+          images: [h, w, 3] uint8 RGB each, frames of a moment.
 
         Returns:
           The index of the frame to start from and the pose there, a median over frames; None without a face, or when
           the only face is seen once among several frames.
         """
+        greys = [cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) for image in images]
         boxes = {i: box for i, grey in enumerate(greys) if (box := self._box(grey)) is not None}
-        groups = [[i for i, box in boxes.items() if _overlap(box, other) > 0.5] for other in boxes.values()]
-        best = max(groups, key=len, default=[])
-        if not best or (len(best) == 1 and len(greys) > 1):
+        best = agreed(boxes, len(greys))
+        if not best:
             return None
         pairs = {i: eyes for i in best if (eyes := self._eyes(greys[i], boxes[i])) is not None}
         found = pairs if 2 * len(pairs) >= len(best) else {i: boxes[i] for i in best}
@@ -98,8 +101,31 @@ def _oddness(a: np.ndarray, b: np.ndarray) -> float:
     return float(abs(middle[0] - 0.5) + abs(middle[1] - _BOX_EYES) + 0.3 * unequal)
 
 
-def _overlap(a: np.ndarray, b: np.ndarray) -> float:
-    """Intersection over union of two boxes (x, y, width, height)."""
+def agreed(boxes: dict[int, np.ndarray], number: int) -> list[int]:
+    """The frames of a moment whose faces are one.
+
+    Args:
+      boxes: frame -> [4] float64, x, y, width, height of the face in it.
+      number: of frames that were looked at.
+
+    Returns:
+      The frames of the largest group of boxes that overlap by half; [] if it is a single one of several frames.
+    """
+    groups = [[i for i, box in boxes.items() if overlap(box, other) > 0.5] for other in boxes.values()]
+    best = max(groups, key=len, default=[])
+    return [] if len(best) == 1 and number > 1 else best
+
+
+def overlap(a: np.ndarray, b: np.ndarray) -> float:
+    """Intersection over union of two boxes.
+
+    Args:
+      a: [4], x, y, width, height.
+      b: [4], likewise.
+
+    Returns:
+      A number from 0 to 1.
+    """
     low, high = np.maximum(a[:2], b[:2]), np.minimum(a[:2] + a[2:], b[:2] + b[2:])
     inside = np.prod(np.clip(high - low, 0, None))
     return float(inside / (a[2:].prod() + b[2:].prod() - inside))

@@ -136,7 +136,7 @@ def _rows(path: Path, problems: list[str]) -> Iterator[tuple[int, float, bool, b
                 f"{path}: {line} is about a second face, {' and '.join(sorted(faces))}; expected one: run OpenFace's "
                 "FeatureExtraction, which follows one face"
             )
-        number, sure, found = _number(frame), _number(confidence), _number(success)
+        number, sure, found = cells.number_or_nan(frame), cells.number_or_nan(confidence), cells.number_or_nan(success)
         wrong = []
         if number is None or not 1 <= number < 2**31 or number % 1:
             wrong.append(f"frame must be a whole number from 1 on; got {shown(frame)}")
@@ -148,14 +148,8 @@ def _rows(path: Path, problems: list[str]) -> Iterator[tuple[int, float, bool, b
             wrong.append(f"success must be 0 or 1; got {shown(success)}")
         problems += [f"{line}: {text}" for text in wrong]
         if not wrong:
-            timed = "face_id" in row and (_number(row.get("timestamp", "0")) or 0) > 0
+            timed = "face_id" in row and (cells.number_or_nan(row.get("timestamp", "0")) or 0) > 0
             yield int(number), sure, found == 1 and not math.isnan(sure), timed
-
-
-def _number(text: str) -> float | None:
-    if text.lower().lstrip("+-").startswith(("nan", "1.#ind", "1.#qnan")):  # as various compilers write it
-        return math.nan
-    return cells.real(text, comma=True)
 
 
 def _written(directory: Path) -> _Written:

@@ -139,9 +139,9 @@ def _problem(job: Job) -> Path:
 @functools.cache
 def _backbone(path: str) -> Any:
     """Loaded once per process."""
-    from data_prep.backbones.embed import load_backbone
+    from data_prep.backbones import kinds
 
-    return load_backbone(path)
+    return kinds.load(path)
 
 
 # ---- Progress -------------------------------------------------------------------------------------------------------

@@ -8,8 +8,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from data_prep.backbones.embed import Backbone, embed
+from data_prep.backbones import kinds
+from data_prep.backbones.kinds import Backbone
 from data_prep.faces.decode import Faces, Facts, Options, fits, media_writer, writer
+from data_prep.faces.persons import Person
 from data_prep.media import frames, sources
 from data_prep.media.frames import Frame
 from data_prep.media.sources import Source
@@ -17,7 +19,7 @@ from data_prep.shards import builders
 from fedn_jax.core import arrays, files
 from fedn_jax.core.errors import UserError
 
-EXTRACTION = 2  # raise when the content of the directories changes
+EXTRACTION = 3  # raise when the content of the directories changes
 
 
 class Extracted(NamedTuple):
@@ -30,8 +32,9 @@ class Extracted(NamedTuple):
 
 
 def extract(
-    source: Source, options: Options, backbone: Backbone, cache: Path, progress: Callable[..., Any] | None = None
-) -> Extracted:
+    source: Source, options: Options, backbone: Backbone, cache: Path, progress: Callable[..., Any] | None = None,
+    person: Person | None = None,
+) -> Extracted:  # fmt: skip
     """Decodes, aligns and embeds a video; what was done before with the same options is taken from the cache.
 
     Args:
@@ -40,6 +43,7 @@ def extract(
       backbone: likewise.
       cache: directory for the results.
       progress: tqdm, or something with its interface; None shows nothing.
+      person: who is looked at; None: whoever the aligner finds.
 
     Returns:
       Embeddings and facts.
@@ -48,13 +52,14 @@ def extract(
       UserError: an unreadable video, or not one face in it.
     """
     sources.rate(source)  # a file that is none is refused here
-    key = builders.signature([sources.fingerprint(source), options._asdict(), backbone.sha, EXTRACTION])
+    who = None if person is None else [person.start, person.boxes.round(3).tolist()]
+    key = builders.signature([sources.fingerprint(source), options._asdict(), backbone.sha, EXTRACTION, who])
     done = cache / f"{files.file_name(source.path.stem)}-{key}"
     found = _load(done)
     if found is None:
         shutil.rmtree(done, ignore_errors=True)  # of one that is damaged
         with files.building(done) as fresh:
-            _extract(source, options, backbone, fresh, progress)
+            _extract(source, options, backbone, fresh, progress, person)
         found = _load(done)
     if found is None:
         raise UserError(f"{done}: damaged as soon as it was written; check the disk")
@@ -79,7 +84,9 @@ def _load(done: Path) -> Extracted | None:
     return Extracted(inputs, facts, done / "faces.mp4", done / "media.mp4") if whole else None
 
 
-def _extract(source: Source, options: Options, backbone: Backbone, out: Path, progress: Any) -> None:
+def _extract(
+    source: Source, options: Options, backbone: Backbone, out: Path, progress: Any, person: Person | None
+) -> None:
     info = None if source.path.is_dir() else frames.probe(source.path)
     total = round(info.seconds * info.fps) if info and info.seconds else None
     with ExitStack() as stack:
@@ -92,7 +99,7 @@ def _extract(source: Source, options: Options, backbone: Backbone, out: Path, pr
             if bar is not None:
                 bar.update()
 
-        faces = Faces(source, options, watch=watch)
+        faces = Faces(source, options, watch=watch, only=person and person.only)
         keep = stack.enter_context(writer(out / "faces.mp4", options.size, options.size, faces.fps))
 
         def pictures() -> Iterator[np.ndarray]:
@@ -100,8 +107,12 @@ def _extract(source: Source, options: Options, backbone: Backbone, out: Path, pr
                 keep(image)
                 yield image
 
+        seen = []
         with (out / "inputs.raw").open("wb") as file:
-            for batch in embed(pictures(), backbone):
+            for batch in backbone.features(pictures()):
+                batch, found = kinds.seen(batch)
+                seen.append(found)
                 file.write(batch.tobytes())
     facts = faces.facts()
+    facts = facts._replace(valid=kinds.seen_at_all(source.path, facts.valid & np.concatenate(seen)))
     np.savez(out / "facts.npz", **(facts._asdict() | {"notes": np.array(facts.notes, np.str_)}))

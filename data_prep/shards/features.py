@@ -1,19 +1,21 @@
-"""Clip features that somebody else computed (I3D and the like) to records: no videos needed."""
+"""Features that somebody else computed (I3D, OpenFace's tables and the like) to records: no videos needed."""
 
+import functools
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from data_prep.media.frames import check_rate
-from data_prep.shards import builders
+from data_prep.shards import builders, feature_tables, videos
+from data_prep.shards.feature_tables import Wanted
 from data_prep.sheets import annotations
 from data_prep.sheets.annotations import VideoItem
 from fedn_jax.core import arrays, errors, files
 from fedn_jax.core.errors import UserError
-from fedn_jax.formats.clocks import Steady
+from fedn_jax.formats.clocks import Clock, Stamps, Steady
 
 SUFFIXES = (".npz", ".npy")
 _REMEDY = "export it again, with the features as `feature` [1, rows, D] of float16"
@@ -71,6 +73,17 @@ def _count(path: Path, found: np.ndarray | None) -> int | None:
     return int(found.item())
 
 
+class Given(NamedTuple):
+    """The features of one video."""
+
+    inputs: np.ndarray  # [R, D] float16
+    valid: np.ndarray  # [R] uint8
+    source: np.ndarray  # [T] int32, frame of the video, from 0, that each frame is
+    num_source: int  # frames of the video
+    clock: Clock  # of its frames, the first of which is 0
+    names: tuple[str, ...] = ()  # of the D columns of a table
+
+
 def prepare(
     items: Sequence[VideoItem],
     out: Path,
@@ -80,6 +93,8 @@ def prepare(
     first_frame: int = 1,
     name: str = "features",
     progress: Callable[..., Any] | None = None,
+    table: Wanted | None = None,
+    labels: dict[str, Any] | None = None,
 ) -> tuple[int, bool]:
     """Packs feature files into shards.
 
@@ -88,10 +103,12 @@ def prepare(
       out: directory for the shards.
       classes: the emotions.
       frames_per_row: frames between the starts of two clips (2 for I3D features of stride 2).
-      fps: frames per second of the videos.
+      fps: frames per second of the videos; of tables, what they are resampled to.
       first_frame: the number that the sheet gives to the first frame.
       name: of the data set.
       progress: tqdm, or something with its interface; None shows nothing.
+      table: what to read of tables; None: the files are arrays.
+      labels: how the sheet was read, stored with the shards.
 
     Returns:
       Number of videos, and whether shards were written (False: they were there already).
@@ -102,36 +119,49 @@ def prepare(
     if frames_per_row < 1:
         raise UserError(f"--frames-per-row must be at least 1; got {frames_per_row}")
     check_rate("--fps", fps)
-    items = [annotations.placed(item, Steady(fps, first_frame=0)) for item in items]
+    read_one = functools.partial(_given, frames_per_row=frames_per_row, fps=fps, table=table)
     problems: list[str] = []
     shapes: dict[Path, tuple[int, ...]] = {}
+    columns: dict[tuple[str, ...], Path] = {}
     for item in progress(items, desc="check", unit="file") if progress else items:
-        problems += _problems(item, frames_per_row, first_frame, shapes)
-    widths = {shape[1]: path for path, shape in reversed(shapes.items())}
-    if len(widths) > 1:
-        listed = ", ".join(f"D = {width} in {path.name}" for width, path in sorted(widths.items()))
-        alike = len({shape[0] for shape in shapes.values()}) == 1
-        turned = f"; the first is {_turned(next(iter(shapes.values())))}: export them transposed" if alike else ""
-        problems.append(f"files of different widths: {listed}; expected one{turned}")
+        problems += _problems(item, read_one, frames_per_row, first_frame, shapes, columns)
+    problems += _unlike(shapes, columns)
     errors.report("features", problems)
-    settings = {"source": name, "frames_per_row": frames_per_row, "fps": fps}
+    settings: dict[str, Any] = {"source": name, "frames_per_row": frames_per_row, "fps": fps}
+    settings |= {"columns": list(table.columns), "rate": table.rate} if table else {}
+    width = next(iter(shapes.values()))[1]
     with files.lock(out):
         builders.check_options(out, settings)
-        table = [(item.subject, item.video, _content(item.source.path), item.events.tolist()) for item in items]
-        sign = builders.signature([settings, list(classes), first_frame, table])
+        rows = [(*videos.signed(item), _content(item.source.path)) for item in items]
+        sign = builders.signature([settings, list(classes), first_frame, rows, *([labels] if labels else [])])
         if builders.up_to_date(out, sign):
             return len(items), False
+        named = f" ({', '.join(next(iter(columns)))})" if table else ""
         metadata = {
             "classes": list(classes), "frames_per_row": frames_per_row, "aligner": "none (features given)",
-            "backbone": f"features given, D = {next(iter(widths))}", "signature": sign,
-            "labels": {}, "preparation": {},
+            "backbone": f"features given, D = {width}{named}", "signature": sign,
+            "labels": labels or {}, "preparation": {},
         }  # fmt: skip
 
         def records(subject: str) -> Iterator[dict[str, Any]]:
-            return (_record(item, frames_per_row, fps, first_frame) for item in items if item.subject == subject)
+            for item in (one for one in items if one.subject == subject):
+                given = read_one(item.source.path)
+                content = given._asdict() | {"fps": fps, "motion": np.zeros(len(given.inputs), np.float32)}
+                yield videos.record(annotations.placed(item, given.clock), content, first_frame)
 
         builders.pack(out, name, sorted({item.subject for item in items}), records, metadata)
         return len(items), True
+
+
+def _given(path: Path, frames_per_row: int, fps: float, table: Wanted | None) -> Given:
+    """One file, an array or a table."""
+    if table is not None:
+        found = feature_tables.read(path, table)
+        step = np.median(np.diff(found.seconds)) if found.num_source > 1 else 1 / fps
+        clock = Stamps(found.seconds, np.append(found.seconds[1:], found.seconds[-1] + step), first_frame=0)
+        return Given(found.inputs, found.valid, found.source, found.num_source, clock, found.names)
+    feature, frames = read(path, frames_per_row)
+    return Given(feature, np.ones(len(feature), np.uint8), np.arange(frames, dtype=np.int32), frames, Steady(fps, 0))
 
 
 def _content(path: Path) -> str:
@@ -139,29 +169,35 @@ def _content(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _problems(item: VideoItem, frames_per_row: int, first_frame: int, shapes: dict[Path, tuple[int, ...]]) -> list[str]:
+def _problems(
+    item: VideoItem, read_one: Callable[[Path], Given], frames_per_row: int, first_frame: int,
+    shapes: dict[Path, tuple[int, ...]], columns: dict[tuple[str, ...], Path],
+) -> list[str]:  # fmt: skip
     try:
-        feature, frames = read(item.source.path, frames_per_row)
+        given = read_one(item.source.path)
     except UserError as error:
         return [str(error)]
-    shapes[item.source.path] = feature.shape
-    late = annotations.beyond(item, frames, first_frame)
-    if late and item.events[:, 2].max() <= feature.shape[1] * frames_per_row:
-        late.append(f"{item.source.path}: feature is {_turned(feature.shape)}; if so, export it transposed")
+    shape = shapes[item.source.path] = given.inputs.shape
+    columns.setdefault(given.names, item.source.path)
+    item = annotations.placed(item, given.clock)
+    late = annotations.beyond(item, given.num_source, first_frame)
+    if late and not given.names and item.events[:, 2].max() <= shape[1] * frames_per_row:
+        late.append(f"{item.source.path}: feature is {_turned(shape)}; if so, export it transposed")
     return late
 
 
-def _record(item: VideoItem, frames_per_row: int, fps: float, first_frame: int) -> dict[str, Any]:
-    feature, frames = read(item.source.path, frames_per_row)
-    return {
-        "subject": item.subject,
-        "video": item.video,
-        "num_frames": np.int32(frames),
-        "fps": np.float32(fps),
-        "first_frame": np.int32(first_frame),
-        "inputs": feature,
-        "valid": np.ones(len(feature), np.uint8),
-        "motion": np.zeros(len(feature), np.float32),
-        "source": np.arange(frames, dtype=np.int32),
-        "events": annotations.resolve_kinds(item.events, fps),
-    }
+def _unlike(shapes: dict[Path, tuple[int, ...]], columns: dict[tuple[str, ...], Path]) -> list[str]:
+    """Files of different widths, or tables of different columns."""
+    widths = {shape[1]: path for path, shape in reversed(shapes.items())}
+    if len(widths) > 1:
+        listed = ", ".join(f"D = {width} in {path.name}" for width, path in sorted(widths.items()))
+        alike = len({shape[0] for shape in shapes.values()}) == 1 and () in columns
+        turned = f"; the first is {_turned(next(iter(shapes.values())))}: export them transposed" if alike else ""
+        return [f"files of different widths: {listed}; expected one{turned}"]
+    if len(columns) > 1:
+        (a, here), (b, there) = list(columns.items())[:2]
+        differ = next((x, y) for x, y in zip(a, b, strict=True) if x != y)
+        return [
+            f"tables of different columns: {differ[0]} in {here.name}, {differ[1]} in {there.name}; expected one order"
+        ]
+    return []

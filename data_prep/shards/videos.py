@@ -8,14 +8,15 @@ import contextlib
 import functools
 import itertools
 import os
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from data_prep.backbones.embed import Backbone, load_backbone, save_backbone
+from data_prep.backbones import kinds
+from data_prep.backbones.kinds import Backbone
 from data_prep.faces.decode import DEFAULT, Facts, Options, decode, fits
 from data_prep.media import sources
 from data_prep.media.frames import check_rate
@@ -114,7 +115,7 @@ def prepare(
         builders.check_options(out, settings)
         _keep(backbone, out / schema.BACKBONE)
         keys = [builders.signature([sources.fingerprint(item.source), first_frame, settings]) for item in items]
-        columns = [_signed(one) for one in items]
+        columns = [signed(one) for one in items]
         sign = builders.signature([settings, list(classes), first_frame, labels, keys, columns])
         jobs = [
             _job(item, key, out, options, first_frame)._replace(frames=frames)
@@ -146,7 +147,7 @@ def prepare(
 
         def records(subject: str) -> Iterator[dict[str, Any]]:
             chosen = [index for index, item in enumerate(items) if item.subject == subject]
-            return (_record(items[i], _load(jobs[i].cache, _columns(frames)), first_frame) for i in chosen)
+            return (record(items[i], _load(jobs[i].cache, _columns(frames)), first_frame) for i in chosen)
 
         builders.pack(out, name, sorted({item.subject for item in items}), records, metadata)
         return summaries, True
@@ -165,9 +166,9 @@ def _check(options: Options) -> None:
 def _keep(backbone: Backbone, path: Path) -> None:
     """Writes the feature extractor, unless it is there and whole."""
     with contextlib.suppress(UserError):
-        if load_backbone(path).sha == backbone.sha:
+        if kinds.load(path).sha == backbone.sha:
             return
-    save_backbone(path, *backbone[:5], {"description": backbone.description}, "float32")
+    kinds.save(path, backbone)
 
 
 def _clashes(items: Sequence[VideoItem]) -> list[str]:
@@ -194,17 +195,20 @@ def embed_raw(job: Job, facts: Facts, backbone: Backbone) -> None:
       job: its ``raw`` file is there, and is removed.
       facts: about the frames.
       backbone: the feature extractor.
-    """
-    from data_prep.backbones.embed import embed
 
+    Raises:
+      UserError: the backbone sees no face in any frame.
+    """
     size = job.options.size
     pictures = np.memmap(job.raw, np.uint8, "r").reshape(-1, size, size, 3)
-    inputs = np.concatenate(list(embed(pictures, backbone)))
+    inputs, seen = kinds.seen(np.concatenate(list(backbone.features(pictures))))
     codes = stills.encode(pictures) if job.frames else {}
     del pictures
     job.raw.unlink()
+    valid = kinds.seen_at_all(job.source.path, facts.valid & seen)
     content = facts._asdict() | {
         "inputs": inputs,
+        "valid": valid,
         "fps": np.float32(facts.fps),
         "notes": np.array(facts.notes, np.str_),
     }
@@ -260,7 +264,10 @@ def _processes(backbone: Backbone, jobs: dict[int, Job], workers: int, finished:
     with contextlib.closing(_decoded(jobs, workers)) as results:  # workers end here, at the latest
         for index, result in results:
             if not isinstance(result, UserError):
-                embed_raw(jobs[index], result, backbone)
+                try:
+                    embed_raw(jobs[index], result, backbone)
+                except UserError as error:
+                    result = error
             finished(index, result if isinstance(result, UserError) else None)
 
 
@@ -331,8 +338,15 @@ def _usable(cache: Path, frames: bool = False, more: Sequence[str] = ()) -> bool
     return False
 
 
-def _signed(item: VideoItem) -> tuple:
-    """What the shards say of a video."""
+def signed(item: VideoItem) -> tuple:
+    """What the shards say of a video.
+
+    Args:
+      item: the video.
+
+    Returns:
+      Names, events and times, as JSON can say them.
+    """
     columns = (item.subject, item.video, item.events.tolist(), item.cut.tolist())
     return columns if item.seconds is None else (*columns, item.seconds.tolist())
 
@@ -376,7 +390,17 @@ def _nearest(source: np.ndarray, frames: np.ndarray) -> np.ndarray:
     return np.where(np.abs(frames - source[before]) < np.abs(source[after] - frames), before, after)
 
 
-def _record(item: VideoItem, content: dict[str, np.ndarray], first_frame: int) -> dict[str, Any]:
+def record(item: VideoItem, content: Mapping[str, Any], first_frame: int) -> dict[str, Any]:
+    """A record of a shard; expressions are moved to the frames that were kept, and cut at the video's end.
+
+    Args:
+      item: the video.
+      content: fps, source [T], num_source, inputs, valid and motion, as in a cache file.
+      first_frame: the number that the sheet gives to the first frame.
+
+    Returns:
+      The fields of ``schema.FIELDS``.
+    """
     fps, source = float(content["fps"]), content["source"]
     events = item.events[item.events[:, 0] < int(content["num_source"])]
     if len(events):

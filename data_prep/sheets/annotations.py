@@ -205,7 +205,7 @@ def _read_files(
             )
         problems += found
         for row in of_file:
-            if (key := row[1:]) in seen:
+            if (key := row[1:]) in seen and row.event:
                 problems.append(f"{row.where}: repeats {seen[key]}; remove one of them")
             seen.setdefault(key, row.where)
         rows += of_file
@@ -235,7 +235,7 @@ def _read_table(
 ) -> tuple[list[_Row], list[str] | None]:
     """The rows of a table; see ``_read_files``."""
     records, _, comma = table_files.columns(
-        path, "a row per expression", REQUIRED, (*OPTIONAL, *times.SECONDS.values())
+        path, "a row per expression", REQUIRED, (*OPTIONAL, *times.SECONDS.values(), "what")
     )
     rows, named = [], []
     for where, fields, problem, line in records:
@@ -254,6 +254,7 @@ def _read_table(
 
 def _parse(where: str, fields: dict[str, str], first_frame: int, comma: bool) -> tuple[_Row | None, list[str]]:
     """(the row, or None; what is wrong with it)."""
+    fields = times.only_expressions(fields)
     whys = {"subject": "is empty; write who is seen, or give --subject for rows without one", "video": "is empty"}
     found = [f"{name} {why}" for name, why in whys.items() if not fields[name]]
     onset, offset, wrong = times.ends(fields, {name: name for name in REQUIRED}, comma, _LARGEST)

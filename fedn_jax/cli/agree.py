@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from data_prep import cli as prepare
+from data_prep.cli import shared
 from fedn_jax.cli import command
 
 EXAMPLES = (
@@ -33,7 +33,7 @@ def add_arguments(commands: Any) -> None:
         "--first-frame", type=int, default=1, metavar="N", help="number of a video's first frame (default: 1)"
     )
     one.add_argument("--iou", type=float, default=0.5, help="lowest temporal IoU of a pair (default: %(default)s)")
-    prepare.add_elan(one)
+    shared.add_elan(one)
     one.add_argument("--out", type=Path, metavar="DIR", help="directory for the tables (csv, LaTeX, JSON)")
     one.add_argument("--force", action="store_true", help="replace files even where somebody changed them")
 

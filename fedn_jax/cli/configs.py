@@ -49,17 +49,21 @@ def list_lines() -> list[str]:
       Lines of at most 80 columns.
     """
     from fedn_jax.core.config import PAPER_ROWS
+    from fedn_jax.core.presets import FESNET_ROWS
 
-    lines = []
+    papers = {"those of the paper": PAPER_ROWS, "those of FESNet": FESNET_ROWS}
+    lines, width = [], 2 + max(map(len, config_files.names()))
     for name in config_files.names():
-        rows = config_files.rows(name)
-        own = [row for row in rows if row not in PAPER_ROWS]
-        groups = [*(["those of the paper"] if set(PAPER_ROWS) <= set(rows) else []), *own]
-        lines += _wrapped(f"{name:<13}", config_files.docstring(name).partition("\n")[0])
-        lines += _wrapped(f"{'':<13}", f"rows: {', '.join(groups) or 'none'}")
-    lines += ["", "A row is a named set of changes: --config NAME:ROW. Those of the paper are"]
-    lines += [*_wrapped("  ", ", ".join(PAPER_ROWS)), "", "In full: fedn configs NAME[:ROW]"]
-    return lines
+        rows, groups = list(config_files.rows(name)), []
+        for title, known in papers.items():
+            if set(known) <= set(rows):
+                groups, rows = [*groups, title], [row for row in rows if row not in known]
+        lines += _wrapped(f"{name:<{width}}", config_files.docstring(name).partition("\n")[0])
+        lines += _wrapped(f"{'':<{width}}", f"rows: {', '.join([*groups, *rows]) or 'none'}")
+    lines += ["", "A row is a named set of changes: --config NAME:ROW."]
+    for title, known in papers.items():
+        lines += [f"T{title[1:]}:", *_wrapped("  ", ", ".join(known))]
+    return [*lines, "", "In full: fedn configs NAME[:ROW]"]
 
 
 def full_lines(spec: str) -> list[str]:

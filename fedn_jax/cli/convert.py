@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from data_prep import cli as prepare
+from data_prep.cli import shared
 from fedn_jax.cli import command
 
 EXAMPLES = (
@@ -40,7 +40,7 @@ def add_arguments(commands: Any) -> None:
         help="number of the frame at second 0 (default: %(default)s)",
     )  # fmt: skip
     one.add_argument("--subject", metavar="NAME", help="who is seen in the videos that name no subject")
-    prepare.add_elan(one)
+    shared.add_elan(one)
     one.add_argument("--ground-truth", action="store_true", help="activitynet: a ground truth, not predictions")
     one.add_argument("--force", action="store_true", help="replace files, whoever wrote them")
 

@@ -1,6 +1,7 @@
 """The command ``fedn demo``: everything once, on built-in videos."""
 
 import argparse
+import os
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ from fedn_jax.core.text import COLUMNS
 EXAMPLES = (
     "fedn demo                                  about 3 minutes on 2 cores",
     "fedn demo --out small --subjects 3 --videos 1 --config.train.epochs=3",
+    "fedn demo --config demo_fesnet --out fesnet",
 )
 
 
@@ -46,15 +48,18 @@ def demo(args: argparse.Namespace, overrides: Sequence[str]) -> None:
       args: out, subjects, videos, seconds, seed, workers, config.
       overrides: options for the configuration.
     """
-    config_files.load(args.config, overrides)  # a mistake in the options shows before the work begins
+    config = config_files.load(args.config, overrides)  # a mistake in the options shows before the work begins
+    frames = _reads_frames(config)
+    if frames:  # folds are trained one after another, on each of two cores
+        os.environ.setdefault("XLA_FLAGS", "--xla_force_host_platform_device_count=2")
     out = args.out
 
     def say(step: int, text: str) -> None:
         print(f"[{step}/3] {text}", flush=True)
 
     say(1, "drawing videos of faces with known expressions, and preparing them")
-    built_in(out, args.subjects, args.videos, args.seconds, args.seed, args.workers)
-    say(2, "training every leave-one-subject-out fold, in one program")
+    built_in(out, args.subjects, args.videos, args.seconds, args.seed, args.workers, frames)
+    say(2, "training every fold" if frames else "training every leave-one-subject-out fold, in one program")
     runs.train(_parsed("train", "--config", args.config, "--data", out / "data", "--out", out / "run"), overrides)
     say(3, "evaluating on the subjects that each fold has not seen")
     runs.evaluate_run(_parsed("evaluate", out / "run", "--data", out / "data"), [])
@@ -66,6 +71,12 @@ def demo(args: argparse.Namespace, overrides: Sequence[str]) -> None:
         print(textwrap.fill(f"Three seeds, without options (mean ± standard deviation, %): {spread}.", COLUMNS))
 
 
+def _reads_frames(config: Any) -> bool:
+    from fedn_jax import models
+
+    return models.TASKS[config.task].frames
+
+
 def _parsed(*words: Any) -> argparse.Namespace:
     """Arguments of a command of ``runs``, as if they were typed."""
     parser = argparse.ArgumentParser()
@@ -75,7 +86,15 @@ def _parsed(*words: Any) -> argparse.Namespace:
     return parser.parse_args([str(word) for word in words])
 
 
-def built_in(out: Path, subjects: int, videos: int, seconds: float, seed: int = 0, workers: int | None = None) -> Path:
+def built_in(
+    out: Path,
+    subjects: int,
+    videos: int,
+    seconds: float,
+    seed: int = 0,
+    workers: int | None = None,
+    frames: bool = False,
+) -> Path:
     """Draws and prepares the built-in data set, as far as it is not there.
 
     Args:
@@ -85,6 +104,7 @@ def built_in(out: Path, subjects: int, videos: int, seconds: float, seed: int = 
       seconds: length of a video.
       seed: of everything.
       workers: processes; None: one per core.
+      frames: keep the aligned frames.
 
     Returns:
       The directory of the shards.
@@ -94,7 +114,8 @@ def built_in(out: Path, subjects: int, videos: int, seconds: float, seed: int = 
     source = out / "source"
     synthetic.write(source, subjects, videos, seconds, seed=seed, workers=workers)
     command = ["prepare", "folder", "--videos", source / "videos", "--annotations", source / "annotations.csv"]
-    command += ["--classes", ",".join(synthetic.CLASSES), "--out", out / "data"]
+    command += ["--classes", ",".join(synthetic.CLASSES), "--out", out / "data", "--backbone", "slim"]
     command += ["--workers", workers] if workers else []
+    command += ["--frames"] if frames else []
     prepare.run(prepare.parse([str(word) for word in command]))
     return out / "data"

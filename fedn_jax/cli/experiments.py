@@ -10,7 +10,8 @@ from fedn_jax.cli import command, config_files, runs
 from fedn_jax.core import errors
 from fedn_jax.core.text import progress_bar
 
-TABLES = {"table2": 2, "table3": 3, "table4": 4}
+TABLES = {"table2": 2, "table3": 3, "table4": 4}  # of the FEDN paper
+FESNET_TABLES = {"fesnet-table3": 3, "fesnet-table4": 4}
 SWEEP_EXAMPLES = (
     "fedn sweep --config sweep_demo --data demo/data --out sweep",
     "fedn train --config sweep/best.py --data demo/data --out run",
@@ -18,6 +19,7 @@ SWEEP_EXAMPLES = (
 REPRODUCE_EXAMPLES = (
     "fedn reproduce table3 --data demo/data --out tables",
     "fedn reproduce table4 --config casme2 --data data --out tables --seeds 5",
+    "fedn reproduce fesnet-table4 --data frames --out tables --seeds 1",
 )
 
 
@@ -50,11 +52,11 @@ def add_reproduce(commands: Any) -> None:
         commands, "reproduce", "a table of the paper, several seeds, beside its numbers", reproduce,
         REPRODUCE_EXAMPLES, options=True,
     )  # fmt: skip
-    one.add_argument("table", metavar="TABLE", help="table2, table3 or table4")
+    one.add_argument("table", metavar="TABLE", help="table2, table3, table4, fesnet-table3 or fesnet-table4")
     command.add_directories(one, "directory for runs, tables and pages; tables may share it")
     one.add_argument(
-        "--config", default="demo_tables", metavar="SPEC",
-        help="the rows that are trained: NAME of `fedn configs`, or FILE.py (default: %(default)s)",
+        "--config", metavar="SPEC",
+        help="the rows that are trained: NAME of `fedn configs`, or FILE.py (default: demo_tables or demo_fesnet)",
     )  # fmt: skip
     one.add_argument("--seeds", type=int, default=3, metavar="N", help="runs of each row (default: %(default)s)")
 
@@ -82,12 +84,18 @@ def reproduce(args: argparse.Namespace, overrides: Sequence[str]) -> None:
     from fedn_jax.experiments import paper_tables
     from fedn_jax.reports import reproduce_page, tables
 
-    number = TABLES[errors.one_of("table", args.table, TABLES)]
+    errors.one_of("table", args.table, TABLES | FESNET_TABLES)
+    of_fesnet = args.table in FESNET_TABLES
+    args.config = args.config or ("demo_fesnet" if of_fesnet else "demo_tables")
     if config_files.split(args.config)[1]:
         raise errors.UserError(f"--config {args.config}: all rows of the table are trained; give it without a row")
     config = config_files.load(args.config, overrides)  # a mistake shows before the data are read
     names = config_files.rows(args.config)
     dataset = problem.load(config, args.data)
+    if of_fesnet:
+        _reproduce_fesnet(args, names, overrides, dataset)
+        return
+    number = TABLES[args.table]
     several = paper_tables.rows(
         number, names, lambda row: config_files.load(f"{args.config}:{row}", overrides),
         int(dataset.metadata["frames_per_row"]),
@@ -103,17 +111,32 @@ def reproduce(args: argparse.Namespace, overrides: Sequence[str]) -> None:
     print(f"page:    {page}\nnumbers: {args.out / f'table{number}.json'}")
 
 
+def _reproduce_fesnet(args: argparse.Namespace, names: Any, overrides: Sequence[str], dataset: Any) -> None:
+    """A table of the FESNet paper."""
+    from fedn_jax.experiments import fesnet_tables
+    from fedn_jax.reports import fesnet_page, tables
+
+    number = FESNET_TABLES[args.table]
+    several = fesnet_tables.rows(
+        number, list(names), lambda row: config_files.load(f"{args.config}:{row}" if row else args.config, overrides)
+    )
+    result = fesnet_tables.run(args.out, number, several, args.seeds, dataset, progress_bar())
+    page = fesnet_page.write(args.out, result)
+    print(tables.to_text(fesnet_page.result_table(result)))
+    print(f"page:    {page}\nnumbers: {args.out / f'fesnet-table{number}.json'}")
+
+
 def _backbone(source: Path) -> Any:
-    """What one frame costs in the backbone of some data; None for features that were given."""
-    from data_prep.backbones import embed
+    """What one frame costs in the ResNet18 of some data; None for features of another kind."""
+    from data_prep.backbones import embed, kinds
     from fedn_jax.data import shards
     from fedn_jax.experiments import flops
 
     weights = shards.backbone_file(source)
     if weights is None:
         return None
-    known = embed.load_backbone(weights)
-    return flops.backbone(known.widths, known.size)
+    known = kinds.load(weights)
+    return flops.backbone(known.widths, known.size) if isinstance(known, embed.Backbone) else None
 
 
 def sweep(args: argparse.Namespace, overrides: Sequence[str]) -> None:

@@ -99,7 +99,7 @@ def default() -> ConfigDict:
     config.loss.lsdm_form = "diverse"  # fesnet, open: reading of eq. 3: diverse, compact or norm
     config.loss.lsdm_mean = "time"  # fesnet, open: M of eq. 3, over time, space or all
     config.loss.smooth = "probabilities"  # fesnet, open: steps of probabilities, or of log_probabilities (MS-TCN)
-    config.loss.supervise = "stages"  # fesnet, open: labels for all stages, or for final alone (eq. 4)
+    config.loss.supervise = "stages"  # fesnet, open: labels for all stages, or for the final one alone (eq. 4)
     config.loss.weight_power = 1.0  # fesnet, open: of the inverse share of a label; 0: all weigh the same
 
     config.fesnet = ConfigDict()
@@ -149,7 +149,7 @@ def default() -> ConfigDict:
     config.evaluate = ConfigDict()
     config.evaluate.iou = 0.5  # tIoU of a true positive (section 4.3, reference [9])
     config.evaluate.threshold = 0.5  # lowest score of a detection, where no inner fold picks it, or if given later
-    config.evaluate.threshold_rule = "best"  # open: how an inner fold picks it: best, or one_error
+    config.evaluate.threshold_rule = "best"  # open: how an inner fold picks it: best, one_error or shrunk
     return config.lock()
 
 

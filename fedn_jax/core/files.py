@@ -9,7 +9,7 @@ import re
 import secrets
 import shutil
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from fedn_jax.core.errors import UserError
@@ -47,6 +47,21 @@ def file_name(*parts: str) -> str:
         return safe
     checksum = zlib.crc32(chr(0).join(parts).encode("utf-8", "surrogatepass"))
     return f"{safe.lstrip('.')[: LONGEST - 9]}-{checksum:08x}"
+
+
+def user_cache(environment: Mapping[str, str] = os.environ) -> Path:
+    """Where this project keeps what can be made or fetched again.
+
+    Args:
+      environment: of the process.
+
+    Returns:
+      The directory, which need not be there.
+
+    Raises:
+      RuntimeError: a user without a home.
+    """
+    return Path(environment.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fedn_jax"
 
 
 # ---- Reading --------------------------------------------------------------------------------------------------------

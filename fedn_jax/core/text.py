@@ -1,10 +1,12 @@
 """Numbers and names as text, and progress bars."""
 
 import codecs
+import contextlib
 import io
 import re
 import sys
 import weakref
+from collections.abc import Iterator, Sequence
 from typing import Any, Protocol, TextIO
 
 DASH = "–"  # stands for a number that does not exist
@@ -151,6 +153,74 @@ def progress_bar() -> Progress:
         return bar
 
     return make
+
+
+class Whole:
+    """One bar for several parts, each of which may ask for a bar of its own.
+
+    Attributes:
+      done: what the finished parts were expected to take.
+    """
+
+    def __init__(self, parts: Sequence[int], desc: str, unit: str):
+        """Shows the bar.
+
+        Args:
+          parts: what each is expected to take, in order.
+          desc: what is done.
+          unit: of what the parts take.
+        """
+        self._parts, self.done = list(parts), 0
+        self._bar = progress_bar()(total=sum(parts), desc=desc, unit=unit)
+
+    def __call__(self, items: Any = None, **options: Any) -> "Whole":
+        """A part's own bar, which moves this one; see ``Progress``.
+
+        Args:
+          items: must be None.
+          **options: of a bar; all but desc are ignored.
+
+        Returns:
+          Itself.
+        """
+        self._bar.set_postfix_str(options.get("desc", ""))
+        return self
+
+    def __enter__(self) -> "Whole":
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        """A part's own bar ends; ``next`` moves on."""
+
+    def update(self, number: int = 1) -> None:
+        """Moves the bar, within the part.
+
+        Args:
+          number: how far.
+        """
+        self._bar.update(max(min(number, self.done + self._parts[0] - self._bar.n), 0))
+
+    def next(self) -> None:
+        """The part is done, whatever it took."""
+        self.done += self._parts.pop(0)
+        self._bar.update(self.done - self._bar.n)
+
+    def close(self) -> None:
+        """Ends the bar."""
+        self._bar.close()
+
+
+@contextlib.contextmanager
+def beside_bars() -> Iterator[None]:
+    """Lets text be printed while a bar is shown: the bar goes, and comes back below it.
+
+    Yields:
+      Nothing.
+    """
+    from tqdm import tqdm
+
+    with tqdm.external_write_mode(file=sys.stdout):
+        yield
 
 
 def close_bars() -> None:

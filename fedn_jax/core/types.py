@@ -92,16 +92,6 @@ class TrainState(NamedTuple):
     step: Int[Array, "*K"]  # int32, updates done
 
 
-class Targets(NamedTuple):
-    """What FEDN should say about one window; M = L positions x A intervals."""
-
-    interval: Float[Array, "*B L A 2"]  # float32, frames in the window, [onset, offset) of the matched expression
-    label: Float[Array, "*B L A C"]  # float32, one-hot emotion of positives, zeros elsewhere
-    positive: Bool[Array, "*B L A"]  # matched to an expression
-    counted: Bool[Array, "*B L A"]  # positive or negative; False: ignored
-    missed: Int[Array, "*B"]  # int32, expressions of the window that no interval was matched to
-
-
 class Detections(NamedTuple):
     """Detected expressions of one video."""
 

@@ -20,7 +20,7 @@ from fedn_jax.core import config as configs
 from fedn_jax.core.errors import UserError
 from fedn_jax.core.text import Progress, count
 from fedn_jax.core.types import Config, Folds, Tree
-from fedn_jax.data import shards, splits
+from fedn_jax.data import likeness, shards, splits
 from fedn_jax.data.problem import Problem
 from fedn_jax.engine import checkpoint, parameters, predict_folds, programs, run_dir
 from fedn_jax.engine.programs import Share
@@ -75,7 +75,7 @@ def fit(
     spent = clock.Spent()
     with spent.on("windows and folds"):
         trainer = make_trainer(runs[0].config, dataset)
-    fit_problem(runs, trainer, facts_of(trainer.problem, dataset), progress, only, profile, spent)
+    fit_problem(runs, trainer, facts_of(trainer.problem, dataset), progress, only, profile, spent, dataset)
 
 
 def facts_of(problem: Problem, dataset: shards.Dataset) -> dict[str, Any]:
@@ -103,6 +103,7 @@ def fit_problem(
     only: Sequence[str] = (),
     profile: Path | None = None,
     spent: clock.Spent | None = None,
+    dataset: shards.Dataset | None = None,
 ) -> None:
     """``fit`` where the problem is known.
 
@@ -114,6 +115,7 @@ def fit_problem(
       only: see ``fit``.
       profile: see ``fit``.
       spent: seconds so far.
+      dataset: of networks that will detect in new videos, for what these are compared with; None: of others.
 
     Raises:
       UserError: no such fold, or a run that cannot go on as it was begun.
@@ -129,6 +131,8 @@ def fit_problem(
         recorded = [run_dir.open_run(run.directory, run.config, facts) for run in runs]
         with spent.on("compile"):
             agreed = programs.agree(directories, recorded, wanted, lambda fresh: _split(runs, trainer, fresh))
+        if dataset is not None:
+            _write_likeness(directories, dataset)
     log.info(_describe(len(runs), agreed, trainer))
     waiting = False
     while agreed:
@@ -148,6 +152,14 @@ def fit_problem(
             with spent.on("wait for others"):
                 time.sleep(POLL)
     log.info(str(spent))
+
+
+def _write_likeness(directories: Sequence[Path], dataset: shards.Dataset) -> None:
+    """What the faces of the data look like, where a run does not say so yet; of pictures nothing is known."""
+    missing = [path for path in map(run_dir.likeness_path, directories) if not path.exists()]
+    known = likeness.learn(dataset.store, dataset.metas) if missing else None
+    for path in missing if known else ():
+        likeness.save(path, known)
 
 
 def _chosen(names: Sequence[str], only: Sequence[str]) -> list[int]:

@@ -31,7 +31,7 @@ class Plan(NamedTuple):
     devices: int
     memory: float  # bytes of a device that folds may fill
     needed: int  # bytes of a device for the largest program
-    data_bytes: int  # of them, inputs
+    data_bytes: int  # of them, those that do not grow with the folds
     disk_training: int  # bytes at most, while it trains: two checkpoints, one half made
     disk_finished: int  # bytes of the finished run
     seconds: float | None  # of all epochs, from a measured one
@@ -118,7 +118,9 @@ def lines(plan: Plan) -> list[tuple[str, str]]:
         if plan.seconds is None
         else (f"{plan.seconds / 3600:.2f} h for all epochs, from one that was measured here, without prediction")
     )
-    memory = f"{size(plan.needed)} as compiled ({size(plan.data_bytes)} of inputs); {size(plan.memory)} allowed"
+    memory = (
+        f"{size(plan.needed)} as compiled ({size(plan.data_bytes)} whatever the folds); {size(plan.memory)} allowed"
+    )
     return [
         ("folds", f"{plan.folds}, {plan.inner} of them inner"),
         ("test videos", f"{plan.predictions} predictions of {plan.videos} videos"),

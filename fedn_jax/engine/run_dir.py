@@ -5,6 +5,7 @@ RUN/run.json         data, folds, versions           RUN/outputs/          netwo
 RUN/metrics/         one line per epoch, by program  RUN/detections.csv    what was found
 RUN/tensorboard/     the same, as curves             RUN/candidates.csv    all that survived NMS
 RUN/checkpoints/     training state, until trained   RUN/metrics.json, RUN/report.html
+RUN/likeness.npz     what the faces looked like
 """
 
 import json
@@ -198,6 +199,11 @@ def candidates_path(run: Path, fold: str) -> Path:
       A path below ``run``.
     """
     return run / "outputs" / f"{files.file_name(fold)}.npz"
+
+
+def likeness_path(run: Path) -> Path:
+    """Where the run says what the faces of its data look like, see ``data.likeness``."""
+    return run / "likeness.npz"
 
 
 def metrics_path(run: Path, program: int) -> Path:

@@ -11,6 +11,7 @@ from fedn_jax.evaluation.matching import matched
 from fedn_jax.evaluation.metrics import Counts, f1
 
 SAMPLES = 1000  # resamples behind a standard error
+PRIOR = 10  # held-out expressions that weigh as much as the usual threshold
 
 
 class Ranked(NamedTuple):
@@ -126,6 +127,26 @@ def one_error(ranked: Ranked, usual: float) -> float | None:
     return float(near[np.argmin(abs(near - usual))])
 
 
+def shrunk(ranked: Ranked, usual: float) -> float | None:
+    """The best threshold, drawn towards the usual one: the more so, the fewer held-out expressions there are.
+
+    The mean of their log odds, the best one weighted by the held-out expressions and the usual one by ``PRIOR``.
+
+    Args:
+      ranked: of held-out videos, scores in (0, 1).
+      usual: the threshold that would be taken without them.
+
+    Returns:
+      A threshold; None where no detection finds an expression.
+    """
+    found = best(ranked)
+    if found is None:
+        return None
+    share = ranked.expressions.sum() / (ranked.expressions.sum() + PRIOR)
+    odds = [np.log(x / (1 - x)) for x in np.clip([found, usual], 1e-6, 1 - 1e-6)]
+    return float(1 / (1 + np.exp(-share * odds[0] - (1 - share) * odds[1])))
+
+
 class Rule(NamedTuple):
     """A rule, and what it does."""
 
@@ -140,5 +161,10 @@ RULES = {
         one_error,
         f"picked on its inner fold: of the thresholds whose spotting F1 {_ON} is within one standard error of the "
         "highest, the one nearest to evaluate.threshold",
+    ),
+    "shrunk": Rule(
+        shrunk,
+        f"picked on its inner fold: the threshold of highest spotting F1 {_ON}, drawn towards evaluate.threshold as by "
+        f"{PRIOR} more expressions",
     ),
 }

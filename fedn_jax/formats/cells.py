@@ -129,6 +129,23 @@ def real(text: str, comma: bool = False) -> float | None:
     return value if math.isfinite(value) else None
 
 
+def number_or_nan(text: str) -> float | None:
+    """A cell of a table that a program wrote: not-a-number counts, in whichever way its compiler writes it.
+
+    Args:
+      text: of the cell; the comma may be the decimal sign.
+
+    Returns:
+      The number or NaN; None where it is neither.
+
+    >>> number_or_nan("0,5"), number_or_nan("-nan(ind)"), number_or_nan("x")
+    (0.5, nan, None)
+    """
+    if text.lower().lstrip("+-").startswith(("nan", "1.#ind", "1.#qnan")):
+        return math.nan
+    return real(text, comma=True)
+
+
 def unusable(cell: Any) -> str:
     """Why a cell of any table cannot be used as it is.
 

@@ -18,11 +18,14 @@ import numpy as np
 from fedn_jax.core import errors, files
 from fedn_jax.core.errors import UserError
 from fedn_jax.core.text import no_formula
-from fedn_jax.formats import elan, subtitles
+from fedn_jax.formats import bids, elan, subtitles
 from fedn_jax.formats.elan import Annotation, plain, unique
+from fedn_jax.formats.predictions import Row
 from fedn_jax.formats.subtitles import Cue
+from fedn_jax.formats.times import Seconds
 
 CSV_COLUMNS = ("subject", "video", "onset", "apex", "offset", "onset_seconds", "offset_seconds", "emotion", "score")
+NOUNS = {"emotion": "expression", "action": "facial action"}  # what is found, by what its classes are
 ONSET = operator.attrgetter("onset")
 
 
@@ -56,6 +59,15 @@ class Found(NamedTuple):
     gaps: list[tuple[float, float]]  # seconds without a face
     about: dict[str, str]  # how it was made, as text
     clock: Sequence[tuple[int, float, float]] = ()  # of the frames, see ``clocks.Stamps.runs``; (): all at ``fps``
+    label: str = "emotion"  # what the classes are, in one word; the columns of files are named "emotion" all the same
+
+
+class PerFrame(NamedTuple):
+    """What is known of each of the F frames of a file."""
+
+    seconds: np.ndarray  # [F] float64, when it is shown
+    valid: np.ndarray  # [F] bool, False without a face
+    probability: np.ndarray  # [C, F] float32, highest score of a candidate of each emotion that covers it
 
 
 def checked(found: Found) -> Found:
@@ -164,4 +176,58 @@ def write_eaf(path: Path, found: Found) -> None:
     elan.write(path, found.path, annotations, found.classes, found.subject, facts=found.about)
 
 
-FORMATS = {"csv": write_csv, "json": write_json, "vtt": write_vtt, "eaf": write_eaf}
+def write_events(path: Path, found: Found) -> None:
+    """Writes the events as BIDS has them; see ``bids``.
+
+    Args:
+      path: the file.
+      found: what was found.
+    """
+    found = checked(found)
+    rows = [
+        Row("", ("", ""), Seconds(one.begin), Seconds(one.end), one.emotion, round(one.score, 6))
+        for one in found.expressions
+    ]
+    bids.write(path, rows, ["score"])
+
+
+def write_sidecar(path: Path, found: Found) -> None:
+    """Writes what the columns of ``write_events`` mean.
+
+    Args:
+      path: the file.
+      found: what was found.
+    """
+    files.write_text(path, bids.sidecar(checked(found).classes, ["score"]))
+
+
+def write_frames(path: Path, found: Found, frames: PerFrame) -> None:
+    """Writes a table with a row per frame, with the leading columns of OpenFace's output.
+
+    frame (as the file counts), timestamp (seconds), face_id (0), confidence and success (1 with a face, 0 without: the
+    face finder says no more), then a column per emotion: the highest score of a candidate that covers the frame, empty
+    without a face.
+
+    Args:
+      path: the file.
+      found: what was found.
+      frames: of the file.
+    """
+    found = checked(found)
+    errors.shape("probability", frames.probability, (len(found.classes), len(frames.seconds)))
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    names = ["frame", "timestamp", "face_id", "confidence", "success"]
+    writer.writerow([*names, *map(no_formula, found.classes)])
+    columns = zip(frames.seconds.tolist(), frames.valid.tolist(), frames.probability.T.tolist(), strict=True)
+    for number, (second, valid, scores) in enumerate(columns, found.first_frame):
+        shown = [f"{score:.4f}" for score in scores] if valid else [""] * len(scores)
+        writer.writerow([number, f"{second:.6f}", 0, int(valid), int(valid), *shown])
+    files.write_text(path, text.getvalue())
+
+
+FRAMES = "_frames.csv"
+FORMATS = {
+    "csv": write_csv, "json": write_json, "vtt": write_vtt, "eaf": write_eaf, "_events.tsv": write_events,
+    "_events.json": write_sidecar,
+}  # fmt: skip

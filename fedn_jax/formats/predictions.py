@@ -29,7 +29,7 @@ from fedn_jax.formats.table_files import shown
 from fedn_jax.formats.times import Seconds
 
 REQUIRED = {name: name for name in ("subject", "video", "onset", "offset", "emotion")}  # ours -> the file's
-OPTIONAL = {name: name for name in ("score", "kind", *times.SECONDS.values())}
+OPTIONAL = {name: name for name in ("score", "kind", *times.SECONDS.values(), "what")}
 FILLED = ("emotion", "score", "kind")  # in every row or in none
 KIND_WORDS = {"macro": "macro", "micro": "micro", "mae": "macro", "me": "micro"}
 LARGEST_FRAME = 2**24 - 2  # float32 counts frames exactly up to here
@@ -148,6 +148,7 @@ def read(
 
 def _parse(where: str, cells: Mapping[str, str], names: Mapping[str, str], comma: bool) -> tuple[Row, list[str]]:
     """(row, problems); of a row that only lists a video the offset is before the onset."""
+    cells = times.only_expressions(cells)
     found = [] if cells["video"] else [f"{names['video']} is empty"]
     onset, offset, problems = times.ends(cells, names, comma, LARGEST_FRAME)
     found += problems

@@ -11,7 +11,7 @@ import csv
 import io
 import itertools
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple, TextIO
 
@@ -56,6 +56,7 @@ class Header(NamedTuple):
     names: list[str]  # of all columns, as ``column_name`` gives them; empty: the table has no line
     missing: list[str]  # columns that were wanted and are not there
     below: Iterable[Line]  # the lines after it
+    written: Sequence[str] = ()  # the names as they are written, without blanks: some tools have x_0 and X_0
 
 
 class Record(NamedTuple):
@@ -188,14 +189,21 @@ def columns(path: str | Path, what: str, required: Sequence[str], optional: Sequ
     return Columns(records, [name for name in header.names if name and name not in names], book.comma)
 
 
-def each_record(path: str | Path, what: str, required: Sequence[str], optional: Sequence[str]) -> Iterator[Record]:
-    """The lines of a CSV table of any size, one at a time.
+def each_record(
+    path: str | Path,
+    what: str,
+    required: Sequence[str],
+    optional: Sequence[str],
+    more: Callable[[list[str]], Sequence[str]] | None = None,
+) -> Iterator[Record]:
+    """The lines of a table, one at a time; a CSV file may be of any size.
 
     Args:
       path: the file.
       what: what it should hold, for messages.
       required: see ``columns``.
       optional: see ``columns``.
+      more: chooses more columns of those that the header names; upper and lower case count in these.
 
     Yields:
       The lines that are not empty.
@@ -205,15 +213,26 @@ def each_record(path: str | Path, what: str, required: Sequence[str], optional: 
     """
     path = Path(path)
     files.check_plain(path, what)
+
+    def records(header: Header | None) -> Iterator[Record]:
+        if header is None or header.missing:
+            raise _no_columns(path, header, required, optional)
+        if more is not None:
+            known = (*required, *optional)
+            both = zip(header.names, header.written, strict=True)
+            header = header._replace(names=[name if name in known else written for name, written in both])
+        chosen = [] if more is None else more(header.names)
+        yield from _records(header, _wanted(path, header, [*required, *chosen], optional))
+
     try:
         with path.open("rb") as raw:
-            name, codec = _encoding(raw.read(4))
+            start = raw.read(max(4, len(workbooks.MAGIC[0])))
+        if start.startswith(workbooks.MAGIC):
+            yield from records(header_of(read(path, what), required))
+            return
+        name, codec = _encoding(start)
         with path.open(encoding=codec, newline="") as file:
-            _, lines = _split(path, file)
-            header = find_header(lines, required)
-            if header.missing:
-                raise _no_columns(path, header, required, optional)
-            yield from _records(header, _wanted(path, header, required, optional))
+            yield from records(find_header(_split(path, file)[1], required))
     except UnicodeDecodeError:
         raise UserError(f"{path}: not {name} text; save it as CSV UTF-8") from None
     except OSError as error:
@@ -237,7 +256,7 @@ def find_header(lines: Iterable[Line], wanted: Sequence[str]) -> Header:
         names = [column_name(cell) for cell in line.cells]
         missing = [name for name in wanted if name not in names]
         if any(names) and (not best.names or len(missing) < len(best.missing)):
-            best = Header(names, missing, head[number:])
+            best = Header(names, missing, head[number:], ["".join(text(cell).split()) for cell in line.cells])
     return best._replace(below=itertools.chain(best.below, lines))
 
 

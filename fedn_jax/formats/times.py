@@ -126,3 +126,17 @@ def ends(
     elif not found and onset is not None and offset < onset:
         found.append(f"{named['offset']} {texts['offset']} is before {named['onset']} {texts['onset']}")
     return onset, offset, found
+
+
+def only_expressions(row: Mapping[str, str]) -> dict[str, str]:
+    """A row of a table that has a column ``what``, as ``fedn detect`` writes it for all videos.
+
+    Args:
+      row: our name of a column -> text.
+
+    Returns:
+      The row; of one that is about a video, or a stretch without a face, only subject and video.
+    """
+    if row.get("what", "") in ("", "expression"):
+        return dict(row)
+    return {name: text if name in ("subject", "video") else "" for name, text in row.items()}

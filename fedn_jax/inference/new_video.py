@@ -46,6 +46,7 @@ class Found(NamedTuple):
     detections: Detections  # [N], above the threshold, by onset
     apex: np.ndarray  # [N] int, estimated: the frame that differs most from the onset
     curves: np.ndarray  # [C, P] float32, highest score of a candidate of each emotion that covers the point
+    frames: np.ndarray  # [C, T] float32, the same for every frame
 
 
 def load(run: Path, fold: str = ENSEMBLE) -> Model:
@@ -69,6 +70,11 @@ def load(run: Path, fold: str = ENSEMBLE) -> Model:
         )
     if "programs" not in recorded or "input_shape" not in recorded:
         raise UserError(f"{run}: was trained by an older version, or training never began; train it again")
+    if models.TASKS[config.task].frames:
+        raise UserError(
+            f"{run}: task {config.task!r} reads frames, and `fedn detect` keeps embeddings only; give a run of another "
+            "task"
+        )
     names = [name for name in recorded["folds"] if not name.endswith(splits.INNER)]
     errors.one_of("--fold", fold, [ENSEMBLE, *names])
     wanted = names if fold == ENSEMBLE else [fold]
@@ -140,17 +146,19 @@ def make_detector(model: Model, threshold: float) -> Callable[[np.ndarray, np.nd
         valid = np.asarray(valid, bool)
         numbers = chosen.statistics(inputs, valid) if chosen else None  # of a subject, too: nobody else is seen here
         curves = np.zeros((len(model.classes), min(CURVE, len(valid))), np.float32)
+        frames = np.zeros((len(model.classes), len(valid)), np.float32)
         kept = []
         cut = windows.pieces(len(valid), geometry, hop, WINDOWS)
         outputs = (piece(inputs, valid, numbers, *edges) for edges in cut)
         for part in [_joined(list(outputs))] if task.whole else outputs:
             found = candidates(part, len(valid))
-            _raise_curves(curves, found, len(valid))
+            for each in (curves, frames):
+                _raise_curves(each, found, len(valid))
             strong = matching.above(found, threshold).valid
             kept.append(Detections(*(column[strong] for column in found)))
         strong = Detections(*(np.concatenate(column) for column in zip(*kept, strict=True)))
         best = _suppress(strong, config.predict.nms_iou, config.predict.per_class)
-        return Found(best, apex.farthest(inputs, valid, best.interval), curves)
+        return Found(best, apex.farthest(inputs, valid, best.interval), curves, frames)
 
     return detect
 
@@ -221,25 +229,27 @@ def choose_threshold(model: Model, given: float | None) -> tuple[float, str]:
 
 def present(
     found: Found,
-    model: Model,
+    classes: list[str],
     path: Path,
     frames: Frames,
     first_frame: int,
     threshold: float,
     about: dict[str, str],
     subject: str = "",
+    label: str = "emotion",
 ) -> detection_files.Found:
     """What was found, in frames of the file and in seconds.
 
     Args:
       found: of a detector.
-      model: that it was made with.
+      classes: what its indices stand for.
       path: the video.
       frames: about its frames.
       first_frame: number that the file gives to its first frame.
       threshold: lowest score of a detection.
       about: how it was made, in words.
       subject: who is seen; "": not said.
+      label: what the classes are, in one word.
 
     Returns:
       What the writers of ``annotations`` and the viewer take.
@@ -257,30 +267,33 @@ def present(
         expressions.append(
             detection_files.Expression(
                 onset + first_frame, apex + first_frame, offset + first_frame,
-                float(seconds[onset]), float(seconds[apex]), float(ends[offset]), model.classes[emotion], float(score),
+                float(seconds[onset]), float(seconds[apex]), float(ends[offset]), classes[emotion], float(score),
             )
         )  # fmt: skip
     edges = np.flatnonzero(np.diff(np.concatenate([[1], np.asarray(frames.valid, np.int8), [1]])))
     gaps = [(float(seconds[source[a]]), float(after[source[b - 1]])) for a, b in edges.reshape(-1, 2)]
     return detection_files.Found(
         subject=subject, video=path.stem, path=path, num_frames=len(seconds), first_frame=first_frame,
-        fps=round(float(1 / shown), 3), seconds=float(ends[-1]), expressions=expressions, classes=model.classes,
+        fps=round(float(1 / shown), 3), seconds=float(ends[-1]), expressions=expressions, classes=classes,
         threshold=threshold, curves=_in_time(found.curves, source, seconds, ends), gaps=gaps, about=about,
-        clock=Stamps(seconds, ends).runs(),
+        clock=Stamps(seconds, ends).runs(), label=label,
     )  # fmt: skip
 
 
-def faceless(frames: Frames) -> int:
-    """How many frames of the file are without a face.
+def per_frame(found: Found, frames: Frames) -> detection_files.PerFrame:
+    """What is known of each frame of the file.
 
     Args:
+      found: of a detector.
       frames: about the frames that were looked at.
 
     Returns:
-      Their number; a frame that was not looked at is taken to be as the next one that was.
+      A frame that was not looked at is taken to be as the next one that was.
     """
     rows = np.searchsorted(frames.source, np.arange(len(frames.seconds)))
-    return int((~frames.valid[np.minimum(rows, len(frames.valid) - 1)]).sum())
+    rows = np.minimum(rows, len(frames.valid) - 1)
+    valid = np.asarray(frames.valid, bool)[rows]
+    return detection_files.PerFrame(np.asarray(frames.seconds, float), valid, found.frames[:, rows])
 
 
 def _in_time(curves: np.ndarray, source: np.ndarray, seconds: np.ndarray, ends: np.ndarray) -> np.ndarray:

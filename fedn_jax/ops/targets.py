@@ -1,9 +1,22 @@
 """What the candidates of a window should become: expressions to targets (FEDN section 3, Head; values of its [24])."""
 
-import jax.numpy as jnp
+from typing import NamedTuple
 
-from fedn_jax.core.types import Events, Targets
+import jax.numpy as jnp
+from jaxtyping import Bool, Float, Int
+
+from fedn_jax.core.types import Array, Events
 from fedn_jax.ops import anchors, intervals
+
+
+class Targets(NamedTuple):
+    """What FEDN should say about one window; M = L positions x A intervals."""
+
+    interval: Float[Array, "*B L A 2"]  # float32, frames in the window, [onset, offset) of the matched expression
+    label: Float[Array, "*B L A C"]  # float32, one-hot emotion of positives, zeros elsewhere
+    positive: Bool[Array, "*B L A"]  # matched to an expression
+    counted: Bool[Array, "*B L A"]  # positive or negative; False: ignored
+    missed: Int[Array, "*B"]  # int32, expressions of the window that no interval was matched to
 
 
 def assign(events: Events, grid: anchors.Grid, num_classes: int, positive_iou: float, negative_iou: float) -> Targets:

@@ -101,7 +101,7 @@ def _pooled(metrics: Mapping[str, Any]) -> list[Cell]:
 def _kinds(metrics: Mapping[str, Any]) -> Table:
     """Macro-, micro-expressions and both, of runs whose classes are kinds; with F1 over folds."""
     columns = [Column("Kind", number=False), Column("GT"), Column("TP"), Column("N")]
-    columns += [Column(title, "%") for title in ("Precision", "Recall", "F1", "F1, folds", "+-")]
+    columns += [Column(title, "%") for title in ("Precision", "Recall", "F1", "F1, folds", "±")]
     groups = []
     for title, one in [("", metrics), *headline.baselines(metrics).items()]:
         found = one.get("kinds")
@@ -127,14 +127,13 @@ def _labels(metrics: Mapping[str, Any]) -> Table:
         "edit_over_annotated": "Edit, over annotated", "edit_frames": "Edit, frames",
     }  # fmt: skip
     known = evaluate.DEFINITIONS | found["definition"]
-    meanings = {"accuracy": "frame_accuracy"}
-    rows = []
+    rows, notes = [], []
     for name, value in found["labels"].items():
-        number = None if value is None else value if name.startswith("edit") or name == "accuracy_eq6" else 100 * value
-        text = DASH if number is None else f"{number:.2f}"
-        rows.append([words(titles[name]), Cell(text), words(known[meanings.get(name, name)])])
-    columns = [Column("Labels per frame", number=False), Column("Value"), Column("Definition", number=False)]
-    return Table("labels", "Labels per frame", columns, [("", rows)])
+        factor = 1 if name.startswith("edit") or name == "accuracy_eq6" else 100
+        rows.append([words(titles[name]), Cell(DASH) if value is None else Cell(f"{factor * value:.2f}", value)])
+        notes.append(f"{titles[name]}: {known['frame_accuracy' if name == 'accuracy' else name]}.")
+    columns = [Column("Labels per frame", number=False), Column("Value")]
+    return Table("labels", "Labels per frame", columns, [("", rows)], notes)
 
 
 def _emotions(metrics: Mapping[str, Any]) -> Table:

@@ -135,6 +135,7 @@ def write(
     page = pages.render(
         "viewer.html.j2",
         found=found,
+        noun=detection_files.NOUNS[found.label],
         span=span,
         items=items,
         strips=_strips(found, items),

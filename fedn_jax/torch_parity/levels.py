@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import Iterator
 
 from fedn_jax.data import shards
-from fedn_jax.torch_parity import cases, detections, fold, layers, network, recognisers, targets, training
+from fedn_jax.torch_parity import cases, detections, fesnet, fold, layers, network, recognisers, targets, training
 from fedn_jax.torch_parity.measure import Level
 
 BOTH, ONE = ("float32", "float64"), ("float32",)
@@ -48,5 +48,6 @@ def run(dataset: shards.Dataset | None, quick: bool = False) -> Iterator[Level]:
         yield from training.adam()
         yield from training.steps(precisions)
         yield from detections.run(precisions)
+        yield from fesnet.run(precisions)
         if dataset is not None and not quick:
             yield from fold.run(dataset)

@@ -7,8 +7,9 @@ import jax
 import numpy as np
 
 from fedn_jax.core import config as configs
-from fedn_jax.core.types import Context, Events, Targets
+from fedn_jax.core.types import Context, Events
 from fedn_jax.ops import windows
+from fedn_jax.ops.targets import Targets
 from fedn_jax.torch_parity import cases, measure
 from fedn_jax.torch_parity import network as networks
 from fedn_jax.torch_parity.measure import Difference, Level

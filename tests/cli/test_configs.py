@@ -22,7 +22,8 @@ def printed(capsys, *words):
 
 def test_names_are_found_from_any_directory(elsewhere):
     assert config_files.names() == [
-        "casme2", "casme3", "demo", "demo_tables", "own_data", "samm", "sweep_demo"
+        "casme2", "casme3", "demo", "demo_fesnet", "demo_tables", "fesnet_casme2", "fesnet_samm", "own_data", "samm",
+        "sweep_demo",
     ]  # fmt: skip
     for name in config_files.names():
         assert config_files.load(name).is_locked
@@ -101,8 +102,11 @@ def test_every_option_is_explained_once(elsewhere, capsys):
 def test_choices_in_comments_are_those_of_the_code():
     """The comment beside an option names every entry of the table that the option chooses from."""
     from fedn_jax import models
-    from fedn_jax.data import splits, standardization
+    from fedn_jax.data import problem, splits, standardization
+    from fedn_jax.engine import train_step
     from fedn_jax.models.fedn import fusion, network
+    from fedn_jax.models.fesnet import losses as fesnet_losses
+    from fedn_jax.models.fesnet import task as fesnet_task
     from fedn_jax.ops import losses, windows
 
     tables = {
@@ -110,6 +114,10 @@ def test_choices_in_comments_are_those_of_the_code():
         "window.context": windows.CONTEXTS, "model.segment_fusion": fusion.SEGMENT_FUSIONS,
         "model.window_attention": network.WINDOW_ATTENTION, "model.head": network.HEADS,
         "model.scoring": losses.SCORINGS, "loss.interval": losses.INTERVAL_LOSSES, "folds.scheme": splits.SCHEMES,
+        "data.label": set(problem.LABELS) - {"none"}, "train.schedule": train_step.SCHEDULES,
+        "loss.lsdm_form": fesnet_losses.LSDM_FORMS, "loss.lsdm_mean": fesnet_losses.MEANS,
+        "loss.smooth": fesnet_losses.SMOOTHINGS, "loss.supervise": fesnet_task.SUPERVISED,
+        "fesnet.refinement": fesnet_task.REFINEMENTS,
     }  # fmt: skip
     comments = core.comments()
     absent = [(key, name) for key, table in tables.items() for name in table if name not in comments[key]]

@@ -33,9 +33,8 @@ def refused(capsys, *words):
 
 
 COMMANDS = [
-    "demo", "prepare", "verify", "convert-backbone", "configs", "plan", "train", "evaluate", "report", "detect",
-    "convert", "agree",
-    "sweep", "reproduce", "parity",
+    "demo", "fetch", "prepare", "verify", "convert-backbone", "configs", "plan", "train", "evaluate", "report",
+    "detect", "convert", "agree", "summarise", "sweep", "reproduce", "parity",
 ]  # fmt: skip
 
 

@@ -27,3 +27,20 @@ def test_open_bars_end_before_the_next_line(capsys):
     bar = text.progress_bar()(total=3)
     text.close_bars()
     assert bar.disable and capsys.readouterr().err.endswith("\n")
+
+
+def test_one_bar_for_several_parts(capsys):
+    """Parts that take less, more and nothing of what was expected; the bar never passes its end."""
+    from fedn_jax.core.text import Whole
+
+    bar = Whole([10, 5, 2], "detect", "frame")
+    seen = []
+    for steps in (4, 9, 0):
+        with bar(total=99, desc="a") as own:
+            for _ in range(steps):
+                own.update()
+        seen.append(bar._bar.n)
+        bar.next()
+        seen.append(bar._bar.n)
+    bar.close()
+    assert seen == [4, 10, 15, 15, 15, 17] and "detect" in capsys.readouterr().err

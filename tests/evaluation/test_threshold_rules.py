@@ -104,6 +104,15 @@ def test_what_is_picked_is_as_good_as_the_error_allows():
         assert one_error(ranked, 0.5) == chosen  # nothing in it is random
 
 
+def test_few_expressions_draw_the_best_towards_the_usual_one():
+    few = videos(*[(True, 0.9)] * 5, *[(False, 0.7)] * 5)
+    assert np.isclose(threshold_rules.best(few), 0.8)
+    assert np.isclose(threshold_rules.shrunk(few, 0.5), 1 / (1 + 4**-0.5))  # ten expressions: half way to log(4)
+    many = videos(*[(True, 0.9)] * 500, *[(False, 0.7)] * 500)
+    assert 0.79 < threshold_rules.shrunk(many, 0.5) < 0.8
+    assert threshold_rules.shrunk(videos((False, 0.9)), 0.5) is None
+
+
 def test_it_does_not_depend_on_padding():
     ranked = videos((True, 0.9), (False, 0.7), (True, 0.6))
     assert len(ranked.expressions) == 3 and ranked.video.tolist() == [0, 1, 2]  # padded to four

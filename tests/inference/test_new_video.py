@@ -20,7 +20,8 @@ from fedn_jax.core.types import Detections, VideoMeta
 from fedn_jax.engine import predict, run_dir
 from fedn_jax.evaluation import thresholds
 from fedn_jax.evaluation.thresholds import MEANING, NO_HIT, Threshold
-from fedn_jax.inference import new_video
+from fedn_jax.formats import exchange
+from fedn_jax.inference import new_video, results
 from fedn_jax.ops import windows
 
 GEOMETRY = windows.Geometry(32, 8, 2)
@@ -123,17 +124,21 @@ def test_frames_of_the_file_and_seconds(model):
         Detections(np.array([[1.0, 4.0], [8.0, 10.0]]), np.array([0.5, 0.25]), np.array([1, 0]), np.ones(2, bool)),
         np.array([2, 9]),
         np.zeros((2, 5), np.float32),
+        np.arange(20, dtype=np.float32).reshape(2, 10),
     )
     valid = np.ones(10, bool)
     valid[[0, 5, 6]] = False
     frames = new_video.Frames(np.arange(0, 20, 2), np.arange(20) / 20, valid, 10.0)
-    got = new_video.present(found, model, media.REAL / "x.mp4", frames, 1, 0.1, {})
+    got = new_video.present(found, model.classes, media.REAL / "x.mp4", frames, 1, 0.1, {})
     first, second = got.expressions
     assert (first.onset, first.apex, first.offset) == (3, 5, 7)
     assert (first.begin, first.peak, first.end) == pytest.approx((0.1, 0.2, 0.35))
     assert (second.onset, second.offset, second.emotion, second.score) == (17, 19, "a", 0.25)
     assert got.seconds == pytest.approx(1.0) and got.num_frames == 20
     np.testing.assert_allclose(got.gaps, [(0, 0.05), (0.5, 0.65)])
+    each = new_video.per_frame(found, frames)  # a frame that was not looked at is as the next one that was
+    assert each.probability[1].tolist() == [10, *[x for x in range(11, 20) for _ in range(2)], 19]
+    assert each.valid.tolist() == [False] + [True] * 8 + [False] * 4 + [True] * 7
 
 
 def test_a_hole_and_a_late_start_in_seconds(model):
@@ -142,17 +147,18 @@ def test_a_hole_and_a_late_start_in_seconds(model):
         Detections(np.array([[3.0, 5.0]]), np.array([0.5]), np.array([1]), np.ones(1, bool)),
         np.array([3]),
         np.linspace(0, 1, 24, dtype=np.float32).reshape(2, 12),
+        np.zeros((2, 12), np.float32),
     )
     seconds = np.array([2.0, 2.1, 2.2, 2.3, 2.4, 12.0, 12.1, 12.2, 12.3, 12.4])
     source = np.array([0, 1, 2, 3, 4, 4, 4, 5, 6, 7, 8, 9])
     valid = np.ones(12, bool)
     valid[[5, 6]] = False
     frames = new_video.Frames(source, seconds, valid, 10.0, seconds + 0.1)
-    got = new_video.present(found, model, media.REAL / "x.mp4", frames, 1, 0.1, {})
+    got = new_video.present(found, model.classes, media.REAL / "x.mp4", frames, 1, 0.1, {})
     (one,) = got.expressions
     assert (one.onset, one.offset) == (4, 5) and (one.begin, one.end) == pytest.approx((2.3, 2.5))
     assert got.seconds == pytest.approx(12.5) and got.num_frames == 10 and got.fps == pytest.approx(10)
-    assert got.gaps == [pytest.approx((2.4, 12.0))] and new_video.faceless(frames) == 0
+    assert got.gaps == [pytest.approx((2.4, 12.0))] and new_video.per_frame(found, frames).valid.all()
     time = (np.arange(got.curves.shape[1]) + 0.5) * 12.5 / got.curves.shape[1]
     there = ((time >= 2.0) & (time < 2.5)) | (time >= 12.0)
     np.testing.assert_array_equal(np.isfinite(got.curves[0]), there)
@@ -208,12 +214,73 @@ def test_command_writes_every_format(small_demo, tmp_path, capsys):
         written = json.loads((tmp_path / f"{path.stem}.json").read_text())
         assert len(rows) == len(written["expressions"]) > 0
         assert all(1 <= int(row["onset"]) <= int(row["apex"]) <= int(row["offset"]) <= 180 for row in rows)
+        with (tmp_path / f"{path.stem}_frames.csv").open() as file:
+            frames = list(csv.DictReader(file))
+        assert [int(row["frame"]) for row in frames] == list(range(1, 181)) and frames[30]["timestamp"] == "1.000000"
+        for row in rows:  # the frame of an expression has its score at least
+            inside = frames[int(row["apex"]) - 1]
+            assert float(inside[row["emotion"]]) >= float(row["score"]) - 1e-4 and inside["success"] == "1"
+        (events,) = [exchange.read(tmp_path / f"{path.stem}_events.tsv", "predictions")]
+        assert len(events.rows) == len(rows) and events.videos == [("", path.stem)]
     # What was decoded is kept: other folds and thresholds need no video.
     cached = {path: path.stat().st_mtime_ns for path in (tmp_path / "cache").rglob("*.raw")}
     assert len(cached) == 2
     assert run_detect(small_demo, tmp_path, *videos, "--fold", "s01") == 0
     assert {path: path.stat().st_mtime_ns for path in cached} == cached
     assert not list((tmp_path / "cache").glob("*.tmp"))
+
+
+def test_folders_are_searched_and_all_videos_have_one_table(small_demo, tmp_path, capsys):
+    from data_prep.sheets import annotations
+
+    source = tmp_path / "videos"
+    (source / "deep").mkdir(parents=True)
+    first, second = sorted((small_demo / "source" / "videos").glob("*.mp4"))[:2]
+    os.link(first, source / "one.mp4")
+    os.link(second, source / "deep" / "detections.mp4")  # whose table would have the name of that of all videos
+    (source / "broken.mp4").write_bytes(b"x" * 100)
+    assert run_detect(small_demo, source / "out", source, "--threshold", 0.02, "--no-video") == 2
+    printed = capsys.readouterr()
+    assert "broken.mp4: not a readable video" in printed.err and "1 of 3 videos could not be used" in printed.err
+    with (source / "out" / results.ALL).open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["video"] for row in rows if row["what"] == "video"] == ["detections", "one"]
+    lengths = {row["video"]: float(row["seconds"]) for row in rows if row["what"] == "video"}
+    assert lengths == {"detections": 6.0, "one": 6.0}
+    found = [row for row in rows if row["what"] == "expression"]
+    for row in found:
+        length = float(row["offset_seconds"]) - float(row["onset_seconds"])
+        assert length == pytest.approx(float(row["seconds"]), abs=2e-6)
+    table = exchange.read(source / "out" / results.ALL, "predictions")
+    assert len(table.rows) == len(found) > 0 and {video for _, video in table.videos} == {"detections", "one"}
+    (source / "broken.mp4").unlink()
+    sheet = annotations.read_folder(source / "out" / results.ALL, source, skip=source / "out", subject="s1")
+    assert sum(len(item.events) for item in sheet.items) == len(found)
+    assert not list((source / "out").glob("*video*")) and (source / "out" / "one.html").stat().st_size < 2_000_000
+    (source / "out" / results.ALL).write_text("mine")
+    assert run_detect(small_demo, source / "out", source / "one.mp4") == 2
+    assert "detections.csv: was changed since it was written" in capsys.readouterr().err
+
+
+def test_a_submission_from_unlabelled_folders_of_pictures(small_demo, tmp_path, capsys):
+    """As a challenge gives them: subject/video/pictures; their own numbers, with a gap, are those of the submission."""
+    import trees
+
+    for subject, name, first in (("s15", "15_0101", 1), ("s16", "16_0401", 25)):
+        trees.write_pictures(tmp_path / "test" / subject / name, range(first, first + 24), "img_{}.jpg", size=256)
+    words = ["--subject-folders", "--threshold", 0.01, "--no-video"]
+    assert run_detect(small_demo, tmp_path / "out", tmp_path / "test", *words) == 0
+    submission = tmp_path / "submission.csv"
+    assert main(["convert", str(tmp_path / "out" / results.ALL), str(submission), "--to", "strs"]) == 0
+    with submission.open() as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == ["subject", "video", "onset", "offset", "emotion"]
+    assert {(row["subject"], row["video"]) for row in rows} == {("s15", "15_0101"), ("s16", "16_0401")}
+    frames = {row["subject"]: [int(row[edge]) for edge in ("onset", "offset")] for row in rows}
+    assert 1 <= frames["s15"][0] <= frames["s15"][1] <= 24 and 25 <= frames["s16"][0] <= frames["s16"][1] <= 48
+    assert all(row["emotion"] for row in rows)
+    assert run_detect(small_demo, tmp_path / "out", tmp_path / "test", *words, "--subject", "x") == 2
+    assert "both say who is seen" in capsys.readouterr().err
 
 
 def test_one_fold_of_the_command_equals_the_run(small_demo, tmp_path):
@@ -234,7 +301,8 @@ def test_no_result_of_another_video_or_of_a_person_is_replaced(small_demo, tmp_p
     names = ("sub1/session.mp4", os.fsdecode(b"sub1/J\xfcrgen.mp4"), f"sub1/{'x' * 236}.mp4", "sub2/session.mp4")
     videos = [media.write_video(tmp_path / "video.mp4", faces).rename(make_folder(tmp_path / name)) for name in names]
     assert run_detect(small_demo, out, *videos[:3]) == 0 and run_detect(small_demo, out, videos[3]) == 0
-    found = {json.loads(path.read_text())["path"]: path.stem for path in out.glob("*.json") if path.name[0] != "."}
+    written = [path for path in out.glob("*.json") if path.name[0] != "." and not path.stem.endswith("_events")]
+    found = {json.loads(path.read_text())["path"]: path.stem for path in written}
     assert len(found) == 4 and found[str(videos[0])] == "session" and found[str(videos[3])] == "sub2__session"
     assert len({path.stem for path in out.glob("*.html")}) == 4 and all(len(name) <= 100 for name in found.values())
     assert f"{out / 'session'}.* are of {videos[0]}" in capsys.readouterr().out

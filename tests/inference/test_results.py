@@ -84,14 +84,23 @@ def test_a_link_has_its_own_name(tmp_path):
 def test_what_a_person_changed_is_not_replaced(tmp_path, suffix):
     video, out = make(tmp_path / "clip.mp4"), tmp_path / "out"
     name = write(out, video)
-    (out / f"{name}.{suffix}").write_text("corrected")
-    with pytest.raises(UserError, match=rf"clip\.{suffix}: was changed since it was written"):
+    path = out / f"{name}{'' if suffix.startswith('_') else '.'}{suffix}"
+    path.write_text("corrected")
+    with pytest.raises(UserError, match=rf"clip[._]{suffix.lstrip('_')}: was changed since it was written"):
         results.Place(out, video).find(["clip.mp4", "x"])
     with pytest.raises(UserError, match="--force"):
         write(out, video)
-    assert (out / f"{name}.{suffix}").read_text() == "corrected"
+    assert path.read_text() == "corrected"
     write(out, video, force=True)
-    assert (out / f"{name}.{suffix}").read_text().startswith(f"{suffix} of")
+    assert path.read_text().startswith(f"{suffix} of")
+
+
+def test_tables_of_different_videos_have_different_names(tmp_path):
+    """a_frames.csv is what belongs to a, so a video of that name gets another one."""
+    videos = [make(tmp_path / f"{name}.mp4", name) for name in ("a", "a_frames", "detections")]
+    names = [write(tmp_path / "out", video) for video in videos]
+    assert names[0] == "a" and names[1] != "a_frames" and names[2] != "detections"
+    assert [content(tmp_path / "out", name) for name in names] == [str(video) for video in videos]
 
 
 def test_annotations_beside_the_video_are_not_replaced(tmp_path):

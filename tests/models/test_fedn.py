@@ -267,13 +267,22 @@ def test_the_coupled_head_shares_its_tower():
     [
         ({"model.head": "coupeld"}, "did you mean 'coupled'"),
         ({"model.segment_fusion": "none"}, "does not fit data with 1 frame"),
-        ({"model.heads": 3}, "must divide the data's 8 features"),
         ({"loss.interval": "ciou"}, "loss.interval must be one of iou, giou, diou"),
     ],
 )
 def test_options_that_do_not_fit_are_refused(changes, message):
     with pytest.raises(ValueError, match=message):
         task_of(**changes)
+
+
+def test_heads_that_do_not_divide_the_features_become_fewer(caplog):
+    caplog.set_level("INFO")
+    changes = {"model.width": 24, "model.head_width": 12, "model.groups": 2}
+    (task, _), (fewer, _) = task_of(**changes, **{"model.heads": 2}), task_of(**changes, **{"model.heads": 3})
+    shapes = [jax.eval_shape(one.init, jax.random.key(0)) for one in (task, fewer)]
+    assert jax.tree.map(lambda leaf: leaf.shape, shapes[0]) == jax.tree.map(lambda leaf: leaf.shape, shapes[1])
+    assert fusion.fitting_heads(174, 4) == 3 and fusion.fitting_heads(37, 8) == 1 and fusion.fitting_heads(512, 8) == 8
+    assert "has 2 heads instead of 3 (model.heads), which do not divide the data's 8 features" in caplog.text
 
 
 # ---- Layers ---------------------------------------------------------------------------------------------------------

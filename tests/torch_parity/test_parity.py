@@ -22,6 +22,7 @@ torch = pytest.importorskip("torch")
 from fedn_jax.torch_parity import (  # noqa: E402
     cases,
     detections,
+    fesnet,
     fold,
     layers,
     levels,
@@ -93,6 +94,17 @@ def test_detections(dtype):
     assert not verdicts(detections.run((dtype,), windows=6))
 
 
+@pytest.mark.parametrize(
+    ("name", "train", "dtype", "refine"),
+    [
+        ("LSDM", True, "float64", fesnet.REFINE), ("MTAM", True, "float64", fesnet.REFINE),
+        ("MTAM", True, "float32", 0), ("LSDM", False, "float32", fesnet.REFINE),
+    ],
+)  # fmt: skip
+def test_fesnet(name, train, dtype, refine):
+    assert not verdicts(fesnet.compare(name, train, dtype, refine))
+
+
 # ---- What is broken is found ----------------------------------------------------------------------------------------
 
 
@@ -113,6 +125,25 @@ def test_a_changed_layer_is_located(monkeypatch, layer, first):
     lines = list(network.run(("float64",), {"x": {}}, False))
     assert [one.passed for one in lines] == [False, False, False]
     assert lines[0].first == first
+
+
+def test_a_changed_layer_of_fesnet_is_located(monkeypatch):
+    whole = fesnet.to_torch
+
+    def changed(variables):
+        state = whole(variables)
+        state["temporal.weight"] = state["temporal.weight"] + np.float32(1e-3)
+        return state
+
+    monkeypatch.setattr(fesnet, "_theirs", functools.partial(_theirs_of, changed, fesnet._theirs))
+    lines = list(fesnet.compare("MTAM", False, "float64"))
+    assert not lines[0].passed and lines[0].first == "temporal"
+
+
+def _theirs_of(changed, theirs, module, variables, *rest):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fesnet, "to_torch", changed)
+        return theirs(module, variables, *rest)
 
 
 class Same(nn.Module):

@@ -2,6 +2,7 @@
 
 import os
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,7 +26,10 @@ class Collection(NamedTuple):
     remarks: list[str]  # what a user should know, one line each
 
 
-def find(dataset: DataSet, directory: Path, openface: bool, skip: Path | None, problems: list[str]) -> dict:
+def find(
+    dataset: DataSet, directory: Path, openface: bool, skip: Path | None, problems: list[str],
+    suffixes: Sequence[str] = video_files.SUFFIXES,
+) -> dict:  # fmt: skip
     """The sources of a data set's videos.
 
     Args:
@@ -34,6 +38,7 @@ def find(dataset: DataSet, directory: Path, openface: bool, skip: Path | None, p
       openface: take folders that end in ``_aligned``, and nothing else; without it, take everything else.
       skip: a folder that is not searched, such as an output directory inside ``directory``.
       problems: two sources of one video are added here.
+      suffixes: endings of its files; with those of videos, folders of pictures count, too.
 
     Returns:
       (subject, video) -> path of a video file or of a folder of pictures.
@@ -48,7 +53,8 @@ def find(dataset: DataSet, directory: Path, openface: bool, skip: Path | None, p
         kept = []
         for name in folders:
             path = here / name
-            key = dataset.locate(common.parts(path, directory)) if name.endswith("_aligned") == openface else None
+            fitting = suffixes is video_files.SUFFIXES and name.endswith("_aligned") == openface
+            key = dataset.locate(common.parts(path, directory)) if fitting else None
             if key is not None and video_files.has_pictures(path):
                 found.setdefault(key, []).append(path)
             else:
@@ -56,12 +62,13 @@ def find(dataset: DataSet, directory: Path, openface: bool, skip: Path | None, p
         folders[:] = kept
         for name in names if not openface else ():
             path = here / name
-            if path.suffix.lower() in video_files.SUFFIXES:
+            if path.suffix.lower() in suffixes:
                 key = dataset.locate(common.parts(path, directory))
                 if key is not None:
                     found.setdefault(key, []).append(path)
     if not found:
         what = "folders that end in _aligned" if openface else "folders of pictures or video files"
+        what = what if suffixes is video_files.SUFFIXES else f"files that end in {' '.join(suffixes)}"
         raise UserError(f"{directory}: holds no video of {dataset.title}; expected {what}, named as in the release")
     for key, paths in found.items():
         if len({os.path.realpath(path) for path in paths}) > 1:
@@ -81,6 +88,7 @@ def collect(
     partial: bool = False,
     skip: Path | None = None,
     problems: list[str] | None = None,
+    suffixes: Sequence[str] = video_files.SUFFIXES,
 ) -> Collection:
     """Joins expressions and videos.
 
@@ -93,6 +101,7 @@ def collect(
       partial: go on with the videos that are there; expressions that pass a video's end are cut.
       skip: see ``find``.
       problems: those found in the sheet.
+      suffixes: see ``find``.
 
     Returns:
       Videos with expressions, and those without.
@@ -101,7 +110,7 @@ def collect(
       UserError: all problems, one per line.
     """
     problems = [] if problems is None else problems
-    paths = find(dataset, directory, openface, skip, problems)
+    paths = find(dataset, directory, openface, skip, problems, suffixes)
     pictures = find(dataset, originals, False, skip, problems) if originals else {}
     rows: dict[tuple[str, str], list[Row]] = {}
     for row in labels.rows:

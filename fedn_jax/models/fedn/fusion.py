@@ -124,6 +124,22 @@ class SegmentIdentity(nn.Module):
         return x * valid[..., None]
 
 
+def fitting_heads(width: int, heads: int) -> int:
+    """The heads that a segment attention can have.
+
+    Args:
+      width: D of the data.
+      heads: how many are wanted.
+
+    Returns:
+      The largest number up to ``heads`` that divides D.
+
+    >>> fitting_heads(512, 8), fitting_heads(174, 4), fitting_heads(37, 4)
+    (8, 3, 1)
+    """
+    return next(number for number in range(heads, 0, -1) if width % number == 0)
+
+
 SEGMENT_FUSIONS: dict[str, type[nn.Module]] = {
     "attention": SegmentAttention,
     "mean": SegmentMean,

@@ -101,6 +101,7 @@ class Fedn(nn.Module):
     head_depth: int
     head: str
     heads: int
+    segment_heads: int  # of the segment attention
     groups: int
     levels: int
     anchors: int  # anchor widths
@@ -110,7 +111,7 @@ class Fedn(nn.Module):
 
     def setup(self) -> None:
         """Makes the layers."""
-        self.fusion = fusion.SEGMENT_FUSIONS[self.segment_fusion](self.heads)
+        self.fusion = fusion.SEGMENT_FUSIONS[self.segment_fusion](self.segment_heads)
         if WINDOW_ATTENTION[self.window_attention] is not None:
             self.window_scores = layers.Conv(self.window_attention_channels, use_bias=False)  # softmax removes it
         self.blocks = [layers.ConvBlock(self.width, stride=2, groups=self.groups) for _ in range(NUM_BLOCKS)]

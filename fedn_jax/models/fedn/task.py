@@ -1,5 +1,6 @@
 """FEDN as a task: what the trainer, the predictor and the folds call (Fang et al., arXiv 2504.07660)."""
 
+import logging
 import math
 
 import jax.numpy as jnp
@@ -8,12 +9,14 @@ from jaxtyping import Bool, Float, Key
 from fedn_jax.core import config as configs
 from fedn_jax.core import errors
 from fedn_jax.core.errors import UserError
-from fedn_jax.core.types import Array, Config, Context, Detections, Encoding, Events, Hyper, Targets, Task, Tree
+from fedn_jax.core.types import Array, Config, Context, Detections, Encoding, Events, Hyper, Task, Tree
 from fedn_jax.models import layers
 from fedn_jax.models.fedn import fusion
 from fedn_jax.models.fedn.network import HEADS, NUM_BLOCKS, WINDOW_ATTENTION, Fedn
 from fedn_jax.ops import anchors, losses, windows
-from fedn_jax.ops.targets import assign
+from fedn_jax.ops.targets import Targets, assign
+
+log = logging.getLogger(__name__)
 
 SAVED = ("offsets", "free", "logits", "positions")
 
@@ -92,8 +95,12 @@ def make_task(config: Config, geometry: windows.Geometry, num_classes: int, inpu
             f"model.segment_fusion={model.segment_fusion!r} does not fit data with {geometry.frames_per_row} frame(s) "
             "per row; expected 'none' for clip features (one row per segment) and another fusion for frame embeddings"
         )
-    if input_width % model.heads and model.segment_fusion == "attention":
-        raise UserError(f"model.heads must divide the data's {input_width} features; got {model.heads}")
+    segment_heads = fusion.fitting_heads(input_width, model.heads)
+    if segment_heads != model.heads and model.segment_fusion == "attention":
+        log.info(
+            f"the segment attention has {segment_heads} heads instead of {model.heads} (model.heads), which do not "
+            f"divide the data's {input_width} features"
+        )
     levels = len(anchor.reaches)
     strides = [geometry.stride * 2 ** (NUM_BLOCKS + level) for level in range(levels)]
     grid = anchors.make_grid(geometry.frames, strides, list(anchor.widths), [list(pair) for pair in anchor.reaches])
@@ -107,6 +114,7 @@ def make_task(config: Config, geometry: windows.Geometry, num_classes: int, inpu
         head_depth=model.head_depth,
         head=model.head,
         heads=model.heads,
+        segment_heads=segment_heads,
         groups=model.groups,
         levels=levels,
         anchors=len(anchor.widths),

@@ -239,11 +239,11 @@ timeline.addEventListener("dblclick", (event) => {
 });
 document.addEventListener("keydown", (event) => {
   if (!correcting || event.target.matches("input, video")) return;
-  const one = list[chosen], by_ = { ArrowLeft: -1, ArrowRight: 1 }[event.key], key = event.key.toLowerCase();
+  const one = list[chosen], step = { ArrowLeft: -1, ArrowRight: 1 }[event.key], key = event.key.toLowerCase();
   let done = true;
-  if (by_ && one && (event.altKey || event.shiftKey)) {
-    change(one, event.altKey && event.shiftKey ? { onset: Math.min(one.onset + by_, one.offset) } : event.shiftKey ? { offset: one.offset + by_ }
-      : one.onset + by_ < 0 || one.offset + by_ >= frames ? {} : { onset: one.onset + by_, offset: one.offset + by_ });
+  if (step && one && (event.altKey || event.shiftKey)) {
+    change(one, event.altKey && event.shiftKey ? { onset: Math.min(one.onset + step, one.offset) } : event.shiftKey ? { offset: one.offset + step }
+      : one.onset + step < 0 || one.offset + step >= frames ? {} : { onset: one.onset + step, offset: one.offset + step });
   } else if (key === "z" && (event.ctrlKey || event.metaKey)) undo();
   else if (event.ctrlKey || event.metaKey || event.altKey) done = false;
   else if (key === "n") add(commonest(), now);

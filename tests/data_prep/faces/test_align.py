@@ -53,7 +53,7 @@ def test_still_face_stays_still_where_the_cascade_jitters(still):
     residual = crop_points(who, aligned, poses).std(0).max()
     finder, boxed = find.Finder(), []
     for frame, pose in zip(frames, poses, strict=True):
-        found = finder.find(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY))
+        found = finder.find(frame)
         to_crop = cv2.invertAffineTransform(register.to_pixels(found, SIZE))
         boxed.append(truth(who, pose) @ to_crop[:, :2].T + to_crop[:, 2])
     jitter = np.std(boxed, 0).max()
@@ -204,7 +204,7 @@ def test_rigid_weights_leave_out_mouth_and_border():
 def test_every_drawn_person_is_found():
     finder = find.Finder()
     frames = [faces.render(people.identity(5, i), np.zeros(len(people.ACTIONS)), noise_key=0) for i in range(12)]
-    poses = [finder.find(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)) for frame in frames]
+    poses = [finder.find(frame) for frame in frames]
     assert all(pose is not None for pose in poses)
 
 

@@ -367,7 +367,7 @@ def test_videos_behind_links(tmp_path):
 
 
 def test_the_cli_knows_the_data_sets_and_their_choices():
-    from data_prep import cli as commands
+    from data_prep.cli import shared as commands
 
     assert list(commands.RELEASES) == list(DATASETS)
     for name, (_, choices) in commands.RELEASES.items():

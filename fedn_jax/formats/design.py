@@ -1,0 +1,190 @@
+"""What people collect for an analysis: tables of detections of many videos, and the design of their study."""
+
+import itertools
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from fedn_jax.core import errors
+from fedn_jax.core.errors import UserError
+from fedn_jax.formats import predictions, table_files, times
+from fedn_jax.formats.cells import shown
+
+SPAN = tuple(times.SECONDS.values())
+FRAMES = "timestamp"  # a column of tables with a row per frame, which say nothing more
+DESIGN = ("video", "condition")
+PARTS = ("subject", "start", "end")
+COLUMNS = ("video", "subject", "what", *SPAN, "emotion", FRAMES, "onset")
+
+
+class Expression(NamedTuple):
+    """One expression, in seconds of its video."""
+
+    begin: float
+    end: float
+    emotion: str
+
+
+class Observed(NamedTuple):
+    """What is known of a video."""
+
+    subject: str  # "": not said
+    seconds: float  # length
+    gaps: list[tuple[float, float]]  # stretches without a face
+    expressions: list[Expression]
+
+
+class Part(NamedTuple):
+    """A line of a design: a video, or a stretch of one, belongs to a condition."""
+
+    where: str
+    video: str
+    subject: str  # "": that of the detections
+    condition: str
+    start: float  # seconds
+    end: float | None  # None: to the end
+
+
+def read(paths: Sequence[Path]) -> dict[str, Observed]:
+    """Reads tables of detections.
+
+    Args:
+      paths: ``detections.csv`` of `fedn detect`, which knows how long videos are; beside it tables of single videos,
+        whose expressions count in place of those in it. Tables of frames are passed over.
+
+    Returns:
+      Name of a video -> what is known of it.
+
+    Raises:
+      UserError: all that is wrong with the tables; videos whose length is not known; two tables that disagree.
+    """
+    whole: dict[str, Observed] = {}
+    single: dict[str, tuple[Path, list[Expression]]] = {}
+    problems: list[str] = []
+    for path in paths:
+        found = table_files.columns(path, "detections", (), COLUMNS)
+        names = {name for record in found.records for name in record.cells}
+        if FRAMES in names:
+            continue
+        if "video" not in names:
+            problems.append(f"{path}: no column video; expected a table of `fedn detect`")
+            continue
+        table: dict[str, Observed] = {}
+        for record in found.records:
+            problems += _add(table, record, found.comma, path)
+        if "what" in names:
+            problems += [f"{path}: video {shown(one)} is in another table, too" for one in table if one in whole]
+            whole |= table
+            continue
+        for video, one in table.items():
+            before = single.setdefault(video, (path, one.expressions))
+            if before[1] != one.expressions:
+                problems.append(
+                    f"{path}: differs from {before[0]} in the expressions of video {shown(video)}; give one"
+                )
+    for video, (path, expressions) in single.items():
+        if video in whole:
+            whole[video] = whole[video]._replace(expressions=expressions)
+        else:
+            problems.append(f"{path}: how long video {shown(video)} is, is not known; give detections.csv, too")
+    problems += [f"video {shown(name)}: no row says how long it is" for name, one in whole.items() if not one.seconds]
+    errors.report("detections", problems)
+    if not whole:
+        raise UserError("detections: no video; expected detections.csv of `fedn detect`")
+    return whole
+
+
+def _add(table: dict[str, Observed], record: table_files.Record, comma: bool, path: Path) -> list[str]:
+    """Adds a row to a table; returns what is wrong with it."""
+    where, cells = f"{path}, {record.where}", record.cells
+    if record.problem:
+        return [f"{path}, {record.problem}"]
+    one = table.setdefault(cells["video"], Observed(cells.get("subject", ""), 0.0, [], []))
+    texts = [cells.get(name, "") for name in SPAN]
+    begin, end = (times.number(text, comma) for text in texts)
+    if not any(texts) and not cells.get("onset"):
+        return []
+    if begin is None or end is None or end < begin:
+        return [f"{where}: expected times in onset_seconds and offset_seconds; got {shown(*texts)}"]
+    what = cells.get("what", "") or "expression"
+    if what == "video" and not one.seconds:
+        table[cells["video"]] = one._replace(seconds=float(end))
+    elif what == "video":
+        return [f"{where}: a second row says how long video {shown(cells['video'])} is; are these two videos?"]
+    elif what == "no face":
+        one.gaps.append((float(begin), float(end)))
+    elif what == "expression" and cells.get("emotion"):
+        one.expressions.append(Expression(float(begin), float(end), cells["emotion"]))
+        one.expressions.sort()
+    else:
+        got = shown(what, cells.get("emotion", ""))
+        return [f"{where}: expected video, no face, or expression with an emotion; got {got}"]
+    return []
+
+
+def _time(text: str, comma: bool) -> float | None:
+    seconds = times.parse(text, comma)
+    return times.number(text, comma) if seconds is None else seconds
+
+
+def read_design(path: Path, videos: dict[str, Observed]) -> list[Part]:
+    """Reads a design.
+
+    Args:
+      path: a table with the columns video and condition; subject, where the detections name nobody; start and end, in
+        seconds or as 0:12.5, where a condition is a stretch of a video.
+      videos: of ``read``; a name may have an ending that it lacks there.
+
+    Returns:
+      Its lines.
+
+    Raises:
+      UserError: all that is wrong with it.
+    """
+    found = table_files.columns(path, "a design", DESIGN, PARTS)
+    parts, problems = [], []
+    for record in found.records:
+        part, wrong = (None, []) if record.problem else _part(record, found.comma, videos)
+        problems += [record.problem] if record.problem else [f"{record.where}: {text}" for text in wrong]
+        parts += [part] if part else []
+    for one, other in itertools.pairwise(sorted(parts, key=lambda part: (part.video, part.start))):
+        if one.video == other.video and other.start < one.end:
+            problems.append(f"{other.where}: overlaps {one.where}, which is a part of video {shown(one.video)}, too")
+    errors.report(f"{path}", problems)
+    if not parts:
+        raise UserError(f"{path}: holds no rows; expected one per video, or per stretch of a video")
+    return parts
+
+
+def _part(record: table_files.Record, comma: bool, videos: dict[str, Observed]) -> tuple[Part | None, list[str]]:
+    """(the line of a design, or None; what is wrong with it)."""
+    cells = {name: record.cells.get(name, "") for name in (*DESIGN, *PARTS)}
+    name = next((one for one in (cells["video"], Path(cells["video"]).stem) if one in videos), None)
+    if name is None:
+        return None, [f"video {shown(cells['video'])} is not among the detections"]
+    wrong = [] if cells["condition"] else ["condition is empty"]
+    edges = {key: _time(cells[key], comma) for key in ("start", "end")}
+    for key, edge in edges.items():
+        if cells[key] and edge is None:
+            wrong.append(f"{key} must be a time, such as 12.5 or 0:12.5; got {shown(cells[key])}")
+    subject = cells["subject"] or videos[name].subject
+    wrong += [] if subject else ["subject is empty, and the detections do not say who is seen"]
+    start, length = float(edges["start"] or 0.0), videos[name].seconds
+    end = length if edges["end"] is None else min(float(edges["end"]), length)
+    if not wrong and start >= end:
+        wrong.append(f"start {start:g} is not before end {end:g}")
+    return None if wrong else Part(record.where, name, subject, cells["condition"], start, end), wrong
+
+
+def left_out(parts: Sequence[Part], videos: dict[str, Observed]) -> list[str]:
+    """Videos that a design does not name.
+
+    Args:
+      parts: of ``read_design``.
+      videos: of ``read``.
+
+    Returns:
+      A sentence, or none.
+    """
+    rest = [shown(video) for video in videos if video not in {part.video for part in parts}]
+    return [f"not in the design, left out: {predictions.first_of(rest)}"] if rest else []

@@ -1,0 +1,63 @@
+"""What a run is worth in a video: what it was trained on, how good it is there, and whether these faces look alike.
+
+A score is the network's own opinion, and on faces unlike those that it has seen it is as high as on others.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fedn_jax.core.text import count, percent
+from fedn_jax.data import likeness
+from fedn_jax.engine import run_dir
+
+
+class Verdict(NamedTuple):
+    """What to say before any detection."""
+
+    text: str  # sentences
+    alike: bool | None  # the faces look like those of the run's data; None: not known
+
+
+def judge(run: Path, inputs: np.ndarray, valid: np.ndarray) -> Verdict:
+    """Judges a video.
+
+    Args:
+      run: directory of the run that will detect in it.
+      inputs: [T, D] of the video, as the run's preparation makes them; may be a memory-mapped file.
+      valid: [T] bool, False without a face.
+
+    Returns:
+      The verdict.
+
+    Raises:
+      UserError: a file of the run is damaged.
+    """
+    metadata = run_dir.read_record(run / "run.json")["metadata"]
+    sentences = [f"Trained on {metadata['dataset']}, features {metadata['backbone']}", _own_numbers(run)]
+    path = run_dir.likeness_path(run)
+    known = likeness.load(path) if path.exists() else None
+    limit = known and likeness.limit(known)
+    far = likeness.distance(known, inputs, valid) if known and known.mean.shape == np.shape(inputs)[1:] else None
+    if limit is None or far is None:
+        sentences.append("Whether the faces of this video look like those is not known")
+        return Verdict(". ".join(sentences) + ".", None)
+    alike = far <= limit
+    be = "look like those" if alike else "do not look like those: what follows means little"
+    sentences.append(f"The faces of this video {be} (distance {far:.1f}; of its own people up to {limit:.1f})")
+    return Verdict(". ".join(sentences) + ".", alike)
+
+
+def _own_numbers(run: Path) -> str:
+    """How good the run was on its test videos, in words."""
+    path = run / "metrics.json"
+    spotting: Mapping[str, Any] = run_dir.read_record(path)["spotting"] if path.exists() else {}
+    if not spotting.get("n") or not spotting.get("gt"):
+        return "How good it is was not measured (fedn evaluate)"
+    right, found = percent(spotting["precision"]), percent(spotting["recall"])
+    return (
+        f"On its test videos it found {found} % of {count(spotting['gt'], 'expression')}, and {right} % of what it "
+        "found was right"
+    )

@@ -1,0 +1,125 @@
+"""Summaries of persons and conditions: counted by hand, and tests that must and must not find something."""
+
+import doctest
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from fedn_jax.core.errors import UserError
+from fedn_jax.evaluation import summary
+from fedn_jax.formats import design
+from fedn_jax.formats.design import Expression, Observed, Part
+
+VIDEOS = {
+    "a": Observed("anna", 60.0, [(10.0, 20.0)], [
+        Expression(5.0, 7.0, "joy"), Expression(6.0, 8.0, "sad"), Expression(29.0, 31.0, "joy"),
+        Expression(40.0, 41.0, "joy"),
+    ]),
+    "b": Observed("ben", 30.0, [], []),
+}  # fmt: skip
+PARTS = [
+    Part("line 2", "a", "anna", "film", 0.0, 30.0), Part("line 3", "a", "anna", "rest", 30.0, 60.0),
+    Part("line 4", "b", "ben", "film", 0.0, 30.0),
+]  # fmt: skip
+HEADER = "subject,video,what,onset,apex,offset,onset_seconds,offset_seconds,seconds,emotion,score\n"
+FOUND = HEADER + (
+    "anna,a,video,1,,1800,0.0,60.0,60.0,,\nanna,a,no face,,,,10,20,10,,\nanna,a,expression,151,160,210,5,7,2,joy,0.9\n"
+    "anna,b,video,1,,900,0,30,30,,\n"
+)
+
+
+def test_doctests():
+    assert doctest.testmod(summary).failed == 0
+
+
+def test_by_hand():
+    cells = {(cell.person, cell.condition, cell.emotion): cell for cell in summary.persons(VIDEOS, PARTS)}
+    film = cells["anna", "film", "all"]
+    assert film.seconds == 20 and film.count == 3 and film.rate == pytest.approx(9)
+    assert film.duration == 2 and film.latency == 5
+    assert film.share == pytest.approx((3 + 1) / 20)  # two overlap: 5 to 8; the last is cut at 30 s
+    rest = cells["anna", "rest", "joy"]
+    assert (rest.count, rest.latency, rest.duration) == (1, 10, 1)  # the one that began before counts in the film
+    assert rest.share == pytest.approx((1 + 1) / 30)  # but its second of the rest is filled
+    none = cells["ben", "film", "all"]
+    assert (none.count, none.rate, none.share) == (0, 0, 0) and np.isnan([none.duration, none.latency]).all()
+    with pytest.raises(UserError, match="anna is never seen in condition dark"):
+        summary.persons(VIDEOS, [Part("", "a", "anna", "dark", 11.0, 19.0)])
+
+
+def cells_of(table):
+    """Cells with a count per person and condition."""
+    return [
+        summary.Cell(person, condition, "all", 60.0, value, value, np.nan, np.nan, 0.0)
+        for person, values in table.items()
+        for condition, value in zip("xy", values, strict=True)
+    ]
+
+
+def test_paired_tests():
+    rng = np.random.default_rng(0)
+    same = {f"p{i}": rng.normal(5, 1, 2) for i in range(12)}
+    apart = {name: (a, a + 2 + 0.1 * i) for i, (name, (a, _)) in enumerate(same.items())}
+    for table, low, high in ((same, 0.05, 1.0), (apart, 0.0, 0.001)):
+        result = summary.compare(cells_of(table), 2000)
+        (row,) = [row for row in result["tests"] if row["measure"] == "rate"]
+        x, y = np.array(list(table.values())).T
+        exact = stats.permutation_test((x - y,), np.mean, permutation_type="samples", n_resamples=np.inf)
+        assert low <= row["p"] <= high and row["p"] == pytest.approx(exact.pvalue)
+        assert row["n"] == 12 and row["difference"] == pytest.approx((x - y).mean()) and row["low"] < row["high"]
+    means = [row for row in result["conditions"] if row["measure"] == "rate"]
+    assert [row["mean"] for row in means] == pytest.approx([x.mean(), y.mean()])
+    lost = [row for row in result["conditions"] if row["measure"] == "latency"]
+    assert all(row["n"] == 0 and row["mean"] is None for row in lost)
+
+
+def test_tables_and_designs(tmp_path):
+    table, corrected, plan = tmp_path / "detections.csv", tmp_path / "a_corrected.csv", tmp_path / "design.csv"
+    table.write_text(FOUND)
+    (tmp_path / "a_frames.csv").write_text("frame,timestamp,face_id,confidence,success,joy\n1,0.0,0,1,1,0.5\n")
+    videos = design.read([table, tmp_path / "a_frames.csv"])
+    assert videos["a"] == Observed("anna", 60.0, [(10.0, 20.0)], [Expression(5.0, 7.0, "joy")])
+    corrected.write_text("subject,video,onset,apex,offset,onset_seconds,offset_seconds,emotion\nanna,a,,,,,,\n")
+    assert design.read([corrected, table])["a"].expressions == []
+    plan.write_text("video,condition,start,end\na.mp4,film,0:00,0:30\na,rest,30 s,\nb,film,,99\n")
+    assert design.read_design(plan, videos) == [
+        Part("line 2", "a", "anna", "film", 0.0, 30.0), Part("line 3", "a", "anna", "rest", 30.0, 60.0),
+        Part("line 4", "b", "anna", "film", 0.0, 30.0),
+    ]  # fmt: skip
+    plan.write_text("video,condition,start,end\na,film,0,30\nc,film,,\na,,,\na,rest,29,x\nb,rest,9,3\na,late,29,60\n")
+    with pytest.raises(UserError) as caught:
+        design.read_design(plan, videos)
+    for text in (
+        "line 3: video 'c' is not among", "line 4: condition is empty", "line 5: end must be a time",
+        "line 6: start 9 is not before end 3", "line 7: overlaps line 2",
+    ):  # fmt: skip
+        assert text in str(caught.value)
+    assert design.left_out([Part("", "a", "x", "y", 0, 1)], videos) == ["not in the design, left out: 'b'"]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (("video,1,,1800,0.0,60.0,60.0", "expression,1,,1800,0.0,60.0,60.0"), "expected video, no face, or expression"),
+        (("anna,b,video,1,,900,0,30,30,,\n", "anna,b,,,,,,,,,\n"), "video 'b': no row says how long it is"),
+        (("anna,b", "anna,a"), "line 5: a second row says how long video 'a' is"),
+        (("no face,,,,10,20", "no face,,,,20,10"), "expected times in onset_seconds and offset_seconds"),
+    ],
+)
+def test_tables_that_cannot_be_used(tmp_path, change, message):
+    (tmp_path / "x.csv").write_text(FOUND.replace(*change))
+    with pytest.raises(UserError, match=message):
+        design.read([tmp_path / "x.csv"])
+
+
+def test_two_tables_that_disagree(tmp_path):
+    header = "video,onset,offset,onset_seconds,offset_seconds,emotion\n"
+    for name, row in (("x", "a,1,2,1,2,joy\n"), ("y", "a,1,2,1,3,joy\n"), ("z", "other,1,2,1,2,joy\n")):
+        (tmp_path / f"{name}.csv").write_text(header + row)
+    (tmp_path / "all.csv").write_text(FOUND)
+    paths = [tmp_path / f"{name}.csv" for name in ("all", "x", "y", "z", "all")]
+    with pytest.raises(UserError) as caught:
+        design.read(paths)
+    for text in ("y.csv: differs from", "z.csv: how long video 'other' is, is not", "video 'a' is in another table"):
+        assert text in str(caught.value)
