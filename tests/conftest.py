@@ -31,7 +31,15 @@ from fedn_jax.core.errors import UserError  # noqa: E402
 
 os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"  # for the processes that tests start; here see `compilation`
 HERE = Path(__file__).parent
-TRAIN = {"cli", "engine", "experiments", "inference", "models", "torch_parity"}  # rooms whose tests compile networks
+TRAIN = {
+    "cascade",
+    "cli",
+    "engine",
+    "experiments",
+    "inference",
+    "models",
+    "torch_parity",
+}  # rooms whose tests compile networks
 SLOW = (  # the files that take longest, the longest first: `make test` begins with them, `make test-fast` omits them
     "cli/test_end_to_end.py", "engine/test_train_step.py", "engine/test_parallel.py", "inference/test_new_video.py",
     "models/test_fedn.py", "torch_parity/test_parity.py", "experiments/test_sweep.py", "engine/test_fit.py",
