@@ -9,7 +9,7 @@ F1 51.1 and detection mAP 51.6e-3 with annotated labels (Table 2).
 
 from fedn_jax.core import config as fedn_config
 
-ROWS = fedn_config.PAPER_ROWS
+ROWS = fedn_config.PAPER_ROWS | fedn_config.CASCADE_ROWS
 
 
 def get_config(row: str = ""):

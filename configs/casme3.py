@@ -11,7 +11,7 @@ longer than a window and cannot be found whole.
 
 from fedn_jax.core import config as fedn_config
 
-ROWS = fedn_config.PAPER_ROWS
+ROWS = fedn_config.PAPER_ROWS | fedn_config.CASCADE_ROWS
 
 
 def get_config(row: str = ""):

@@ -7,7 +7,7 @@ Expected result: not recorded for this version; see docs/training.md.
 
 from fedn_jax.core import config as fedn_config
 
-ROWS = fedn_config.PAPER_ROWS
+ROWS = fedn_config.PAPER_ROWS | fedn_config.CASCADE_ROWS
 
 
 def get_config(row: str = ""):

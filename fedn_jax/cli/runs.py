@@ -265,7 +265,7 @@ def evaluate_run(args: argparse.Namespace, overrides: Sequence[str]) -> None:
         made = stack.enter_context(files.scratch(out / "evaluation") if writes else tempfile.TemporaryDirectory())
         results = run_evaluation.evaluate_run(args.run, config, dataset, progress_bar(), typed, Path(made))
         if writes:
-            _save(results, Path(made), out, args, own)
+            save_evaluation(results, Path(made), out, args.run, args.data, args.force, own)
     print(run_tables.run_text(results.metrics))
     _write_numbers(args, results.metrics)
     if writes:
@@ -274,17 +274,27 @@ def evaluate_run(args: argparse.Namespace, overrides: Sequence[str]) -> None:
         print(f"\nwith other options ({', '.join(other)}): {args.run} keeps its own files; --out DIR writes these")
 
 
-def _save(results: Any, made: Path, out: Path, args: argparse.Namespace, own: bool) -> None:
-    """Writes the page, and puts all files of an evaluation in their places."""
+def save_evaluation(results: Any, made: Path, out: Path, run: Path, data: Path, force: bool, own: bool) -> None:
+    """Writes the page, and puts all files of an evaluation in their places.
+
+    Args:
+      results: of the evaluation.
+      made: directory with its files.
+      out: directory that they are for.
+      run: directory of the training.
+      data: directory made by `fedn prepare`.
+      force: replace files even where somebody changed them.
+      own: ``out`` is a run's directory, so its files are results.
+    """
     from fedn_jax.core import files, written
     from fedn_jax.engine import run_dir
     from fedn_jax.reports import run_page
 
-    shown, history = (run_page.videos(results), results.problem.classes), run_dir.read_metrics(args.run)
-    run_page.write(made, results.metrics, *shown, history, _thumbnails(args.data))
+    shown, history = (run_page.videos(results), results.problem.classes), run_dir.read_metrics(run)
+    run_page.write(made, results.metrics, *shown, history, _thumbnails(data))
     with files.wait_for_lock(out):
-        about = {"run": str(args.run)}
-        with written.replacing(out, "evaluation", about, EVALUATION, args.force, own) as parts:
+        about = {"run": str(run)}
+        with written.replacing(out, "evaluation", about, EVALUATION, force, own) as parts:
             for name, part in parts.items():
                 (made / name).replace(part)
 

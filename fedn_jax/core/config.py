@@ -34,6 +34,11 @@ PAPER_ROWS: dict[str, dict[str, Any]] = {  # of Tables 2 to 4, whatever the data
     "table4/iou": {"loss.interval": "iou"},
     "table4/giou": {"loss.interval": "giou"},
 }
+CASCADE_ROWS: dict[str, dict[str, Any]] = {  # of Table 2, and our rival: recognisers behind FEDN
+    "table2/spotting_only_ceflnet": {"data.recognition": False, "cascade.recogniser": "ceflnet"},
+    "table2/ceflnet": {"cascade.recogniser": "ceflnet"},
+    "table2/frozen_features": {"cascade.recogniser": "frozen-features"},
+}
 
 
 def default() -> ConfigDict:
@@ -118,7 +123,7 @@ def default() -> ConfigDict:
     config.train.negatives = 3  # open: negative windows per positive one, drawn anew every epoch
     config.train.learning_rate = 1e-4  # Adam (section 4.2)
     config.train.weight_decay = 1e-4  # L2 in the gradient, as PyTorch's Adam (section 4.2)
-    config.train.schedule = "constant"  # of the learning rate: constant, or cosine, falling to 0
+    config.train.schedule = "constant"  # of the learning rate: constant, cosine, falling to 0, or warm_cosine (CEFLNet)
     config.train.flip = False  # fesnet: mirror an interval with probability 1/2
     config.train.precision = "device"  # of products: device (its default), float32, tf32 or bfloat16; the rest float32
     config.train.checkpoint_minutes = 10.0  # between two saves of the training state; 0: after every epoch
@@ -129,6 +134,9 @@ def default() -> ConfigDict:
     config.folds.inner = 0.25  # share of the training subjects held out to pick the threshold; 0: none
     config.folds.memory_gb = 0.0  # memory of a device that folds may fill; 0: ask the device, of a CPU the machine
     config.folds.programs = 1  # at least so many programs: one for each machine that shall help
+
+    config.cascade = ConfigDict()
+    config.cascade.recogniser = ""  # what names the intervals of a run; set by `fedn recognise`. "": the network itself
 
     config.predict = ConfigDict()
     config.predict.nms_iou = 0.01  # open: overlapping a better detection by more drops a candidate

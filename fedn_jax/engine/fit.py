@@ -21,6 +21,7 @@ from fedn_jax.core.errors import UserError
 from fedn_jax.core.text import Progress, count
 from fedn_jax.core.types import Config, Folds, Tree
 from fedn_jax.data import likeness, shards, splits
+from fedn_jax.data.problem import Problem
 from fedn_jax.engine import checkpoint, parameters, predict_folds, programs, run_dir
 from fedn_jax.engine.programs import Share
 from fedn_jax.engine.trainer import Trainer, empty_state, make_program, make_trainer, split
@@ -65,17 +66,63 @@ def fit(
     if len({configs.structure(run.config) for run in runs}) != 1:
         raise UserError(f"runs that are trained together may differ in {', '.join(configs.HYPER)} only")
     for run in runs:
+        if run.config.cascade.recogniser:
+            raise UserError(
+                f"cascade.recogniser={run.config.cascade.recogniser} is trained on what a run has spotted: train "
+                "without it, then `fedn recognise RUN --with NAME`"
+            )
         models.validate(run.config)
     spent = clock.Spent()
     with spent.on("windows and folds"):
         trainer = make_trainer(runs[0].config, dataset)
-    problem, directories = trainer.problem, [run.directory for run in runs]
-    wanted = _chosen(problem.folds.name, only)
-    facts = {
+    fit_problem(runs, trainer, facts_of(trainer.problem, dataset), progress, only, profile, spent, dataset)
+
+
+def facts_of(problem: Problem, dataset: shards.Dataset) -> dict[str, Any]:
+    """What run.json says of a problem: what must not change between two starts of a run.
+
+    Args:
+      problem: what is learned.
+      dataset: from which it was made.
+
+    Returns:
+      What JSON can say.
+    """
+    return {
         "data": dataset.metadata["signature"], "folds": list(problem.folds.name), "classes": problem.classes,
         "input_shape": list(problem.store.inputs.shape[1:]), "metadata": dataset.metadata,
         "fps": float(np.median([meta.fps for meta in dataset.metas])),
     }  # fmt: skip
+
+
+def fit_problem(
+    runs: Sequence[Run],
+    trainer: Trainer,
+    facts: dict[str, Any],
+    progress: Progress,
+    only: Sequence[str] = (),
+    profile: Path | None = None,
+    spent: clock.Spent | None = None,
+    dataset: shards.Dataset | None = None,
+) -> None:
+    """``fit`` where the problem is known.
+
+    Args:
+      runs: their configurations have one structure, and were checked.
+      trainer: of that structure.
+      facts: of ``facts_of``, and whatever else must not change.
+      progress: bars.
+      only: see ``fit``.
+      profile: see ``fit``.
+      spent: seconds so far.
+      dataset: of networks that will detect in new videos, for what these are compared with; None: of others.
+
+    Raises:
+      UserError: no such fold, or a run that cannot go on as it was begun.
+    """
+    spent = spent or clock.Spent()
+    problem, directories = trainer.problem, [run.directory for run in runs]
+    wanted = _chosen(problem.folds.name, only)
     work = Work(runs, trainer, progress, spent)
     with contextlib.ExitStack() as turns:
         for directory in sorted(set(directories)):
@@ -84,7 +131,8 @@ def fit(
         recorded = [run_dir.open_run(run.directory, run.config, facts) for run in runs]
         with spent.on("compile"):
             agreed = programs.agree(directories, recorded, wanted, lambda fresh: _split(runs, trainer, fresh))
-        _write_likeness(directories, dataset)
+        if dataset is not None:
+            _write_likeness(directories, dataset)
     log.info(_describe(len(runs), agreed, trainer))
     waiting = False
     while agreed:

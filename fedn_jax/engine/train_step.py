@@ -112,6 +112,8 @@ def draw(key: Array, fold: Fold, num_windows: int, negatives: int, size: int) ->
 SCHEDULES: dict[str, Callable[[Array], Array] | None] = {
     "constant": None,
     "cosine": lambda done: 0.5 * (1 + jnp.cos(jnp.pi * done)),
+    # CEFLNet's code: of 120 epochs 10 to warm up, and three quarters of a cosine that would end at 160.
+    "warm_cosine": lambda done: 0.5 * (1 + jnp.cos(0.75 * jnp.pi * done)) * jnp.minimum(1, 0.1 + 12 * done),
 }
 
 

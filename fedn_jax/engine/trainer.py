@@ -54,7 +54,23 @@ def make_trainer(config: Config, dataset: shards.Dataset, ending: str = "") -> T
     Raises:
       UserError: options that do not fit one another or the data.
     """
-    problem = make_problem(config, dataset)
+    return of_problem(config, make_problem(config, dataset), ending)
+
+
+def of_problem(config: Config, problem: Problem, ending: str = "") -> Trainer:
+    """The same where the problem is known.
+
+    Args:
+      config: of any of the runs.
+      problem: that they share.
+      ending: see ``make_trainer``.
+
+    Returns:
+      The trainer.
+
+    Raises:
+      UserError: no such schedule.
+    """
 
     def init(fold: train_step.Fold, hyper: Hyper) -> TrainState:
         return train_step.init_state(problem.task, fold, hyper)

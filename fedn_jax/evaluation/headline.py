@@ -7,6 +7,8 @@ Recognition is judged on true positives, so without one there is none. A network
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from fedn_jax.core import config as configs
+
 Metrics = Mapping[str, Any]  # content of metrics.json, or an entry of its "baselines"
 
 
@@ -46,8 +48,19 @@ def recognises(metrics: Metrics) -> bool:
     Returns:
       False for a run of spotting only, and for a single class.
     """
-    chosen = (metrics.get("config") or {}).get("data") or {}
-    return bool(chosen.get("recognition", True)) and len(metrics["per_class"]) > 1
+    return options_recognise(configs.flatten(metrics.get("config") or {})) and len(metrics["per_class"]) > 1
+
+
+def options_recognise(options: Mapping[str, Any]) -> bool:
+    """Whether a configuration asks for emotions: of the network, or of a recogniser behind it.
+
+    Args:
+      options: dotted name -> value; those that are missing have their defaults.
+
+    Returns:
+      False for spotting only.
+    """
+    return bool(options.get("data.recognition", True) or options.get("cascade.recogniser"))
 
 
 def value(metrics: Metrics, path: str) -> Any:

@@ -58,8 +58,13 @@ def evaluate_run(
       Results; ``detections.csv``, ``candidates.csv`` and ``metrics.json`` are written.
 
     Raises:
-      UserError: the run is not finished, or was trained on other data.
+      UserError: the run is not finished, is a cascade, or was trained on other data.
     """
+    if config.cascade.recogniser:
+        raise UserError(
+            f"{run}: a cascade, whose numbers, page and timelines `fedn recognise` writes; evaluate the run of its "
+            "spotter, or start `fedn recognise` again"
+        )
     recorded = run_dir.read_record(run / "run.json")
     if recorded["data"] != dataset.metadata["signature"]:
         raise UserError(f"{run} was trained on other data than these; expected the --data directory of that training")
@@ -106,21 +111,56 @@ def evaluate_run(
             found[video], limits[video] = detections, chosen[name].value
     if any(key.startswith("predict.") for key in other):
         _warn(run, {name: floor for name, floor in lowest.items() if chosen[name].value < floor})
-    tests = {name: plan[name] for name in outer}
+    result = score(problem, found, limits, config, dataset, chosen, recorded["versions"])
+    result["other_options"] = other
+    results = Results(problem, result, found, limits)
+    write(results, out or run)
+    return results
+
+
+def score(
+    problem: Problem, found: list[Detections], limits: np.ndarray, config: Config, dataset: shards.Dataset,
+    chosen: Mapping[str, Threshold], versions: Mapping[str, str],
+) -> dict[str, Any]:  # fmt: skip
+    """All numbers of a run, and of what learns nothing.
+
+    Args:
+      problem: what was to be detected.
+      found: V, survivors of NMS.
+      limits: [V] float, thresholds.
+      config: of the evaluation.
+      dataset: loaded shards; its inputs are not looked at.
+      chosen: outer fold -> its threshold.
+      versions: of the training.
+
+    Returns:
+      The content of metrics.json, made with the training's options.
+    """
+    iou = config.evaluate.iou
+    plan = dict(zip(problem.folds.name, problem.folds.test, strict=True))
+    tests = {name: plan[name] for name in chosen}
     result = _score(problem, found, limits, iou, chosen, tests)
     result["baselines"] = _baselines(problem, dataset, tests, iou)
-    result["other_options"] = other
-    result["config"], result["versions"] = json.loads(config.to_json()), recorded["versions"]
-    result["data"] = {key: value for key, value in dataset.metadata.items() if key != "signature"} | {
-        "signature": recorded["data"]
-    }
-    out = out or run
-    named = problem.label == "kind"
-    predict.write_csv(out / "candidates.csv", problem.metas, found, problem.classes, named)
-    kept = [matching.above(*pair) for pair in zip(found, limits, strict=True)]
+    result["other_options"] = {}
+    result["config"], result["versions"] = json.loads(config.to_json()), versions
+    signature = dataset.metadata["signature"]
+    result["data"] = {key: value for key, value in dataset.metadata.items() if key != "signature"}
+    result["data"]["signature"] = signature
+    return result
+
+
+def write(results: Results, out: Path) -> None:
+    """Writes what was found, and its numbers.
+
+    Args:
+      results: of an evaluation.
+      out: directory; gets ``detections.csv``, ``candidates.csv`` and ``metrics.json``.
+    """
+    problem, named = results.problem, results.problem.label == "kind"
+    predict.write_csv(out / "candidates.csv", problem.metas, results.detections, problem.classes, named)
+    kept = [matching.above(*pair) for pair in zip(results.detections, results.thresholds, strict=True)]
     predict.write_csv(out / "detections.csv", problem.metas, kept, problem.classes, named)
-    run_dir.write_record(out / "metrics.json", result)
-    return Results(problem, result, found, limits)
+    run_dir.write_record(out / "metrics.json", results.metrics)
 
 
 def _warn(run: Path, floors: Mapping[str, float]) -> None:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from fedn_jax.cascade import recognise
 from fedn_jax.core import config as configs
 from fedn_jax.core.errors import UserError
 from fedn_jax.core.text import Progress
@@ -70,7 +71,7 @@ def method(table: int, name: str) -> str:
     Returns:
       E.g. "w/o seg. att.".
     """
-    wanted = configs.PAPER_ROWS.get(name, {})
+    wanted = (configs.PAPER_ROWS | configs.CASCADE_ROWS).get(name, {})
     for row in published.rows("casme2", "annotated", table):
         if row.options is not None and {k: v for k, v in row.options.items() if k != "features"} == wanted:
             return row.method
@@ -152,6 +153,29 @@ def price(row: Row, dataset: shards.Dataset, backbone: flops.Cost | None) -> dic
     return total._asdict() | {"network": network._asdict(), "backbone": extra._asdict(), "frames": frames}
 
 
+def _spotters(out: Path, row: Row, several: Sequence[Row], seeds: int) -> list[fit.Run | None]:
+    """The runs that a row of a recogniser stands behind, one per seed; None for a row that names its own intervals."""
+    if not row.config.cascade.recogniser:
+        return [None] * seeds
+    wanted = row.config.copy_and_resolve_references()
+    wanted.cascade.recogniser = ""
+    for other in several:
+        if configs.flatten(other.config) == configs.flatten(wanted):
+            return runs_of(out, other, seeds)
+    raise UserError(
+        f"the configuration has no row that is {row.name} without its recogniser; expected one of its table"
+    )
+
+
+def _evaluate(run: fit.Run, spotter: fit.Run | None, dataset: shards.Dataset, progress: Progress) -> dict[str, Any]:
+    """The numbers of a run; of a cascade after its recogniser is trained."""
+    if spotter is None:
+        return run_evaluation.evaluate_run(run.directory, run.config, dataset, progress).metrics
+    name = run.config.cascade.recogniser
+    config = recognise.training_config(spotter.config, name)
+    return recognise.recognise(spotter.directory, name, config, dataset, progress, run.directory).metrics
+
+
 def run(
     out: Path,
     table: int,
@@ -184,15 +208,15 @@ def run(
         raise UserError(f"no row of table {table} fits the data: {several[0].method} {several[0].obstacle}")
     groups: dict[str, list[fit.Run]] = {}
     for row in several:
-        if not row.obstacle:
+        if not row.obstacle and not row.config.cascade.recogniser:
             groups.setdefault(configs.structure(row.config), []).extend(runs_of(out, row, seeds))
     for group in groups.values():
         fit.fit(group, dataset, progress)
     found, first, origins = [], None, {}
     for row in several:
         scored = [] if row.obstacle else [
-            run_evaluation.evaluate_run(run.directory, run.config, dataset, progress).metrics
-            for run in runs_of(out, row, seeds)
+            _evaluate(run, spotter, dataset, progress)
+            for run, spotter in zip(runs_of(out, row, seeds), _spotters(out, row, several, seeds), strict=True)
         ]  # fmt: skip
         first = first or (scored[0] if scored else None)
         columns = [headline.numbers(one) for one in scored]
@@ -202,8 +226,8 @@ def run(
         found.append({
             "row": row.name, "method": row.method, "obstacle": row.obstacle,
             "numbers": {name: spread([one[name] for one in columns]) for name in headline.NUMBERS if columns},
-            "cost": None if row.obstacle else price(row, dataset, backbone),
-            "changes": configs.PAPER_ROWS.get(row.name, {}),
+            "cost": None if row.obstacle or row.config.cascade.recogniser else price(row, dataset, backbone),
+            "changes": (configs.PAPER_ROWS | configs.CASCADE_ROWS).get(row.name, {}),
         })  # fmt: skip
     values = {one["row"]: {name: one["numbers"][name]["values"] for name in orderings.NUMBERS}
               for one in found if one["numbers"]}  # fmt: skip

@@ -217,7 +217,7 @@ def obstacle(metrics: Mapping[str, Any]) -> str:
     if dataset not in known:
         return f"the data set is {dataset}, which the paper does not use"
     given, printed = set((metrics["data"]).get("classes") or ()), known[dataset]["classes"].get(labels)
-    if printed is None or chosen.get("data.recognition", True) and given != set(printed):
+    if printed is None or headline.options_recognise(chosen) and given != set(printed):
         return f"the labels are {labels} ({', '.join(sorted(given)) or 'none'}), which the paper does not use"
     pairs = {  # what it is -> (here, in the paper)
         "kind of expressions": (chosen.get("data.kind"), "macro"),

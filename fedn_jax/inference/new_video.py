@@ -21,7 +21,7 @@ from fedn_jax.evaluation import matching, thresholds
 from fedn_jax.evaluation.thresholds import Threshold
 from fedn_jax.formats import detection_files
 from fedn_jax.formats.clocks import Stamps
-from fedn_jax.ops import intervals, nms, windows
+from fedn_jax.ops import apex, intervals, nms, windows
 
 ENSEMBLE = "ensemble"  # all folds: their network outputs are averaged
 WINDOWS = 256  # of a piece
@@ -63,6 +63,11 @@ def load(run: Path, fold: str = ENSEMBLE) -> Model:
       UserError: not a finished run of ``fedn train``, or no such fold.
     """
     recorded, config = run_dir.read_record(run / "run.json"), run_dir.load_config(run)
+    if config.cascade.recogniser:
+        raise UserError(
+            f"{run}: a cascade, made by `fedn recognise`, names what was spotted in its own data; for new "
+            "videos give the run of its spotter"
+        )
     if "programs" not in recorded or "input_shape" not in recorded:
         raise UserError(f"{run}: was trained by an older version, or training never began; train it again")
     if models.TASKS[config.task].frames:
@@ -153,7 +158,7 @@ def make_detector(model: Model, threshold: float) -> Callable[[np.ndarray, np.nd
             kept.append(Detections(*(column[strong] for column in found)))
         strong = Detections(*(np.concatenate(column) for column in zip(*kept, strict=True)))
         best = _suppress(strong, config.predict.nms_iou, config.predict.per_class)
-        return Found(best, _apexes(inputs, valid, best.interval), curves, frames)
+        return Found(best, apex.farthest(inputs, valid, best.interval), curves, frames)
 
     return detect
 
@@ -181,19 +186,6 @@ def _raise_curves(curves: np.ndarray, found: Detections, num_frames: int) -> Non
     for i in order[found.valid[order]]:
         strip = curves[found.emotion[i], max(edges[i, 0], 0) : edges[i, 1]]
         np.maximum(strip, found.score[i], out=strip)
-
-
-def _apexes(inputs: np.ndarray, valid: np.ndarray, interval: np.ndarray) -> np.ndarray:
-    """[N] int: the frame of each interval whose input differs most from that of its first frame with a face."""
-    apexes = []
-    for onset, offset in np.floor(interval + 0.5).astype(int):
-        frames = np.flatnonzero(valid[onset : max(offset, onset + 1)]) + onset
-        if len(frames) == 0:
-            apexes.append((onset + offset) // 2)
-            continue
-        seen = np.asarray(inputs[frames[0] : frames[-1] + 1], np.float32)[frames - frames[0]]
-        apexes.append(int(frames[np.linalg.norm((seen - seen[0]).reshape(len(seen), -1), axis=1).argmax()]))
-    return np.array(apexes, int)
 
 
 # ---- In frames of the file and in seconds ---------------------------------------------------------------------------

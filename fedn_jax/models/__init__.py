@@ -61,9 +61,24 @@ def make_task(config: Config, geometry: windows.Geometry, num_classes: int, inpu
     Raises:
       UserError: no such task, or options that do not fit.
     """
-    name = errors.one_of("train.precision", config.train.precision, PRECISIONS)
     model = TASKS[errors.one_of("task", config.task, TASKS)]
-    task = model.make(config, geometry, num_classes, tuple(input_shape))
+    return with_precision(model.make(config, geometry, num_classes, tuple(input_shape)), config.train.precision)
+
+
+def with_precision(task: Task, name: str) -> Task:
+    """The same task with products of some precision.
+
+    Args:
+      task: a task.
+      name: entry of ``PRECISIONS``.
+
+    Returns:
+      The task.
+
+    Raises:
+      UserError: no such precision.
+    """
+    name = errors.one_of("train.precision", name, PRECISIONS)
     if PRECISIONS[name] is None:
         return task
     encoding = task.encoding and Encoding(*(_at(PRECISIONS[name], step) for step in task.encoding))

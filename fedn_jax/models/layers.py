@@ -60,6 +60,7 @@ class Affine(nn.Module):
     outputs: int
     bias: float = 0.0  # initial value
     use_bias: bool = True
+    initial: Any = uniform_fan_in  # of the kernel
 
     @nn.compact
     def __call__(self) -> tuple[Array, Array]:
@@ -68,8 +69,8 @@ class Affine(nn.Module):
         Returns:
           (kernel [inputs, outputs], bias [outputs], or 0 without one).
         """
-        kernel = self.param("kernel", uniform_fan_in, (self.inputs, self.outputs))
-        if self.is_initializing():
+        kernel = self.param("kernel", self.initial, (self.inputs, self.outputs))
+        if self.is_initializing() and self.initial is uniform_fan_in:
             self.variable("uniform_fan_in", "kernel", jnp.zeros, ())  # see init
         if not self.use_bias:
             return kernel, jnp.zeros((), kernel.dtype)
@@ -204,7 +205,7 @@ class BatchNorm(nn.Module):
         return (x - now[0]) / jnp.sqrt(now[1] + self.epsilon) * scale + bias
 
 
-def attention_parameters(width: int) -> dict[str, tuple[Array, Array]]:
+def attention_parameters(width: int, initial: Any = uniform_fan_in) -> dict[str, tuple[Array, Array]]:
     """Parameters of self-attention; call inside a compact method.
 
     The softmax removes whatever the key's bias adds, so its exact gradient is 0. What differentiation gives is
@@ -212,11 +213,12 @@ def attention_parameters(width: int) -> dict[str, tuple[Array, Array]]:
 
     Args:
       width: channels.
+      initial: of the kernels.
 
     Returns:
       "query", "key", "value", "out" -> (kernel [width, width], bias [width]).
     """
-    parameters = {name: Affine(width, width, name=name)() for name in ("query", "key", "value", "out")}
+    parameters = {name: Affine(width, width, initial=initial, name=name)() for name in ("query", "key", "value", "out")}
     kernel, bias = parameters["key"]
     return parameters | {"key": (kernel, jax.lax.stop_gradient(bias))}
 
@@ -225,26 +227,30 @@ class SelfAttention(nn.Module):
     """Multi-head self-attention over the positions of a sequence (Vaswani et al. 2017), masked."""
 
     heads: int
+    dropout: float = 0.0  # of the weights
+    initial: Any = uniform_fan_in  # of the kernels
 
     @nn.compact
     def __call__(
-        self, x: Float[Array, "B length channels"], valid: Bool[Array, "B length"]
+        self, x: Float[Array, "B length channels"], valid: Bool[Array, "B length"], train: bool = False
     ) -> Float[Array, "B length channels"]:
         """Attends.
 
         Args:
           x: [B, length, channels] float.
           valid: [B, length] bool, positions that may be attended to.
+          train: apply dropout, with the random stream "dropout".
 
         Returns:
           [B, length, channels] float.
         """
-        parameters = attention_parameters(x.shape[-1])
+        parameters = attention_parameters(x.shape[-1], self.initial)
         query, key, value = (
             heads_of(x @ parameters[name][0] + parameters[name][1], self.heads) for name in ("query", "key", "value")
         )  # [B, length, heads, channels / heads]
         scores = jnp.einsum("bqhc,bkhc->bhqk", query, key) / jnp.sqrt(query.shape[-1]).astype(x.dtype)
         weights = masked_softmax(scores, valid[:, None, None, :])
+        weights = nn.Dropout(self.dropout)(weights, deterministic=not train)
         kernel, bias = parameters["out"]
         return jnp.einsum("bhqk,bkhc->bqhc", weights, value).reshape(x.shape) @ kernel + bias
 

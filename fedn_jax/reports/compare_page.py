@@ -136,7 +136,7 @@ def _basis(run: Run) -> dict[str, tuple[Any, frozenset[str]]]:
         "reading of the annotations": (reading, ALL),
         "annotated expressions": ({row["subject"]: row["gt"] for row in found["per_subject"] if row["gt"]}, ALL),
         "preparation": ({key: data.get(key) for key in ("backbone", "aligner", "signature")}, NONE),
-        "training with emotions": (options.get("data.recognition", True), headline.NAMED),
+        "training with emotions": (headline.options_recognise(options), headline.NAMED),
         "emotions": ((list(map(str, data.get("classes") or ())), labels), headline.NAMED),
         "definitions": ([known.get(key, "").replace(iou, "IoU") for key in DEFINED], ALL),
         "rule of counting": (found.get("protocol", "megc"), COUNTED),

@@ -35,7 +35,8 @@ def _ours(row: Mapping[str, Any], seeds: int) -> list[Cell]:
         return [words(f"{row['method']}, not run"), *[Cell(DASH)] * (len(COLUMNS) - 1)]
     cells = [_spread(row["numbers"][name], scale) for name, scale in SCALES.items()]
     for name, unit in (("parameters", 1e6), ("flops", 1e9)):
-        cells.append(Cell(f"{row['cost'][name] / unit:.2f}", row["cost"][name] / unit))
+        cost = row["cost"] and row["cost"][name] / unit  # None: of a cascade, which computes per window and interval
+        cells.append(Cell(DASH) if cost is None else Cell(f"{cost:.2f}", cost))
     return [words(row["method"]), *cells, words(seeds)]
 
 

@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import Iterator
 
 from fedn_jax.data import shards
-from fedn_jax.torch_parity import cases, detections, fesnet, fold, layers, network, targets, training
+from fedn_jax.torch_parity import cases, detections, fesnet, fold, layers, network, recognisers, targets, training
 from fedn_jax.torch_parity.measure import Level
 
 BOTH, ONE = ("float32", "float64"), ("float32",)
@@ -44,6 +44,7 @@ def run(dataset: shards.Dataset | None, quick: bool = False) -> Iterator[Level]:
         yield from layers.run(precisions)
         yield from targets.run(precisions)
         yield from network.run(precisions, variants, not quick)
+        yield from recognisers.run(precisions)
         yield from training.adam()
         yield from training.steps(precisions)
         yield from detections.run(precisions)

@@ -2,11 +2,14 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
+import fakes
 import pytest
 from toys import SHALLOW, TINY
 
 from fedn_jax import models
+from fedn_jax.cascade import recognisers
 from fedn_jax.cli import config_files
 from fedn_jax.cli.main import main
 from fedn_jax.core import config as configs
@@ -29,6 +32,47 @@ def test_rows_are_the_papers_with_its_names():
     assert [row.method for row in rows(2)] == ["FEDN (w/o rec)", "FEDN"]
     assert [row.method for row in rows(3)] == ["I3D", "w/o seg. att.", "w/o sw att.", "w/o both", "FEDN"]
     assert [row.method for row in rows(4)] == ["w/ conf.", "coupled head", "IoU", "GIoU", "FEDN"]
+
+
+def test_two_spotters_are_trained_once_and_the_recognisers_stand_behind_them(monkeypatch, tmp_path):
+    names = [*configs.PAPER_ROWS, *configs.CASCADE_ROWS]
+    several = paper_tables.rows(2, names, lambda row: config_files.load(f"{TABLES}:{row}", []), 1)
+    methods = ["FEDN (w/o rec)", "FEDN (w/o rec) + CEFLNet", "FEDN + CEFLNet", "table2/frozen_features", "FEDN"]
+    assert [row.method for row in several] == methods
+    trained, behind, scored = [], [], []
+
+    def evaluated(run, config, *rest):
+        scored.append(run.relative_to(tmp_path / "runs"))
+        return SimpleNamespace(metrics=fakes.make_metrics() | {"threshold_origins": {"a": "best"}})
+
+    def recognised(spotter, name, config, dataset, progress, out):
+        assert config.task == name and config.train.epochs == recognisers.RECOGNISERS[name].training["train.epochs"]
+        behind.append((*(str(path.relative_to(tmp_path / "runs")) for path in (out, spotter)), name))
+        return evaluated(out, config)
+
+    fits = lambda runs, dataset, progress: trained.extend(str(run.directory.relative_to(tmp_path)) for run in runs)
+    monkeypatch.setattr(paper_tables.fit, "fit", fits)
+    monkeypatch.setattr(paper_tables.run_evaluation, "evaluate_run", evaluated)
+    monkeypatch.setattr(paper_tables.recognise, "recognise", recognised)
+    price = {"parameters": 1, "flops": 1.0, "network": {"flops": 1.0}, "backbone": {"flops": 0.0}, "frames": 134}
+    monkeypatch.setattr(paper_tables, "price", lambda *_: price)
+    found = paper_tables.run(tmp_path, 2, several, 2, None, None, None)
+    kinds = ("table2/spotting_only", "fedn")
+    assert trained == [f"runs/{kind}/seed{seed}" for kind in kinds for seed in (0, 1)]
+    assert behind == [
+        (f"{own}/seed{seed}", f"{spotter}/seed{seed}", name)
+        for own, spotter, name in (
+            ("table2/spotting_only_ceflnet", "table2/spotting_only", "ceflnet"), ("table2/ceflnet", "fedn", "ceflnet"),
+            ("table2/frozen_features", "fedn", "frozen-features"),
+        )
+        for seed in (0, 1)
+    ]  # fmt: skip
+    assert len(scored) == 10 and [row["cost"] is None for row in found["rows"]] == [False, True, True, True, False]
+    text = "\n".join(map(tables.to_text, reproduce_page.result_tables(found)))
+    assert "FEDN + CEFLNet" in text and max(map(len, text.splitlines())) <= 80
+    alone = [row for row in several if row.name != "table2/spotting_only"]
+    with pytest.raises(ValueError, match="no row that is table2/spotting_only_ceflnet without its recogniser"):
+        paper_tables.run(tmp_path, 2, alone, 1, None, None, None)
 
 
 def test_what_does_not_fit_the_data_is_named():

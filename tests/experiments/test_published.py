@@ -111,6 +111,8 @@ def test_every_option_exists():
     ("row", "method"),
     [
         ("table2/spotting_only", "FEDN (w/o rec)"),
+        ("table2/spotting_only_ceflnet", "FEDN (w/o rec) + CEFLNet"),
+        ("table2/ceflnet", "FEDN + CEFLNet"),
         ("table3/i3d", "I3D"),
         ("table3/no_segment_attention", "w/o seg. att."),
         ("table3/no_window_attention", "w/o sw att."),

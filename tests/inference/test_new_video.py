@@ -118,16 +118,6 @@ def test_curves_are_the_highest_candidate_over_a_point():
             assert curves[c, p] == scores.max(initial=0)
 
 
-def test_apex_is_the_frame_that_differs_most_from_the_onset():
-    inputs = np.zeros((20, 3), np.float16)
-    inputs[7], inputs[8] = 5, 9
-    valid = np.ones(20, bool)
-    interval = np.array([[4.0, 12.0], [8.0, 9.0], [0.0, 4.0]])
-    assert new_video._apexes(inputs, valid, interval).tolist() == [8, 8, 0]
-    valid[8] = valid[0:4] = False
-    assert new_video._apexes(inputs, valid, interval).tolist() == [7, 8, 2]
-
-
 def test_frames_of_the_file_and_seconds(model):
     """Every second frame of a file of 20 frames, of which the last is shown for as long as the others."""
     found = new_video.Found(

@@ -17,6 +17,7 @@ ORDER = [  # a package imports itself and those above it
     "fedn_jax.data",
     "fedn_jax.engine",
     "fedn_jax.evaluation",
+    "fedn_jax.cascade",
     "fedn_jax.inference",
     "fedn_jax.experiments",
     "fedn_jax.reports",

@@ -14,8 +14,8 @@ import pytest
 from fedn_jax.cli.main import main
 from fedn_jax.core.types import Detections
 from fedn_jax.engine import train_step
+from fedn_jax.models import ceflnet, torch_weights
 from fedn_jax.models import layers as ours
-from fedn_jax.models import torch_weights
 from fedn_jax.torch_parity import reference
 
 torch = pytest.importorskip("torch")
@@ -28,6 +28,7 @@ from fedn_jax.torch_parity import (  # noqa: E402
     levels,
     measure,
     network,
+    recognisers,
     targets,
     training,
     weights,
@@ -69,6 +70,15 @@ def test_losses():
 def test_forward_losses_and_gradients_of_every_variant(name):
     few = {name: cases.VARIANTS[name]}
     assert not verdicts(network.run(("float32", "float64") if name == "fedn" else ("float64",), few, False))
+
+
+def test_the_recogniser():
+    assert not verdicts(recognisers.run())
+
+
+def test_a_changed_recogniser_is_noticed(monkeypatch):
+    monkeypatch.setattr(ceflnet, "HEADS", 2)  # shapes stay
+    assert verdicts(recognisers.run(("float32",)))
 
 
 def test_optimiser():

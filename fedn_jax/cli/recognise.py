@@ -1,0 +1,68 @@
+"""The command ``fedn recognise``: a recogniser behind the spotter of a run."""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from fedn_jax.cli import command, config_files, runs
+from fedn_jax.core.errors import UserError
+from fedn_jax.core.text import progress_bar
+
+EXAMPLES = (
+    "fedn recognise run --data data --with ceflnet --out run+ceflnet",
+    "fedn report run run+ceflnet --out comparison",
+)
+
+
+def add_arguments(commands: Any) -> None:
+    """Adds ``recognise`` to the command line.
+
+    Args:
+      commands: what ``ArgumentParser.add_subparsers`` returned.
+    """
+    one = command.add(
+        commands, "recognise", "train a recogniser that names what a run has spotted", recognise, EXAMPLES, options=True
+    )
+    one.add_argument("run", type=Path, metavar="RUN", help=f"{command.RUN}: the spotter")
+    one.add_argument(
+        "--with", dest="recogniser", required=True, metavar="NAME", help="the recogniser: ceflnet or frozen-features"
+    )
+    command.add_directories(one, "directory of the cascade, which is a run for `fedn report`")
+    one.add_argument("--force", action="store_true", help="replace files even where somebody changed them")
+
+
+def recognise(args: argparse.Namespace, overrides: Sequence[str]) -> None:
+    """``fedn recognise``: trains a recogniser per fold and names the intervals of the run; started again, it goes on.
+
+    Args:
+      args: run, recogniser, data, out, force.
+      overrides: options of the section train, of the recogniser.
+
+    Raises:
+      UserError: ``out`` is the run, or holds files that a person changed.
+    """
+    from fedn_jax.cascade import recognise as cascade
+    from fedn_jax.core import files, written
+    from fedn_jax.data import shards
+    from fedn_jax.engine import run_dir
+    from fedn_jax.reports import run_tables
+
+    if args.out.resolve() == args.run.resolve():
+        raise UserError(f"--out {args.out}: is the run itself, whose own numbers stay; choose another directory")
+    config = cascade.training_config(run_dir.load_config(args.run), args.recogniser)
+    config_files.override(config, overrides, (cascade.SECTION,))
+    if not args.force:
+        written.check(args.out, runs.EVALUATION)
+    dataset = shards.load(args.data)
+    with files.scratch(args.out / "evaluation") as made:
+        results = cascade.recognise(
+            args.run, args.recogniser, config, dataset, progress_bar(), args.out, Path(made)
+        )  # fmt: skip
+        training = args.out / cascade.TRAINING
+        runs.save_evaluation(results, Path(made), args.out, training, args.data, args.force, own=True)
+    print(run_tables.run_text(results.metrics))
+    print(
+        "\n" + "\n".join(f"{what} {args.out / name}" for what, name in zip(runs.SHOWN, runs.EVALUATION, strict=False))
+    )
+    print(f"next:    fedn report {args.run} {args.out} --out comparison")

@@ -1,0 +1,55 @@
+"""A spotter that finds every expression exactly, so that what a cascade gets wrong is the recogniser's doing."""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from toys import tiny_config, toy_data
+
+from fedn_jax.cascade import recognise, samples
+from fedn_jax.cascade.recognisers import Spotter
+from fedn_jax.core.types import Detections
+from fedn_jax.data import shards
+from fedn_jax.data.problem import make_problem
+from fedn_jax.engine import parameters
+
+
+class Toy(NamedTuple):
+    """Data, and a run whose networks are as they were drawn."""
+
+    run: Path
+    config: Any
+    dataset: shards.Dataset
+    named: Any  # the problem, with emotions
+    found: list[Detections]  # the annotated intervals
+
+
+def toy_cascade(run, emotions=None, width=8):
+    """Toy data of two emotions, or of those given, and embeddings of some width."""
+    store, metas, events = toy_data(width=width)
+    if emotions is not None:
+        parts = np.split(np.asarray(emotions, np.int32), np.cumsum([len(one.emotion) for one in events])[:-1])
+        events = [one._replace(emotion=part) for one, part in zip(events, parts, strict=True)]
+    metadata = {"signature": "toy", "classes": ["a", "b"], "frames_per_row": 1, "dataset": "toy", "backbone": "toy"}
+    dataset = shards.Dataset(store, metas, events, np.zeros(len(store.valid), np.float32), metadata)
+    config = tiny_config()
+    found = [Detections(one.interval, np.linspace(0.9, 0.6, 3, dtype=np.float32), 0 * one.emotion, one.valid)
+             for one in events]  # fmt: skip
+    return Toy(run, config, dataset, recognise.with_emotions(config, dataset), found)
+
+
+def draw_networks(toy):
+    """Writes networks of the folds, untrained."""
+    task, folds = toy.named.task, toy.named.folds.name
+    init = jax.jit(task.init)
+    for index, name in enumerate(folds):
+        variables = jax.device_get(init(jax.random.key(index)))
+        parameters.save(parameters.path_of(toy.run, name), variables, {"fold": name})
+
+
+def made_problem(toy, name, config=None):
+    """The problem of a recogniser behind that spotter."""
+    config = config or recognise.training_config(toy.config, name)
+    spotter = Spotter(toy.run, toy.config, toy.dataset, make_problem(toy.config, toy.dataset))
+    return samples.make_problem(name, config, spotter, toy.named, toy.found)
