@@ -133,8 +133,9 @@ def trained(config, dataset, folds, devices, epochs, state=None):
 
 
 def test_both_drivers_give_the_same_bits(config, by_steps):
-    """One fold on one device: the loop on the device and the loop on the host."""
+    """One fold on one device: the loop on the device and the loop on the host, which move windows alike."""
     dataset = pictures()
+    config.train.phase = True
     one, scanned = trained(config, dataset, [0], jax.devices()[:1], range(3))
     config.task = "toy_by_steps"
     two, stepped = trained(config, dataset, [0], jax.devices()[:1], range(3))
