@@ -127,6 +127,7 @@ def default() -> ConfigDict:
     config.train.phase = False  # open: an epoch's windows begin later by one random number below window.train_hop
     config.train.flip = False  # fesnet: mirror an interval with probability 1/2
     config.train.precision = "device"  # of products: device (its default), float32, tf32 or bfloat16; the rest float32
+    config.train.keep_every = 0  # epochs between networks that are kept beside the last, to show progress; 0: none
     config.train.checkpoint_minutes = 10.0  # between two saves of the training state; 0: after every epoch
 
     config.folds = ConfigDict()
@@ -205,7 +206,8 @@ def validate(config: ConfigDict) -> ConfigDict:
     errors.one_of("data.kind", config.data.kind, KINDS)
     for name in ("epochs", "batch_size"):
         errors.at_least(f"train.{name}", config.train[name], 1)
-    errors.at_least("train.checkpoint_minutes", config.train.checkpoint_minutes, 0)
+    for name in ("checkpoint_minutes", "keep_every"):
+        errors.at_least(f"train.{name}", config.train[name], 0)
     for name, lowest in (("memory_gb", 0), ("programs", 1), ("k", 2)):
         errors.at_least(f"folds.{name}", config.folds[name], lowest)
     errors.at_least("data.side", config.data.side, 0)
