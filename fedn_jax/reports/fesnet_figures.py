@@ -82,7 +82,7 @@ def features(found: frame_views.Features) -> Any:
             axis.set_title(f"{title}\nsilhouette: labels {classes}, subjects {subjects}")
             axis.set(xticks=[], yticks=[])
             axis.grid(visible=False)
-        axes[0].set_xlabel(f"{count(len(found.label), 'frame')} of the test videos of {figures.label(found.fold)}")
+        axes[0].set_xlabel(f"{count(len(found.label), 'frame')} of the test videos of {figures.label(found.fold, 12)}")
         figures.legend(figure, axes[0])
     return figure
 
