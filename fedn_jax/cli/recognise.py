@@ -61,6 +61,7 @@ def recognise(args: argparse.Namespace, overrides: Sequence[str]) -> None:
         )  # fmt: skip
         training = args.out / cascade.TRAINING
         runs.save_evaluation(results, Path(made), args.out, training, args.data, args.force, own=True)
+    print(f"Emotions: {args.recogniser}. Intervals, scores and thresholds: {args.run}.\n")
     print(run_tables.run_text(results.metrics))
     print(
         "\n" + "\n".join(f"{what} {args.out / name}" for what, name in zip(runs.SHOWN, runs.EVALUATION, strict=False))
