@@ -6,8 +6,8 @@
 On real people smiles are counted, whose onsets and offsets are known (58 in 15 videos of 20 s), and what is found in
 two videos without annotations is listed. On drawn people every action but the eyes' is counted where it is stronger
 than 0.15; weaker ones are neither asked for nor allowed. ``--set DEVIATIONS=3`` tries another limit of
-fedn_jax/inference/actions.py: FLOOR and DEVIATIONS were chosen on drawn people, none on real ones. The target on real
-people: F1 of 90 % at a tIoU of .5, onset and offset within 4 frames (median).
+fedn_jax/inference/actions.py: FLOOR was chosen on drawn people, no limit on real ones. The target on real people: F1 of
+90 % at a tIoU of .5, onset and offset within 4 frames (median).
 """
 
 import argparse

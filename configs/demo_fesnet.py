@@ -1,6 +1,12 @@
 """FESNet in small on the built-in data, four folds by video.
 
-fedn demo --config demo_fesnet --out fesnet
+    fedn demo --config demo_fesnet --out fesnet
+
+One seed: overall F1 12.2 (macro 13.7, micro 0), frames right 70.6 %; an answer
+that finds nothing has 69.8 %, the motion baseline an F1 of 9.7. FEDN with
+data.kind=all and data.label=kind on the same folds: 78.8 (macro 87.2, micro
+48.6); its backbone was pretrained, FESNet begins with random weights.
+Training: 475 seconds of one core.
 """
 
 from fedn_jax.core import config as fedn_config

@@ -17,6 +17,7 @@ import numpy as np
 
 from data_prep.backbones import kinds
 from data_prep.backbones.kinds import Backbone
+from data_prep.faces import landmarker_file
 from data_prep.faces.decode import DEFAULT, Facts, Options, decode, fits
 from data_prep.media import sources
 from data_prep.media.frames import check_rate
@@ -157,6 +158,8 @@ def _check(options: Options) -> None:
     from data_prep.faces.align import ALIGNERS
 
     one_of("--aligner", options.aligner, ALIGNERS)
+    if options.aligner == "landmarker":
+        landmarker_file.load()  # else every video would say that it is not there
     if not 32 <= options.size <= 1024 or options.size % 2:
         raise UserError(f"--size must be an even number from 32 to 1024 (pixels); got {options.size}")
     if options.fps is not None:

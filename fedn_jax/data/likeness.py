@@ -119,7 +119,12 @@ def limit(known: Likeness) -> float | None:
 
 
 def save(path: Path, known: Likeness) -> None:
-    """Writes a likeness, whole or not at all (an .npz file)."""
+    """Writes a likeness, whole or not at all.
+
+    Args:
+      path: an .npz file.
+      known: of ``learn``.
+    """
     with files.replacing(path) as part:
         np.savez(part, **known._asdict())
 

@@ -202,7 +202,14 @@ def candidates_path(run: Path, fold: str) -> Path:
 
 
 def likeness_path(run: Path) -> Path:
-    """Where the run says what the faces of its data look like, see ``data.likeness``."""
+    """Where a run says what the faces of its data look like, see ``data.likeness``.
+
+    Args:
+      run: the directory.
+
+    Returns:
+      The path of an .npz file.
+    """
     return run / "likeness.npz"
 
 

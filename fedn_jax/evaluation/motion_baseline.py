@@ -160,7 +160,15 @@ def usual_emotion(events: Sequence[Events], num_classes: int) -> int:
 
 
 def check_folds(trains: Sequence[Sequence[int]], tests: Sequence[Sequence[int]]) -> None:
-    """Raises ``ValueError`` where a fold tests a video that it trains on."""
+    """Refuses leaks.
+
+    Args:
+      trains: K lists of training videos.
+      tests: K lists of test videos.
+
+    Raises:
+      ValueError: a fold tests a video that it trains on, or the lists differ in length.
+    """
     for train, test in zip(trains, tests, strict=True):
         if both := set(train) & set(test):
             raise ValueError(f"a fold must not test what it trains on; got videos {sorted(both)}")

@@ -22,7 +22,7 @@ def printed(capsys, *words):
 
 def test_names_are_found_from_any_directory(elsewhere):
     assert config_files.names() == [
-        "casme2", "casme3", "demo", "demo_fesnet", "demo_tables", "fesnet_casme2", "fesnet_samm", "own_data", "samm",
+        "casme2", "casme3", "demo", "demo_fesnet", "demo_tables", "fesnet", "lse_gfe", "own_data", "samm",
         "sweep_demo",
     ]  # fmt: skip
     for name in config_files.names():

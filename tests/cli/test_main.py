@@ -90,7 +90,7 @@ def test_version(capsys):
         (["train", "--config", DEMO, "--data", "d", "--out", "o", "--config.train.epochs=abc"], "abc"),
         (["train", "--config", DEMO, "--data", "d", "--out", "o", "--epochs=3"], "unknown argument --epochs=3"),
         (["train", "--config", DEMO, "--data", "no_data", "--out", "o"], "no_data: no such directory"),
-        (["evaluate", "no_run", "--data", "no_data"], "no_data: no such directory"),
+        (["evaluate", "no_run", "--data", "no_data"], "no_run/config.json: no such file"),
         (["verify", "no_data"], "no_data: no such directory"),
         (["verify", "no_data", "--verbose"], "unknown argument --verbose"),
     ],
@@ -140,7 +140,7 @@ def test_other_errors_of_libraries_are_not_hidden(monkeypatch):
 
 @pytest.mark.parametrize("name, code", [("SIGTERM", 143), ("SIGHUP", 129), ("SIGINT", 130)])
 def test_stopped_by_a_signal(capsys, monkeypatch, name, code):
-    monkeypatch.setattr("fedn_jax.cli.runs._load_data", lambda _: os.kill(os.getpid(), getattr(signal, name)))
+    monkeypatch.setattr("fedn_jax.cli.runs._load_data", lambda *_: os.kill(os.getpid(), getattr(signal, name)))
     assert main(["train", "--config", DEMO, "--data", "d", "--out", "o"]) == code
     assert capsys.readouterr().err == "fedn: stopped; start the same command again to go on\n"
 

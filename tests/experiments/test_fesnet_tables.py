@@ -31,7 +31,7 @@ def test_what_is_printed():
     assert all(float(row["printed"]["edit"]) < float(row["printed"]["acc"]) for row in rows)
 
 
-@pytest.mark.parametrize("name", ["demo_fesnet", "fesnet_casme2", "fesnet_samm"])
+@pytest.mark.parametrize("name", ["demo_fesnet", "fesnet"])
 def test_every_row_is_in_every_configuration(name):
     for table in fesnet_tables.TABLES:
         assert fesnet_tables.rows(table, list(config_files.rows(name)), load)

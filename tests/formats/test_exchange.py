@@ -1,6 +1,7 @@
 """Formats of one video, workbooks and what leads to a format: there and back, and strangers' files."""
 
 import json
+import random
 from pathlib import Path
 
 import openpyxl
@@ -151,3 +152,24 @@ def test_formats_of_one_video_take_a_directory(tmp_path):
     assert list(exchange.places(tmp_path / "x.csv", "csv", both)) == [tmp_path / "x.csv"]
     with pytest.raises(UserError, match="'a' has 1 row with times in seconds; expected frames: give --videos"):
         exchange.in_unit(both, "frames", {})
+
+
+@pytest.mark.parametrize("name", TIMED)
+def test_damaged_files_are_refused_in_words_or_read(folder, name):
+    words = ("joy", "sad & <b>", "厌恶")
+    rows = [Row("", VIDEO, Seconds(k), Seconds(k + 0.5), word, 0.5) for k, word in enumerate(words)]
+    path = folder / f"damaged{exchange.FORMATS[name].suffix}"
+    exchange.write(path, name, table(rows), Options())
+    whole, rng, refusals = path.read_bytes(), random.Random(0), 0
+    for _ in range(150):
+        data = bytearray(whole)
+        at = rng.randrange(len(data))
+        data[at : at + rng.choice([0, 1, 30])] = rng.choice([b"", b"-", b"9" * 20, b"<", b"&", b"\0", b"nan", b"\xff"])
+        path.write_bytes(data)
+        try:
+            read = exchange.read(path, "predictions", name)
+            assert all(0 <= row.onset <= row.offset for row in read.rows)
+        except UserError as error:
+            refusals += 1
+            assert str(path) in str(error)
+    assert refusals > 20

@@ -17,7 +17,9 @@ from fedn_jax.ops import windows
 
 SMALL = {"model.width": 16, "model.head_width": 16, "model.heads": 2, "model.groups": 4, "model.head_depth": 1}
 SPECS = [f"{name}:{row}" if row else name for name in config_files.names() for row in ["", *config_files.rows(name)]]
-BUILT = {spec for spec in SPECS if "casme2" in spec}  # the same rows as elsewhere, at other sizes
+BUILT = {
+    spec for spec in SPECS if spec.partition(":")[0] in ("casme2", "fesnet")
+}  # the same rows as elsewhere, at other sizes
 
 
 def toy_dataset(frames_per_row, frames=False):

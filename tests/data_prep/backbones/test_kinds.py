@@ -70,6 +70,18 @@ def test_a_run_brings_the_landmarker_along(tmp_path, monkeypatch, landmarker):
     assert landmarker_file.load() == landmarker.read_bytes()
 
 
+def test_an_aligner_whose_file_is_missing_is_one_line(tmp_path, monkeypatch, capsys):
+    media.write_video(tmp_path / "v" / "a.mp4", media.face_frames(1, 3))
+    media.write_video(tmp_path / "v" / "b.mp4", media.face_frames(1, 3))
+    (tmp_path / "s.csv").write_text("subject,video,onset,offset,emotion\nanna,a.mp4,1,2,joy\nanna,b.mp4,1,2,joy\n")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "empty"))
+    words = ["prepare", "folder", "--videos", tmp_path / "v", "--annotations", tmp_path / "s.csv"]
+    words += ["--backbone", "slim", "--aligner", "landmarker", "--out", tmp_path / "data"]
+    assert main([str(word) for word in words]) == 2
+    said = capsys.readouterr().err.strip()
+    assert said == "fedn: the face landmarker is not on this machine; run `fedn fetch face-landmarker` once (3.8 MB)"
+
+
 def test_what_is_no_backbone_is_refused(tmp_path, landmarker):
     with pytest.raises(UserError, match="backbone nothing: no such file or name"):
         kinds.load("slim+nothing")

@@ -1,8 +1,10 @@
-"""FESNet on CAS(ME)^2, five folds by video (Zhang et al. 2024).
+"""FESNet at the paper's size, five folds by video (Zhang et al. 2024).
 
     fedn prepare casme2 --videos DIR --annotations FILE --frames \\
           --size 112 --out data
-    fedn train --config fesnet_casme2 --data data --out run
+    fedn prepare samm --videos DIR --annotations FILE --frames \\
+          --size 112 --fps 60 --out data
+    fedn train --config fesnet --data data --out run
     fedn evaluate run --data data
 
 Expected: not known; nothing of this was trained on real data. The paper leaves
