@@ -64,7 +64,7 @@ def both(dtype: str) -> tuple[dict[str, Any], dict[str, Any]]:
     inputs = rng.normal(size=(BATCH, PLACES, WIDTH)).astype(np.float32)
     labels = rng.integers(0, CLASSES, BATCH)
     network = CeflNet(CLASSES)
-    drawn = layers.init(network, jax.random.key(0), jnp.zeros(inputs.shape), False)["params"]
+    drawn = layers.init(network, jax.random.key(0), jnp.zeros(inputs.shape), False, jnp.ones(BATCH, bool))["params"]
     # Biases and scales are moved from where they start, so that a missing one shows.
     moved = jax.tree.map(lambda x: np.asarray(x) + 0.1 * rng.normal(size=x.shape).astype(np.float32), drawn)
     peer = ceflnet.CeflNet(WIDTH, CLASSES)
@@ -74,7 +74,7 @@ def both(dtype: str) -> tuple[dict[str, Any], dict[str, Any]]:
     torch.nn.functional.cross_entropy(expected, torch.from_numpy(labels)).backward()
 
     def objective(params: Tree, given: Any) -> tuple[Any, Any]:
-        logits = network.apply({"params": params}, given, False)
+        logits = network.apply({"params": params}, given, False, jnp.ones(BATCH, bool))
         return -jax.nn.log_softmax(logits)[jnp.arange(BATCH), labels].mean(), logits
 
     with jax.enable_x64(dtype == "float64"), jax.default_matmul_precision("highest"):

@@ -43,7 +43,7 @@ def test_a_fold_never_saw_its_subject(name, tmp_path, monkeypatch):
 
         def sampler(spotter, fold):
             own = recognisers.embeddings(spotter, "")
-            return lambda video, interval: own(video, interval)[:, 0] * [1, 0, *[0] * 6] + folds[fold] * np.eye(8)[1]
+            return lambda video, *of: own(video, *of)[:, 0] * [1, 0, *[0] * 6] + folds[fold] * np.eye(8)[1]
 
         changed = recognisers.RECOGNISERS[name]._replace(sampler=sampler)
         monkeypatch.setitem(recognisers.RECOGNISERS, name, changed)
