@@ -83,4 +83,4 @@ def _flow(data: Path, dataset: Any) -> Any:
 
     frames = shards.load(data, side=0).store.inputs
     cache = schema.find(data).parent / f"flow-{dataset.metadata['signature']}.npz"
-    return flow.make_samples(frames, dataset.metadata["aligner"], cache, progress_bar())
+    return flow.make_samples(frames, dataset.metadata["preparation"]["aligner"], cache, progress_bar())

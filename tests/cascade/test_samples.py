@@ -65,6 +65,30 @@ def test_a_fold_never_saw_its_subject(name, tmp_path, monkeypatch):
         assert taught.tolist() == expected
 
 
+def test_flow_goes_from_the_onset_to_the_apex(tmp_path):
+    """To the annotated one in training; in what was spotted to the frame that differs most from the onset."""
+    toy, asked = toy_cascade(tmp_path), []
+    inputs = np.zeros((len(toy.dataset.store.valid), 8), np.float16)
+    meta, interval = toy.dataset.metas[1], toy.named.events[1].interval.astype(int)
+    inputs[meta.row + interval[0, 0] + 2] = 1  # the frame that differs
+    valid = toy.dataset.store.valid.copy()
+    valid[meta.row + interval[1, 0]] = False  # the second expression has no face at its onset
+    apex = interval[:, 0] + np.array([4, 4, 0])
+    apex[2] = -1  # not annotated: estimated, which is the onset where nothing differs
+
+    def flow(pairs):
+        asked.extend(pairs.tolist())
+        return np.zeros((len(pairs), 42, 42, 3), np.float16)
+
+    dataset = toy.dataset._replace(store=Store(inputs, valid))
+    spotter = recognisers.Spotter(tmp_path, toy.config, dataset, toy.named, flow)
+    sample = recognisers.onset_to_apex(spotter, "")
+    sample(1, interval, apex)
+    sample(1, interval, np.full(3, -1))
+    a, b, c = (meta.row + interval[:, 0]).tolist()
+    assert asked == [[a, a + 4], [b + 1, b + 4], [c, c], [a, a + 2], [b + 1, b + 1], [c, c]]
+
+
 def test_expressions_without_a_face_teach_nothing_and_empty_videos_are_named(tmp_path):
     toy = toy_cascade(tmp_path)
     valid, interval = toy.dataset.store.valid.copy(), toy.named.events[0].interval[0].astype(int)
