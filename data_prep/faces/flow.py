@@ -1,6 +1,7 @@
 """Optical flow between two aligned faces, as STR's recogniser sees it (Liong et al., SPIC 110, 2023, and its code)."""
 
 import os
+import zlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -20,7 +21,8 @@ TVL1 = dict(
     tau=0.25, lambda_=0.15, theta=0.3, nscales=5, warps=5, epsilon=0.01, innnerIterations=30, outerIterations=10,
     scaleStep=0.8, gamma=0.0, medianFiltering=5, useInitialFlow=False,
 )  # fmt: skip
-KEPT_EVERY = 200  # pairs between two writes of the cache
+KEPT_EVERY = 200  # pairs of a file of the cache
+AGAIN = "remove it, and it is computed again"
 
 
 def tvl1(first: np.ndarray, second: np.ndarray) -> np.ndarray:
@@ -118,7 +120,7 @@ def make_samples(
     Args:
       frames: [R, S, S, 3] uint8 RGB, aligned; may be mapped from a file.
       aligner: that aligned them.
-      cache: an .npz file; what depends on the data must be part of its name.
+      cache: a directory; what depends on the data must be part of its name.
       progress: bars.
       flow: (first, second) -> flow.
 
@@ -143,14 +145,15 @@ def make_samples(
     def samples(pairs: np.ndarray) -> np.ndarray:
         wanted = [tuple(pair) for pair in np.asarray(pairs).tolist()]
         missing = [pair for pair in dict.fromkeys(wanted) if pair not in known]
-        bar = progress(total=len(missing), desc="optical flow", unit="pair")
+        bar = progress(total=len(missing), desc="optical flow", unit="pair", leave=False)
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             for start in range(0, len(missing), KEPT_EVERY):
-                part = missing[start : start + KEPT_EVERY]
-                for pair, sample in zip(part, pool.map(one, part), strict=True):
-                    known[pair] = sample
+                chosen, part = missing[start : start + KEPT_EVERY], {}
+                for pair, sample in zip(chosen, pool.map(one, chosen), strict=True):
+                    part[pair] = sample
                     bar.update()
-                _write(cache, known)
+                _write(cache, part)
+                known.update(part)
         bar.close()
         return np.stack([known[pair] for pair in wanted])
 
@@ -159,16 +162,18 @@ def make_samples(
 
 def _read(cache: Path) -> dict[tuple[int, int], np.ndarray]:
     """Samples that were computed before."""
-    if not cache.exists():
-        return {}
-    found = arrays.load_npz(cache, ("pairs", "samples"), remedy="remove it, and it is computed again")
-    pairs, samples = found["pairs"], found["samples"]
-    if pairs.shape != (len(samples), 2) or samples.shape[1:] != (2 * HEIGHT, WIDTH, 3):
-        raise UserError(f"{cache}: is no cache of optical flow; remove it, and it is computed again")
-    return dict(zip(map(tuple, pairs.tolist()), samples, strict=True))
+    known = {}
+    for path in sorted(cache.glob("*.npz")):
+        found = arrays.load_npz(path, ("pairs", "samples"), remedy=AGAIN)
+        pairs, samples = found["pairs"], found["samples"]
+        if pairs.shape != (len(samples), 2) or samples.shape[1:] != (2 * HEIGHT, WIDTH, 3):
+            raise UserError(f"{path}: is no part of a cache of optical flow; {AGAIN}")
+        known |= dict(zip(map(tuple, pairs.tolist()), samples, strict=True))
+    return known
 
 
-def _write(cache: Path, known: dict[tuple[int, int], np.ndarray]) -> None:
-    """Keeps them, whole or not at all."""
-    with files.replacing(cache) as part:
-        np.savez(part, pairs=np.array(list(known), np.int64), samples=np.stack(list(known.values())))
+def _write(cache: Path, part: dict[tuple[int, int], np.ndarray]) -> None:
+    """Keeps some, in a file of their own, whole or not at all."""
+    pairs = np.array(list(part), np.int64)
+    with files.replacing(cache / f"{zlib.crc32(pairs.tobytes()):08x}.npz") as beside:
+        np.savez(beside, pairs=pairs, samples=np.stack(list(part.values())))

@@ -82,5 +82,5 @@ def _flow(data: Path, dataset: Any) -> Any:
     from fedn_jax.data import shards
 
     frames = shards.load(data, side=0).store.inputs
-    cache = schema.find(data).parent / f"flow-{dataset.metadata['signature']}.npz"
+    cache = schema.find(data).parent / f"flow-{dataset.metadata['signature']}"
     return flow.make_samples(frames, dataset.metadata["preparation"]["aligner"], cache, progress_bar())

@@ -52,7 +52,7 @@ def test_a_picture_that_moves():
 
 
 def test_pairs_are_computed_once(tmp_path, monkeypatch):
-    frames, cache, asked = np.stack([blurred(seed) for seed in range(4)]), tmp_path / "flow.npz", []
+    frames, cache, asked = np.stack([blurred(seed) for seed in range(4)]), tmp_path / "flow", []
 
     def counted(first, second):
         asked.append(1)
@@ -68,7 +68,8 @@ def test_pairs_are_computed_once(tmp_path, monkeypatch):
     assert np.array_equal(again[::-1], first) and len(asked) == 3
     with pytest.raises(UserError, match="got the aligner 'openface'"):
         flow.make_samples(frames, "openface", cache, quiet)
-    cache.write_bytes(b"no numbers")
+    assert len(list(cache.iterdir())) == 2
+    next(cache.iterdir()).write_bytes(b"no numbers")
     with pytest.raises(UserError, match="remove it, and it is computed again"):
         flow.make_samples(frames, "cascade", cache, quiet)
 
