@@ -18,7 +18,7 @@ from fedn_jax.core.types import Config, Detections, Events, Task
 from fedn_jax.data import shards, splits
 from fedn_jax.data.problem import Problem, make_problem
 from fedn_jax.engine import candidates, predict, run_dir
-from fedn_jax.evaluation import evaluate, kinds, matching, motion_baseline, position_prior, thresholds
+from fedn_jax.evaluation import evaluate, kinds, leaks, matching, motion_baseline, position_prior, thresholds
 from fedn_jax.evaluation.thresholds import Threshold
 from fedn_jax.ops import windows
 
@@ -140,6 +140,8 @@ def score(
     plan = dict(zip(problem.folds.name, problem.folds.test, strict=True))
     tests = {name: plan[name] for name in chosen}
     result = _score(problem, found, limits, iou, chosen, tests)
+    padded, subjects = (matching.pad(found), matching.pad(problem.events)), [meta.subject for meta in problem.metas]
+    result["leaks"] = leaks.measure(result, *padded, subjects, limits)
     result["baselines"] = _baselines(problem, dataset, tests, iou)
     result["other_options"] = {}
     result["config"], result["versions"] = json.loads(config.to_json()), versions

@@ -101,7 +101,9 @@ def test_an_inner_fold_that_finds_nothing_falls_back_and_says_so(evaluate, tmp_p
     assert found["thresholds"] == pytest.approx({"a": 0.4, "b": 0.5, "c": 0.4})
     assert found["threshold_origins"] == {"a": "best", "b": "no hit", "c": "best"}
     assert found["other_options"] == {}
+    assert found["leaks"]["threshold"]["f1"] == 1 and found["leaks"]["threshold"]["gain"] == 0
     for text in told(results, tmp_path):
+        assert "What leaks are worth" in text and "One threshold, on test labels" in text
         assert (
             "of 2 folds picked on its inner fold" in text and "of 1 fold (b) evaluate.threshold of the config" in text
         )
