@@ -55,6 +55,16 @@ def _stack(folds: Sequence[tuple]) -> Folds:
     return Folds(tuple(names), keys, pad(positive), pad(negative), tuple(test), none)
 
 
+def _subjects(metas: Sequence[VideoMeta]) -> dict[str, set[int]]:
+    """Subject -> its videos."""
+    subjects: dict[str, set[int]] = {}
+    for index, meta in enumerate(metas):
+        if meta.subject.endswith(INNER):
+            raise UserError(f"subject {meta.subject!r} ends as inner folds do ({INNER}); rename it")
+        subjects.setdefault(meta.subject, set()).add(index)
+    return subjects
+
+
 def plan_loso(metas: Sequence[VideoMeta], windows: Windows, inner: float, k: int = 0) -> Folds:
     """Leave one subject out (FEDN section 4.2): every subject is the test subject of one fold.
 
@@ -71,9 +81,7 @@ def plan_loso(metas: Sequence[VideoMeta], windows: Windows, inner: float, k: int
       UserError: too few subjects, or a fold without an expression to learn from.
     """
     del k
-    subjects: dict[str, set[int]] = {}
-    for index, meta in enumerate(metas):
-        subjects.setdefault(meta.subject, set()).add(index)
+    subjects = _subjects(metas)
     if len(subjects) < 2:
         raise UserError(
             f"leave-one-subject-out needs at least 2 subjects, 3 with inner folds; got {', '.join(subjects)}; "
@@ -109,7 +117,42 @@ def plan_kfold(metas: Sequence[VideoMeta], windows: Windows, inner: float, k: in
     return _stack(folds)
 
 
-SCHEMES: dict[str, Callable[..., Folds]] = {"loso": plan_loso, "kfold": plan_kfold}
+def plan_datasets(metas: Sequence[VideoMeta], windows: Windows, inner: float, k: int = 0) -> Folds:
+    """Leave one data set out: every data set of several that were merged is the test set of one fold.
+
+    Args:
+      metas: V videos; subjects are named DATASET/SUBJECT, as `fedn merge` does.
+      windows: all training windows.
+      inner: share of the training subjects that the inner fold holds out.
+      k: unused.
+
+    Returns:
+      Each data set's fold and, unless ``inner`` is 0, right after it the inner one of its training subjects.
+
+    Raises:
+      UserError: less than two data sets, or a fold without an expression to learn from.
+    """
+    del k
+    subjects = _subjects(metas)
+    datasets: dict[str, set[int]] = {}
+    for subject, videos in subjects.items():
+        datasets.setdefault(subject.partition("/")[0], set()).update(videos)
+    single = next((subject for subject in subjects if "/" not in subject), None)
+    if single is not None or len(datasets) < 2:
+        got = f"subject {single!r}" if single is not None else f"one data set, {', '.join(datasets)}"
+        raise UserError(
+            "leave-one-dataset-out needs the data of `fedn merge`, of at least 2 data sets, whose subjects are named "
+            f"DATASET/SUBJECT; got {got}"
+        )
+    folds = [_with_inner(name, datasets[name], subjects, inner, windows) for name in sorted(datasets)]
+    return _stack([fold for pair in folds for fold in pair])
+
+
+SCHEMES: dict[str, Callable[..., Folds]] = {
+    "loso": plan_loso,
+    "kfold": plan_kfold,
+    "leave-one-dataset-out": plan_datasets,
+}
 
 
 def take(folds: Folds, chosen: Sequence[int]) -> Folds:

@@ -33,7 +33,7 @@ def refused(capsys, *words):
 
 
 COMMANDS = [
-    "demo", "fetch", "prepare", "verify", "convert-backbone", "configs", "plan", "train", "evaluate", "report",
+    "demo", "fetch", "prepare", "merge", "verify", "convert-backbone", "configs", "plan", "train", "evaluate", "report",
     "detect", "convert", "agree", "summarise", "sweep", "reproduce", "parity",
 ]  # fmt: skip
 

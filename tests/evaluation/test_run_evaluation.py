@@ -182,7 +182,7 @@ def test_inputs_are_not_looked_at_and_the_decoder_is_compiled_once(monkeypatch):
     metadata = {"classes": ["x", "y"], "frames_per_row": 2, "signature": "x"}
     metas = [meta._replace(num_frames=2 * meta.num_rows) for meta in metas]
     dataset = shards.Dataset(store._replace(inputs=store.inputs[:0]), metas, events, np.zeros(1), metadata)
-    monkeypatch.setattr(problems, "standardize", None)
+    monkeypatch.setattr(problems.standardization, "standardize", None)
     decoders = []
     for seed in (0, 1):
         config = configs.default()
