@@ -149,7 +149,7 @@ def default() -> ConfigDict:
     config.evaluate = ConfigDict()
     config.evaluate.iou = 0.5  # tIoU of a true positive (section 4.3, reference [9])
     config.evaluate.threshold = 0.5  # lowest score of a detection, where no inner fold picks it, or if given later
-    config.evaluate.threshold_rule = "best"  # open: how an inner fold picks it: best, one_error or shrunk
+    config.evaluate.threshold_rule = "shrunk"  # open: how an inner fold picks it: shrunk, best or one_error
     return config.lock()
 
 
