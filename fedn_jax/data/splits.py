@@ -155,6 +155,58 @@ SCHEMES: dict[str, Callable[..., Folds]] = {
 }
 
 
+def plan_shares(
+    metas: Sequence[VideoMeta], windows: Windows, scheme: str, inner: float, shares: Sequence[float], draws: int
+) -> tuple[Folds, np.ndarray]:
+    """The folds of a scheme, each with growing shares of its training subjects: for a learning curve.
+
+    The subjects of a draw are in a random order, of which each share takes the first, so a larger share holds the
+    smaller ones. Test videos are those of the scheme.
+
+    Args:
+      metas: V videos.
+      windows: all training windows.
+      scheme: "loso" or "leave-one-dataset-out".
+      inner: share of the chosen subjects that the inner fold holds out.
+      shares: A shares of the training subjects, rising, above 0 and at most 1.
+      draws: orders of each fold, D.
+
+    Returns:
+      The folds, named FOLD@SHARE.DRAW (see ``share_name``), with their inner ones; and [A, K] int, training subjects
+      of each share and fold of the scheme.
+
+    Raises:
+      UserError: folds by video, or a fold without an expression to learn from.
+    """
+    if scheme == "kfold":
+        raise UserError("a learning curve leaves out training subjects; set folds.scheme to loso, not kfold")
+    outer, subjects = SCHEMES[scheme](metas, windows, 0.0), _subjects(metas)
+    folds, counts = [], np.zeros((len(shares), len(outer.name)), int)
+    for column, (name, test) in enumerate(zip(outer.name, outer.test, strict=True)):
+        others = sorted(subject for subject, videos in subjects.items() if not videos & set(test))
+        counts[:, column] = [max(2 if inner else 1, round(share * len(others))) for share in shares]
+        for draw in range(draws):
+            order = np.random.default_rng([zlib.crc32(name.encode()), draw]).permutation(len(others))
+            for share, number in zip(shares, counts[:, column], strict=True):
+                units = {others[index]: subjects[others[index]] for index in order[:number]}
+                folds += _with_inner(share_name(name, share, draw), set(test), units, inner, windows)
+    return _stack(folds), counts
+
+
+def share_name(fold: str, share: float, draw: int) -> str:
+    """The name of a fold that learns from a share of its training subjects.
+
+    Args:
+      fold: of the scheme.
+      share: of its training subjects.
+      draw: from 0.
+
+    Returns:
+      FOLD@SHARE.DRAW, the share in percent.
+    """
+    return f"{fold}@{100 * share:g}.{draw}"
+
+
 def take(folds: Folds, chosen: Sequence[int]) -> Folds:
     """Some of the folds.
 

@@ -34,7 +34,7 @@ def refused(capsys, *words):
 
 COMMANDS = [
     "demo", "fetch", "prepare", "merge", "verify", "convert-backbone", "configs", "plan", "train", "evaluate", "report",
-    "detect", "convert", "agree", "summarise", "sweep", "reproduce", "parity",
+    "detect", "convert", "agree", "summarise", "sweep", "learning-curve", "reproduce", "parity",
 ]  # fmt: skip
 
 
