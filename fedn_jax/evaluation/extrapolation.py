@@ -31,7 +31,7 @@ class Resampled(NamedTuple):
 
 
 def points(counts: Counts, seed: int = 0) -> Resampled:
-    """F1 of every share, and how sure it is: test subjects and draws are drawn again, both alike for all shares.
+    """F1 of every share, and how sure it is: test subjects are drawn again, alike for all shares, and draws, of each.
 
     Args:
       counts: [A, D, S] int of A shares, D draws of training subjects and S test subjects.
@@ -40,11 +40,11 @@ def points(counts: Counts, seed: int = 0) -> Resampled:
     Returns:
       The points.
     """
-    _, draws, subjects = np.shape(counts.tp)
-    chosen = np.random.default_rng([seed, 2]).integers(0, draws, (SAMPLES, draws))  # [R, D]
+    shares, draws, subjects = np.shape(counts.tp)
+    chosen = np.random.default_rng([seed, 2]).integers(0, draws, (SAMPLES, shares, draws))
     weights = bootstrap.draw(subjects, SAMPLES, seed)  # [R, S]
     each = f1(Counts(*(np.einsum("rs,ads->rad", weights, np.asarray(x)) for x in counts)))  # [R, A, D]
-    drawn = np.take_along_axis(each, chosen[:, None], 2).mean(2)  # [R, A]
+    drawn = np.take_along_axis(each, chosen, 2).mean(2)  # [R, A]
     value = f1(Counts(*(np.asarray(x).sum(2) for x in counts))).mean(1)
     return Resampled(value, *_interval(drawn), drawn)
 
@@ -70,6 +70,19 @@ def fit(size: Array, value: Array) -> tuple[np.ndarray, np.ndarray]:
     return np.exp(y.mean(-1) - slope * x.mean()), -slope
 
 
+def _scatter(size: np.ndarray, value: np.ndarray) -> tuple[np.ndarray, float, float]:
+    """How far the points lie off their law, beyond what resampling sees: few points fix it badly.
+
+    Returns:
+      [R] t-distributed draws times the residual deviation; mean of log n; sum of squared distances from it.
+    """
+    x, (a, b) = np.log(size), fit(size, value)
+    rest = np.log(np.maximum(1 - value, _LEAST)) - np.log(a) + b * x
+    free = len(size) - 2
+    drawn = np.random.default_rng(3).standard_t(free, SAMPLES)
+    return drawn * np.sqrt((rest**2).sum() / free), x.mean(), ((x - x.mean()) ** 2).sum()
+
+
 def predict(law: tuple[Array, Array], size: float) -> np.ndarray:
     """F1 that a power law promises.
 
@@ -87,7 +100,8 @@ def extrapolate(size: Array, found: Resampled, subjects: int) -> dict[str, Any]:
     """F1 with more training subjects than there are, or why it cannot be said.
 
     It is said only if the law has shown here that it holds: the exponent's interval lies above 0, and the law of all
-    smaller shares foretells the largest one within its interval.
+    smaller shares foretells the largest one within its interval. Intervals hold both chances: that of subjects and
+    draws, and that of the points about the line (prediction interval of a regression, t with A - 2 degrees of freedom).
 
     Args:
       size: [A] float, mean training subjects of each share, rising.
@@ -108,15 +122,17 @@ def extrapolate(size: Array, found: Resampled, subjects: int) -> dict[str, Any]:
     if subjects < SUBJECTS:
         return without(f"chance cannot be judged over {subjects} test subjects; it needs {SUBJECTS}")
     law, laws = fit(size, found.value), fit(size, found.drawn)
-    exponent = _interval(laws[1]).tolist()
+    scatter, middle, square = _scatter(size, found.value)
+    exponent = _interval(laws[1] + scatter / np.sqrt(square)).tolist()
     if exponent[0] <= 0:
         return without("the rise with more subjects cannot be told from chance", exponent)
     low, high = _interval(predict(fit(size[:-1], found.drawn[:, :-1]), size[-1]))
     if not low <= found.value[-1] <= high:
         return without("the law of the smaller shares does not foretell the largest one", exponent)
     ahead = []
-    for times in AHEAD:
-        low, high = _interval(predict(laws, times * size[-1])).tolist()
-        value = float(predict(law, times * size[-1]))
-        ahead.append({"subjects": float(times * size[-1]), "f1": value, "low": low, "high": high})
+    for more in np.multiply(AHEAD, size[-1]).tolist():
+        width = np.sqrt(1 + 1 / len(size) + (np.log(more) - middle) ** 2 / square)
+        drawn = 1 - (1 - predict(laws, more)) * np.exp(width * scatter)
+        low, high = np.clip(_interval(drawn), 0, 1).tolist()
+        ahead.append({"subjects": more, "f1": float(predict(law, more)), "low": low, "high": high})
     return {"missing": None, "exponent": exponent, "ahead": ahead}

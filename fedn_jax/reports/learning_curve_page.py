@@ -14,8 +14,8 @@ from fedn_jax.reports.pages import COLORS
 from fedn_jax.reports.tables import Cell, Column, Table, share, words
 
 LAW = (
-    "Ahead: 1 - F1 = a n^-b through the points, n training subjects; it supposes that nothing but data is wanting, and "
-    "people like those that there are."
+    "1 - F1 is taken to fall as a power of the number of training subjects, as it did so far; that supposes more "
+    "people like those that there are, and labels on which coders agree."
 )
 
 
@@ -120,9 +120,10 @@ def write(out: Path, found: Mapping[str, Any]) -> Path:
     tables.save(whole, out, ("csv", "tex"))
     figures.save(drawn, out / "learning_curve")
     chart = pages.Chart(figures.uri(drawn), "Spotting F1 against the number of training subjects")
+    shown = whole._replace(notes=whole.notes[:-1])  # the last one leads the page
     return pages.write(
         out / "report.html", "Learning curve",
         f"{count(len(found['points']), 'share')} of the training subjects of every fold, same test subjects.",
-        [("F1 and training subjects", [chart, whole]), ("How this was made", [pages.made(found)])],
+        [("F1 and training subjects", [chart, shown]), ("How this was made", [pages.made(found)])],
         lead=verdict(found), footer="Every number, unrounded: learning_curve.json beside this page.",
     )  # fmt: skip

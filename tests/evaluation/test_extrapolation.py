@@ -43,6 +43,20 @@ def test_what_is_foretold_of_a_power_law():
         assert one["low"] <= one["f1"] <= one["high"] and one["f1"] == pytest.approx(law(one["subjects"]), abs=0.02)
 
 
+def test_points_off_the_line_make_it_less_sure():
+    bent = law(SIZE) + [0.02, -0.02, -0.02, 0.02]
+    (_, straight), (_, loose) = said(law(SIZE)), said(bent, noise=10)
+    assert loose["missing"] is None
+    one, other = (found["ahead"][-1] for found in (straight, loose))
+    assert other["high"] - other["low"] > 3 * (one["high"] - one["low"])
+    x, y = np.log(SIZE), np.log(1 - bent)
+    known = np.polyfit(x, y, 1, cov="unscaled")
+    residual = np.sqrt(((y - np.polyval(known[0], x)) ** 2).sum() / 2)
+    scatter, middle, square = extrapolation._scatter(SIZE, bent)
+    assert np.percentile(scatter, 97.5) == pytest.approx(4.303 * residual, rel=0.25)  # t of two degrees of freedom
+    assert (middle, 1 / square) == pytest.approx((x.mean(), known[1][0, 0]))
+
+
 def test_points_by_hand():
     one = Counts(np.array([[[1, 3], [3, 3]]]), np.full((1, 2, 2), 4), np.full((1, 2, 2), 4))
     found = extrapolation.points(one)
