@@ -6,6 +6,7 @@ from typing import Any
 from fedn_jax.core import errors
 from fedn_jax.core.text import DASH, percent, plain
 from fedn_jax.evaluation import evaluate, headline, leaks, ties
+from fedn_jax.evaluation.metrics import Counts
 from fedn_jax.reports import tables
 from fedn_jax.reports.tables import Cell, Column, Table, share, words
 
@@ -58,7 +59,8 @@ def subjects(runs: Runs) -> Table:
       runs: name -> content of metrics.json.
 
     Returns:
-      A table with a row per subject and one for all of them; for one run also one for each of its baselines.
+      A table with a row per subject and one for all of them; for one run also one for each of its baselines, and, where
+      folds leave out a data set, for each data set.
 
     Raises:
       UserError: there are no runs.
@@ -83,10 +85,27 @@ def subjects(runs: Runs) -> Table:
     groups = [("", rows), ("", [[words("All subjects"), *(cell for one in runs.values() for cell in _pooled(one))]])]
     if single:
         others = headline.baselines(next(iter(runs.values())))
+        groups[1][1][:0] = _datasets(next(iter(runs.values())))
         groups[1][1].extend([words(title), *_pooled(other)] for title, other in others.items())
     explained = {"TP": "tp", "N": "n", "GT": "gt", "F1": "f1"} | ({"Recognition": "accuracy"} if single else {})
     title = "Results of every subject" if single else "Spotting F1 of every subject"
     return Table("subjects", title, columns, groups, definitions(next(iter(runs.values())), explained))
+
+
+def _datasets(metrics: Mapping[str, Any]) -> list[list[Cell]]:
+    """A row for each data set of a run that leaves one out; its subjects are named DATASET/SUBJECT."""
+    if ((metrics.get("config") or {}).get("folds") or {}).get("scheme") != "leave-one-dataset-out":
+        return []
+    found: dict[str, list[Mapping[str, Any]]] = {}
+    for row in metrics["per_subject"]:
+        found.setdefault(row["subject"].partition("/")[0], []).append(row)
+    cells = []
+    for name, rows in found.items():
+        counts = Counts(*(sum(row[key] for row in rows) for key in Counts._fields))
+        right = sum(row["tp"] * row["accuracy"] for row in rows if row["tp"])
+        whole = evaluate.summary(counts) | {"accuracy": right / counts.tp if counts.tp else None}
+        cells.append([words(f"All of {name}"), *_counted(whole, headline.accuracy(metrics, whole))])
+    return cells
 
 
 def _counted(row: Mapping[str, Any], right: float | None) -> list[Cell]:

@@ -33,8 +33,8 @@ def refused(capsys, *words):
 
 
 COMMANDS = [
-    "demo", "fetch", "prepare", "verify", "convert-backbone", "configs", "plan", "train", "evaluate", "report",
-    "detect", "convert", "agree", "summarise", "sweep", "reproduce", "parity",
+    "demo", "fetch", "prepare", "merge", "verify", "convert-backbone", "configs", "plan", "train", "evaluate", "report",
+    "detect", "convert", "agree", "summarise", "sweep", "learning-curve", "reproduce", "parity",
 ]  # fmt: skip
 
 
