@@ -30,6 +30,6 @@ def get_config(row: str = ""):
     config.fesnet.update(stem_width=8, stem_kernel=5, widths=[16, 24, 24, 32, 32], depth=1, heads=4, mlp=2.0)
     config.fesnet.update(temporal_width=32, refine_width=32)
     config.loss.weight_power = 0.5
-    config.train.update(epochs=20, learning_rate=2e-3, schedule="cosine", flip=True)
+    config.train.update(epochs=20, learning_rate=2e-3, schedule="cosine", flip=True, phase=True)
     config.folds.k = 4
     return fedn_config.with_row(config, ROWS, row)

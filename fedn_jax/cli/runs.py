@@ -327,7 +327,12 @@ def add_report(commands: Any) -> None:
         "runs", type=Path, nargs="+", metavar="RUN", help="evaluated runs; the others are compared with the first"
     )
     one.add_argument("--out", type=Path, required=True, metavar="DIR", help="directory for figures, tables and page")
-    one.add_argument("--data", type=Path, metavar="DIR", help=f"{command.DATA}; adds timelines of the first run")
+    one.add_argument(
+        "--data",
+        type=Path,
+        metavar="DIR",
+        help=f"{command.DATA}; adds timelines of the first run, and FESNet's Figures 6 to 8",
+    )
 
 
 def report(args: argparse.Namespace) -> None:
@@ -339,7 +344,20 @@ def report(args: argparse.Namespace) -> None:
     from fedn_jax.reports import compare_page
 
     timelines = _timelines(args.runs[0], args.data) if args.data else ()
-    print(f"written: {compare_page.write(args.out, args.runs, timelines)}")
+    page = compare_page.write(args.out, args.runs, timelines)
+    if args.data:
+        _own_figures(args.out / "figures", args.runs[0], args.data)
+    print(f"written: {page}")
+
+
+def _own_figures(out: Path, run: Path, data: Path) -> None:
+    """Figures that only runs of some model have."""
+    from fedn_jax.engine import run_dir
+    from fedn_jax.reports import fesnet_figures
+
+    config, own = run_dir.load_config(run), {"fesnet": fesnet_figures.write}
+    if config.task in own:
+        own[config.task](out, run, config, _load_data(config, data), progress_bar())
 
 
 def _timelines(run: Path, data: Path) -> Any:

@@ -124,8 +124,10 @@ def default() -> ConfigDict:
     config.train.learning_rate = 1e-4  # Adam (section 4.2)
     config.train.weight_decay = 1e-4  # L2 in the gradient, as PyTorch's Adam (section 4.2)
     config.train.schedule = "constant"  # of the learning rate: constant, cosine, falling to 0, or warm_cosine (CEFLNet)
+    config.train.phase = False  # open: an epoch's windows begin later by one random number below window.train_hop
     config.train.flip = False  # fesnet: mirror an interval with probability 1/2
     config.train.precision = "device"  # of products: device (its default), float32, tf32 or bfloat16; the rest float32
+    config.train.keep_every = 0  # epochs between networks that are kept beside the last, to show progress; 0: none
     config.train.checkpoint_minutes = 10.0  # between two saves of the training state; 0: after every epoch
 
     config.folds = ConfigDict()
@@ -204,7 +206,8 @@ def validate(config: ConfigDict) -> ConfigDict:
     errors.one_of("data.kind", config.data.kind, KINDS)
     for name in ("epochs", "batch_size"):
         errors.at_least(f"train.{name}", config.train[name], 1)
-    errors.at_least("train.checkpoint_minutes", config.train.checkpoint_minutes, 0)
+    for name in ("checkpoint_minutes", "keep_every"):
+        errors.at_least(f"train.{name}", config.train[name], 0)
     for name, lowest in (("memory_gb", 0), ("programs", 1), ("k", 2)):
         errors.at_least(f"folds.{name}", config.folds[name], lowest)
     errors.at_least("data.side", config.data.side, 0)
@@ -225,6 +228,11 @@ def validate(config: ConfigDict) -> ConfigDict:
         if config.window[name] % config.window.stride:
             stride = config.window.stride
             raise UserError(f"window.{name} must be a multiple of window.stride ({stride}); got {config.window[name]}")
+    if config.train.phase and config.window.inside:
+        raise UserError(
+            "train.phase moves windows over expressions, so window.inside must be 0, which counts every piece of one; "
+            f"got {config.window.inside}"
+        )
     errors.at_least("predict.chunk", config.predict.chunk, 1)
     return config
 
@@ -311,6 +319,18 @@ def override(config: ConfigDict, key: str, text: str) -> None:
         kind = type(current[key]).__name__
         raise UserError(f"option {key} must be of type {kind}, such as {current[key]!r}; got {text!r}")
     config.update_from_flattened_dict({key: value})
+
+
+def shifts(config: ConfigDict) -> int:
+    """How many places the windows of an epoch may begin at (``train.phase``).
+
+    Args:
+      config: a configuration.
+
+    Returns:
+      Segments of ``window.train_hop``; 1 where windows stay.
+    """
+    return config.window.train_hop // config.window.stride if config.train.phase else 1
 
 
 def to_hyper(config: ConfigDict) -> Hyper:

@@ -9,6 +9,7 @@ import jax
 import numpy as np
 
 from fedn_jax import models
+from fedn_jax.core import config as configs
 from fedn_jax.core import errors, schema
 from fedn_jax.core.errors import UserError
 from fedn_jax.core.types import Config, Events, Folds, Store, Task, VideoMeta, Windows
@@ -139,7 +140,9 @@ def make_problem(config: Config, dataset: shards.Dataset) -> Problem:
     learned = events
     if config.data.shuffle_labels:
         learned = [shuffle(wanted, meta, config.seed) for wanted, meta in zip(events, dataset.metas, strict=True)]
-    plan = windows.plan(dataset.metas, learned, geometry, config.window.train_hop, config.window.inside)
+    plan = windows.plan(
+        dataset.metas, learned, geometry, config.window.train_hop, config.window.inside, configs.shifts(config)
+    )
     classes = LABELS[label].classes(dataset.metadata["classes"])
     scheme = splits.SCHEMES[errors.one_of("folds.scheme", config.folds.scheme, splits.SCHEMES)]
     fold_plan = scheme(dataset.metas, plan, config.folds.inner, config.folds.k)
@@ -165,7 +168,7 @@ def with_folds(problem: Problem, folds: Folds) -> Problem:
 
 
 def census(task: Task, valid: np.ndarray, plan: Windows, geometry: windows.Geometry) -> np.ndarray:
-    """What a model counts of each window.
+    """What a model counts of each window, where it is planned.
 
     Args:
       task: the model.
@@ -179,6 +182,7 @@ def census(task: Task, valid: np.ndarray, plan: Windows, geometry: windows.Geome
     store = Store(np.zeros((len(valid), 0), np.float16), valid)  # only the masks are wanted
 
     def one(window: Windows) -> np.ndarray:
+        window = windows.shifted(window, 0, geometry)
         got = windows.gather(store, window.row, window.num_rows, window.start, window.num_segments, geometry)
         return task.census(task.targets(window.events), got.inside)
 

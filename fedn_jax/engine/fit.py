@@ -254,6 +254,10 @@ def _train(work: Work, shares: Sequence[Share], profile: Path | None) -> None:
             bar.set_postfix_str(f"loss {values['loss'].mean():.3f}, {values['windows'].sum():.0f} windows")
             bar.update()
             with spent.on("save"):
+                if config.train.keep_every and finished % config.train.keep_every == 0:
+                    _keep(
+                        runs, shares, chosen.name, get_state(lambda state: (state.params, state.extra)), finished, True
+                    )
                 if finished < epochs and writer.due():
                     whole = get_state()
                     parts = [jax.tree.map(lambda leaf: leaf[piece], whole) for piece in slices]  # noqa: B023
@@ -268,13 +272,15 @@ def _train(work: Work, shares: Sequence[Share], profile: Path | None) -> None:
 
 
 def _keep(
-    runs: Sequence[Run], shares: Sequence[Share], names: Sequence[str], trained: tuple[Tree, Tree], epochs: int
-) -> None:
-    """Writes the parameters of the folds of a program."""
+    runs: Sequence[Run], shares: Sequence[Share], names: Sequence[str], trained: tuple[Tree, Tree], epochs: int,
+    beside: bool = False,
+) -> None:  # fmt: skip
+    """Writes the parameters of the folds of a program; beside: as those of an epoch."""
     owners = [runs[share.run].directory for share in shares for _ in share.folds]
     for index, (owner, name) in enumerate(zip(owners, names, strict=True)):
         variables = parameters.variables_of(*trained, index)
-        parameters.save(parameters.path_of(owner, name), variables, {"fold": name, "epochs": epochs})
+        path = parameters.path_of(owner, name, epochs if beside else None)
+        parameters.save(path, variables, {"fold": name, "epochs": epochs})
 
 
 def _profiled(stream: Iterable[Any], profile: Path | None) -> Iterator[Any]:

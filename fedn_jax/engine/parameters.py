@@ -14,18 +14,34 @@ from fedn_jax.core.text import excerpt
 from fedn_jax.core.types import Tree
 from fedn_jax.engine import checkpoint
 
+EPOCHS = "parameters/epochs"  # of a run
 
-def path_of(run: Path, fold: str) -> Path:
+
+def path_of(run: Path, fold: str, epoch: int | None = None) -> Path:
     """Where the variables of a fold lie.
 
     Args:
       run: directory of the run.
       fold: its name.
+      epoch: the one after which ``train.keep_every`` kept them; None: those of the whole training.
 
     Returns:
       A path below ``run``.
     """
-    return run / "parameters" / f"{files.file_name(fold)}.safetensors"
+    room = run / "parameters" if epoch is None else run / EPOCHS / f"{epoch:05d}"
+    return room / f"{files.file_name(fold)}.safetensors"
+
+
+def kept(run: Path) -> list[int]:
+    """The epochs of which variables were kept.
+
+    Args:
+      run: directory of the run.
+
+    Returns:
+      Numbers of epochs, rising; none without ``train.keep_every``.
+    """
+    return sorted(int(path.name) for path in (run / EPOCHS).glob("[0-9]" * 5))
 
 
 def save(path: Path, variables: Tree, facts: Mapping[str, Any]) -> None:

@@ -24,14 +24,14 @@ from fedn_jax.ops import windows as windowing
 class Epoch(NamedTuple):
     """What an epoch of one fold is made of."""
 
-    draw: Callable[[Fold, Hyper, Array, int], Array]  # (fold, hyper, number, windows of the data) -> [steps, B] int32
+    draw: Callable[..., tuple[Array, Array]]  # (fold, hyper, number, windows of the data) -> [steps, B] int32, shift []
     step: Callable[..., Any]  # (state, number, index, got, events, weight, fold, hyper) -> (state, means, sums)
     geometry: windowing.Geometry
 
 
 def make_epoch(
     task: Task, geometry: windowing.Geometry, batch_size: int, negatives: int, steps: int, schedule: str = "constant",
-    epochs: int = 1,
+    epochs: int = 1, shifts: int = 1,
 ) -> Epoch:  # fmt: skip
     """The parts of an epoch, see ``train_step.make_train_epoch``, which has the same draws and keys.
 
@@ -43,15 +43,17 @@ def make_epoch(
       steps: steps of an epoch, enough for the largest fold.
       schedule: entry of ``train_step.SCHEDULES``.
       epochs: of the whole training.
+      shifts: places that the windows of an epoch may begin at, see ``windows.plan``.
 
     Returns:
       The parts.
     """
     update = train_step.make_update(task, schedule, epochs * steps)
 
-    def draw(fold: Fold, hyper: Hyper, number: Array, num_windows: int) -> Array:
+    def draw(fold: Fold, hyper: Hyper, number: Array, num_windows: int) -> tuple[Array, Array]:
         key, _ = train_step.epoch_keys(hyper, fold, number)
-        return train_step.draw(key, fold, num_windows, negatives, steps * batch_size).reshape(steps, batch_size)
+        drawn = train_step.draw(key, fold, num_windows, negatives, steps * batch_size)
+        return drawn.reshape(steps, batch_size), train_step.shift(hyper, fold, number, shifts)
 
     def step(state: TrainState, number: Array, index: Array, got: Any, events: Any, weight: Array, fold: Fold, hyper):
         _, key = train_step.epoch_keys(hyper, fold, number)
@@ -121,11 +123,14 @@ def _column(tree: Tree, index: int) -> Tree:
     return jax.tree.map(lambda leaf: np.asarray(leaf)[:, index : index + 1], tree)
 
 
-def _batch(program: Program, index: int, batch: np.ndarray) -> tuple[windowing.Gathered, Any, np.ndarray]:
-    """(inputs, events, weight) of a batch [D, 1, B] of the devices' folds number ``index``; on the host."""
+def _batch(
+    program: Program, index: int, batch: np.ndarray, shift: np.ndarray
+) -> tuple[windowing.Gathered, Any, np.ndarray]:
+    """(inputs, events, weight) of a batch [D, 1, B] of the devices' folds number ``index``, moved by [D, 1]; NumPy."""
     own = program.fold.positive[:, index : index + 1, 0]  # see train_step.rows_of
     rows = np.where(batch >= 0, batch, own[..., None])
     chosen = jax.tree.map(lambda column: np.asarray(column)[rows], program.windows)
+    chosen = windowing.shifted(chosen, shift[..., None], program.epoch.geometry)
     got = windowing.gather_host(program.store, chosen, program.epoch.geometry)
     return got, chosen.events, (batch >= 0).astype(np.float32)
 
@@ -152,8 +157,9 @@ def _compiled(program: Program) -> Any:
     """One step, compiled; kept, so that equal ones compile once."""
     start, draw, _ = _functions(program)
     fold, hyper = _column(program.fold, 0), _column(program.hyper, 0)
-    batches = jax.eval_shape(draw, fold, hyper, jnp.int32(0))
-    given = _batch(program, 0, np.zeros((batches.shape[0], 1, batches.shape[3]), np.int32))
+    batches, shift = jax.eval_shape(draw, fold, hyper, jnp.int32(0))
+    none = np.zeros((batches.shape[0], 1, batches.shape[3]), np.int32)
+    given = _batch(program, 0, none, np.zeros(shift.shape, np.int32))
     scalar = jax.ShapeDtypeStruct((), np.int32)
     arguments = (jax.eval_shape(start, fold, hyper), scalar, scalar, *given, fold, hyper)
     leaves, structure = jax.tree.flatten(arguments)
@@ -204,9 +210,11 @@ def run(
         for number in epochs:
             metrics = []
             for i in indices:
-                batches = np.asarray(draw(*given[i], jnp.int32(number)))  # [D, 1, steps, B]
+                batches, shift = jax.device_get(draw(*given[i], jnp.int32(number)))  # [D, 1, steps, B], [D, 1]
                 used = max(1, int((batches >= 0).any((0, 1, 3)).sum()))  # padding is at the end
-                fetch = lambda index, i=i, batches=batches: place(_batch(program, i, batches[:, :, index]))
+                fetch = lambda index, i=i, batches=batches, shift=shift: place(
+                    _batch(program, i, batches[:, :, index], shift)
+                )
                 ahead, numbers = thread.submit(fetch, 0), []
                 for index in range(used):
                     batch = ahead.result()

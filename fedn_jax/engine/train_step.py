@@ -65,6 +65,24 @@ def epoch_keys(hyper: Hyper, fold: Fold, number: Array) -> tuple[Array, Array]:
     return fold_name(key, "draw"), fold_name(key, "steps")
 
 
+def shift(hyper: Hyper, fold: Fold, number: Array, shifts: int) -> Array:
+    """By how much the windows of an epoch begin later than planned.
+
+    Args:
+      hyper: holds the seed.
+      fold: one fold.
+      number: [] int32, of the epoch.
+      shifts: how many places there are; 1: windows stay.
+
+    Returns:
+      [] int32, segments.
+    """
+    if shifts == 1:
+        return jnp.int32(0)
+    key = jax.random.fold_in(fold_name(fold_key(hyper, fold), "phase"), number)
+    return jax.random.randint(key, (), 0, shifts)
+
+
 def init_state(task: Task, fold: Fold, hyper: Hyper) -> TrainState:
     """The state before the first step.
 
@@ -160,7 +178,7 @@ def make_update(task: Task, schedule: str = "constant", updates_in_all: int = 1)
 
 
 def make_train_step(
-    task: Task, geometry: windowing.Geometry, schedule: str = "constant", updates_in_all: int = 1
+    task: Task, geometry: windowing.Geometry, schedule: str = "constant", updates_in_all: int = 1, shifts: int = 1
 ) -> Callable:
     """One update on one batch, gathered from the store on the device.
 
@@ -169,17 +187,23 @@ def make_train_step(
       geometry: how windows are cut.
       schedule: entry of ``SCHEDULES``.
       updates_in_all: of the whole training.
+      shifts: places that windows may begin at, see ``windows.plan``; above 1 the step takes one of them.
 
     Returns:
-      step(state, key, batch [B] int32 with -1 for padding, fold, hyper, store, windows) -> (state, means, sums), as
-      ``make_update``.
+      step(state, key, batch [B] int32 with -1 for padding, fold, hyper, store, windows, later=0) -> (state, means,
+      sums), as ``make_update``; later [] int32, of ``shift``.
     """
     update = make_update(task, schedule, updates_in_all)
 
-    def step(state: TrainState, key: Array, batch: Array, fold: Fold, hyper: Hyper, store: Store, windows: Windows):
+    def step(
+        state: TrainState, key: Array, batch: Array, fold: Fold, hyper: Hyper, store: Store, windows: Windows,
+        later: Array | int = 0,
+    ):  # fmt: skip
         store, windows = jax.tree.map(jnp.asarray, (store, windows))
         row, weight = rows_of(batch, fold)
         chosen = jax.tree.map(lambda column: column[row], windows)
+        if shifts > 1:
+            chosen = windowing.shifted(chosen, later, geometry)
         gather = jax.vmap(windowing.gather, in_axes=(None, 0, 0, 0, 0, None))
         got = gather(store, chosen.row, chosen.num_rows, chosen.start, chosen.num_segments, geometry)
         return update(state, key, got, chosen.events, weight, fold, hyper)
@@ -218,7 +242,7 @@ def total(means: dict[str, Array], sums: dict[str, Array]) -> dict[str, Array]:
 
 def make_train_epoch(
     task: Task, geometry: windowing.Geometry, batch_size: int, negatives: int, steps: int, schedule: str = "constant",
-    epochs: int = 1,
+    epochs: int = 1, shifts: int = 1,
 ) -> Callable[..., tuple[TrainState, dict[str, Array]]]:  # fmt: skip
     """One epoch of one fold as one call.
 
@@ -230,20 +254,22 @@ def make_train_epoch(
       steps: steps of an epoch, enough for the largest fold; those that a fold does not need change nothing.
       schedule: entry of ``SCHEDULES``.
       epochs: of the whole training.
+      shifts: places that the windows of an epoch may begin at, see ``windows.plan``.
 
     Returns:
       epoch(state, fold, hyper, number, store, windows) -> (state, metrics), as ``total``.
     """
-    step = make_train_step(task, geometry, schedule, epochs * steps)
+    step = make_train_step(task, geometry, schedule, epochs * steps, shifts)
 
     def epoch(state: TrainState, fold: Fold, hyper: Hyper, number: Array, store: Store, windows: Windows):
         draw_key, step_key = epoch_keys(hyper, fold, number)
+        later = shift(hyper, fold, number, shifts)
         drawn = draw(draw_key, fold, windows.start.shape[0], negatives, steps * batch_size)
         batches = drawn.reshape(steps, batch_size)
         keys = jax.vmap(jax.random.fold_in, in_axes=(None, 0))(step_key, jnp.arange(steps))
 
         def one(state: TrainState, xs: tuple[Array, Array]):
-            state, *numbers = step(state, *xs, fold, hyper, store, windows)
+            state, *numbers = step(state, *xs, fold, hyper, store, windows, later)
             return state, numbers
 
         state, numbers = jax.lax.scan(one, state, (keys, batches))

@@ -81,8 +81,9 @@ def of_problem(config: Config, problem: Problem, ending: str = "") -> Trainer:
     driver = DRIVERS[problem.task.driver]
     schedule = errors.one_of("train.schedule", config.train.schedule, train_step.SCHEDULES)
     epoch = driver.make_epoch(
-        problem.task, problem.geometry, batch_size, negatives, number, schedule, config.train.epochs
-    )
+        problem.task, problem.geometry, batch_size, negatives, number, schedule, config.train.epochs,
+        configs.shifts(config),
+    )  # fmt: skip
     predictor = predict.make_predictor(problem.task, problem.geometry, config.window.test_hop, config.predict.chunk)
     size = sum(leaf.nbytes for leaf in jax.tree.leaves(empty_state(problem.task, config, 1)))
     return Trainer(problem, driver, init, epoch, predictor, size)

@@ -51,6 +51,22 @@ def recognises(metrics: Metrics) -> bool:
     return options_recognise(configs.flatten(metrics.get("config") or {})) and len(metrics["per_class"]) > 1
 
 
+def worded(metrics: Metrics, text: str) -> str:
+    """A sentence about emotions, of a run whose classes may be kinds of expressions.
+
+    Args:
+      metrics: with "config" if it is known.
+      text: that says "emotion".
+
+    Returns:
+      The text, which says "kind" of such a run.
+    """
+    options = configs.flatten(metrics.get("config") or {})
+    return (
+        text.replace("an emotion", "a kind").replace("emotion", "kind") if options.get("data.label") == "kind" else text
+    )
+
+
 def options_recognise(options: Mapping[str, Any]) -> bool:
     """Whether a configuration asks for emotions: of the network, or of a recogniser behind it.
 

@@ -181,6 +181,10 @@ def score(
     result["config"], result["versions"] = json.loads(config.to_json()), versions
     signature = dataset.metadata["signature"]
     result["data"] = {key: value for key, value in dataset.metadata.items() if key != "signature"}
+    if models.TASKS[config.task].frames:  # its inputs are pictures; the data hold embeddings beside them
+        preparation = result["data"].get("preparation") or {}
+        result["data"] = {key: value for key, value in result["data"].items() if key != "backbone"}
+        result["data"]["preparation"] = {key: value for key, value in preparation.items() if key != "backbone"}
     result["data"]["signature"] = signature
     return result
 

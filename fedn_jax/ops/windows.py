@@ -79,13 +79,14 @@ def num_segments(num_frames: int, geometry: Geometry) -> int:
     return max(1, -(-num_frames // geometry.stride))
 
 
-def starts(segments: int, geometry: Geometry, hop_frames: int) -> Int[np.ndarray, " W"]:
+def starts(segments: int, geometry: Geometry, hop_frames: int, ends: bool = True) -> Int[np.ndarray, " W"]:
     """First segments of the windows of one video: every hop, and a last window that ends with the video.
 
     Args:
       segments: segments of the video.
       geometry: how windows are cut.
       hop_frames: frames between windows.
+      ends: False: without that last window.
 
     Returns:
       [W] int32, segments; a video shorter than a window has one window at 0.
@@ -93,7 +94,7 @@ def starts(segments: int, geometry: Geometry, hop_frames: int) -> Int[np.ndarray
     hop = max(1, hop_frames // geometry.stride)
     last = max(0, segments - geometry.segments)
     grid = np.arange(0, last + 1, hop, dtype=np.int32)
-    return grid if grid[-1] == last else np.append(grid, np.int32(last))
+    return grid if grid[-1] == last or not ends else np.append(grid, np.int32(last))
 
 
 def pieces(num_frames: int, geometry: Geometry, hop_frames: int, per_piece: int) -> list[tuple[int, int]]:
@@ -144,7 +145,12 @@ def window_events(events: Events, start_frame: int, window_frames: int, inside: 
 
 
 def plan(
-    metas: Sequence[VideoMeta], events: Sequence[Events], geometry: Geometry, hop_frames: int, inside: float
+    metas: Sequence[VideoMeta],
+    events: Sequence[Events],
+    geometry: Geometry,
+    hop_frames: int,
+    inside: float,
+    shifts: int = 1,
 ) -> Windows:
     """All windows of a data set.
 
@@ -154,27 +160,53 @@ def plan(
       geometry: how windows are cut.
       hop_frames: frames between windows.
       inside: an expression belongs to a window if more than this share of it lies inside.
+      shifts: windows are planned to be ``shifted`` by 0 to ``shifts`` - 1 segments: they hold the expressions of all
+        these places. Above 1 there is no last window beside the hops; a shift reaches the video's end.
 
     Returns:
       Windows (NumPy), video by video.
     """
     check(geometry)
+    reach = geometry.frames + (shifts - 1) * geometry.stride
     size = max(1, max((len(found.valid) for found in events), default=1))
     fields: dict[str, list] = {name: [] for name in Windows._fields}
     for index, (meta, expressions) in enumerate(zip(metas, events, strict=True)):
         segments = num_segments(meta.num_frames, geometry)
-        for start in starts(segments, geometry, hop_frames):
+        for start in starts(segments, geometry, hop_frames, ends=shifts == 1):
             fields["row"].append(meta.row)
             fields["num_rows"].append(meta.num_rows)
             fields["start"].append(start)
             fields["num_segments"].append(segments)
             fields["video"].append(index)
             frame = int(start) * geometry.stride
-            fields["events"].append(window_events(expressions, frame, geometry.frames, inside, size))
+            fields["events"].append(window_events(expressions, frame, reach, inside, size))
     stacked = Events(*(np.stack(column) for column in zip(*fields.pop("events"), strict=True)))
     widest = max(1, int(stacked.valid.sum(1).max()))  # keep no more room than the fullest window needs
     stacked = Events(*(column[:, :widest] for column in stacked))
     return Windows(**{name: np.array(column, np.int32) for name, column in fields.items()}, events=stacked)
+
+
+def shifted(chosen: Windows, shift: Int[Array, "*B"] | int, geometry: Geometry) -> Windows:
+    """Windows that begin later, but end with their video; NumPy or JAX.
+
+    Args:
+      chosen: [*B] windows, of a plan for such shifts.
+      shift: [*B] int32, segments.
+      geometry: how windows are cut.
+
+    Returns:
+      [*B] windows, with the expressions of which some frame lies inside, clipped.
+    """
+    last = (chosen.num_segments - geometry.segments).clip(0)
+    start = (chosen.start + shift).clip(max=last)
+    frames = ((start - chosen.start) * geometry.stride)[..., None].astype(np.float32)
+    interval = (chosen.events.interval - frames[..., None]).clip(0, geometry.frames)
+    events = chosen.events._replace(
+        interval=interval,
+        apex=chosen.events.apex - frames,  # negative: not annotated, or before the window
+        valid=chosen.events.valid & (interval[..., 1] > interval[..., 0]),
+    )
+    return chosen._replace(start=start, events=events)
 
 
 def segment_rows(geometry: Geometry) -> Int[np.ndarray, "S F"]:

@@ -319,7 +319,10 @@ def _page(path: Path, several: Sequence[Run], drawn: Mapping[str, Any], written:
         warning=("Before comparing", _remarks_table(found["remarks"])) if found["remarks"] else (),
         rows=found["rows"],
         numbers=[headline.NUMBERS[name].title for name in headline.SHARES],
-        definitions=[*run_tables.definitions(several[0].metrics, titles), f"{headline.MAP_ORDER}."],
+        definitions=[
+            *run_tables.definitions(several[0].metrics, titles),
+            headline.worded(several[0].metrics, f"{headline.MAP_ORDER}."),
+        ],
         footer="Every number, unrounded: metrics.json of each run. Figures and tables as files: beside this page.",
     )
 

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from fedn_jax.core import errors, files
+from fedn_jax.evaluation import headline
 from fedn_jax.reports import pages
 from fedn_jax.reports.pages import COLORS, PALETTE
 
@@ -256,8 +257,9 @@ def confusion(metrics: Mapping[str, Any], classes: Sequence[str]) -> Any:
                 color = "white" if share[i, j] > 0.6 else INK if counts[i, j] else SOFT
                 size = 6 if small else 7.5
                 axis.text(j, i, text, ha="center", va="center", fontsize=size, linespacing=1.25, color=color)
-        axis.set_xlabel("detected emotion")
-        axis.set_ylabel("annotated emotion")
+        word = headline.worded(metrics, "emotion")
+        axis.set_xlabel(f"detected {word}")
+        axis.set_ylabel(f"annotated {word}")
     return figure
 
 

@@ -124,7 +124,10 @@ def results(runs: Runs, table: int = 2) -> Table:
         notes.append(f"{data['definition']}; so differences in mAP may come from the definition.")
         known = {name: (one["data"], published.departures(published.options(one))) for name, one in beside.items()}
         notes += _grouped(
-            {name: "; ".join([f"features of {data.get('backbone')}", *rest]) for name, (data, rest) in known.items()}
+            {
+                name: "; ".join([f"features of {data.get('backbone', 'no other network')}", *rest])
+                for name, (data, rest) in known.items()
+            }
         )
     if apart:
         groups.append((f"Run here, {APART}" if beside else "", _with_baselines(apart)))

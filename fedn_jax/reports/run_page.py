@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from fedn_jax import models
 from fedn_jax.core import files
 from fedn_jax.evaluation import headline, matching, run_evaluation
 from fedn_jax.experiments import published
@@ -33,7 +34,8 @@ def timelines(
         matching.pad([video.detections for video in videos]), np.array([video.threshold for video in videos])
     )
     matched = matching.matched(counted, matching.pad([video.events for video in videos]), metrics.get("iou", 0.5))
-    return [timeline.layout(video, matched[i], classes, thumbnail) for i, video in enumerate(videos)]
+    word = headline.worded(metrics, "emotion")
+    return [timeline.layout(video, matched[i], classes, thumbnail, word) for i, video in enumerate(videos)]
 
 
 def _subjects(drawn: Sequence[dict[str, Any]], metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -81,7 +83,9 @@ def write(
         best=max(baselines, key=lambda title: baselines[title]["spotting"]["f1"] or 0, default=None),
         recognises=headline.recognises(metrics),
         value=lambda path: headline.value(metrics, path),
-        map_order=headline.MAP_ORDER,
+        map_order=headline.worded(metrics, headline.MAP_ORDER),
+        word=headline.worded(metrics, "emotion"),
+        side=_side(metrics),
         ties=run_tables.ties_notes(metrics),
         **several,
         cards=[
@@ -101,6 +105,13 @@ def write(
     )
     files.write_text(out / "report.html", page)
     return out / "report.html"
+
+
+def _side(metrics: Mapping[str, Any]) -> int:
+    """Pixels of the frames that the network of a run reads; 0: it reads features."""
+    config, data = metrics.get("config") or {}, metrics.get("data") or {}
+    frames = config.get("task") in models.TASKS and models.TASKS[config["task"]].frames
+    return (config["data"]["side"] or data["frames"]["size"]) if frames else 0
 
 
 def videos(results: run_evaluation.Results) -> list[Video]:

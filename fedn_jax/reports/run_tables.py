@@ -32,7 +32,8 @@ def definitions(metrics: Mapping[str, Any], explained: Mapping[str, str]) -> lis
       A sentence each.
     """
     known = metrics.get("definition") or evaluate.DEFINITIONS
-    return [f"{title}: {known[key].removesuffix('.')}." for title, key in explained.items() if key in known]
+    texts = [f"{title}: {known[key].removesuffix('.')}." for title, key in explained.items() if key in known]
+    return [headline.worded(metrics, text) for text in texts]
 
 
 def _numbers(metrics: Mapping[str, Any]) -> Table:
@@ -47,7 +48,7 @@ def _numbers(metrics: Mapping[str, Any]) -> Table:
         values = [headline.value(one, path) for one in sources.values()]
         cells = [words(x) if isinstance(x, int) else share(x) for x in values]
         cells = [cell if cell.share is None else cell._replace(text=f"{cell.text} %") for cell in cells]
-        rows.append([words(title), *cells, words(meaning)])
+        rows.append([words(title), *cells, words(headline.worded(metrics, meaning))])
     columns = [Column("Number", number=False), *map(Column, sources), Column("Definition", number=False)]
     return Table("numbers", "All numbers, and what they mean", columns, [("", rows)])
 
@@ -150,15 +151,15 @@ def _labels(metrics: Mapping[str, Any]) -> Table:
     for name, value in found["labels"].items():
         factor = 1 if name.startswith("edit") or name == "accuracy_eq6" else 100
         rows.append([words(titles[name]), Cell(DASH) if value is None else Cell(f"{factor * value:.2f}", value)])
-        notes.append(f"{titles[name]}: {known['frame_accuracy' if name == 'accuracy' else name]}.")
+        meaning = known["frame_accuracy" if name == "accuracy" else name]
+        notes.append(f"{titles[name]}: {headline.worded(metrics, meaning)}.")
     columns = [Column("Labels per frame", number=False), Column("Value")]
     return Table("labels", "Labels per frame", columns, [("", rows)], notes)
 
 
 def _emotions(metrics: Mapping[str, Any]) -> Table:
     """A row per emotion, or per kind; none where they are not told apart."""
-    of_kinds = ((metrics.get("config") or {}).get("data") or {}).get("label") == "kind"
-    what = "Kind" if of_kinds else "Emotion"
+    what = headline.worded(metrics, "emotion").capitalize()
     columns = [
         Column(what, number=False),
         Column("GT"),
@@ -236,7 +237,7 @@ def _average(metrics: Mapping[str, Any]) -> Table:
     ]  # fmt: skip
     explained = {"mAP": "map", "Spotting": "map.spotting", "Detection": "map.detection"}
     notes = definitions(metrics, explained | {way: key for key, way in ways.items()})
-    exceeds = [f"{headline.MAP_ORDER}."] if headline.recognises(metrics) else []
+    exceeds = [headline.worded(metrics, f"{headline.MAP_ORDER}.")] if headline.recognises(metrics) else []
     return Table("map", "", columns, [("", rows)], [*ties_notes(metrics), *notes, *exceeds])
 
 

@@ -60,10 +60,10 @@ class Shape(NamedTuple):
     content: str = ""  # the text, or the image as a data URI
 
 
-def _outcomes(classes: Sequence[str]) -> dict[str, tuple[str, str]]:
+def _outcomes(classes: Sequence[str], word: str) -> dict[str, tuple[str, str]]:
     """Name of an outcome -> (mark, words); where there is one class, none can be wrong."""
     if len(classes) > 1:
-        return OUTCOMES
+        return {name: (mark, words.replace("emotion", word)) for name, (mark, words) in OUTCOMES.items()}
     return {name: row for name, row in OUTCOMES.items() if name != "confused"} | {"correct": ("✓", "spotted")}
 
 
@@ -108,7 +108,7 @@ def _callouts(items: list[dict[str, Any]], scale: Callable[[float], float], slot
     return rows
 
 
-def _items(video: Video, matched: np.ndarray, classes: Sequence[str]) -> tuple[list[dict], list[dict]]:
+def _items(video: Video, matched: np.ndarray, classes: Sequence[str], word: str) -> tuple[list[dict], list[dict]]:
     """(annotated expressions, counted detections) of a video, with what became of them."""
     events, found, fps = video.events, video.detections, video.meta.fps
     partner = {int(j): int(i) for i, j in enumerate(matched) if j >= 0}
@@ -129,7 +129,7 @@ def _items(video: Video, matched: np.ndarray, classes: Sequence[str]) -> tuple[l
         detected[-1] |= {"name": classes[int(found.emotion[i])], "note": f"{float(score[i]):.2f}"}
     for item in annotated + detected:
         item["short"] = item["name"] if len(item["name"]) <= 14 else item["name"][:13] + "…"
-        item["mark"], item["words"] = _outcomes(classes)[item["outcome"]]
+        item["mark"], item["words"] = _outcomes(classes, word)[item["outcome"]]
         item["frame"] = int(np.clip(round(item["apex"]), 0, video.meta.num_frames - 1))
         item["seconds"] = f"{item['onset'] / fps:.2f} to {item['offset'] / fps:.2f} s"
         edges = np.array([item["onset"], item["offset"]])
@@ -139,7 +139,11 @@ def _items(video: Video, matched: np.ndarray, classes: Sequence[str]) -> tuple[l
 
 
 def layout(
-    video: Video, matched: np.ndarray, classes: Sequence[str], thumbnail: Thumbnail | None = None
+    video: Video,
+    matched: np.ndarray,
+    classes: Sequence[str],
+    thumbnail: Thumbnail | None = None,
+    word: str = "emotion",
 ) -> dict[str, Any]:
     """The timeline of one video.
 
@@ -148,12 +152,13 @@ def layout(
       matched: [N] int32, of ``matching.matched`` on the detections that reach the threshold.
       classes: C emotion names.
       thumbnail: gives pictures of frames; see ``Thumbnail``.
+      word: what a class is.
 
     Returns:
       Texts by name, and "drawing": (title, shapes) of every part of the timeline, which is WIDTH by "height".
     """
     meta = video.meta
-    annotated, detected = _items(video, matched, classes)
+    annotated, detected = _items(video, matched, classes, word)
     both = annotated + detected
     frames = sorted({item["frame"] for item in both})
     pictures = thumbnail(meta.subject, meta.video, frames) if thumbnail and frames else None
@@ -181,7 +186,8 @@ def layout(
         "seconds": f"{seconds:.1f}",
         "frames": meta.num_frames,
         "threshold": f"{video.threshold:.2f}",
-        "outcomes": _outcomes(classes),
+        "outcomes": _outcomes(classes, word),
+        "word": word,
         "annotated": annotated,
         "detected": detected,
         "spotted": sum(item["outcome"] != "false" for item in detected),

@@ -83,7 +83,9 @@ def leaves(run, template):
 def test_the_toy_goes_the_whole_way(config, tmp_path, monkeypatch):
     dataset = pictures()
     run, other = tmp_path / "run", tmp_path / "other"
+    config.train.checkpoint_minutes = 10.0
     fit.fit([fit.Run(run, config)], dataset, quiet)
+    config.train.checkpoint_minutes = 0.0
     results = run_evaluation.evaluate_run(run, run_dir.load_config(run), dataset, quiet)
     assert results.metrics["spotting"]["f1"] > 0.8 and results.metrics["recognition"]["accuracy"] > 0.8
     logged = run_dir.read_metrics(run)
@@ -121,9 +123,8 @@ def test_the_toy_goes_the_whole_way(config, tmp_path, monkeypatch):
     assert float(np.abs(one[0]["batch_stats"]["BatchNorm_0"]["mean"]).max()) > 0.01  # it moved
 
 
-def trained(config, dataset, folds, devices, epochs, state=None):
+def trained(maker, config, folds, devices, epochs, state=None):
     """(state of the folds after some epochs, metrics of each epoch)."""
-    maker = trainer.make_trainer(config, dataset)
     _, program = trainer.make_program(maker, [config], [(0, folds)], devices)
     metrics = []
     for _, values, get_state in maker.driver.run(program, epochs, state):
@@ -133,11 +134,12 @@ def trained(config, dataset, folds, devices, epochs, state=None):
 
 
 def test_both_drivers_give_the_same_bits(config, by_steps):
-    """One fold on one device: the loop on the device and the loop on the host."""
+    """One fold on one device: the loop on the device and the loop on the host, which move windows alike."""
     dataset = pictures()
-    one, scanned = trained(config, dataset, [0], jax.devices()[:1], range(3))
+    config.train.phase = True
+    one, scanned = trained(trainer.make_trainer(config, dataset), config, [0], jax.devices()[:1], range(3))
     config.task = "toy_by_steps"
-    two, stepped = trained(config, dataset, [0], jax.devices()[:1], range(3))
+    two, stepped = trained(trainer.make_trainer(config, dataset), config, [0], jax.devices()[:1], range(3))
     jax.tree.map(np.testing.assert_array_equal, one, two)
     for a, b in zip(scanned, stepped, strict=True):
         assert a.keys() == b.keys() and a["windows"] == b["windows"] and a["labelled"] == b["labelled"]
@@ -146,12 +148,12 @@ def test_both_drivers_give_the_same_bits(config, by_steps):
 
 def test_steps_on_any_number_of_devices_and_from_any_epoch(config, by_steps):
     """Three folds in two columns of slots, stopped and gone on with to the same bits; a fold is the same alone."""
-    dataset, devices = pictures(), jax.devices()
-    config.task = "toy_by_steps"
-    alone, _ = trained(config, dataset, [1], devices[:1], range(4))
-    several, metrics = trained(config, dataset, [0, 1, 2], devices[:2], range(4))
-    half, _ = trained(config, dataset, [0, 1, 2], devices[:2], range(2))
-    resumed, _ = trained(config, dataset, [0, 1, 2], devices[:2], range(2, 4), half)
+    devices, config.task = jax.devices(), "toy_by_steps"
+    given = trainer.make_trainer(config, pictures()), config
+    alone, _ = trained(*given, [1], devices[:1], range(4))
+    several, metrics = trained(*given, [0, 1, 2], devices[:2], range(4))
+    half, _ = trained(*given, [0, 1, 2], devices[:2], range(2))
+    resumed, _ = trained(*given, [0, 1, 2], devices[:2], range(2, 4), half)
     jax.tree.map(np.testing.assert_array_equal, several, resumed)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a[0], b[1], atol=2e-5), alone, several)
     assert metrics[0]["loss"].shape == (3,) and len(set(metrics[0]["loss"].tolist())) == 3
@@ -169,19 +171,21 @@ def test_by_steps_the_whole_way_from_a_file_that_is_mapped(config, by_steps, tmp
     assert found.metrics["spotting"]["f1"] > 0.8
 
 
-def test_a_killed_training_by_steps_goes_on_to_the_same_bits(config, tmp_path):
-    """Another process, killed without warning between two checkpoints."""
+def test_a_killed_training_by_steps_goes_on_to_the_same_bits(config, by_steps, tmp_path):
+    """Another process, killed without warning between two checkpoints, against one that ran here."""
     script = tmp_path / "train.py"
     script.write_text(KILLED)
     run, whole = tmp_path / "run", tmp_path / "whole"
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(HERE), str(HERE.parent), *sys.path])}
 
-    def start(out, *words):
-        command = [sys.executable, str(script), str(out), *words]
+    def start(*words):
+        command = [sys.executable, str(script), str(run), *words]
         return subprocess.run(command, env=environment, capture_output=True, text=True).returncode
 
-    assert start(run, "die") == -signal.SIGKILL and programs.checkpoints(run, 0).exists()
-    assert start(run) == start(whole) == 0
+    assert start("die") == -signal.SIGKILL and programs.checkpoints(run, 0).exists()
+    assert start() == 0
+    config.task, config.train.epochs = "toy_by_steps", 6
+    fit.fit([fit.Run(whole, config)], pictures(), quiet)
     files = sorted((whole / "parameters").iterdir())
     assert len(files) == 3
     for file in files:
@@ -225,15 +229,15 @@ def test_padding_shows_a_model_no_window_but_the_folds_own(config):
     seen = []
 
     def apply(variables, got, weight, train, key):
-        seen.append(got.inputs.min((1, 2, 3, 4)))
+        jax.debug.callback(seen.append, got.inputs.min((1, 2, 3, 4)))
         return problem.task.apply(variables, got, weight, train, key)
 
     step = train_step.make_train_step(problem.task._replace(apply=apply), problem.geometry)
     hyper = configs.to_hyper(config)
     state = train_step.init_state(problem.task, fold, hyper)
     batch = np.array([fold.positive[1], fold.negative[0], -1, -1, -1], np.int32)
-    with jax.disable_jit():
-        step(state, jax.random.key(0), batch, fold, hyper, problem.store._replace(inputs=inputs), problem.windows)
+    jax.jit(step)(state, jax.random.key(0), batch, fold, hyper, problem.store._replace(inputs=inputs), problem.windows)
+    jax.effects_barrier()
     assert (np.asarray(seen[-1]) < 255).all() and len(seen[-1]) == 5
 
 

@@ -16,12 +16,13 @@ from fedn_jax.core.errors import UserError
 from fedn_jax.core.types import Context, Events, Hyper, Store, VideoMeta
 from fedn_jax.data import shards
 from fedn_jax.engine import fit
-from fedn_jax.evaluation import run_evaluation
+from fedn_jax.evaluation import frame_views, run_evaluation
 from fedn_jax.inference import new_video
 from fedn_jax.models import layers
 from fedn_jax.models.fesnet import losses
 from fedn_jax.models.fesnet.network import Mtam
 from fedn_jax.ops import windows
+from fedn_jax.reports import fesnet_figures
 
 SIDE, LENGTH, BATCH = 16, 12, 3
 CENSUS = np.float32([90, 9, 1])  # frames of each label in a training set
@@ -117,7 +118,7 @@ def network():
     numbers = Hyper(one, one, np.uint32(0), {"gamma": one, "lsdm": one, "weight_power": one})
 
     @jax.jit
-    def step(variables, frames, inside, weight, label, census=CENSUS):
+    def compiled(variables, frames, inside, weight, label, census):
         def objective(params):
             got = windows.Gathered(frames, inside, inside)
             out, others = task.apply({**variables, "params": params}, got, weight, True, jax.random.key(0))
@@ -126,6 +127,9 @@ def network():
             return loss, (out, others, parts)
 
         return jax.value_and_grad(objective, has_aux=True)(variables["params"])
+
+    def step(*given, census=CENSUS):  # always six arguments: one program
+        return compiled(*given, census)
 
     return task, variables, step, frames, label
 
@@ -185,10 +189,13 @@ def test_the_field_of_aggregation_is_33_frames():
     module, length = Mtam(4, 4, 1, 5, 3), 80
     v, spatial, mask = np.zeros((1, length, 3), np.float32), np.zeros((1, length, 3), np.float32), np.ones((1, length))
     mask = mask > 0
-    variables = layers.init(module, jax.random.key(0), v, spatial, mask, mask, False)
+    shapes = jax.eval_shape(lambda key: layers.init(module, key, v, spatial, mask, mask, False), jax.random.key(0))
+    rng = np.random.default_rng(0)
+    variables = jax.tree.map(lambda leaf: rng.uniform(0.5, 1.5, leaf.shape).astype(np.float32), shapes)
     moved = v.copy()
     moved[0, 40] = 1
-    one, two = (module.apply(variables, x, spatial, mask, mask, False)["temporal"] for x in (v, moved))
+    temporal = jax.jit(lambda x: module.apply(variables, x, spatial, mask, mask, False)["temporal"])
+    one, two = temporal(v), temporal(moved)
     changed = np.flatnonzero(np.abs(one - two).max((0, 2)) > 0)
     assert set(changed) <= {40 + k * 2**layer for layer in range(5) for k in (-1, 0, 1)}
     assert (changed.min(), changed.max()) == (24, 56)
@@ -284,7 +291,7 @@ def test_a_square_that_brightens_is_labelled(network):
     optimiser = optax.adam(3e-2)
     state, right = optimiser.init(variables["params"]), []
     for _ in range(60):
-        (_, (out, others, _)), gradient = step(variables, frames, inside, weight, label, census)
+        (_, (out, others, _)), gradient = step(variables, frames, inside, weight, label, census=census)
         updates, state = optimiser.update(gradient, state)
         variables = {"params": optax.apply_updates(variables["params"], updates), **others}
         right.append((out["final"].argmax(-1) == label).mean())
@@ -294,6 +301,7 @@ def test_a_square_that_brightens_is_labelled(network):
 def test_from_frames_to_files(tmp_path):
     """An epoch of two folds, by kinds: what is saved, written and counted."""
     config = small(**{"folds.k": 2, "train.epochs": 1, "train.flip": True, "train.schedule": "cosine"})
+    config.update_from_flattened_dict({"train.keep_every": 1, "window.test_hop": LENGTH})
     config.fesnet.update(refine_stages=1, refine_layers=2)  # compiles in half the time
     dataset, run = brightening(), tmp_path / "run"
     fit.fit([fit.Run(run, config)], dataset, quiet)
@@ -307,5 +315,21 @@ def test_from_frames_to_files(tmp_path):
         assert {name: saved[name].shape[1:] for name in saved} == {
             "spatial": (LENGTH, 3), "temporal": (LENGTH, 3), "final": (LENGTH, 3), "inside": (LENGTH,), "starts": (),
         }  # fmt: skip
+    # Views of frames: each agrees with what the evaluation found another way.
+    (last,) = frame_views.history(run, config, dataset, quiet)
+    assert last.pop("epoch") == 1 and last == kinds  # windows do not overlap here either
+    videos = {one.meta.video: one.labels for one in frame_views.labelled(run, config, dataset, ("spatial", "final"))}
+    assert len(videos) == len(dataset.metas)
+    for meta, expected in zip(dataset.metas, found.detections, strict=True):
+        spans = fesnet_figures.segments(videos[meta.video]["final"])
+        shown = sorted((*span, kind) for kind, several in spans.items() for span in several)
+        named = zip(expected.interval[expected.valid], expected.emotion[expected.valid], strict=True)
+        assert shown == sorted((int(a), int(b), found.problem.classes[kind]) for (a, b), kind in named)
+        annotated = fesnet_figures.segments(videos[meta.video]["annotated"])
+        assert {kind: len(spans) for kind, spans in annotated.items()} == {"macro": 1, "micro": 1} or meta.video != "v0"
+    seen = frame_views.features(run, config, dataset, ("init", "v"), most=60)
+    assert seen.fold == "fold1of2" and len(seen.label) <= 60 and np.bincount(seen.label).max() <= 20
+    assert set(seen.subject) <= {found.problem.metas[video].subject for video in found.problem.folds.test[0]}
+    assert all(column.shape == (len(seen.label), 6) for column in seen.features.values())
     with pytest.raises(UserError, match=r"run: task 'fesnet' reads frames, and `fedn detect` keeps embeddings only"):
         new_video.load(run)

@@ -84,6 +84,29 @@ def test_plan():
     assert plan.events.valid.shape == (5, 1)  # no more room than needed
 
 
+def test_shifted_windows_have_the_expressions_of_their_new_place():
+    """Against a plan made at those places; the last shift reaches the end of every video."""
+    geometry, hop = windows.Geometry(4, 2, 2), 6
+    metas = [VideoMeta("s", "a", 33, 30.0, 1, 0, 33), VideoMeta("s", "b", 5, 30.0, 1, 33, 5)]
+    found = [events((0, 3), (4, 15), (13, 19), (30, 33)), events((1, 2))]
+    plan = windows.plan(metas, found, geometry, hop, 0.0, shifts=hop // 2)
+    assert plan.start.tolist() == [0, 3, 6, 9, 12, 0]  # the last place of the first video is 13
+    for shift in range(hop // 2):
+        moved = windows.shifted(plan, np.full(6, shift, np.int32), geometry)
+        assert moved.start.tolist() == [*(min(start + shift, 13) for start in (0, 3, 6, 9, 12)), 0]
+        for row, (start, video) in enumerate(zip(moved.start, moved.video, strict=True)):
+            expected = windows.window_events(found[video], 2 * int(start), 8, 0.0, 4)
+            here, there = (jax.tree.map(lambda x, one=one: x[one.valid], one) for one in (
+                jax.tree.map(lambda x, row=row: x[row], moved.events), expected))  # fmt: skip
+            np.testing.assert_array_equal(here.interval, there.interval)
+            np.testing.assert_array_equal(np.maximum(here.apex, -1), np.maximum(there.apex, -1))
+        traced = jax.jit(lambda shift: windows.shifted(plan, shift, geometry))(shift)
+        jax.tree.map(np.testing.assert_array_equal, moved, traced)
+    still = windows.plan(metas, found, geometry, hop, 0.0)
+    assert still.start.tolist() == [0, 3, 6, 9, 12, 13, 0]
+    jax.tree.map(np.testing.assert_array_equal, windows.shifted(still, 0, geometry), still)
+
+
 def test_every_frame_of_every_length_is_owned():
     for frames in range(1, 300, 7):
         segments = windows.num_segments(frames, PAPER)

@@ -10,13 +10,28 @@ import pytest
 from fakes import EVIL, layout
 
 from fedn_jax.core.errors import UserError
-from fedn_jax.reports import figures, timeline
+from fedn_jax.core.types import VideoMeta
+from fedn_jax.evaluation import frame_views
+from fedn_jax.reports import fesnet_figures, figures, timeline
 
 RUNS = {"fedn": fakes.make_metrics(), EVIL: fakes.make_metrics(ap=0.2), "_hidden": fakes.make_metrics(ap=0.3)}
 HISTORY = [
     {"epoch": epoch, "program": 0, "loss": [3.0 / epoch, 2.0], "class_$loss": [1.0], "missed": [1]}
     for epoch in (1, 2, 3)
 ]
+LABELS = np.zeros(1200, np.int32)
+LABELS[100:160], LABELS[400:412], LABELS[1100:1200] = 1, 2, 1
+LABELLED = frame_views.Labelled(
+    VideoMeta("s1", EVIL, 1200, 30.0, 1, 0, 1200),
+    {"annotated": LABELS, "spatial": np.roll(LABELS, 9), "final": np.minimum(LABELS, 1)},
+)
+FEATURES = frame_views.Features(
+    EVIL, np.arange(60) % 3, np.array(["s1", "s2"])[np.arange(60) // 30],
+    {name: np.random.default_rng(0).normal(size=(60, 4)) for name in ("init", "v")},
+)  # fmt: skip
+BY_KIND = {"macro": {"f1": 0.3}, "micro": {"f1": None}, "all": {"f1": 0.2}}
+FRAMEWISE = {"edit": 40.0, "accuracy": 0.7, "all_neutral": 0.8}
+EPOCHS = [{"epoch": epoch, "by_kind": BY_KIND, "labels": FRAMEWISE} for epoch in (1, 2, 3)]
 SPREAD = {name: {"values": [0.1, 0.2], "mean": 0.15} for name in ("f1_s", "map_s")}
 
 
@@ -27,6 +42,9 @@ MADE = {
     "training": lambda: figures.training(HISTORY),
     "seeds": lambda: figures.seeds([("a", SPREAD), (EVIL, SPREAD)], {"f1_s": "F1 S", "map_s": "mAP S"}),
     "timeline": lambda: timeline.figure(layout()),
+    "fesnet_numbers": lambda: fesnet_figures.numbers(EPOCHS),
+    "fesnet_features": lambda: fesnet_figures.features(FEATURES),
+    "fesnet_proposals": lambda: fesnet_figures.proposals(LABELLED),
 }
 
 
@@ -157,3 +175,8 @@ def test_timeline_with_and_without_pictures():
 def test_labels():
     assert figures.label("a$b$") == r"a\$b\$" and figures.label("_a") == " _a"
     assert figures.label("表\x1b\nx") == "???x" and figures.label("abcdef", 4) == "abc…"
+
+
+def test_segments_of_labels():
+    assert fesnet_figures.segments(np.array([1, 1, 0, 2, 1, 0])) == {"macro": [(0, 2), (4, 5)], "micro": [(3, 4)]}
+    assert fesnet_figures.segments(np.zeros(4, int)) == {"macro": [], "micro": []}
