@@ -43,7 +43,7 @@ def get_config(row: str = ""):
     config.data.recognition = True  # False: no emotions
     config.window.stride = 2  # frames between segments
     config.anchors.reaches = [[0, 10], [8, 32], [16, 64], [64, 128]]  # frames, one pair per level
-    config.folds.scheme = "loso"  # or kfold
+    config.folds.scheme = "loso"  # or kfold, or leave-one-dataset-out for merged data
     config.train.epochs = 30
     config.train.batch_size = 64
     return fedn_config.with_row(config, ROWS, row)

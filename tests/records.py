@@ -27,10 +27,10 @@ RECORDS = [
 
 
 def write(out, records=RECORDS, **metadata):
-    metadata |= {
+    metadata = {
         "classes": CLASSES, "frames_per_row": 1, "backbone": "b", "aligner": "a", "signature": "0123",
         "labels": {}, "preparation": {},
-    }  # fmt: skip
+    } | metadata  # fmt: skip
     subjects = sorted({one["subject"] for one in records})
     builders.pack(out, "toy", subjects, lambda name: (r for r in records if r["subject"] == name), metadata)
     return out

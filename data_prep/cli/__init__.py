@@ -1,4 +1,4 @@
-"""The commands ``fedn prepare``, ``fedn verify`` and ``fedn convert-backbone``: arguments and printing."""
+"""The commands ``fedn prepare``, ``merge``, ``verify`` and ``convert-backbone``: arguments and printing."""
 
 import argparse
 import json
@@ -6,7 +6,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from data_prep.cli import features, shared
+from data_prep.cli import features, merge, shared
 from fedn_jax.core.errors import UserError
 from fedn_jax.core.text import count, progress_bar
 
@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 
 def add_arguments(commands: Any) -> None:
-    """Adds ``prepare``, ``verify`` and ``convert-backbone`` to the command line.
+    """Adds ``prepare``, ``merge``, ``verify`` and ``convert-backbone`` to the command line.
 
     Args:
       commands: what ``ArgumentParser.add_subparsers`` returned; its ``dest`` must be "command".
@@ -57,6 +57,7 @@ def add_arguments(commands: Any) -> None:
     shared.add_videos(one)
 
     features.add_arguments(sources)
+    merge.add_arguments(commands)
 
     one = commands.add_parser(
         "verify", help="check and count prepared data, or a released sheet",

@@ -13,7 +13,7 @@ import jax
 import numpy as np
 
 from fedn_jax.cascade import samples
-from fedn_jax.cascade.recognisers import RECOGNISERS, Spotter
+from fedn_jax.cascade.recognisers import RECOGNISERS, Flow, Spotter
 from fedn_jax.core import config as configs
 from fedn_jax.core import errors, files
 from fedn_jax.core.errors import UserError
@@ -76,6 +76,7 @@ def recognise(
     progress: Progress,
     out: Path,
     made: Path | None = None,
+    flow: Flow | None = None,
 ) -> Results:
     """Names the intervals of a run; started again, it goes on.
 
@@ -87,6 +88,7 @@ def recognise(
       progress: bars.
       out: directory of the cascade.
       made: directory for the files of the evaluation; None: ``out``.
+      flow: optical flow between frames, for a recogniser that needs it.
 
     Returns:
       Results; written as ``run_evaluation.evaluate_run`` writes them. TP, N, F1 and mAP of spotting are those of
@@ -101,7 +103,7 @@ def recognise(
     configs.validate(config)
     with tempfile.TemporaryDirectory() as unused:
         spotted = run_evaluation.evaluate_run(run, trained, dataset, progress, out=Path(unused))
-    spotter = Spotter(run, trained, dataset, make_problem(trained, dataset))
+    spotter = Spotter(run, trained, dataset, make_problem(trained, dataset), flow)
     named = with_emotions(trained, dataset)
     whole = cascade_config(trained, name)
     found = {f"{index}": np.concatenate([one.interval, one.score[:, None]], 1)

@@ -15,11 +15,13 @@ from fedn_jax.data import shards
 from fedn_jax.data.problem import Problem
 from fedn_jax.engine import parameters
 from fedn_jax.engine.trainer import shape_of_variables
-from fedn_jax.models import recognition
+from fedn_jax.models import recognition, strnet
 from fedn_jax.models.ceflnet import PLACES, CeflNet
-from fedn_jax.ops import windows
+from fedn_jax.ops import apex, windows
 
-Sampler = Callable[[int, np.ndarray], np.ndarray]  # (video, [N, 2] int frames [onset, offset)) -> [N, ...] samples
+# (video, [N, 2] int frames [onset, offset), [N] int apex or -1) -> [N, ...] samples
+Sampler = Callable[[int, np.ndarray, np.ndarray], np.ndarray]
+Flow = Callable[[np.ndarray], np.ndarray]  # [N, 2] int, rows of the data's frames -> [N, 42, 42, 3]
 
 
 class Spotter(NamedTuple):
@@ -29,6 +31,7 @@ class Spotter(NamedTuple):
     config: Config
     dataset: shards.Dataset  # with its inputs, as they are in the shards
     problem: Problem  # as it was trained on
+    flow: Flow | None = None  # optical flow between frames
 
 
 class Recogniser(NamedTuple):
@@ -37,8 +40,10 @@ class Recogniser(NamedTuple):
     title: str  # as Table 2 prints it, behind a spotter
     sampler: Callable[[Spotter, str], Sampler]  # what is shown of an interval, given the name of a fold
     of_fold: bool  # what is shown is different for every fold
-    network: Callable[[int], nn.Module]  # number of classes -> (samples [B, ...], train) -> logits [B, C]
+    network: Callable[[int], nn.Module]  # number of classes -> (samples [B, ...], train, counted) -> logits [B, C]
     training: dict[str, Any]  # options of the section train
+    penalty: Callable[[Tree], Array] = recognition.no_penalty  # parameters -> what is added to the loss
+    frames: bool = False  # needs the aligned frames
 
 
 # ---- What is shown --------------------------------------------------------------------------------------------------
@@ -80,7 +85,8 @@ def embeddings(spotter: Spotter, fold: str) -> Sampler:
     del fold
     dataset, per_row = spotter.dataset, spotter.problem.geometry.frames_per_row
 
-    def sample(video: int, interval: np.ndarray) -> np.ndarray:
+    def sample(video: int, interval: np.ndarray, apex: np.ndarray) -> np.ndarray:
+        del apex
         meta = dataset.metas[video]
         valid = np.repeat(dataset.store.valid[meta.row : meta.row + meta.num_rows], per_row)
         rows = np.minimum(spread(valid, interval) // per_row, meta.num_rows - 1)
@@ -110,11 +116,41 @@ def segment_features(spotter: Spotter, fold: str) -> Sampler:
     encode = make_encoder(problem, config.predict.chunk)
     known: dict[int, np.ndarray] = {}
 
-    def sample(video: int, interval: np.ndarray) -> np.ndarray:
+    def sample(video: int, interval: np.ndarray, apex: np.ndarray) -> np.ndarray:
+        del apex
         if video not in known:
             known[video] = encode(variables, problem.store, problem.metas[video])
         first, end = interval[:, 0] // problem.geometry.stride, -(-interval[:, 1] // problem.geometry.stride)
         return np.stack([known[video][a:b].mean(0) for a, b in zip(first, end, strict=True)])
+
+    return sample
+
+
+def onset_to_apex(spotter: Spotter, fold: str) -> Sampler:
+    """Optical flow from the onset to the apex (open: estimated where it is not annotated, as ``fedn detect`` does).
+
+    Args:
+      spotter: the run that spotted.
+      fold: unused.
+
+    Returns:
+      (video, intervals [N, 2], apexes [N]) -> [N, 42, 42, 3] float16.
+    """
+    del fold
+    store, metas = spotter.dataset.store, spotter.dataset.metas
+
+    def sample(video: int, interval: np.ndarray, annotated: np.ndarray) -> np.ndarray:
+        meta = metas[video]
+        rows = slice(meta.row, meta.row + meta.num_rows)
+        valid = store.valid[rows]
+        estimated = apex.farthest(store.inputs[rows], valid, interval.astype(float))
+        peak = np.where(annotated >= 0, annotated, estimated).clip(interval[:, 0], interval[:, 1] - 1)
+        pairs = []
+        for (first, end), at in zip(interval, peak, strict=True):
+            seen = np.flatnonzero(valid[first:end]) + first
+            seen = seen if len(seen) else np.array([first])
+            pairs.append([seen[0], seen[np.abs(seen - at).argmin()]])
+        return spotter.flow(meta.row + np.array(pairs))
 
     return sample
 
@@ -161,6 +197,11 @@ RECOGNISERS = {
         "train.epochs": 60, "train.batch_size": 32, "train.learning_rate": 1e-2, "train.weight_decay": 1e-4,
         "train.schedule": "cosine",
     }),
+    # Batches, rate, epochs, penalties of its public code, which first trains the streams on spotting: here all at once.
+    "str": Recogniser("STR", onset_to_apex, False, strnet.StrNet, {
+        "train.epochs": 100, "train.batch_size": 32, "train.learning_rate": 5e-4, "train.weight_decay": 0.0,
+        "train.schedule": "constant",
+    }, strnet.penalty, frames=True),
 }  # fmt: skip
 
 
@@ -176,5 +217,6 @@ def make_task(name: str, config: Config, num_classes: int, sample_shape: tuple[i
     Returns:
       The task.
     """
-    network = RECOGNISERS[name].network(num_classes)
-    return models.with_precision(recognition.make_task(network, sample_shape), config.train.precision)
+    recogniser = RECOGNISERS[name]
+    task = recognition.make_task(recogniser.network(num_classes), sample_shape, recogniser.penalty)
+    return models.with_precision(task, config.train.precision)

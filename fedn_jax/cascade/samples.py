@@ -44,12 +44,13 @@ def make_problem(name: str, config: Config, spotter: Spotter, named: Problem, fo
             interval = whole_frames(annotated.interval, metas[video])
             seen = np.flatnonzero(_seen(spotter, video, interval) & (np.asarray(annotated.emotion) >= 0))
             if len(seen):
-                rows = add(sampler(video, interval[seen]))
+                rows = add(sampler(video, interval[seen], np.asarray(annotated.apex)[seen].astype(int)))
                 taught += [(row, video, _event(annotated, index), fold) for row, index in zip(rows, seen, strict=True)]
         for video in tested:
             interval = whole_frames(found[video].interval[found[video].valid], metas[video])
             # Of a video in which nothing was spotted one sample is named, and not used: outputs have at least a row.
-            spotted[video] = add(sampler(video, interval if len(interval) else np.array([[0, 1]])))
+            interval = interval if len(interval) else np.array([[0, 1]])
+            spotted[video] = add(sampler(video, interval, np.full(len(interval), -1)))
     store = Store(np.concatenate(samples), np.ones(sum(map(len, samples)), bool))
     plan = _windows(taught)
     scheme = splits.SCHEMES[config.folds.scheme]

@@ -10,7 +10,20 @@ from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from typing import Any
 
 from data_prep import cli as prepare
-from fedn_jax.cli import agree, configs, convert, demo, detect, experiments, fetch, parity, recognise, runs, summarise
+from fedn_jax.cli import (
+    agree,
+    configs,
+    convert,
+    demo,
+    detect,
+    experiments,
+    fetch,
+    learning_curve,
+    parity,
+    recognise,
+    runs,
+    summarise,
+)
 from fedn_jax.core import errors, files, processes, text
 from fedn_jax.core.errors import UserError
 
@@ -18,14 +31,14 @@ EXIT_USER = 2
 CACHE = "JAX_COMPILATION_CACHE_DIR"  # where JAX keeps compiled programs; empty: nowhere
 DEVICES = ("JAX_PLATFORMS", "JAX_PLATFORM_NAME")  # what JAX shall run on, such as cuda
 COMPUTE = {  # with JAX
-    "demo", "prepare", "train", "evaluate", "recognise", "report", "detect", "agree", "summarise", "sweep", "reproduce",
-    "parity",
+    "demo", "prepare", "train", "evaluate", "recognise", "report", "detect", "agree", "summarise", "sweep",
+    "learning-curve", "reproduce", "parity",
 }  # fmt: skip
 IN_ORDER_OF_WORK = (
     demo.add_arguments, fetch.add_arguments, prepare.add_arguments, configs.add_arguments, runs.add_plan,
     runs.add_train, runs.add_evaluate, recognise.add_arguments, runs.add_report, detect.add_arguments,
     convert.add_arguments, agree.add_arguments, summarise.add_arguments, experiments.add_sweep,
-    experiments.add_reproduce, parity.add_arguments,
+    learning_curve.add_arguments, experiments.add_reproduce, parity.add_arguments,
 )  # fmt: skip
 EXAMPLES = """\
 examples:

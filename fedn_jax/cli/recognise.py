@@ -26,7 +26,11 @@ def add_arguments(commands: Any) -> None:
     )
     one.add_argument("run", type=Path, metavar="RUN", help=f"{command.RUN}: the spotter")
     one.add_argument(
-        "--with", dest="recogniser", required=True, metavar="NAME", help="the recogniser: ceflnet or frozen-features"
+        "--with",
+        dest="recogniser",
+        required=True,
+        metavar="NAME",
+        help="the recogniser: ceflnet, str or frozen-features",
     )
     command.add_directories(one, "directory of the cascade, which is a run for `fedn report`")
     one.add_argument("--force", action="store_true", help="replace files even where somebody changed them")
@@ -43,6 +47,7 @@ def recognise(args: argparse.Namespace, overrides: Sequence[str]) -> None:
       UserError: ``out`` is the run, or holds files that a person changed.
     """
     from fedn_jax.cascade import recognise as cascade
+    from fedn_jax.cascade.recognisers import RECOGNISERS
     from fedn_jax.core import files, written
     from fedn_jax.data import shards
     from fedn_jax.engine import run_dir
@@ -55,14 +60,27 @@ def recognise(args: argparse.Namespace, overrides: Sequence[str]) -> None:
     if not args.force:
         written.check(args.out, runs.EVALUATION)
     dataset = shards.load(args.data)
+    flow = _flow(args.data, dataset) if RECOGNISERS[args.recogniser].frames else None
     with files.scratch(args.out / "evaluation") as made:
         results = cascade.recognise(
-            args.run, args.recogniser, config, dataset, progress_bar(), args.out, Path(made)
+            args.run, args.recogniser, config, dataset, progress_bar(), args.out, Path(made), flow
         )  # fmt: skip
         training = args.out / cascade.TRAINING
         runs.save_evaluation(results, Path(made), args.out, training, args.data, args.force, own=True)
+    print(f"Emotions: {args.recogniser}. Intervals, scores and thresholds: {args.run}.\n")
     print(run_tables.run_text(results.metrics))
     print(
         "\n" + "\n".join(f"{what} {args.out / name}" for what, name in zip(runs.SHOWN, runs.EVALUATION, strict=False))
     )
     print(f"next:    fedn report {args.run} {args.out} --out comparison")
+
+
+def _flow(data: Path, dataset: Any) -> Any:
+    """Optical flow between frames of the data, kept beside them."""
+    from data_prep.faces import flow
+    from fedn_jax.core import schema
+    from fedn_jax.data import shards
+
+    frames = shards.load(data, side=0).store.inputs
+    cache = schema.find(data).parent / f"flow-{dataset.metadata['signature']}"
+    return flow.make_samples(frames, dataset.metadata["preparation"]["aligner"], cache, progress_bar())

@@ -131,7 +131,7 @@ def default() -> ConfigDict:
     config.train.checkpoint_minutes = 10.0  # between two saves of the training state; 0: after every epoch
 
     config.folds = ConfigDict()
-    config.folds.scheme = "loso"  # loso: leave one subject out (section 4.2); kfold: by video
+    config.folds.scheme = "loso"  # leave one subject out (section 4.2); kfold: by video; leave-one-dataset-out: merged
     config.folds.k = 5  # folds of kfold
     config.folds.inner = 0.25  # share of the training subjects held out to pick the threshold; 0: none
     config.folds.memory_gb = 0.0  # memory of a device that folds may fill; 0: ask the device, of a CPU the machine
@@ -151,7 +151,7 @@ def default() -> ConfigDict:
     config.evaluate = ConfigDict()
     config.evaluate.iou = 0.5  # tIoU of a true positive (section 4.3, reference [9])
     config.evaluate.threshold = 0.5  # lowest score of a detection, where no inner fold picks it, or if given later
-    config.evaluate.threshold_rule = "best"  # open: how an inner fold picks it: best, one_error or shrunk
+    config.evaluate.threshold_rule = "shrunk"  # open: how an inner fold picks it: shrunk, best or one_error
     return config.lock()
 
 

@@ -147,9 +147,24 @@ def make_problem(config: Config, dataset: shards.Dataset) -> Problem:
     scheme = splits.SCHEMES[errors.one_of("folds.scheme", config.folds.scheme, splits.SCHEMES)]
     fold_plan = scheme(dataset.metas, plan, config.folds.inner, config.folds.k)
     task = models.make_task(config, geometry, len(classes), store.inputs.shape[1:])
+    problem = Problem(store, dataset.metas, events, classes, label, geometry, plan, fold_plan, task)
+    return with_folds(problem, fold_plan)
+
+
+def with_folds(problem: Problem, folds: Folds) -> Problem:
+    """The same data in other folds.
+
+    Args:
+      problem: the problem.
+      folds: K folds, without what the model counts in them.
+
+    Returns:
+      The problem with these folds.
+    """
+    task = problem.task
     if task.census is not None:
-        fold_plan = splits.with_census(fold_plan, census(task, store.valid, plan, geometry))
-    return Problem(store, dataset.metas, events, classes, label, geometry, plan, fold_plan, task)
+        folds = splits.with_census(folds, census(task, problem.store.valid, problem.windows, problem.geometry))
+    return problem._replace(folds=folds)
 
 
 def census(task: Task, valid: np.ndarray, plan: Windows, geometry: windows.Geometry) -> np.ndarray:

@@ -1,6 +1,7 @@
 """Shards to arrays: the only reader of tensorflow_datasets."""
 
-from collections.abc import Iterator
+import functools
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -35,13 +36,47 @@ def records(directory: str | Path, frames: bool = False) -> tuple[dict[str, Any]
     Raises:
       UserError: see :func:`schema.find`; or data of another schema.
     """
+    path, builder, metadata = _open(directory)
+    return metadata, _read(path, builder, sorted(builder.info.splits), _names(metadata, frames))
+
+
+def by_subject(
+    directory: str | Path, frames: bool = False
+) -> tuple[dict[str, Any], dict[str, Callable[[], Iterator[dict[str, Any]]]]]:
+    """Reads shards subject by subject, which are their splits: for work that does not need all of the data at once.
+
+    Args:
+      directory: see :func:`schema.find`.
+      frames: with their frames, where these are kept.
+
+    Returns:
+      The metadata; and subject -> what gives an iterator over its records, as that of :func:`records`.
+
+    Raises:
+      UserError: as of :func:`records`.
+    """
+    path, builder, metadata = _open(directory)
+    found = {}
+    for split in sorted(builder.info.splits):
+        first = next(_read(path, builder, [split], ("subject",)), None)
+        if first is not None:
+            found[first["subject"]] = functools.partial(_read, path, builder, [split], _names(metadata, frames))
+    return metadata, found
+
+
+def _names(metadata: dict[str, Any], frames: bool) -> tuple[str, ...]:
+    return tuple(schema.fields(metadata) if frames else schema.FIELDS)
+
+
+def _open(directory: str | Path) -> tuple[Path, Any, dict[str, Any]]:
+    """The directory of the shards, what reads them, and their metadata."""
     import tensorflow_datasets as tfds
 
     path = schema.find(directory)
     try:
         builder = tfds.builder_from_directory(str(path))
         metadata = dict(builder.info.metadata or {})
-        splits = sorted(builder.info.splits)
+        sorted(builder.info.splits)
     except Exception as error:
         raise _damage(path, error) from error
     missing = [name for name in schema.METADATA if name not in metadata]
@@ -52,7 +87,7 @@ def records(directory: str | Path, frames: bool = False) -> tuple[dict[str, Any]
             f"{path}: written with schema {metadata['schema']}, this version reads {schema.VERSION}; prepare the "
             "data again into another --out"
         )
-    return metadata, _read(path, builder, splits, tuple(schema.fields(metadata) if frames else schema.FIELDS))
+    return path, builder, metadata
 
 
 def _read(path: Path, builder: Any, splits: list[str], names: tuple[str, ...]) -> Iterator[dict[str, Any]]:

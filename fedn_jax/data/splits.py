@@ -55,6 +55,16 @@ def _stack(folds: Sequence[tuple]) -> Folds:
     return Folds(tuple(names), keys, pad(positive), pad(negative), tuple(test), none)
 
 
+def _subjects(metas: Sequence[VideoMeta]) -> dict[str, set[int]]:
+    """Subject -> its videos."""
+    subjects: dict[str, set[int]] = {}
+    for index, meta in enumerate(metas):
+        if meta.subject.endswith(INNER):
+            raise UserError(f"subject {meta.subject!r} ends as inner folds do ({INNER}); rename it")
+        subjects.setdefault(meta.subject, set()).add(index)
+    return subjects
+
+
 def plan_loso(metas: Sequence[VideoMeta], windows: Windows, inner: float, k: int = 0) -> Folds:
     """Leave one subject out (FEDN section 4.2): every subject is the test subject of one fold.
 
@@ -71,9 +81,7 @@ def plan_loso(metas: Sequence[VideoMeta], windows: Windows, inner: float, k: int
       UserError: too few subjects, or a fold without an expression to learn from.
     """
     del k
-    subjects: dict[str, set[int]] = {}
-    for index, meta in enumerate(metas):
-        subjects.setdefault(meta.subject, set()).add(index)
+    subjects = _subjects(metas)
     if len(subjects) < 2:
         raise UserError(
             f"leave-one-subject-out needs at least 2 subjects, 3 with inner folds; got {', '.join(subjects)}; "
@@ -109,7 +117,94 @@ def plan_kfold(metas: Sequence[VideoMeta], windows: Windows, inner: float, k: in
     return _stack(folds)
 
 
-SCHEMES: dict[str, Callable[..., Folds]] = {"loso": plan_loso, "kfold": plan_kfold}
+def plan_datasets(metas: Sequence[VideoMeta], windows: Windows, inner: float, k: int = 0) -> Folds:
+    """Leave one data set out: every data set of several that were merged is the test set of one fold.
+
+    Args:
+      metas: V videos; subjects are named DATASET/SUBJECT, as `fedn merge` does.
+      windows: all training windows.
+      inner: share of the training subjects that the inner fold holds out.
+      k: unused.
+
+    Returns:
+      Each data set's fold and, unless ``inner`` is 0, right after it the inner one of its training subjects.
+
+    Raises:
+      UserError: less than two data sets, or a fold without an expression to learn from.
+    """
+    del k
+    subjects = _subjects(metas)
+    datasets: dict[str, set[int]] = {}
+    for subject, videos in subjects.items():
+        datasets.setdefault(subject.partition("/")[0], set()).update(videos)
+    single = next((subject for subject in subjects if "/" not in subject), None)
+    if single is not None or len(datasets) < 2:
+        got = f"subject {single!r}" if single is not None else f"one data set, {', '.join(datasets)}"
+        raise UserError(
+            "leave-one-dataset-out needs the data of `fedn merge`, of at least 2 data sets, whose subjects are named "
+            f"DATASET/SUBJECT; got {got}"
+        )
+    folds = [_with_inner(name, datasets[name], subjects, inner, windows) for name in sorted(datasets)]
+    return _stack([fold for pair in folds for fold in pair])
+
+
+SCHEMES: dict[str, Callable[..., Folds]] = {
+    "loso": plan_loso,
+    "kfold": plan_kfold,
+    "leave-one-dataset-out": plan_datasets,
+}
+
+
+def plan_shares(
+    metas: Sequence[VideoMeta], windows: Windows, scheme: str, inner: float, shares: Sequence[float], draws: int
+) -> tuple[Folds, np.ndarray]:
+    """The folds of a scheme, each with growing shares of its training subjects: for a learning curve.
+
+    The subjects of a draw are in a random order, of which each share takes the first, so a larger share holds the
+    smaller ones. Test videos are those of the scheme.
+
+    Args:
+      metas: V videos.
+      windows: all training windows.
+      scheme: "loso" or "leave-one-dataset-out".
+      inner: share of the chosen subjects that the inner fold holds out.
+      shares: A shares of the training subjects, rising, above 0 and at most 1.
+      draws: orders of each fold, D.
+
+    Returns:
+      The folds, named FOLD@SHARE.DRAW (see ``share_name``), with their inner ones; and [A, K] int, training subjects
+      of each share and fold of the scheme.
+
+    Raises:
+      UserError: folds by video, or a fold without an expression to learn from.
+    """
+    if scheme == "kfold":
+        raise UserError("a learning curve leaves out training subjects; set folds.scheme to loso, not kfold")
+    outer, subjects = SCHEMES[scheme](metas, windows, 0.0), _subjects(metas)
+    folds, counts = [], np.zeros((len(shares), len(outer.name)), int)
+    for column, (name, test) in enumerate(zip(outer.name, outer.test, strict=True)):
+        others = sorted(subject for subject, videos in subjects.items() if not videos & set(test))
+        counts[:, column] = [max(2 if inner else 1, round(share * len(others))) for share in shares]
+        for draw in range(draws):
+            order = np.random.default_rng([zlib.crc32(name.encode()), draw]).permutation(len(others))
+            for share, number in zip(shares, counts[:, column], strict=True):
+                units = {others[index]: subjects[others[index]] for index in order[:number]}
+                folds += _with_inner(share_name(name, share, draw), set(test), units, inner, windows)
+    return _stack(folds), counts
+
+
+def share_name(fold: str, share: float, draw: int) -> str:
+    """The name of a fold that learns from a share of its training subjects.
+
+    Args:
+      fold: of the scheme.
+      share: of its training subjects.
+      draw: from 0.
+
+    Returns:
+      FOLD@SHARE.DRAW, the share in percent.
+    """
+    return f"{fold}@{100 * share:g}.{draw}"
 
 
 def take(folds: Folds, chosen: Sequence[int]) -> Folds:

@@ -18,7 +18,7 @@ from fedn_jax.core.types import Config, Detections, Events, Task
 from fedn_jax.data import shards, splits
 from fedn_jax.data.problem import Problem, make_problem
 from fedn_jax.engine import candidates, predict, run_dir
-from fedn_jax.evaluation import evaluate, kinds, matching, motion_baseline, position_prior, thresholds
+from fedn_jax.evaluation import evaluate, kinds, leaks, matching, motion_baseline, position_prior, thresholds
 from fedn_jax.evaluation.thresholds import Threshold
 from fedn_jax.ops import windows
 
@@ -74,40 +74,21 @@ def evaluate_run(
     plan = dict(zip(problem.folds.name, problem.folds.test, strict=True))
     outer = [name for name in plan if not name.endswith(splits.INNER)]
 
-    def decode_fold(fold: str) -> list[Detections]:
-        paths = [run_dir.outputs_path(run, fold, problem.metas[video]) for video in plan[fold]]
-        metas = [problem.metas[video] for video in plan[fold]]
-        hop = config.window.test_hop
-        starts = [predict.window_starts(meta, problem.geometry, hop) for meta in metas]
-        outputs = [predict.load_outputs(*pair, shapes) for pair in zip(paths, starts, strict=True)]
-        found = [decode(one, meta.num_frames) for one, meta in zip(outputs, metas, strict=True)]
-        for meta, detections in zip(metas, found, strict=True):
-            if problem.task.whole and detections.valid.all():
-                raise UserError(
-                    f"video {meta.subject}/{meta.video} has {config.predict.max_detections} expressions or more, and "
-                    "none may be left out; raise predict.max_detections, or predict.min_frames"
-                )
-        return found
-
     lowest: dict[str, float] = {}  # score from which on all candidates of a fold's inner one were kept
-
-    def suppress_fold(fold: str) -> list[Detections]:
-        path = run_dir.candidates_path(run, fold)
-        kept, floors = candidates.load(path, len(plan[fold]))
-        lowest[fold.removesuffix(splits.INNER)] = float(floors.max(initial=0))
-        post = config.predict
-        return [candidates.suppress(one, post.nms_iou, post.max_detections, post.per_class) for one in kept]
 
     def held_out(inner: str) -> tuple[Detections, Events] | None:
         if inner not in plan or thresholds.OPTION in other:
             return None
-        return matching.pad(suppress_fold(inner)), matching.pad([problem.events[video] for video in plan[inner]])
+        kept, lowest[inner.removesuffix(splits.INNER)] = read_inner(run, inner, len(plan[inner]), config)
+        return matching.pad(kept), matching.pad([problem.events[video] for video in plan[inner]])
 
     found: list[Detections | None] = [None] * len(problem.metas)
     limits, chosen = np.zeros(len(problem.metas)), {}
     for name in progress(outer, desc="decode and score", unit="fold"):
         chosen[name] = thresholds.choose(config, thresholds.OPTION in other, held_out(name + splits.INNER), iou)
-        for video, detections in zip(plan[name], decode_fold(name), strict=True):
+        for video, detections in zip(
+            plan[name], read_fold(run, name, plan[name], problem, config, decode, shapes), strict=True
+        ):
             found[video], limits[video] = detections, chosen[name].value
     if any(key.startswith("predict.") for key in other):
         _warn(run, {name: floor for name, floor in lowest.items() if chosen[name].value < floor})
@@ -116,6 +97,59 @@ def evaluate_run(
     results = Results(problem, result, found, limits)
     write(results, out or run)
     return results
+
+
+def read_fold(
+    run: Path, fold: str, test: Sequence[int], problem: Problem, config: Config, decode: Callable[..., Detections],
+    shapes: Mapping[str, Any],
+) -> list[Detections]:  # fmt: skip
+    """What the network of a fold finds in its test videos, of its saved outputs.
+
+    Args:
+      run: directory of a finished run.
+      fold: an outer one.
+      test: its test videos.
+      problem: of the run.
+      config: of the evaluation.
+      decode: of ``predict.make_decoder``.
+      shapes: of ``predict.shapes_of_outputs``.
+
+    Returns:
+      The survivors of NMS, not thresholded, of each video.
+
+    Raises:
+      UserError: outputs that are missing or damaged, or more expressions than may be.
+    """
+    metas = [problem.metas[video] for video in test]
+    paths = [run_dir.outputs_path(run, fold, meta) for meta in metas]
+    starts = [predict.window_starts(meta, problem.geometry, config.window.test_hop) for meta in metas]
+    outputs = [predict.load_outputs(*pair, shapes) for pair in zip(paths, starts, strict=True)]
+    found = [decode(one, meta.num_frames) for one, meta in zip(outputs, metas, strict=True)]
+    for meta, detections in zip(metas, found, strict=True):
+        if problem.task.whole and detections.valid.all():
+            raise UserError(
+                f"video {meta.subject}/{meta.video} has {config.predict.max_detections} expressions or more, and "
+                "none may be left out; raise predict.max_detections, or predict.min_frames"
+            )
+    return found
+
+
+def read_inner(run: Path, fold: str, videos: int, config: Config) -> tuple[list[Detections], float]:
+    """What the network of an inner fold finds in the videos that it held out.
+
+    Args:
+      run: directory of a finished run.
+      fold: an inner one.
+      videos: how many it held out.
+      config: of the evaluation.
+
+    Returns:
+      The survivors of NMS of each video; and the score from which on all candidates were kept.
+    """
+    kept, floors = candidates.load(run_dir.candidates_path(run, fold), videos)
+    post = config.predict
+    found = [candidates.suppress(one, post.nms_iou, post.max_detections, post.per_class) for one in kept]
+    return found, float(floors.max(initial=0))
 
 
 def score(
@@ -140,6 +174,8 @@ def score(
     plan = dict(zip(problem.folds.name, problem.folds.test, strict=True))
     tests = {name: plan[name] for name in chosen}
     result = _score(problem, found, limits, iou, chosen, tests)
+    padded, subjects = (matching.pad(found), matching.pad(problem.events)), [meta.subject for meta in problem.metas]
+    result["leaks"] = leaks.measure(result, *padded, subjects, limits)
     result["baselines"] = _baselines(problem, dataset, tests, iou)
     result["other_options"] = {}
     result["config"], result["versions"] = json.loads(config.to_json()), versions

@@ -39,8 +39,21 @@ def rank(detections: Detections, ground_truth: Events, iou_threshold: float = 0.
     hit = matched(detections, ground_truth, iou_threshold)[valid] >= 0
     order = np.argsort(-score, kind="stable")
     row = np.repeat(np.arange(len(valid)), valid.sum(1))[order]
-    used = np.flatnonzero(valid.any(1) | (annotated > 0))
-    return Ranked(score[order], hit[order], np.searchsorted(used, row), annotated[used])
+    rows = used(detections, ground_truth)
+    return Ranked(score[order], hit[order], np.searchsorted(rows, row), annotated[rows])
+
+
+def used(detections: Detections, ground_truth: Events) -> np.ndarray:
+    """The rows that are videos of a ranking: something is detected or annotated there.
+
+    Args:
+      detections: [V', N].
+      ground_truth: [V', E].
+
+    Returns:
+      [V] int, rising.
+    """
+    return np.flatnonzero(np.asarray(detections.valid).any(1) | np.asarray(ground_truth.valid).any(1))
 
 
 def cuts(ranked: Ranked) -> np.ndarray:

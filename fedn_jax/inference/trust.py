@@ -54,8 +54,10 @@ def _own_numbers(run: Path) -> str:
     """How good the run was on its test videos, in words."""
     path = run / "metrics.json"
     spotting: Mapping[str, Any] = run_dir.read_record(path)["spotting"] if path.exists() else {}
-    if not spotting.get("n") or not spotting.get("gt"):
+    if not spotting.get("gt"):
         return "How good it is was not measured (fedn evaluate)"
+    if not spotting["n"]:
+        return f"On its test videos it found none of {count(spotting['gt'], 'expression')}"
     right, found = percent(spotting["precision"]), percent(spotting["recall"])
     return (
         f"On its test videos it found {found} % of {count(spotting['gt'], 'expression')}, and {right} % of what it "

@@ -14,7 +14,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float, Int, Key
+from jaxtyping import Bool, Float, Int, Key
 
 from fedn_jax.core.types import Array
 from fedn_jax.models import layers
@@ -47,16 +47,18 @@ class CeflNet(nn.Module):
     num_classes: int
 
     @nn.compact
-    def __call__(self, inputs: Float[Array, "B 75 d"], train: bool) -> Float[Array, "B C"]:
+    def __call__(self, inputs: Float[Array, "B 75 d"], train: bool, counted: Bool[Array, " B"]) -> Float[Array, "B C"]:
         """Classifies.
 
         Args:
           inputs: [B, 75, d], embeddings of the places of an interval.
           train: apply dropout, with the random stream "dropout", and choose frames, with the stream "frames".
+          counted: unused: nothing depends on the batch.
 
         Returns:
           [B, C] float, logits.
         """
+        del counted
         batch, _, width = inputs.shape
         places = chosen_places(self.make_rng("frames") if train else None, batch)
         taken = jnp.take_along_axis(inputs.astype(float), places.reshape(batch, -1, 1), 1)
@@ -66,7 +68,7 @@ class CeflNet(nn.Module):
         attention = layers.SelfAttention(HEADS, 0.1, nn.initializers.xavier_uniform(), name="attention")
         attended = x + drop(attention(x, np.ones(x.shape[:2], bool), train), 0.1)
         attended = nn.LayerNorm(epsilon=1e-5, use_fast_variance=False, name="norm")(attended)
-        clip = jnp.broadcast_to(_maximum(attended)[:, None], x.shape)
+        clip = jnp.broadcast_to(layers.maximum(attended)[:, None], x.shape)
         both = jnp.concatenate([x, clip], -1)  # [B * 7, 5, 2 d]
         weights = nn.sigmoid(_linear(drop(both, 0.5), 1, "frame_weight"))  # [B * 7, 5, 1]
         mean = (weights * both).sum(1) / weights.sum(1)
@@ -74,19 +76,9 @@ class CeflNet(nn.Module):
 
         scores = self.param("clip_score", nn.initializers.normal(math.sqrt(2)), (width,))
         clips = clips * nn.softmax(clips @ scores)[..., None]
-        x = nn.relu(_linear(_maximum(clips), width // 2, "hidden_0"))
+        x = nn.relu(_linear(layers.maximum(clips), width // 2, "hidden_0"))
         x = nn.relu(_linear(x, width // 4, "hidden_1"))
         return _linear(drop(x, 0.4), self.num_classes, "output")
-
-
-def _maximum(x: Float[Array, "B n d"]) -> Float[Array, "B d"]:
-    """Maximum over the middle axis; its gradient goes to the first of equals.
-
-    That of ``max`` goes to all entries equal to the maximum, divided by their number: where XLA computes them twice,
-    rounded differently, there is none, and the gradient is NaN.
-    """
-    first = jax.nn.one_hot(x.argmax(1), x.shape[1], axis=1, dtype=x.dtype)  # [B, n, d]
-    return (x * first).sum(1)
 
 
 def _linear(x: Float[Array, "... inputs"], outputs: int, name: str) -> Float[Array, "... outputs"]:

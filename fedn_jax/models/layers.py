@@ -285,6 +285,22 @@ def masked_softmax(scores: Float[Array, "*n"], valid: Bool[Array, "*#n"], axis: 
     return weights / jnp.maximum(weights.sum(axis, keepdims=True), jnp.finfo(scores.dtype).tiny)
 
 
+def maximum(x: Float[Array, "B n channels"]) -> Float[Array, "B channels"]:
+    """Maximum over the middle axis; its gradient goes to the first of equals.
+
+    That of ``max`` goes to all entries equal to the maximum, divided by their number: where XLA computes them twice,
+    rounded differently, there is none, and the gradient is NaN.
+
+    Args:
+      x: [B, n, channels] float.
+
+    Returns:
+      [B, channels] float.
+    """
+    first = jax.nn.one_hot(x.argmax(1), x.shape[1], axis=1, dtype=x.dtype)  # [B, n, channels]
+    return (x * first).sum(1)
+
+
 def halve(valid: Bool[Array, "B length"]) -> Bool[Array, "B length//2"]:
     """Validity of positions after a stride of 2: a position is valid if one of the two it stands for is.
 

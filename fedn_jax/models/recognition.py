@@ -1,5 +1,7 @@
 """Recognisers as tasks: one sample is one interval, which gets one emotion."""
 
+from collections.abc import Callable
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -20,42 +22,60 @@ class Probe(nn.Module):
     num_classes: int
 
     @nn.compact
-    def __call__(self, inputs: Float[Array, "B d"], train: bool) -> Float[Array, "B C"]:
+    def __call__(self, inputs: Float[Array, "B d"], train: bool, counted: Bool[Array, " B"]) -> Float[Array, "B C"]:
         """Classifies.
 
         Args:
           inputs: [B, d], features of an interval.
           train: unused.
+          counted: unused.
 
         Returns:
           [B, C] float, logits.
         """
-        del train
+        del train, counted
         x = nn.LayerNorm(use_scale=False, use_bias=False, use_fast_variance=False)(inputs.astype(float))
         kernel, bias = layers.Affine(x.shape[-1], self.num_classes, name="output")()
         return x @ kernel + bias
 
 
-def make_task(network: nn.Module, sample_shape: tuple[int, ...]) -> Task:
+def no_penalty(params: Tree) -> Float[Array, ""]:
+    """Nothing is added to the loss.
+
+    Args:
+      params: unused.
+
+    Returns:
+      0.
+    """
+    del params
+    return jnp.zeros(())
+
+
+def make_task(
+    network: nn.Module, sample_shape: tuple[int, ...], penalty: Callable[[Tree], Float[Array, ""]] = no_penalty
+) -> Task:
     """A recogniser as a task; trained by softmax cross-entropy, without class weights.
 
     Args:
-      network: (samples [B, ...], train) -> logits [B, C]; its random streams are "dropout" and "frames".
+      network: (samples [B, ...], train, counted [B]) -> logits [B, C]; its random streams are "dropout" and "frames".
       sample_shape: of a sample.
+      penalty: parameters -> what is added to the loss.
 
     Returns:
       The task; ``decode`` gives the emotion of each sample, in place of the interval its number.
     """
 
     def init(key: Array) -> Tree:
-        return layers.init(network, key, jnp.zeros((1, *sample_shape)), False)
+        return layers.init(network, key, jnp.zeros((1, *sample_shape)), False, jnp.ones(1, bool))
 
     def apply(
         variables: Tree, got: windows.Gathered, weight: Float[Array, " B"], train: bool, key: Key[Array, ""]
     ) -> tuple[dict, Tree]:
-        del weight  # nothing depends on the batch
         streams = {name: fold_name(key, name) for name in ("dropout", "frames")}
-        return {"logits": network.apply(variables, got.inputs[:, 0], train, rngs=streams)}, {}
+        given = (variables, got.inputs[:, 0], train, weight > 0)
+        logits, others = network.apply(*given, rngs=streams, mutable=["batch_stats"])
+        return {"logits": logits, "penalty": penalty(variables["params"])}, dict(others)
 
     def targets(events: Events) -> Int[Array, ""]:
         return events.emotion[0]
@@ -65,7 +85,7 @@ def make_task(network: nn.Module, sample_shape: tuple[int, ...]) -> Task:
         cost = optax.softmax_cross_entropy_with_integer_labels(outputs["logits"], targets)
         right = outputs["logits"].argmax(-1) == targets
         mean = lambda values: (values * context.weight).sum() / jnp.maximum(context.weight.sum(), 1)
-        return mean(cost), {"accuracy": mean(right)}
+        return mean(cost) + outputs["penalty"], {"accuracy": mean(right)}
 
     def decode(
         outputs: dict, starts: Float[Array, " W"], valid: Bool[Array, " W"], num_frames: Float[Array, ""] | float

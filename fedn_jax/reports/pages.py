@@ -177,6 +177,7 @@ def made(metrics: Mapping[str, Any], configuration: str = "Configuration") -> li
     parts = {
         "How the annotations were read": data.pop("labels", None),
         "Preparation": data.pop("preparation", None),
+        "Spotter and recogniser": metrics.get("cascade"),
         "Versions": metrics.get("versions"),
         "Score threshold of each fold": _thresholds(metrics),
         "Options of this evaluation that are not the training's": metrics.get("other_options"),

@@ -5,7 +5,8 @@ from typing import Any
 
 from fedn_jax.core import errors
 from fedn_jax.core.text import DASH, percent, plain
-from fedn_jax.evaluation import evaluate, headline, ties
+from fedn_jax.evaluation import evaluate, headline, leaks, ties
+from fedn_jax.evaluation.metrics import Counts
 from fedn_jax.reports import tables
 from fedn_jax.reports.tables import Cell, Column, Table, share, words
 
@@ -59,7 +60,8 @@ def subjects(runs: Runs) -> Table:
       runs: name -> content of metrics.json.
 
     Returns:
-      A table with a row per subject and one for all of them; for one run also one for each of its baselines.
+      A table with a row per subject and one for all of them; for one run also one for each of its baselines, and, where
+      folds leave out a data set, for each data set.
 
     Raises:
       UserError: there are no runs.
@@ -84,10 +86,27 @@ def subjects(runs: Runs) -> Table:
     groups = [("", rows), ("", [[words("All subjects"), *(cell for one in runs.values() for cell in _pooled(one))]])]
     if single:
         others = headline.baselines(next(iter(runs.values())))
+        groups[1][1][:0] = _datasets(next(iter(runs.values())))
         groups[1][1].extend([words(title), *_pooled(other)] for title, other in others.items())
     explained = {"TP": "tp", "N": "n", "GT": "gt", "F1": "f1"} | ({"Recognition": "accuracy"} if single else {})
     title = "Results of every subject" if single else "Spotting F1 of every subject"
     return Table("subjects", title, columns, groups, definitions(next(iter(runs.values())), explained))
+
+
+def _datasets(metrics: Mapping[str, Any]) -> list[list[Cell]]:
+    """A row for each data set of a run that leaves one out; its subjects are named DATASET/SUBJECT."""
+    if ((metrics.get("config") or {}).get("folds") or {}).get("scheme") != "leave-one-dataset-out":
+        return []
+    found: dict[str, list[Mapping[str, Any]]] = {}
+    for row in metrics["per_subject"]:
+        found.setdefault(row["subject"].partition("/")[0], []).append(row)
+    cells = []
+    for name, rows in found.items():
+        counts = Counts(*(sum(row[key] for row in rows) for key in Counts._fields))
+        right = sum(row["tp"] * row["accuracy"] for row in rows if row["tp"])
+        whole = evaluate.summary(counts) | {"accuracy": right / counts.tp if counts.tp else None}
+        cells.append([words(f"All of {name}"), *_counted(whole, headline.accuracy(metrics, whole))])
+    return cells
 
 
 def _counted(row: Mapping[str, Any], right: float | None) -> list[Cell]:
@@ -181,6 +200,30 @@ def _protocols(metrics: Mapping[str, Any]) -> Table:
     return Table("protocols", "Rules of counting", [*columns, Column("What it does", number=False)], [("", rows)])
 
 
+def _leaks(metrics: Mapping[str, Any]) -> Table:
+    """A row for the numbers of the run, and one for each choice on test labels and each lenient rule of counting."""
+    found = metrics.get("leaks") or {}
+    rows = [["None: the numbers above", metrics["spotting"], Cell(DASH), "", ""]] if found else []
+    for name, row in found.items():
+        gain = row["gain"]
+        cell = Cell(DASH) if gain is None else Cell(f"{100 * gain:+.1f}", 100 * gain)
+        title = leaks.LEAKS[name].title + (f" (x {row['factor']:.2f})" if "factor" in row else "")
+        rows.append([title, row, cell, row["definition"], row["source"]])
+    cells = [
+        [words(title), *(words(row[key]) for key in ("gt", "tp", "n")), share(row["f1"]), gain, *map(words, texts)]
+        for title, row, gain, *texts in rows
+    ]
+    columns = [
+        Column("Leak", number=False),
+        *map(Column, ("GT", "TP", "N")),
+        Column("F1", "%"),
+        Column("Gain", "points"),
+    ]
+    columns += [Column("What it does", number=False), Column("Published code that does it", number=False)]
+    note = "Gain: F1 less that of the run, in percent points. None of these is a result."
+    return Table("leaks", "What leaks are worth", columns, [("", cells)], [note])
+
+
 def _average(metrics: Mapping[str, Any]) -> Table:
     """Mean average precision: a row per definition, of the network and of the baselines."""
     columns = [Column("mAP, IoU .50:.05:.95", number=False), Column("Spotting", "%"), Column("Detection", "%")]
@@ -221,11 +264,13 @@ def page_tables(metrics: Mapping[str, Any], classes: Sequence[str]) -> dict[str,
       classes: C emotion names.
 
     Returns:
-      "numbers", "protocols", "per_subject", "kinds", "labels", "emotions" and "confusion"; some may be without rows.
+      "numbers", "protocols", "leaks", "per_subject", "kinds", "labels", "emotions" and "confusion"; some may be without
+      rows.
     """
     return {
         "numbers": _numbers(metrics),
         "protocols": _protocols(metrics),
+        "leaks": _leaks(metrics),
         "per_subject": subjects({"": metrics}),
         "kinds": _kinds(metrics),
         "labels": _labels(metrics),
@@ -241,13 +286,21 @@ def run_text(metrics: Mapping[str, Any]) -> str:
       metrics: content of metrics.json.
 
     Returns:
-      Lines of at most 80 columns: subjects, all of them, the baselines, mAP, and what the columns mean.
+      Lines of at most 80 columns: subjects, all of them, the baselines, mAP, what the columns mean, and leaks.
     """
     table = subjects({"": metrics})
     notes = [*table.notes, *definitions(metrics, {"Threshold": "threshold"})]
     shown = [table._replace(title="", notes=notes), _average(metrics)]
     shown += [_kinds(metrics), _labels(metrics)] if metrics.get("kinds") else []
+    shown += [_without_texts(_leaks(metrics))] if metrics.get("leaks") else []
     return "\n".join(tables.to_text(one) for one in shown)
+
+
+def _without_texts(table: Table) -> Table:
+    """The columns of a table that fit a terminal: its name and its numbers."""
+    keep = [index for index, column in enumerate(table.columns) if not index or column.number]
+    groups = [(title, [[row[index] for index in keep] for row in rows]) for title, rows in table.groups]
+    return table._replace(columns=[table.columns[index] for index in keep], groups=groups)
 
 
 def csv_text(result: Mapping[str, Any]) -> str:

@@ -1,8 +1,9 @@
-"""CEFLNet's head on both sides: logits, and the gradient of every parameter."""
+"""The recognisers of cascades on both sides: logits, and the gradient of every parameter."""
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,20 +11,35 @@ import numpy as np
 from fedn_jax.core.types import Tree
 from fedn_jax.models import layers
 from fedn_jax.models.ceflnet import PLACES, CeflNet
+from fedn_jax.models.strnet import StrNet
 from fedn_jax.torch_parity import measure
 from fedn_jax.torch_parity.measure import Level
 from fedn_jax.torch_parity.network import TOLERANCES, cast
 
 BATCH, WIDTH, CLASSES = 3, 16, 4
-CASE = "CEFLNet"
-LINEAR = {  # our layer -> the reference's
+LINEAR = {  # CEFLNet's layer -> the reference's
     "frame_weight": "frame_weight", "clip": "clip", "hidden_0": "classifier.0", "hidden_1": "classifier.2",
     "output": "classifier.4",
 }  # fmt: skip
+KEY_BIAS = "attention.in_proj_bias"
 
 
-def to_torch(params: Tree) -> dict[str, np.ndarray]:
-    """Our parameters, or their gradients, by the reference's names.
+class Case(NamedTuple):
+    """A recogniser twice."""
+
+    network: nn.Module
+    shape: tuple[int, ...]  # of a sample
+    peer: Callable[[], Any]
+    to_torch: Callable[[Tree], dict[str, np.ndarray]]  # parameters, or their gradients, by the reference's names
+
+
+def _plain(layer: Tree) -> dict[str, np.ndarray]:
+    """A linear layer as PyTorch holds it."""
+    return {"weight": np.asarray(layer["kernel"]).T.copy(), "bias": np.asarray(layer["bias"])}
+
+
+def ceflnet_to_torch(params: Tree) -> dict[str, np.ndarray]:
+    """CEFLNet's parameters by the reference's names.
 
     Args:
       params: of ``CeflNet``.
@@ -31,26 +47,61 @@ def to_torch(params: Tree) -> dict[str, np.ndarray]:
     Returns:
       name -> array.
     """
-    packed = [params["attention"][name] for name in ("query", "key", "value")]
+    packed = [_plain(params["attention"][name]) for name in ("query", "key", "value")]
     found = {
-        "attention.in_proj_weight": np.concatenate([np.asarray(one["kernel"]).T for one in packed]),
-        "attention.in_proj_bias": np.concatenate([one["bias"] for one in packed]),
-        "attention.out_proj.weight": np.asarray(params["attention"]["out"]["kernel"]).T.copy(),
-        "attention.out_proj.bias": np.asarray(params["attention"]["out"]["bias"]),
+        "attention.in_proj_weight": np.concatenate([one["weight"] for one in packed]),
+        KEY_BIAS: np.concatenate([one["bias"] for one in packed]),
         "norm.weight": np.asarray(params["norm"]["scale"]),
         "norm.bias": np.asarray(params["norm"]["bias"]),
         "clip_score.weight": np.asarray(params["clip_score"])[None],
     }
-    for ours, theirs in LINEAR.items():
-        found[f"{theirs}.weight"] = np.asarray(params[ours]["kernel"]).T.copy()
+    ours = {"attention.out_proj": params["attention"]["out"], **{LINEAR[name]: params[name] for name in LINEAR}}
+    return found | {f"{name}.{part}": array for name, layer in ours.items() for part, array in _plain(layer).items()}
+
+
+def strnet_to_torch(params: Tree) -> dict[str, np.ndarray]:
+    """STR's parameters by the reference's names.
+
+    Args:
+      params: of ``StrNet``.
+
+    Returns:
+      name -> array.
+    """
+    found = {f"output.{part}": array for part, array in _plain(params["output"]).items()}
+    for ours, theirs in [*((f"stream_{i}", f"streams.{i}.0") for i in range(3)), ("joint", "joint")]:
+        taps = np.asarray(params[ours]["kernel"])
+        found[f"{theirs}.weight"] = taps.reshape(5, 5, -1, taps.shape[-1]).transpose(3, 2, 0, 1).copy()
         found[f"{theirs}.bias"] = np.asarray(params[ours]["bias"])
+    for i in range(3):
+        found[f"streams.{i}.2.weight"] = np.asarray(params[f"norm_{i}"]["scale"])
+        found[f"streams.{i}.2.bias"] = np.asarray(params[f"norm_{i}"]["bias"])
     return found
 
 
-def both(dtype: str) -> tuple[dict[str, Any], dict[str, Any]]:
+def _ceflnet() -> Any:
+    from fedn_jax.torch_parity.reference import ceflnet
+
+    return ceflnet.CeflNet(WIDTH, CLASSES)
+
+
+def _strnet() -> Any:
+    from fedn_jax.torch_parity.reference import strnet
+
+    return strnet.StrNet(CLASSES)
+
+
+CASES = {
+    "CEFLNet": Case(CeflNet(CLASSES), (PLACES, WIDTH), _ceflnet, ceflnet_to_torch),
+    "STR's recogniser": Case(StrNet(CLASSES), (42, 42, 3), _strnet, strnet_to_torch),
+}
+
+
+def both(name: str, dtype: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """Logits and gradients of the cross-entropy, of both sides, with the same weights.
 
     Args:
+      name: entry of ``CASES``.
       dtype: float32 or float64.
 
     Returns:
@@ -58,36 +109,38 @@ def both(dtype: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """
     import torch
 
-    from fedn_jax.torch_parity.reference import ceflnet
-
-    rng = np.random.default_rng(0)
-    inputs = rng.normal(size=(BATCH, PLACES, WIDTH)).astype(np.float32)
+    case, rng, counted = CASES[name], np.random.default_rng(0), jnp.ones(BATCH, bool)
+    inputs = rng.normal(size=(BATCH, *case.shape)).astype(np.float32)
     labels = rng.integers(0, CLASSES, BATCH)
-    network = CeflNet(CLASSES)
-    drawn = layers.init(network, jax.random.key(0), jnp.zeros(inputs.shape), False)["params"]
-    # Biases and scales are moved from where they start, so that a missing one shows.
-    moved = jax.tree.map(lambda x: np.asarray(x) + 0.1 * rng.normal(size=x.shape).astype(np.float32), drawn)
-    peer = ceflnet.CeflNet(WIDTH, CLASSES)
-    peer.load_state_dict({name: torch.from_numpy(array) for name, array in to_torch(moved).items()})
+    init = lambda key: layers.init(case.network, key, jnp.zeros(inputs.shape), False, counted)
+    # Biases, scales and statistics are moved from where they start, so that a missing one shows.
+    drawn = jax.device_get(jax.jit(init)(jax.random.key(0)))
+    moved = jax.tree.map(lambda x: np.asarray(x) + 0.1 * rng.random(x.shape, np.float32), drawn)
+    params, others = moved.pop("params"), moved
+    peer, state = case.peer(), case.to_torch(params)
+    for index in range(len(others.get("batch_stats", ()))):
+        kept = others["batch_stats"][f"norm_{index}"]
+        state |= {f"streams.{index}.2.running_mean": kept["mean"], f"streams.{index}.2.running_var": kept["variance"]}
+    state = {key: torch.from_numpy(np.array(array)) for key, array in state.items()}
+    missing, unknown = peer.load_state_dict(state, strict=False)
+    assert not unknown and all(key.endswith("num_batches_tracked") for key in missing)
     peer = peer.to(getattr(torch, dtype)).eval()
     expected = peer(torch.from_numpy(inputs.astype(dtype)))
     torch.nn.functional.cross_entropy(expected, torch.from_numpy(labels)).backward()
 
-    def objective(params: Tree, given: Any) -> tuple[Any, Any]:
-        logits = network.apply({"params": params}, given, False)
+    def objective(params: Tree, others: Tree, given: Any) -> tuple[Any, Any]:
+        logits = case.network.apply({"params": params, **others}, given, False, counted)
         return -jax.nn.log_softmax(logits)[jnp.arange(BATCH), labels].mean(), logits
 
     with jax.enable_x64(dtype == "float64"), jax.default_matmul_precision("highest"):
         program = jax.jit(jax.grad(objective, has_aux=True))
-        gradients, got = program(cast(moved, dtype), inputs.astype(dtype))
-    theirs = {name: one.grad.numpy().copy() for name, one in peer.named_parameters()}
-    # The softmax removes the bias of the key: its gradient is 0, which PyTorch gives as rounding noise.
-    theirs["attention.in_proj_bias"][WIDTH : 2 * WIDTH] = 0
-    ours = {f"d {name}": array for name, array in to_torch(jax.device_get(gradients)).items()}
-    return {"logits": got, **ours}, {
-        "logits": expected.detach().numpy(),
-        **{f"d {name}": array for name, array in theirs.items()},
-    }
+        gradients, got = program(*cast((params, others, inputs), dtype))
+    theirs = {key: one.grad.numpy().copy() for key, one in peer.named_parameters()}
+    if KEY_BIAS in theirs:  # the softmax removes the bias of the key: its gradient is 0, of PyTorch rounding noise
+        theirs[KEY_BIAS][WIDTH : 2 * WIDTH] = 0
+    ours = {f"d {key}": array for key, array in case.to_torch(jax.device_get(gradients)).items()}
+    theirs = {f"d {key}": array for key, array in theirs.items()}
+    return {"logits": got, **ours}, {"logits": expected.detach().numpy(), **theirs}
 
 
 def run(precisions: tuple[str, ...] = ("float32", "float64")) -> Iterator[Level]:
@@ -97,9 +150,10 @@ def run(precisions: tuple[str, ...] = ("float32", "float64")) -> Iterator[Level]
       precisions: of float32, float64.
 
     Yields:
-      A line for the logits and one for the gradients, per precision.
+      A line for the logits and one for the gradients, per recogniser and precision.
     """
-    for dtype in precisions:
-        found = measure.differences(*both(dtype))
-        for level, chosen in (("2 forward", found[:1]), ("5 gradients", found[1:])):
-            yield measure.judge(level, CASE, dtype, TOLERANCES[level][dtype], chosen)
+    for name in CASES:
+        for dtype in precisions:
+            found = measure.differences(*both(name, dtype))
+            for level, chosen in (("2 forward", found[:1]), ("5 gradients", found[1:])):
+                yield measure.judge(level, name, dtype, TOLERANCES[level][dtype], chosen)

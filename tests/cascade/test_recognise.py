@@ -124,6 +124,8 @@ def test_what_is_spotted_stays(small_demo, tmp_path, capsys):
     assert one["map"]["coco"]["spotting"] == other["map"]["coco"]["spotting"]
     assert one["map"]["all_point"]["spotting"] == other["map"]["all_point"]["spotting"]
     assert other["cascade"]["recogniser"] == other["config"]["cascade"]["recogniser"] == "frozen-features"
+    page = (whole / "report.html").read_text()
+    assert f"{run}; the emotions are those of the recogniser frozen-features" in " ".join(page.split())
     spotted = [[{**row, "emotion": ""} for row in table(place / "candidates.csv")] for place in (run, whole)]
     assert spotted[0] == spotted[1] and spotted[0]
     assert before == {path.name: path.read_bytes() for path in run.iterdir() if path.is_file()}

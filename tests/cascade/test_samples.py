@@ -43,7 +43,7 @@ def test_a_fold_never_saw_its_subject(name, tmp_path, monkeypatch):
 
         def sampler(spotter, fold):
             own = recognisers.embeddings(spotter, "")
-            return lambda video, interval: own(video, interval)[:, 0] * [1, 0, *[0] * 6] + folds[fold] * np.eye(8)[1]
+            return lambda video, *of: own(video, *of)[:, 0] * [1, 0, *[0] * 6] + folds[fold] * np.eye(8)[1]
 
         changed = recognisers.RECOGNISERS[name]._replace(sampler=sampler)
         monkeypatch.setitem(recognisers.RECOGNISERS, name, changed)
@@ -63,6 +63,30 @@ def test_a_fold_never_saw_its_subject(name, tmp_path, monkeypatch):
         ]
         taught = problem.windows.events.emotion[problem.folds.positive[k][problem.folds.positive[k] >= 0], 0]
         assert taught.tolist() == expected
+
+
+def test_flow_goes_from_the_onset_to_the_apex(tmp_path):
+    """To the annotated one in training; in what was spotted to the frame that differs most from the onset."""
+    toy, asked = toy_cascade(tmp_path), []
+    inputs = np.zeros((len(toy.dataset.store.valid), 8), np.float16)
+    meta, interval = toy.dataset.metas[1], toy.named.events[1].interval.astype(int)
+    inputs[meta.row + interval[0, 0] + 2] = 1  # the frame that differs
+    valid = toy.dataset.store.valid.copy()
+    valid[meta.row + interval[1, 0]] = False  # the second expression has no face at its onset
+    apex = interval[:, 0] + np.array([4, 4, 0])
+    apex[2] = -1  # not annotated: estimated, which is the onset where nothing differs
+
+    def flow(pairs):
+        asked.extend(pairs.tolist())
+        return np.zeros((len(pairs), 42, 42, 3), np.float16)
+
+    dataset = toy.dataset._replace(store=Store(inputs, valid))
+    spotter = recognisers.Spotter(tmp_path, toy.config, dataset, toy.named, flow)
+    sample = recognisers.onset_to_apex(spotter, "")
+    sample(1, interval, apex)
+    sample(1, interval, np.full(3, -1))
+    a, b, c = (meta.row + interval[:, 0]).tolist()
+    assert asked == [[a, a + 4], [b + 1, b + 4], [c, c], [a, a + 2], [b + 1, b + 1], [c, c]]
 
 
 def test_expressions_without_a_face_teach_nothing_and_empty_videos_are_named(tmp_path):

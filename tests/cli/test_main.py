@@ -33,8 +33,8 @@ def refused(capsys, *words):
 
 
 COMMANDS = [
-    "demo", "fetch", "prepare", "verify", "convert-backbone", "configs", "plan", "train", "evaluate", "report",
-    "detect", "convert", "agree", "summarise", "sweep", "reproduce", "parity",
+    "demo", "fetch", "prepare", "merge", "verify", "convert-backbone", "configs", "plan", "train", "evaluate", "report",
+    "detect", "convert", "agree", "summarise", "sweep", "learning-curve", "reproduce", "parity",
 ]  # fmt: skip
 
 
@@ -56,7 +56,7 @@ def parsers(parser, name="fedn"):
 def test_every_help_ends_with_examples_that_can_be_parsed(monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
     known = dict(parsers(program.make_parser()))
-    assert len(known) == 1 + len(COMMANDS) + 5  # five sources of prepare
+    assert len(known) == 1 + len(COMMANDS) + 6  # five sources of prepare, one file to fetch
     for name, parser in known.items():
         text = parser.format_help()
         assert max(map(len, text.splitlines())) <= 80, name

@@ -47,6 +47,30 @@ def test_loso_tests_every_video_once_and_never_trains_on_its_subject():
             assert tested == {subject} and len(trained) == 3
 
 
+def test_a_data_set_is_left_out_with_all_its_subjects():
+    _, metas, plan = planned()
+    names = {"s0": "a/s0", "s1": "a/s1", "s2": "b/s0", "s3": "c/s0"}
+    merged = [meta._replace(subject=names[meta.subject]) for meta in metas]
+    got = splits.plan_datasets(merged, plan, 0.5)
+    assert got.name == ("a", "a/inner", "b", "b/inner", "c", "c/inner")
+    for k, name in enumerate(got.name):
+        trained = {merged[plan.video[w]].subject for w in (*got.positive[k], *got.negative[k]) if w >= 0}
+        tested = {merged[video].subject for video in got.test[k]}
+        own = {subject for subject in names.values() if subject.split("/")[0] == name.split("/")[0]}
+        assert not trained & own and not trained & tested
+        if name.endswith(splits.INNER):  # by subject, of the other data sets
+            assert tested and trained | tested == set(names.values()) - own
+        else:
+            assert tested == own and trained == set(names.values()) - own
+    with pytest.raises(ValueError, match=r"needs the data of `fedn merge`.*; got subject 's0'"):
+        splits.plan_datasets(metas, plan, 0.5)
+    alone = [meta._replace(subject=f"a/{meta.subject}") for meta in metas]
+    with pytest.raises(ValueError, match="got one data set, a"):
+        splits.plan_datasets(alone, plan, 0.5)
+    with pytest.raises(ValueError, match="ends as inner folds do"):
+        splits.plan_loso([meta._replace(subject=f"{meta.subject}/inner") for meta in metas], plan, 0.5)
+
+
 def test_windows_are_positive_or_negative():
     _, metas, plan = planned()
     got = splits.plan_loso(metas, plan, 0.25)

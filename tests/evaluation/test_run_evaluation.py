@@ -12,8 +12,7 @@ from toys import TINY, quiet, toy_data
 
 from fedn_jax.core import config as configs
 from fedn_jax.core.types import Detections, Events, VideoMeta
-from fedn_jax.data import problem as problems
-from fedn_jax.data import shards
+from fedn_jax.data import shards, standardization
 from fedn_jax.engine import run_dir
 from fedn_jax.evaluation import run_evaluation, thresholds
 from fedn_jax.ops import windows
@@ -43,6 +42,7 @@ INNER = {
 def evaluate(tmp_path, monkeypatch):
     """Evaluates a run of three subjects whose networks said what stands above."""
     config = configs.default()
+    config.evaluate.threshold_rule = "best"
     metas = [VideoMeta(name, "v", 100, 30.0, 1, 0, 100) for name in "abc"]
     interval = np.array([HIT], np.float32)
     one = Events(interval, interval[:, 0], np.zeros(1, int), np.zeros(1, int), np.ones(1, bool))
@@ -101,7 +101,9 @@ def test_an_inner_fold_that_finds_nothing_falls_back_and_says_so(evaluate, tmp_p
     assert found["thresholds"] == pytest.approx({"a": 0.4, "b": 0.5, "c": 0.4})
     assert found["threshold_origins"] == {"a": "best", "b": "no hit", "c": "best"}
     assert found["other_options"] == {}
+    assert found["leaks"]["threshold"]["f1"] == 1 and found["leaks"]["threshold"]["gain"] == 0
     for text in told(results, tmp_path):
+        assert "What leaks are worth" in text and "One threshold, on test labels" in text
         assert (
             "of 2 folds picked on its inner fold" in text and "of 1 fold (b) evaluate.threshold of the config" in text
         )
@@ -180,7 +182,7 @@ def test_inputs_are_not_looked_at_and_the_decoder_is_compiled_once(monkeypatch):
     metadata = {"classes": ["x", "y"], "frames_per_row": 2, "signature": "x"}
     metas = [meta._replace(num_frames=2 * meta.num_rows) for meta in metas]
     dataset = shards.Dataset(store._replace(inputs=store.inputs[:0]), metas, events, np.zeros(1), metadata)
-    monkeypatch.setattr(problems, "standardize", None)
+    monkeypatch.setattr(standardization, "standardize", None)
     decoders = []
     for seed in (0, 1):
         config = configs.default()

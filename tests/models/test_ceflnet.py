@@ -15,7 +15,8 @@ from fedn_jax.models.ceflnet import CeflNet
 ])  # fmt: skip
 def test_parameters(width, classes, count):
     shapes = jax.eval_shape(
-        lambda key: layers.init(CeflNet(classes), key, jnp.zeros((1, 75, width)), False), jax.random.key(0)
+        lambda key: layers.init(CeflNet(classes), key, jnp.zeros((1, 75, width)), False, jnp.ones(1, bool)),
+        jax.random.key(0),
     )
     assert sum(leaf.size for leaf in jax.tree.leaves(shapes["params"])) == count
 
@@ -35,12 +36,14 @@ def test_the_order_of_the_frames_of_a_clip_is_not_seen():
     """A property of the published design; clips share places, so only the last clip's own can be exchanged alone."""
     network = CeflNet(3)
     inputs = np.random.default_rng(0).normal(size=(2, 75, 8)).astype(np.float32)
-    variables = jax.jit(lambda key: layers.init(network, key, jnp.zeros((1, 75, 8)), False))(jax.random.key(1))
+    variables = jax.jit(lambda key: layers.init(network, key, jnp.zeros((1, 75, 8)), False, jnp.ones(1, bool)))(
+        jax.random.key(1)
+    )
     turned = inputs.copy()
     turned[:, [66, 69, 72]] = inputs[:, [72, 66, 69]]
     moved = inputs.copy()
     moved[:, [6, 69]] = inputs[:, [69, 6]]  # between clips
-    apply = jax.jit(lambda x: network.apply(variables, x, False))
+    apply = jax.jit(lambda x: network.apply(variables, x, False, jnp.ones(2, bool)))
     base, same, other = (apply(x) for x in (inputs, turned, moved))
     np.testing.assert_allclose(base, same, rtol=1e-4, atol=1e-6)
     assert np.abs(base - other).max() > 1e-4

@@ -174,6 +174,17 @@ def test_table_fits_a_terminal(problem):
     assert result["definition"]["f1"] in " ".join(run_tables.run_text(result).split())
 
 
+def test_data_sets_that_were_left_out_have_rows():
+    subjects = {"a/s1": (3, 4, 5), "a/s2": (1, 3, 2), "b/s1": (0, 1, 2)}
+    metrics = fakes.make_metrics(subjects, changes={"folds.scheme": "leave-one-dataset-out"})
+    table = run_tables.subjects({"": metrics})
+    rows = {row[0].text: [cell.text for cell in row[1:]] for _, group in table.groups for row in group}
+    assert rows["All of a"] == ["7", "4", "7", "57.1", "57.1", "57.1", "75.0"]
+    assert rows["All of b"] == ["2", "0", "1", "0.0", "0.0", "0.0", DASH]
+    usual = run_tables.subjects({"": fakes.make_metrics(subjects)})
+    assert not any(row[0].text.startswith("All of") for _, group in usual.groups for row in group)
+
+
 def columns(line):
     """Of a terminal: wide letters take two, combining ones none."""
     return sum(2 if "一" <= letter <= "鿿" else letter != "\u0301" for letter in line)

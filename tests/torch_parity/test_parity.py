@@ -72,7 +72,7 @@ def test_forward_losses_and_gradients_of_every_variant(name):
     assert not verdicts(network.run(("float32", "float64") if name == "fedn" else ("float64",), few, False))
 
 
-def test_the_recogniser():
+def test_the_recognisers():
     assert not verdicts(recognisers.run())
 
 
