@@ -178,12 +178,13 @@ def test_by_steps_the_whole_way_from_a_file_that_is_mapped(config, by_steps, one
     assert found.metrics["spotting"]["f1"] > 0.8
 
 
-def test_a_killed_training_by_steps_goes_on_to_the_same_bits(config, by_steps, tmp_path):
+def test_a_killed_training_by_steps_goes_on_to_the_same_bits(config, by_steps, one_device, tmp_path):
     """Another process, killed without warning between two checkpoints, against one that ran here."""
     script = tmp_path / "train.py"
     script.write_text(KILLED)
     run, whole = tmp_path / "run", tmp_path / "whole"
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(HERE), str(HERE.parent), *sys.path])}
+    environment["XLA_FLAGS"] = "--xla_force_host_platform_device_count=1"
 
     def start(*words):
         command = [sys.executable, str(script), str(run), *words]

@@ -311,6 +311,7 @@ def test_from_frames_to_files(tmp_path, monkeypatch):
     assert set(kinds["per_fold"]["folds"]) == {"fold1of2", "fold2of2"}
     assert kinds["by_kind"]["all"]["gt"] == 8 and 0 < kinds["labels"]["all_neutral"] < 1
     assert found.problem.classes == ["macro", "micro"]
+    assert "backbone" in dataset.metadata and "backbone" not in found.metrics["data"]
     assert (run / "detections.csv").read_text().splitlines()[0].endswith("score,emotion,kind")
     with np.load(next((run / "outputs").rglob("*.npz"))) as saved:
         assert {name: saved[name].shape[1:] for name in saved} == {

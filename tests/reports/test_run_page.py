@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from fakes import Resources
 
+from fedn_jax.core import presets
 from fedn_jax.core.text import DASH, percent
 from fedn_jax.core.types import Detections, Events
 from fedn_jax.evaluation import ties
@@ -203,3 +204,15 @@ def test_names_of_any_width_are_aligned(text):
 def test_rounding():
     assert [percent(x) for x in (0.51089, 0, 1, 0.0004, 0.0006)] == ["51.1", "0.0", "100.0", "0.0", "0.1"]
     assert percent(None) == "–"
+
+
+def test_a_page_of_frames_and_kinds_names_neither_features_nor_emotions(problem, tmp_path):
+    metrics, videos = problem
+    config = json.loads(presets.fesnet().to_json())
+    config["data"]["side"] = 48
+    data = {"dataset": "folder", "classes": CLASSES, "frames": {"codec": "png", "size": 112}}
+    path = run_page.write(tmp_path, metrics | {"config": config, "data": data}, videos, CLASSES)
+    text = re.sub(r"<style>.*?</style>|<[^>]+>", " ", path.read_text(), flags=re.DOTALL)
+    assert "Input: aligned frames of 48 pixels." in text and "spotted, right kind" in text
+    assert "emotion" not in text.lower() and "Features:" not in text
+    assert "emotion" not in run_tables.run_text(metrics | {"config": config}).lower()
