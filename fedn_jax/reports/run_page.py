@@ -85,6 +85,7 @@ def write(
         value=lambda path: headline.value(metrics, path),
         map_order=headline.worded(metrics, headline.MAP_ORDER),
         word=headline.worded(metrics, "emotion"),
+        definition={key: headline.worded(metrics, text) for key, text in (metrics.get("definition") or {}).items()},
         side=_side(metrics),
         ties=run_tables.ties_notes(metrics),
         **several,

@@ -75,12 +75,18 @@ def by_steps(monkeypatch):
     monkeypatch.setitem(models.TASKS, "toy_by_steps", models.Model(make, lambda config: config))
 
 
+@pytest.fixture
+def one_device(monkeypatch):
+    """Every device compiles anew; that folds spread over several is tested elsewhere."""
+    monkeypatch.setattr(jax, "local_devices", lambda: jax.devices()[:1])
+
+
 def leaves(run, template):
     folds = run_dir.read_record(run / "run.json")["folds"]
     return [parameters.load(parameters.path_of(run, fold), template)[0] for fold in folds]
 
 
-def test_the_toy_goes_the_whole_way(config, tmp_path, monkeypatch):
+def test_the_toy_goes_the_whole_way(config, one_device, tmp_path, monkeypatch):
     dataset = pictures()
     run, other = tmp_path / "run", tmp_path / "other"
     config.train.checkpoint_minutes = 10.0
@@ -106,15 +112,16 @@ def test_the_toy_goes_the_whole_way(config, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         write = fit.checkpoint.Writer.start
 
-        def stop_at_12(writer, directories, step, *rest):
+        def stop_at_3(writer, directories, step, *rest):
             write(writer, directories, step, *rest)
-            if step == 12:
+            if step == 3:
                 raise KeyboardInterrupt
 
-        patch.setattr(fit.checkpoint.Writer, "start", stop_at_12)
+        patch.setattr(fit.checkpoint.Writer, "start", stop_at_3)
         with pytest.raises(KeyboardInterrupt):
             fit.fit([fit.Run(other, config)], dataset, quiet)
     assert programs.checkpoints(other, 0).exists()
+    config.train.checkpoint_minutes = 10.0
     fit.fit([fit.Run(other, config)], dataset, quiet)
     template = jax.eval_shape(make_problem(config, dataset).task.init, jax.random.key(0))
     one, two = leaves(run, template), leaves(other, template)
@@ -159,7 +166,7 @@ def test_steps_on_any_number_of_devices_and_from_any_epoch(config, by_steps):
     assert metrics[0]["loss"].shape == (3,) and len(set(metrics[0]["loss"].tolist())) == 3
 
 
-def test_by_steps_the_whole_way_from_a_file_that_is_mapped(config, by_steps, tmp_path):
+def test_by_steps_the_whole_way_from_a_file_that_is_mapped(config, by_steps, one_device, tmp_path):
     dataset = pictures()
     path = tmp_path / "frames.u8"
     path.write_bytes(dataset.store.inputs.tobytes())
