@@ -131,7 +131,7 @@ def default() -> ConfigDict:
     config.train.checkpoint_minutes = 10.0  # between two saves of the training state; 0: after every epoch
 
     config.folds = ConfigDict()
-    config.folds.scheme = "loso"  # leave one subject out (section 4.2); kfold: by video; leave-one-dataset-out: merged
+    config.folds.scheme = "loso"  # loso: by subject (section 4.2); kfold: by video; leave-one-dataset-out: merged data
     config.folds.k = 5  # folds of kfold
     config.folds.inner = 0.25  # share of the training subjects held out to pick the threshold; 0: none
     config.folds.memory_gb = 0.0  # memory of a device that folds may fill; 0: ask the device, of a CPU the machine

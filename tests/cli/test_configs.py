@@ -104,6 +104,7 @@ def test_choices_in_comments_are_those_of_the_code():
     from fedn_jax import models
     from fedn_jax.data import problem, splits, standardization
     from fedn_jax.engine import train_step
+    from fedn_jax.evaluation import threshold_rules
     from fedn_jax.models.fedn import fusion, network
     from fedn_jax.models.fesnet import losses as fesnet_losses
     from fedn_jax.models.fesnet import task as fesnet_task
@@ -117,7 +118,7 @@ def test_choices_in_comments_are_those_of_the_code():
         "data.label": set(problem.LABELS) - {"none"}, "train.schedule": train_step.SCHEDULES,
         "loss.lsdm_form": fesnet_losses.LSDM_FORMS, "loss.lsdm_mean": fesnet_losses.MEANS,
         "loss.smooth": fesnet_losses.SMOOTHINGS, "loss.supervise": fesnet_task.SUPERVISED,
-        "fesnet.refinement": fesnet_task.REFINEMENTS,
+        "fesnet.refinement": fesnet_task.REFINEMENTS, "evaluate.threshold_rule": threshold_rules.RULES,
     }  # fmt: skip
     comments = core.comments()
     absent = [(key, name) for key, table in tables.items() for name in table if name not in comments[key]]
