@@ -38,8 +38,9 @@ def main() -> None:
             found.setdefault(rule, []).append(100 * (result["spotting"]["f1"] or 0))
         found.setdefault("oracle", []).append(100 * (result["oracle"]["spotting"]["f1"] or 0))
     for rule, values in found.items():
+        spread = np.std(values, ddof=1) if len(values) > 1 else 0.0
         gap = np.mean(found["oracle"]) - np.mean(values)
-        print(f"{rule:<10} F1 {np.mean(values):5.1f} +- {np.std(values):3.1f}   below the oracle {gap:4.1f}")
+        print(f"{rule:<10} F1 {np.mean(values):5.1f} +- {spread:3.1f}   below the oracle {gap:4.1f}")
 
 
 if __name__ == "__main__":
