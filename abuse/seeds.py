@@ -298,6 +298,10 @@ def _commands(directory: Path) -> None:
     found, truth = "predictions/found.csv", "predictions/truth.csv"
     for name, ending in (("activitynet", "json"), ("strs", "csv"), ("megc", "csv")):
         commands.run(directory, "convert", found, f"{name}/found.{ending}", "--to", name, "--fps", 30)
+    for name, ending in (("elan", ".eaf"), ("srt", ".srt"), ("vtt", ".vtt"), ("bids", "_events.tsv")):
+        commands.run(directory, "convert", truth, f"{name}/all", "--to", name, "--fps", 30)
+        first = min((directory / name / "all").glob(f"*{ending}"))
+        shutil.copy(first, directory / name / f"one{ending}")
     commands.run(
         directory, "convert", truth, "database/truth.json", "--to", "activitynet", "--fps", 30, "--ground-truth"
     )

@@ -44,6 +44,7 @@ _TRAIN = ["train", "--config", "in/mine.py", "--data", "in/data", "--out", "in/r
 RUN_OF_VIDEOS = {"in/run": "of_videos/run", "in/videos/one.mp4": "containers/in_mp4.mp4"}
 TABLE = (*texts.TABLE, *texts.TABLE, *plain.BYTES)
 WORKBOOK = (*archives.WORKBOOK, *archives.WORKBOOK, *plain.BYTES, archives.zip_bomb)
+MARKED = (*texts.MARKED, *texts.MARKED, *plain.BYTES)
 JSON = (*texts.JSON, *texts.JSON, *plain.BYTES)
 ARRAYS = (*archives.ARRAYS, *archives.ARRAYS, *plain.BYTES, archives.zip_bomb)
 _PAIR = {"in/found.csv": "predictions/found.csv", "in/truth.csv": "predictions/truth.csv"}
@@ -146,6 +147,10 @@ TARGETS = (
     _convert("activitynet", "database", 15, "truth.json", JSON),
     _convert("strs", "strs", 15, "found.csv", TABLE),
     _convert("megc", "megc", 20, "found.csv", TABLE),
+    _convert("elan", "elan", 30, "one.eaf", MARKED),
+    _convert("srt", "srt", 15, "one.srt", MARKED),
+    _convert("vtt", "vtt", 15, "one.vtt", MARKED),
+    _convert("bids", "bids", 20, "one_events.tsv", TABLE),
     _release("casme2", 20),
     _release("casme3", 15),
     _release("samm", 15),

@@ -197,6 +197,59 @@ TABLE = (
 )
 
 
+# ---- ELAN documents, subtitles ---------------------------------------------------------------------------------------
+
+BOMB = (
+    '<!DOCTYPE a [<!ENTITY a0 "aaaaaaaaaa">'
+    + "".join(f'<!ENTITY a{i + 1} "{f"&a{i};" * 10}">' for i in range(9))
+    + "]>\n"
+)
+
+
+def lines_of(path: Path, rng: random.Random) -> str:
+    """Another number, another word, or lines that are missing, doubled or swapped."""
+    lines = path.read_text().splitlines()
+    number, kind = rng.randrange(len(lines)), rng.choice(["number", "number", "word", "gone", "twice", "swapped"])
+    if kind in ("number", "word"):
+        pattern = r"\d+" if kind == "number" else r"[A-Za-z_]+"
+        places = [match for match in re.finditer(pattern, path.read_text())]
+        place, new = rng.choice(places), rng.choice(NUMBERS if kind == "number" else WORDS)
+        text = path.read_text()
+        path.write_text(text[: place.start()] + new + text[place.end() :], encoding="utf-8")
+        return f"{kind}: {place.group()} is {new[:30]!r}"
+    if kind == "gone":
+        del lines[number]
+    elif kind == "twice":
+        lines.insert(number, lines[number])
+    else:
+        other = rng.randrange(len(lines))
+        lines[number], lines[other] = lines[other], lines[number]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return f"line {number + 1} {kind}"
+
+
+def marks(path: Path, rng: random.Random) -> str:
+    """What a reader of XML may stumble over: entities that grow, files of others, depth."""
+    text = path.read_text()
+    kind = rng.choice(["bomb", "other file", "deep", "no end"])
+    head, body = text.partition("?>")[::2] if text.startswith("<?xml") else ("", text)
+    head = head + "?>\n" if head else head
+    if kind == "bomb":
+        text = head + BOMB + re.sub(r">[^<]+<", ">&a9;<", body, count=1)
+    elif kind == "other file":
+        entity = '<!DOCTYPE a [<!ENTITY x SYSTEM "file:///etc/passwd">]>\n'
+        text = head + entity + re.sub(r">[^<]+<", ">&x;<", body, count=1)
+    elif kind == "deep":
+        text = head + "<a>" * 100_000 + body + "</a>" * 100_000
+    else:
+        text = text[: text.rfind("</")]
+    path.write_text(text, encoding="utf-8")
+    return f"marks: {kind}"
+
+
+MARKED = (lines_of, lines_of, lines_of, lines_of, marks, encodings)
+
+
 # ---- JSON ------------------------------------------------------------------------------------------------------------
 
 
