@@ -53,7 +53,7 @@ def person(seed: int, per_identity: int, number: int) -> Stills:
     finder, side = Finder(), SIZE + 2 * MARGIN
     images, labels, strengths = [], [], []
     for frame, label, strength in synthetic.stills(seed, number, 1, per_identity):
-        pose = finder.find(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY))
+        pose = finder.find(frame)
         if pose is None:
             continue
         # The same crop as in a video, and a margin around it.

@@ -93,7 +93,7 @@ def test_operations_of_the_papers_size():
     assert frame.flops == pytest.approx(3.37e9, rel=0.01) and frame.parameters == 11_171_712
     assert 128 * 3.64 == pytest.approx(466.4, rel=0.002)
     geometry = windows.Geometry(64, 8, 2)
-    network = flops.network(models.make_task(configs.default(), geometry, 4, (512,)), geometry, 512)
+    network = flops.network(models.make_task(configs.default(), geometry, 4, (512,)), geometry, (512,))
     assert network.parameters == pytest.approx(23.4e6, rel=0.01) and network.flops < 0.005 * 128 * frame.flops
 
 

@@ -214,7 +214,7 @@ def test_uneven_rate_is_noticed(source, backbone, tmp_path):
 
 def test_bad_options(source, backbone, tmp_path):
     for options, match in (
-        (videos.Options("mtcnn"), "aligner must be one of cascade, openface, none"),
+        (videos.Options("mtcnn"), "aligner must be one of cascade, landmarker, openface, none"),
         (videos.Options("none", 33), "size"),
         (videos.Options("none", 32, -1.0), "fps"),
     ):
