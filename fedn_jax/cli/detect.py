@@ -278,7 +278,10 @@ def _detect_one(
     looked = detection.Frames(facts.source, facts.seconds, facts.valid > 0, facts.fps, facts.ends)
     verdict = detector.judge and detector.judge(got.inputs, looked.valid)
     if verdict and verdict.alike is False and not detector.any_face:
-        raise UserError(f"{video}: {verdict.text} To detect all the same, add --any-face")
+        raise UserError(
+            f"{video}: its faces do not look like those that the run was trained on ({verdict.numbers}), so detections "
+            "would mean little; add --any-face to detect all the same"
+        )
     result = detector.detect(got.inputs, facts)
     notes = {"verdict": verdict.text} if verdict else {}
     notes |= {"this video": "; ".join(facts.notes)} if facts.notes else {}

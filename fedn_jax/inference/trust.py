@@ -19,6 +19,7 @@ class Verdict(NamedTuple):
 
     text: str  # sentences
     alike: bool | None  # the faces look like those of the run's data; None: not known
+    numbers: str = ""  # that this is judged by
 
 
 def judge(run: Path, inputs: np.ndarray, valid: np.ndarray) -> Verdict:
@@ -46,8 +47,9 @@ def judge(run: Path, inputs: np.ndarray, valid: np.ndarray) -> Verdict:
         return Verdict(". ".join(sentences) + ".", None)
     alike = far <= limit
     be = "look like those" if alike else "do not look like those: what follows means little"
-    sentences.append(f"The faces of this video {be} (distance {far:.1f}; of its own people up to {limit:.1f})")
-    return Verdict(". ".join(sentences) + ".", alike)
+    numbers = f"distance {far:.1f}; of its own people up to {limit:.1f}"
+    sentences.append(f"The faces of this video {be} ({numbers})")
+    return Verdict(". ".join(sentences) + ".", alike, numbers)
 
 
 def _own_numbers(run: Path) -> str:
