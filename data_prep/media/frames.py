@@ -55,8 +55,9 @@ def _open(path: Path) -> tuple[Any, Any, list[str]]:
     if path.stat().st_size == 0:
         raise UserError(f"{path}: the file is empty; copy it again")
     allowed = {"format_whitelist": _formats(), "protocol_whitelist": "file"}
+    lenient = {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}  # later ones always are
     try:  # "file:", else "take:2.mp4" would be a protocol, "take"
-        container = av.open(f"file:{path}", metadata_errors="replace", container_options=allowed)
+        container = av.open(f"file:{path}", container_options=allowed, **lenient)
     except (av.error.FFmpegError, ValueError) as error:
         if _is_text(path):
             raise UserError(f"{path}: not a readable video but text; of a list of other files give these") from None

@@ -2,6 +2,7 @@
 
 import json
 import random
+import unicodedata
 from pathlib import Path
 
 import openpyxl
@@ -18,7 +19,8 @@ from fedn_jax.formats.times import Seconds
 
 VIDEO = ("", "anna")
 TIMED = ("elan", "srt", "vtt", "bids")
-WORD = st.text(st.characters(categories=["L", "N"]), min_size=1, max_size=8).map(lambda text: f"x{text}")
+LETTERS = st.text(st.characters(categories=["L", "N"]), min_size=1, max_size=8)
+WORD = LETTERS.map(lambda text: unicodedata.normalize("NFC", f"x{text}"))  # as every reader gives it
 
 
 def table(rows, video=VIDEO, vocabulary=()):
