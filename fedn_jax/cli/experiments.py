@@ -107,7 +107,7 @@ def reproduce(args: argparse.Namespace, overrides: Sequence[str]) -> None:
     for row in several:
         if not row.obstacle:
             for run in paper_tables.runs_of(args.out, row, args.seeds):
-                runs.keep_backbone(args.data, run.directory)
+                runs.keep_backbone(args.data, run)
     print(f"page:    {page}\nnumbers: {args.out / f'table{number}.json'}")
 
 

@@ -69,7 +69,7 @@ def train(args: argparse.Namespace, overrides: Sequence[str]) -> None:
     parallel.join_pod(os.environ)
     run = fit.Run(args.out, config_files.load(args.config, overrides))
     fit.fit([run], _load_data(run.config, args.data), progress_bar(), args.folds, args.profile)
-    keep_backbone(args.data, args.out)
+    keep_backbone(args.data, run)
     print(f"trained: {args.out}; next: fedn evaluate {args.out} --data {args.data}")
 
 
@@ -110,17 +110,20 @@ def plan(args: argparse.Namespace, overrides: Sequence[str]) -> None:
         print(f"{what:<20} {how_much}")
 
 
-def keep_backbone(source: Path, run: Path) -> None:
+def keep_backbone(source: Path, run: Any) -> None:
     """A run carries the weights that its inputs were made with, so that it works on new videos wherever it goes.
 
     Args:
       source: directory made by `fedn prepare`.
-      run: directory of the run.
+      run: a ``fit.Run``; one that reads frames has no use for the weights, and gets none.
     """
+    from fedn_jax import models
     from fedn_jax.core import files, schema
     from fedn_jax.data import shards
 
-    weights, kept = shards.backbone_file(source), run / schema.BACKBONE
+    if models.TASKS[run.config.task].frames:
+        return
+    weights, kept = shards.backbone_file(source), run.directory / schema.BACKBONE
     if weights is not None and not kept.exists():
         with files.replacing(kept) as part:
             shutil.copyfile(weights, part)

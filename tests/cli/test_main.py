@@ -15,9 +15,12 @@ import pytest
 from media import write_video
 
 from data_prep import cli as prepare
-from fedn_jax.cli import config_files
+from fedn_jax.cli import config_files, runs
 from fedn_jax.cli import main as program
 from fedn_jax.cli.main import main
+from fedn_jax.core import config as defaults
+from fedn_jax.core import schema
+from fedn_jax.engine import fit
 
 ROOT = Path(__file__).resolve().parents[2]
 DEMO = str(ROOT / "configs" / "demo.py")
@@ -33,15 +36,15 @@ def refused(capsys, *words):
 
 
 COMMANDS = [
-    "demo", "fetch", "prepare", "merge", "verify", "convert-backbone", "configs", "plan", "train", "evaluate", "report",
-    "detect", "convert", "agree", "summarise", "sweep", "learning-curve", "reproduce", "parity",
+    "demo", "fetch", "prepare", "merge", "verify", "convert-backbone", "configs", "plan", "train", "evaluate",
+    "recognise", "report", "detect", "convert", "agree", "summarise", "sweep", "learning-curve", "reproduce", "parity",
 ]  # fmt: skip
 
 
 def test_commands_stand_in_the_order_of_work(monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
-    listed = [line.split()[0] for line in program.make_parser().format_help().splitlines() if line.startswith("    ")]
-    assert [name for name in listed if name in COMMANDS] == COMMANDS
+    lines = program.make_parser().format_help().splitlines()
+    assert [line.split()[0] for line in lines if re.match("    [a-z]", line)] == COMMANDS
 
 
 def parsers(parser, name="fedn"):
@@ -56,7 +59,7 @@ def parsers(parser, name="fedn"):
 def test_every_help_ends_with_examples_that_can_be_parsed(monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
     known = dict(parsers(program.make_parser()))
-    assert len(known) == 1 + len(COMMANDS) + 6  # five sources of prepare, one file to fetch
+    assert len(known) == 1 + len(COMMANDS) + 5  # sources of prepare
     for name, parser in known.items():
         text = parser.format_help()
         assert max(map(len, text.splitlines())) <= 80, name
@@ -171,6 +174,17 @@ def test_mistakes_in_a_configuration_file(capsys, tmp_path, body, spec, expected
         + "\n    return c.with_row(config, {'row': {'model.widht': 3}}, row)\n"
     )
     assert expected in refused(capsys, "train", "--config", f"{path}{spec}", "--data", "d", "--out", "o")
+
+
+@pytest.mark.parametrize(("task", "kept"), [("fedn", True), ("fesnet", False)])
+def test_a_run_carries_the_weights_that_its_inputs_were_made_with(tmp_path, monkeypatch, task, kept):
+    weights = tmp_path / "weights"
+    weights.write_bytes(b"weights")
+    monkeypatch.setattr("fedn_jax.data.shards.backbone_file", lambda _: weights)
+    config = defaults.default()
+    config.task = task
+    runs.keep_backbone(tmp_path, fit.Run(tmp_path / "run", config))
+    assert (tmp_path / "run" / schema.BACKBONE).is_file() == kept
 
 
 def test_a_file_where_a_directory_should_be(capsys, tmp_path):
