@@ -19,6 +19,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from fedn_jax.core import errors
 from fedn_jax.core.errors import UserError
 from fedn_jax.core.types import Array, Folds, Hyper, Store, TrainState, Tree, Windows
+from fedn_jax.engine import compiled
 from fedn_jax.engine.train_step import Fold
 
 SHARE = 0.8  # of a device's memory that folds may fill; of a CPU, of the machine's
@@ -269,9 +270,7 @@ def lower(program: Program) -> Any:
 
 def _shapes(program: Program) -> tuple:
     """What the arguments of an epoch are, beside the state and its number; can be a key."""
-    arguments = (program.fold, program.hyper, program.data)
-    leaves, structure = jax.tree.flatten(arguments)
-    return structure, tuple(jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for leaf in leaves)
+    return compiled.shapes_of((program.fold, program.hyper, program.data))
 
 
 def _lower(init: Callable, epoch: Callable, devices: tuple[jax.Device, ...], shapes: tuple) -> Any:
@@ -288,8 +287,7 @@ def _compile(init: Callable, epoch: Callable, devices: tuple[jax.Device, ...], s
 
 
 def _compiled(program: Program) -> Any:
-    modes = (jax.config.jax_enable_x64, jax.config.jax_default_matmul_precision)
-    return _compile(program.init, program.epoch, program.slots.devices, _shapes(program), modes)
+    return _compile(program.init, program.epoch, program.slots.devices, _shapes(program), compiled.modes())
 
 
 def memory_needed(program: Program) -> tuple[int, int]:
@@ -301,10 +299,8 @@ def memory_needed(program: Program) -> tuple[int, int]:
     Returns:
       (bytes of one device, those of the data, which do not grow with the folds).
     """
-    said = _compiled(program).memory_analysis()
-    needed = said.argument_size_in_bytes + said.output_size_in_bytes - said.alias_size_in_bytes
     fixed = sum(leaf.nbytes for leaf in jax.tree.leaves(program.data)) // len(program.slots.devices)
-    return needed + said.temp_size_in_bytes + said.generated_code_size_in_bytes, fixed
+    return compiled.bytes_of(_compiled(program)), fixed
 
 
 def run(

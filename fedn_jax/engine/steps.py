@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from fedn_jax.core.types import Array, Folds, Hyper, Store, Task, TrainState, Tree, Windows
-from fedn_jax.engine import parallel, train_step
+from fedn_jax.engine import compiled, parallel, train_step
 from fedn_jax.engine.parallel import Slots
 from fedn_jax.engine.train_step import Fold
 from fedn_jax.ops import windows as windowing
@@ -144,9 +144,7 @@ def memory_needed(program: Program) -> tuple[int, int]:
     Returns:
       (bytes of one device, those that do not grow with the folds).
     """
-    said = _compiled(program).memory_analysis()
-    step = said.argument_size_in_bytes + said.output_size_in_bytes - said.alias_size_in_bytes
-    step += said.temp_size_in_bytes + said.generated_code_size_in_bytes
+    step = compiled.bytes_of(_compiled(program))
     start, _, _ = _functions(program)
     states = jax.tree.leaves(jax.eval_shape(start, _column(program.fold, 0), _column(program.hyper, 0)))
     state = sum(leaf.size * leaf.dtype.itemsize for leaf in states) // len(program.slots.devices)
@@ -162,10 +160,8 @@ def _compiled(program: Program) -> Any:
     given = _batch(program, 0, none, np.zeros(shift.shape, np.int32))
     scalar = jax.ShapeDtypeStruct((), np.int32)
     arguments = (jax.eval_shape(start, fold, hyper), scalar, scalar, *given, fold, hyper)
-    leaves, structure = jax.tree.flatten(arguments)
-    shapes = structure, tuple(jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for leaf in leaves)
-    modes = (jax.config.jax_enable_x64, jax.config.jax_default_matmul_precision)
-    return _compile(program.init, program.epoch, program.slots.devices, len(program.windows.start), shapes, modes)
+    shapes, windows = compiled.shapes_of(arguments), len(program.windows.start)
+    return _compile(program.init, program.epoch, program.slots.devices, windows, shapes, compiled.modes())
 
 
 @functools.lru_cache(maxsize=8)
