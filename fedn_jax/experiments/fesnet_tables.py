@@ -9,14 +9,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from fedn_jax.core import config as configs
 from fedn_jax.core.errors import UserError
 from fedn_jax.core.text import Progress
 from fedn_jax.core.types import Config
 from fedn_jax.data import shards
-from fedn_jax.engine import fit, run_dir
+from fedn_jax.engine import run_dir
 from fedn_jax.evaluation import headline, run_evaluation
-from fedn_jax.experiments.paper_tables import Row, runs_of, spread
+from fedn_jax.experiments.paper_tables import Row, runs_of, spread, train
 
 FILE = Path(__file__).with_name("paper_fesnet.json")
 TABLES = (3, 4)
@@ -81,13 +80,7 @@ def run(
     Raises:
       UserError: fewer than one seed, or a run that cannot go on.
     """
-    if seeds < 1:
-        raise UserError(f"--seeds must be at least 1; got {seeds}")
-    groups: dict[str, list[fit.Run]] = {}
-    for row in several:
-        groups.setdefault(configs.structure(row.config), []).extend(runs_of(out, row, seeds))
-    for group in groups.values():
-        fit.fit(group, dataset, progress)
+    train(out, several, seeds, dataset, progress)
     found, first = [], None
     for row in several:
         scored = [

@@ -111,6 +111,29 @@ def runs_of(out: Path, row: Row, seeds: int) -> list[fit.Run]:
     return found
 
 
+def train(out: Path, several: Sequence[Row], seeds: int, dataset: shards.Dataset, progress: Progress) -> None:
+    """Trains what is not trained yet; rows that differ in numbers of ``Hyper`` only are one program.
+
+    Args:
+      out: directory of the reproduction.
+      several: rows; recognisers and rows that these data cannot train are left out.
+      seeds: runs of each row.
+      dataset: loaded shards.
+      progress: bars.
+
+    Raises:
+      UserError: fewer than one seed, or a run that cannot go on.
+    """
+    if seeds < 1:
+        raise UserError(f"--seeds must be at least 1; got {seeds}")
+    groups: dict[str, list[fit.Run]] = {}
+    for row in several:
+        if not row.obstacle and not row.config.cascade.recogniser:
+            groups.setdefault(configs.structure(row.config), []).extend(runs_of(out, row, seeds))
+    for group in groups.values():
+        fit.fit(group, dataset, progress)
+
+
 # ---- Numbers ---------------------------------------------------------------------------------------------------------
 
 
@@ -202,16 +225,9 @@ def run(
     Raises:
       UserError: fewer than one seed, no row that fits the data, or a run that cannot go on.
     """
-    if seeds < 1:
-        raise UserError(f"--seeds must be at least 1; got {seeds}")
     if all(row.obstacle for row in several):
         raise UserError(f"no row of table {table} fits the data: {several[0].method} {several[0].obstacle}")
-    groups: dict[str, list[fit.Run]] = {}
-    for row in several:
-        if not row.obstacle and not row.config.cascade.recogniser:
-            groups.setdefault(configs.structure(row.config), []).extend(runs_of(out, row, seeds))
-    for group in groups.values():
-        fit.fit(group, dataset, progress)
+    train(out, several, seeds, dataset, progress)
     found, first, origins = [], None, {}
     for row in several:
         scored = [] if row.obstacle else [

@@ -9,7 +9,7 @@ from toys import quiet
 from fedn_jax.cli import config_files
 from fedn_jax.core import config as configs
 from fedn_jax.core.errors import UserError
-from fedn_jax.experiments import fesnet_tables
+from fedn_jax.experiments import fesnet_tables, paper_tables
 from fedn_jax.reports import fesnet_page, tables
 
 NAMES = list(config_files.rows("demo_fesnet"))
@@ -49,7 +49,7 @@ def test_rows_that_differ_in_numbers_are_one_program():
 
 def test_ours_stand_beside_the_paper(tmp_path, monkeypatch):
     trained = []
-    monkeypatch.setattr(fesnet_tables.fit, "fit", lambda runs, *_: trained.append(len(runs)))
+    monkeypatch.setattr(paper_tables.fit, "fit", lambda runs, *_: trained.append(len(runs)))
 
     def evaluated(directory, config, *_):
         value = 0.1 + 0.1 * config.seed
