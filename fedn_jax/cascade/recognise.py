@@ -23,7 +23,7 @@ from fedn_jax.data import shards, splits
 from fedn_jax.data.problem import Problem, make_problem
 from fedn_jax.engine import checkpoint, fit, predict, run_dir
 from fedn_jax.engine.trainer import of_problem
-from fedn_jax.evaluation import run_evaluation, thresholds
+from fedn_jax.evaluation import headline, run_evaluation, thresholds
 from fedn_jax.evaluation.run_evaluation import Results
 
 TRAINING = "recogniser"  # directory below OUT
@@ -175,8 +175,6 @@ def _evaluate(
               for fold, value in before["thresholds"].items()}  # fmt: skip
     result = run_evaluation.score(named, found, spotted.thresholds, config, dataset, chosen, recorded["versions"])
     for path in UNTOUCHED:
-        one, other = before, result
-        for key in path.split("/"):
-            one, other = one[key], other[key]
+        one, other = headline.value(before, path), headline.value(result, path)
         assert one == other, f"{path} moved from {one} to {other}"
     return Results(named, result, found, spotted.thresholds)

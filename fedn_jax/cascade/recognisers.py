@@ -37,7 +37,6 @@ class Spotter(NamedTuple):
 class Recogniser(NamedTuple):
     """Something that names the emotion of an interval."""
 
-    title: str  # as Table 2 prints it, behind a spotter
     sampler: Callable[[Spotter, str], Sampler]  # what is shown of an interval, given the name of a fold
     of_fold: bool  # what is shown is different for every fold
     network: Callable[[int], nn.Module]  # number of classes -> (samples [B, ...], train, counted) -> logits [B, C]
@@ -189,16 +188,16 @@ def make_encoder(problem: Problem, chunk: int) -> Callable[[Tree, Store, VideoMe
 
 RECOGNISERS = {
     # Batches, rate and epochs of its public code, which keeps the epoch that is best on its test set; here the last.
-    "ceflnet": Recogniser("CEFLNet", embeddings, False, CeflNet, {
+    "ceflnet": Recogniser(embeddings, False, CeflNet, {
         "train.epochs": 120, "train.batch_size": 8, "train.learning_rate": 1e-4, "train.weight_decay": 1e-4,
         "train.schedule": "warm_cosine",
     }),
-    "frozen-features": Recogniser("frozen features", segment_features, True, recognition.Probe, {
+    "frozen-features": Recogniser(segment_features, True, recognition.Probe, {
         "train.epochs": 60, "train.batch_size": 32, "train.learning_rate": 1e-2, "train.weight_decay": 1e-4,
         "train.schedule": "cosine",
     }),
     # Batches, rate, epochs, penalties of its public code, which first trains the streams on spotting: here all at once.
-    "str": Recogniser("STR", onset_to_apex, False, strnet.StrNet, {
+    "str": Recogniser(onset_to_apex, False, strnet.StrNet, {
         "train.epochs": 100, "train.batch_size": 32, "train.learning_rate": 5e-4, "train.weight_decay": 0.0,
         "train.schedule": "constant",
     }, strnet.penalty, frames=True),

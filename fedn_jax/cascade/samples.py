@@ -28,7 +28,7 @@ def make_problem(name: str, config: Config, spotter: Spotter, named: Problem, fo
       The problem.
     """
     metas, recogniser = named.metas, RECOGNISERS[name]
-    tests = {fold: test for fold, test in _tests(spotter.problem.folds).items()}
+    tests = _tests(spotter.problem.folds)
     samples, taught, spotted = [], [], {}  # rows of the store; (row, video, event, fold); video -> its rows
 
     def add(inputs: np.ndarray) -> list[int]:
