@@ -139,7 +139,7 @@ def _of_run(args: argparse.Namespace) -> Detector:
         "faces": _faces(options), "fedn_jax": model.recorded["versions"]["fedn_jax"],
     }  # fmt: skip
     run = lambda inputs, facts: networks(inputs, facts.valid > 0)
-    judge = lambda inputs, valid: trust.judge(args.run, inputs, valid)
+    judge = trust.make_judge(args.run)
     return Detector(run, model.classes, "emotion", options, backbone, threshold, about, judge, args.any_face)
 
 

@@ -3,7 +3,7 @@
 A score is the network's own opinion, and on faces unlike those that it has seen it is as high as on others.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,34 +22,37 @@ class Verdict(NamedTuple):
     numbers: str = ""  # that this is judged by
 
 
-def judge(run: Path, inputs: np.ndarray, valid: np.ndarray) -> Verdict:
-    """Judges a video.
+def make_judge(run: Path) -> Callable[[np.ndarray, np.ndarray], Verdict]:
+    """Judges one video after another; the files of the run are read once.
 
     Args:
-      run: directory of the run that will detect in it.
-      inputs: [T, D] of the video, as the run's preparation makes them; may be a memory-mapped file.
-      valid: [T] bool, False without a face.
+      run: directory of the run that will detect in them.
 
     Returns:
-      The verdict.
+      judge(inputs [T, D], valid [T] bool) -> the verdict. ``inputs`` are as the run's preparation makes them, and may
+      be a memory-mapped file.
 
     Raises:
       UserError: a file of the run is damaged.
     """
     metadata = run_dir.read_record(run / "run.json")["metadata"]
-    sentences = [f"Trained on {metadata['dataset']}, features {metadata['backbone']}", _own_numbers(run)]
+    about = (f"Trained on {metadata['dataset']}, features {metadata['backbone']}", _own_numbers(run))
     path = run_dir.likeness_path(run)
     known = likeness.load(path) if path.exists() else None
     limit = known and likeness.limit(known)
-    far = likeness.distance(known, inputs, valid) if known and known.mean.shape == np.shape(inputs)[1:] else None
-    if limit is None or far is None:
-        sentences.append("Whether the faces of this video look like those is not known")
-        return Verdict(". ".join(sentences) + ".", None)
-    alike = far <= limit
-    be = "look like those" if alike else "do not look like those: what follows means little"
-    numbers = f"distance {far:.1f}; of its own people up to {limit:.1f}"
-    sentences.append(f"The faces of this video {be} ({numbers})")
-    return Verdict(". ".join(sentences) + ".", alike, numbers)
+
+    def judge(inputs: np.ndarray, valid: np.ndarray) -> Verdict:
+        fits = known is not None and known.mean.shape == np.shape(inputs)[1:]
+        far = likeness.distance(known, inputs, valid) if fits else None
+        if limit is None or far is None:
+            unknown = "Whether the faces of this video look like those is not known"
+            return Verdict(". ".join((*about, unknown)) + ".", None)
+        alike = far <= limit
+        be = "look like those" if alike else "do not look like those: what follows means little"
+        numbers = f"distance {far:.1f}; of its own people up to {limit:.1f}"
+        return Verdict(". ".join((*about, f"The faces of this video {be} ({numbers})")) + ".", alike, numbers)
+
+    return judge
 
 
 def _own_numbers(run: Path) -> str:
