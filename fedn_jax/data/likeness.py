@@ -18,6 +18,7 @@ from fedn_jax.core.types import Store, VideoMeta
 
 AGAIN = "delete it, and start the training again with the same words, which writes it anew"
 FRAMES = 100  # of a video that are looked at, evenly spaced
+MOST = 20_000  # frames of a data set that are looked at
 DIRECTIONS = 24  # main directions, at most
 GROUPS = 12  # of subjects that are left out together, at most
 FENCE = 1.5  # times the range between the quartiles above the upper one: from there on a value is an outlier (Tukey)
@@ -34,10 +35,10 @@ class Likeness(NamedTuple):
     own: np.ndarray  # [V] float64, distances of the videos to the other subjects; empty for a single subject
 
 
-def _frames(inputs: np.ndarray, valid: np.ndarray) -> np.ndarray:
-    """[at most FRAMES, D] float64: evenly spaced rows with a face."""
+def _frames(inputs: np.ndarray, valid: np.ndarray, most: int = FRAMES) -> np.ndarray:
+    """[at most ``most``, D] float64: evenly spaced rows with a face."""
     rows = np.flatnonzero(valid)
-    chosen = rows[np.linspace(0, len(rows) - 1, min(FRAMES, len(rows))).astype(int)]
+    chosen = rows[np.linspace(0, len(rows) - 1, min(most, len(rows))).astype(int)]
     return np.asarray(inputs[chosen], np.float64)
 
 
@@ -72,7 +73,8 @@ def learn(store: Store, metas: Sequence[VideoMeta]) -> Likeness | None:
     if np.ndim(store.inputs) != 2:
         return None
     rows = [slice(meta.row, meta.row + meta.num_rows) for meta in metas]
-    videos = [_frames(store.inputs[row], np.asarray(store.valid[row])) for row in rows]
+    most = min(FRAMES, max(1, MOST // len(metas)))
+    videos = [_frames(store.inputs[row], np.asarray(store.valid[row]), most) for row in rows]
     subjects = np.array([meta.subject for meta in metas])
     if sum(map(len, videos)) < 2:
         return None

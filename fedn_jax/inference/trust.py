@@ -23,34 +23,33 @@ class Verdict(NamedTuple):
 
 
 def make_judge(run: Path) -> Callable[[np.ndarray, np.ndarray], Verdict]:
-    """Judges one video after another; the files of the run are read once.
+    """Reads what a run knows of itself, once for all videos.
 
     Args:
-      run: directory of the run that will detect in them.
+      run: directory of the run that will detect.
 
     Returns:
-      judge(inputs [T, D], valid [T] bool) -> the verdict. ``inputs`` are as the run's preparation makes them, and may
+      judge(inputs [T, D] of a video, as the run's preparation makes them, valid [T] bool) -> Verdict. ``inputs`` may
       be a memory-mapped file.
 
     Raises:
       UserError: a file of the run is damaged.
     """
     metadata = run_dir.read_record(run / "run.json")["metadata"]
-    about = (f"Trained on {metadata['dataset']}, features {metadata['backbone']}", _own_numbers(run))
+    about = f"Trained on {metadata['dataset']}, features {metadata['backbone']}. {_own_numbers(run)}. "
     path = run_dir.likeness_path(run)
     known = likeness.load(path) if path.exists() else None
     limit = known and likeness.limit(known)
 
     def judge(inputs: np.ndarray, valid: np.ndarray) -> Verdict:
-        fits = known is not None and known.mean.shape == np.shape(inputs)[1:]
-        far = likeness.distance(known, inputs, valid) if fits else None
+        same = known is not None and known.mean.shape == np.shape(inputs)[1:]
+        far = likeness.distance(known, inputs, valid) if same else None
         if limit is None or far is None:
-            unknown = "Whether the faces of this video look like those is not known"
-            return Verdict(". ".join((*about, unknown)) + ".", None)
+            return Verdict(f"{about}Whether the faces of this video look like those is not known.", None)
         alike = far <= limit
         be = "look like those" if alike else "do not look like those: what follows means little"
         numbers = f"distance {far:.1f}; of its own people up to {limit:.1f}"
-        return Verdict(". ".join((*about, f"The faces of this video {be} ({numbers})")) + ".", alike, numbers)
+        return Verdict(f"{about}The faces of this video {be} ({numbers}).", alike, numbers)
 
     return judge
 
