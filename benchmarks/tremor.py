@@ -24,27 +24,10 @@ from data_prep.synthetic import faces, people
 
 COUNT, SIDE, NOISE = 60, 112, 2.0
 POINTS = np.array([[0.3, 0.4], [0.7, 0.4], [0.5, 0.7]])  # of the crop: about the eyes and the mouth
+# Corners of the eyes, nose, temples.
 RIGID = [
-    33,
-    133,
-    362,
-    263,
-    168,
-    6,
-    197,
-    195,
-    5,
-    4,
-    1,
-    10,
-    151,
-    9,
-    8,
-    127,
-    356,
-    234,
-    454,
-]  # eyes' corners, nose, temples
+    33, 133, 362, 263, 168, 6, 197, 195, 5, 4, 1, 10, 151, 9, 8, 127, 356, 234, 454,
+]  # fmt: skip
 
 
 def stills(videos: Path | None) -> Iterator[np.ndarray]:

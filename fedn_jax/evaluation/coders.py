@@ -8,6 +8,7 @@ import numpy as np
 
 from fedn_jax.core.errors import UserError
 from fedn_jax.core.text import count
+from fedn_jax.core.types import Detections, Events
 from fedn_jax.evaluation import agreement, bootstrap, matching
 from fedn_jax.formats import predictions
 from fedn_jax.formats.cells import shown
@@ -124,22 +125,13 @@ def _chosen(coding: Coding, emotion: str) -> list[np.ndarray]:
 
 def _pairs(a: Coding, b: Coding, emotion: str, iou: float) -> list[list[tuple[int, int]]]:
     """Pairs of expressions of each video, one-to-one."""
-    from fedn_jax.core.types import Detections, Events
-
-    sides = []
-    for coding in (a, b):
+    sides, none = [], np.int32(0)
+    for coding, made, more in ((a, Detections, (np.float32(1), none)), (b, Events, (np.float32(-1), none, none))):
         videos = []
         for span, chosen in zip(coding.spans, _chosen(coding, emotion), strict=True):
-            valid, nothing = np.zeros(len(span), bool), np.zeros(len(span), np.int32)
-            valid[chosen] = True
-            interval = (span + [0, 1]).astype(np.float32).reshape(-1, 2)
-            made = Detections if coding is a else Events
-            more = (
-                (nothing.astype(np.float32) + 1, nothing)
-                if coding is a
-                else (nothing.astype(np.float32), nothing, nothing)
-            )
-            videos.append(made(interval, *more, valid))
+            valid = np.isin(np.arange(len(span)), chosen)
+            columns = (np.full(len(span), value) for value in more)
+            videos.append(made((span + [0, 1]).astype(np.float32), *columns, valid))
         sides.append(matching.pad(videos))
     found = matching.matched(*sides, iou)
     return [[(i, int(j)) for i, j in enumerate(row) if j >= 0] for row in found[: len(a.spans)]]

@@ -97,18 +97,16 @@ def _pooled(ranked: Ranked) -> np.ndarray:
     return f1(count(ranked, np.ones((1, len(ranked.expressions)), int)))[0]
 
 
-def best(ranked: Ranked, usual: float = 0.5) -> float | None:
+def best(ranked: Ranked) -> float | None:
     """The threshold of highest F1.
 
     Args:
       ranked: of held-out videos.
-      usual: unused.
 
     Returns:
       A threshold; of equally good ones the highest, which asks for the fewest detections. None where no detection
       finds an expression: F1 is 0 at any threshold.
     """
-    del usual
     return float(cuts(ranked)[np.argmax(_pooled(ranked))]) if ranked.hit.any() else None
 
 
@@ -163,13 +161,15 @@ def shrunk(ranked: Ranked, usual: float) -> float | None:
 class Rule(NamedTuple):
     """A rule, and what it does."""
 
-    pick: Callable[[Ranked, float], float | None]
+    pick: Callable[[Ranked, float], float | None]  # (held-out videos, threshold that is taken without them)
     meaning: str
 
 
 _ON = "on training videos that the inner network has not seen"
 RULES = {
-    "best": Rule(best, f"picked on its inner fold: the threshold of highest spotting F1 {_ON}"),
+    "best": Rule(
+        lambda ranked, usual: best(ranked), f"picked on its inner fold: the threshold of highest spotting F1 {_ON}"
+    ),
     "one_error": Rule(
         one_error,
         f"picked on its inner fold: of the thresholds whose spotting F1 {_ON} is within one standard error of the "

@@ -122,6 +122,18 @@ def other_options(config: Config, trained: Config, typed: Collection[str] = ()) 
     return {key: now[key] for key in keys if now[key] != then.get(key) or key == OPTION and key in typed}
 
 
+def known(found: Mapping[str, Any]) -> bool:
+    """Whether this version can say where the thresholds of a run come from; the names of rules were others before.
+
+    Args:
+      found: content of metrics.json.
+
+    Returns:
+      False of what another version wrote.
+    """
+    return set((found.get("threshold_origins") or {}).values()) <= set(ORIGINS)
+
+
 def of_training(found: Mapping[str, Any]) -> dict[str, Threshold]:
     """The thresholds of a run, unless its numbers are those of an evaluation with other options.
 

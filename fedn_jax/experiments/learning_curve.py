@@ -24,8 +24,6 @@ from fedn_jax.evaluation import extrapolation, matching, metrics, run_evaluation
 from fedn_jax.evaluation.metrics import Counts
 
 FILE = "learning_curve.json"
-SHARES = (0.25, 0.5, 0.75, 1.0)
-DRAWS = 3
 
 
 class Curve(NamedTuple):

@@ -245,7 +245,7 @@ def _document(path: Path, root: ElementTree.Element) -> Document:
     kinds = {kind.attrib["LINGUISTIC_TYPE_ID"]: kind for kind in root.iter("LINGUISTIC_TYPE")}
     vocabularies = {
         one.attrib["CV_ID"]: [
-            plain(value.text or "").strip() for entry in one for value in (*entry.findall("CVE_VALUE")[:1],)
+            plain(value.text or "").strip() for entry in one for value in entry.findall("CVE_VALUE")[:1]
         ]
         + [plain(entry.text or "").strip() for entry in one.iterfind("CV_ENTRY")]  # EAF 2.7
         for one in root.iter("CONTROLLED_VOCABULARY")

@@ -94,12 +94,15 @@ def load(run: Path, fold: str = ENSEMBLE) -> Model:
 
 
 def _thresholds(run: Path) -> tuple[dict[str, Threshold], str]:
-    """Thresholds of the run's evaluation; none, and why, if it was made with other options than those of the run."""
+    """Thresholds of the run's evaluation; none, and why, if another version or other options made them."""
     path = run / "metrics.json"
     if not path.exists():
         return {}, ""
-    chosen = thresholds.of_training(run_dir.read_record(path))
+    recorded = run_dir.read_record(path)
     again = f"evaluate the run again (`fedn evaluate {run} --data DIR`), or give --threshold"
+    if not thresholds.known(recorded):
+        return {}, f"{path}: was written by another version; {again}"
+    chosen = thresholds.of_training(recorded)
     return chosen, "" if chosen else f"{path}: was made with other options than the training's; {again}"
 
 

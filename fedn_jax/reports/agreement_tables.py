@@ -118,15 +118,7 @@ def persons(result: Mapping[str, Any]) -> Table:
     Returns:
       The table, for all emotions together in print, for each in CSV.
     """
-    columns = [
-        Column("person", number=False),
-        *HEAD[:1],
-        *HEAD[1:],
-        Column("A"),
-        Column("B"),
-        Column("pairs"),
-    ]
-    columns += [Column("F1"), Column("kappa")]
+    columns = [Column("person", number=False), *HEAD, *map(Column, ("A", "B", "pairs", "F1", "kappa"))]
 
     def cell(value: float | None) -> Cell:
         return Cell(DASH) if value is None else Cell(f"{value:.2f}", value)

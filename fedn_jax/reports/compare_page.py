@@ -14,7 +14,7 @@ from fedn_jax.core import files
 from fedn_jax.core.errors import UserError
 from fedn_jax.core.text import DASH, count, percent
 from fedn_jax.engine import run_dir
-from fedn_jax.evaluation import bootstrap, headline, metrics
+from fedn_jax.evaluation import bootstrap, headline, metrics, thresholds
 from fedn_jax.evaluation.metrics import Counts
 from fedn_jax.experiments import published
 from fedn_jax.reports import figures, pages, published_table, run_tables, tables, timeline
@@ -91,6 +91,8 @@ def _load(path: Path, name: str) -> Run:
     found = run_dir.read_record(path / "metrics.json")
     if missing := [key for key in NEEDED if not found.get(key)]:
         raise UserError(f"{path}/metrics.json: has no {missing[0]}; {again} again with this version")
+    if not thresholds.known(found):
+        raise UserError(f"{path}/metrics.json: was written by another version; {again} again with this one")
     found["config"] = found.get("config") or settings
     return Run(name, configs.flatten(found["config"]), recorded, found, run_dir.read_metrics(path))
 

@@ -184,7 +184,8 @@ def test_thresholds_belong_to_the_options_of_the_training(small_demo, tmp_path):
     numbers = json.loads((run / "metrics.json").read_text())
     fits = new_video.load(run, "s01")
     assert fits.thresholds == {"s01": thresholds.of_training(numbers)["s01"]} and not fits.obstacle
-    for change in ({"other_options": {"predict.nms_iou": 0.9}}, {"other_options": {"evaluate.threshold": 0.5}}):
+    for change in ({"other_options": {"predict.nms_iou": 0.9}}, {"other_options": {"evaluate.threshold": 0.5}},
+                   {"threshold_origins": {"s01": "inner"}}):  # fmt: skip
         run_dir.write_record(run / "metrics.json", numbers | change)
         other = new_video.load(run, "s01")
         with pytest.raises(UserError, match=r"metrics\.json: .*evaluate the run again .*or give --threshold"):

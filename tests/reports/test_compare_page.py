@@ -130,6 +130,9 @@ def test_a_run_that_was_not_evaluated(directory, tmp_path):
     run_dir.write_record(bad / "metrics.json", {"iou": 0.5})
     with pytest.raises(UserError, match="metrics.json: has no spotting; run `fedn evaluate"):
         compare_page.write(tmp_path / "out", [good, bad])
+    run_dir.write_record(bad / "metrics.json", BASE | {"thresholds": {"a": 0.5}, "threshold_origins": {"a": "inner"}})
+    with pytest.raises(UserError, match=r"metrics.json: was written by another version; run `fedn evaluate .*b --data"):
+        compare_page.write(tmp_path / "out", [good, bad])
     (bad / "metrics.json").write_text("[]")
     with pytest.raises(UserError, match="metrics.json: was written by another version"):
         compare_page.write(tmp_path / "out", [good, bad])

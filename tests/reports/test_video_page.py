@@ -158,6 +158,13 @@ def test_thumbnails_follow_their_expressions(tmp_path):
     assert (tmp_path / "a.html").read_text() == (tmp_path / "b.html").read_text()
 
 
+def test_a_page_of_facial_actions_says_nothing_of_emotions_or_of_a_trained_network(tmp_path):
+    video_page.write(tmp_path / "a.html", found(label="action"), None, "", None)
+    text = re.sub(r"<(style|script).*?</\1>|<[^>]+>", " ", (tmp_path / "a.html").read_text(), flags=re.DOTALL)
+    assert "above the person's own rest" in text and "furthest from rest" in text and "5 facial actions found" in text
+    assert "emotion" not in text.lower() and "probability" not in text
+
+
 def test_outlines_by_hand(tmp_path):
     curves = np.full((4, 5), np.nan, np.float32)
     curves[0] = [0, 1, np.nan, 0.5, np.nan]
