@@ -18,7 +18,6 @@ from fedn_jax.core.errors import UserError
 FORMAT = "fedn_jax.blendshapes"  # entry of the file's metadata that says what it is
 _TENSOR = "face_landmarker"
 _BATCH = 32  # frames that are given on together
-_PRESENT = 0.5  # least presence of a face
 LEAST = 1e-4  # coefficients are taken to be at least so far from 0 and from 1
 
 
@@ -43,14 +42,14 @@ class Blendshapes(NamedTuple):
         """
         import cv2
 
-        from data_prep.faces.landmarker import Landmarker
+        from data_prep.faces.landmarker import PRESENT, Landmarker
 
         networks, rows = Landmarker(self.content), []
         for image in images:
             row = np.full(self.width, np.nan, np.float16)
             if image.any():  # a gap is black
                 mesh = networks.mesh_of_crop(cv2.resize(image, (self.size, self.size), interpolation=cv2.INTER_AREA))
-                if mesh.presence >= _PRESENT:
+                if mesh.presence >= PRESENT:
                     row = log_odds(networks.blendshapes(mesh.points)).astype(np.float16)
             rows.append(row)
             if len(rows) == _BATCH:

@@ -225,7 +225,7 @@ def _prepare(
         args.frames,
     )
     _remarks(done, fps)
-    print(f"{'shards written' if written else 'shards are up to date, nothing to do'}: {args.out}")
+    shared.say_written(args.out, written)
 
 
 def _remarks(done: list, fps: float | None) -> None:

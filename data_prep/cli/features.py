@@ -88,13 +88,12 @@ def run(args: argparse.Namespace) -> None:
         except UserError as error:
             raise UserError(f"{error}{_released(args.annotations[0])}") from None
     if args.columns:
-        check_rate("--fps", fps)
         table = feature_tables.Wanted(tuple(name.strip() for name in args.columns.split(",")), fps, args.rate)
     number, written = features.prepare(
         items, args.out, classes, per_row, fps, first, progress=progress_bar(), table=table, labels=how
     )
     print(count(number, "video"))
-    print(f"{'shards written' if written else 'shards are up to date, nothing to do'}: {args.out}")
+    shared.say_written(args.out, written)
 
 
 def _released(path: Path) -> str:

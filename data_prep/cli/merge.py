@@ -56,7 +56,7 @@ def run(args: argparse.Namespace) -> None:
         sources[name] = Path(directory)
     done = merge.merge(sources, args.out, args.emotions, progress_bar())
     if done is None:
-        print(f"shards are up to date, nothing to do: {args.out}")
+        shared.say_written(args.out, False)
         return
     for name, one in done.items():
         kept = count(one.expressions.total(), "expression")
@@ -65,4 +65,4 @@ def run(args: argparse.Namespace) -> None:
         lacking = [name for name, one in done.items() if not one.expressions[word]]
         if lacking:
             print(f"emotion {word}: not in {', '.join(lacking)}")
-    print(f"shards written: {args.out}")
+    shared.say_written(args.out, True)

@@ -209,6 +209,16 @@ def collected(
     return collection.items, labels.classes, how | {"notes": notes, "remarks": collection.remarks}
 
 
+def say_written(out: Path, written: bool) -> None:
+    """Prints where the shards are.
+
+    Args:
+      out: directory of the result.
+      written: they were written; False: they were there already.
+    """
+    print(f"{'shards written' if written else 'shards are up to date, nothing to do'}: {out}")
+
+
 def classes_of(args: argparse.Namespace) -> list[str] | None:
     """The emotions that the user named.
 

@@ -20,14 +20,12 @@ from data_prep.faces.find import Finder
 from data_prep.faces.find_landmarks import LandmarkFinder
 
 LOOKAHEAD = 12  # frames in which the first face is searched
-_LOOK_EVERY = 3  # the cascade runs on every third of them, and of the frames without a face
+_LOOK_EVERY = 3  # the finder looks at every third of them, and of the frames without a face
 _CHECK_EVERY = 90  # frames between two checks that the registered thing is still the face
 _GOOD = 0.88  # correlation at which a template still describes the face
 _LOST = 0.55  # correlation below which the face is not there
 _TEMPLATES = 8  # remembered poses of the head
-ROOM = (
-    1.15  # crop of ``landmarker`` in crops of ``cascade``: as much around the face as the landmarker's networks expect
-)
+ROOM = 1.15  # crop of ``landmarker`` in crops of ``cascade``: as much around the face as its networks expect
 
 
 class Aligned(NamedTuple):
@@ -134,7 +132,7 @@ class Tracker:
         self._before: np.ndarray | None = None  # the pose in the last frame that had a face
         self._last: np.ndarray | None = None  # the last frame with a face, small and blurred
         self._side = 1.0  # of the crop in the frame at the start, pixels
-        self._count = 0  # frames since the last look of the cascade
+        self._count = 0  # frames since the last look of the finder
 
     def start(self, frames: list[np.ndarray]) -> bool:
         """Finds the face in the first frames.
@@ -227,7 +225,7 @@ class Tracker:
         return found
 
     def _recover(self, frame: np.ndarray, grey: np.ndarray) -> np.ndarray | None:
-        """Finds the face again after a gap: with the cascade, then with the templates."""
+        """Finds the face again after a gap: with the finder, then with the templates."""
         self._count = 0
         detected = self._finder.find(frame, self._before)
         if detected is None:
@@ -239,11 +237,11 @@ class Tracker:
         return detected
 
     def _check(self, frame: np.ndarray, grey: np.ndarray, pose: np.ndarray) -> np.ndarray:
-        """Looks whether the cascade sees the face somewhere else, as after a false start."""
+        """Looks whether the finder sees the face somewhere else, as after a false start."""
         self._count = 0
         detected = self._finder.find(frame, pose)
         if detected is None:
-            return pose  # the cascade misses many faces; what is followed correlates
+            return pose  # a finder misses many faces; what is followed correlates
         away = np.abs((detected - pose) @ (0.5, 0.5, 1)).max() / np.linalg.norm(pose[:, 0])
         if away < 0.5:
             return pose

@@ -36,9 +36,7 @@ class Facts(NamedTuple):
     motion: np.ndarray  # [T] float32
     uneven: bool  # the file's frames do not come at a constant rate
     notes: tuple[str, ...]  # what was odd about the source
-    shot: (
-        np.ndarray
-    )  # [T] int32, rising from 0: how often the film was cut before the frame, as far as the aligner says
+    shot: np.ndarray  # [T] int32, rising from 0: cuts of the film before the frame, as far as the aligner says
 
 
 DEFAULT = Options()

@@ -9,10 +9,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from data_prep.faces import find, landmarker_file
-from data_prep.faces.landmarker import Face, Landmarker
+from data_prep.faces.landmarker import PRESENT, Face, Landmarker
 
 _EYES = ((33, 133), (362, 263))  # points: corners of the eye at the left and at the right of the picture
-_PRESENT = 0.5  # least presence of a face
 _ONE = 0.3  # faces that overlap more are one
 _SAME = 0.25  # crops that a face may be away from where it was followed to, to be the same
 
@@ -91,6 +90,6 @@ class LandmarkFinder:
     def _pose(self, image: np.ndarray, face: Face) -> np.ndarray | None:
         """The crop around the eyes, whose points are placed twice: the second time in the square of the first."""
         mesh = self._networks.mesh(image, self._networks.mesh(image, face.pose).pose)
-        if mesh.presence < _PRESENT:
+        if mesh.presence < PRESENT:
             return None
         return find.eye_pose(np.array([mesh.points[list(pair)].mean(0) for pair in _EYES]))

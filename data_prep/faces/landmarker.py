@@ -31,7 +31,8 @@ NAMES = (
 
 _DETECTOR, _MESH = 128, 256  # sides of the pictures that the networks take
 _STRIDES = ((8, 2), (16, 6))  # of the detector's grids, and anchors in each cell
-_SCORE = 0.5  # least score of a detected face, and least presence of a face in its square
+PRESENT = 0.5  # least presence of a face in its square
+_SCORE = 0.5  # least score of a detected face
 _OVERLAP = 0.3  # faces that overlap more are one
 _ROOM = 1.5  # side of the square in sides of the box
 _OUTER_EYES = (33, 263)  # points whose line is level in the square

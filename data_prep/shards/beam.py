@@ -19,7 +19,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from data_prep.shards.videos import Finished, Job, Runner
+from data_prep.shards.video_cache import Job
+from data_prep.shards.videos import Finished, Runner
 from fedn_jax.core import errors, files
 from fedn_jax.core.errors import UserError
 
@@ -114,14 +115,14 @@ def make(job: Job) -> str:
     Raises:
       UserError: the machine is at fault, not the video.
     """
-    from data_prep.shards import videos
+    from data_prep.shards import video_cache
 
     for done in (job.cache, _problem(job)):
         if done.exists():  # an element that the runner does twice
             return str(done)
     job = job._replace(attempt=f".{secrets.token_hex(4)}")  # a worker that was given up may still be at it
     try:
-        videos.embed_raw(job, videos.decode_job(job), _backbone(str(job.backbone)))
+        video_cache.embed_raw(job, video_cache.decode_job(job), _backbone(str(job.backbone)))
     except UserError as error:
         files.write_text(_problem(job), str(error))
         return str(_problem(job))

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from data_prep.media.frames import check_rate
-from data_prep.shards import builders, feature_tables, videos
+from data_prep.shards import builders, feature_tables, records
 from data_prep.shards.feature_tables import Wanted
 from data_prep.sheets import annotations
 from data_prep.sheets.annotations import VideoItem
@@ -132,7 +132,7 @@ def prepare(
     width = next(iter(shapes.values()))[1]
     with files.lock(out):
         builders.check_options(out, settings)
-        rows = [(*videos.signed(item), _content(item.source.path)) for item in items]
+        rows = [(*records.signed(item), _content(item.source.path)) for item in items]
         sign = builders.signature([settings, list(classes), first_frame, rows, *([labels] if labels else [])])
         if builders.up_to_date(out, sign):
             return len(items), False
@@ -143,13 +143,13 @@ def prepare(
             "labels": labels or {}, "preparation": {},
         }  # fmt: skip
 
-        def records(subject: str) -> Iterator[dict[str, Any]]:
+        def of_subject(subject: str) -> Iterator[dict[str, Any]]:
             for item in (one for one in items if one.subject == subject):
                 given = read_one(item.source.path)
                 content = given._asdict() | {"fps": fps, "motion": np.zeros(len(given.inputs), np.float32)}
-                yield videos.record(annotations.placed(item, given.clock), content, first_frame)
+                yield records.record(annotations.placed(item, given.clock), content, first_frame)
 
-        builders.pack(out, name, sorted({item.subject for item in items}), records, metadata)
+        builders.pack(out, name, sorted({item.subject for item in items}), of_subject, metadata)
         return len(items), True
 
 

@@ -8,7 +8,7 @@ import contextlib
 import functools
 import itertools
 import os
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,41 +18,18 @@ import numpy as np
 from data_prep.backbones import kinds
 from data_prep.backbones.kinds import Backbone
 from data_prep.faces import landmarker_file
-from data_prep.faces.decode import DEFAULT, Facts, Options, decode, fits
+from data_prep.faces.decode import DEFAULT, Facts, Options
 from data_prep.media import sources
 from data_prep.media.frames import check_rate
-from data_prep.media.sources import Source
-from data_prep.shards import builders
+from data_prep.shards import builders, records, video_cache
+from data_prep.shards.video_cache import Job
 from data_prep.sheets import annotations
 from data_prep.sheets.annotations import VideoItem
-from fedn_jax.core import arrays, errors, files, processes, schema
+from fedn_jax.core import errors, files, processes, schema
 from fedn_jax.core.errors import UserError, one_of
-from fedn_jax.data import stills
 from fedn_jax.formats.clocks import Stamps
 
-PIPELINE = 3  # raise when decoding, alignment or embedding change what they give for the same video
-_MOST_BYTES = 2**33  # of one video's columns: more than ten hours
-_COLUMNS = ("inputs", "fps", "num_source", "source", "valid", "motion", "uneven", "notes")
-_TIMES = ("seconds", "ends")  # of all frames of the source; needed where annotations are times
 _MOST_SPLIT = 1000 * 2**20  # bytes of a subject: without TensorFlow a split must stay below 1 GB
-
-
-class Job(NamedTuple):
-    """What it takes to make one video's cache file."""
-
-    source: Source
-    options: Options
-    first_frame: int
-    cache: Path  # the file to make
-    preview: Path  # a video of the aligned faces
-    backbone: Path
-    attempt: str = ""  # tells processes apart that make the same video
-    frames: bool = False  # keep the aligned frames
-
-    @property
-    def raw(self) -> Path:
-        """File for the aligned frames, until they are embedded."""
-        return self.cache.with_suffix(f"{self.attempt}.raw")
 
 
 class Summary(NamedTuple):
@@ -109,26 +86,29 @@ def prepare(
     """
     _check(options)
     errors.report("subjects", _clashes(items))
-    settings = options._asdict() | {"source": name, "backbone": backbone.sha[:16], "pipeline": PIPELINE}
+    settings = options._asdict() | {"source": name, "backbone": backbone.sha[:16], "pipeline": video_cache.PIPELINE}
     settings |= {"frames": "png"} if frames else {}
     labels = labels or {}
     with files.lock(out):
         builders.check_options(out, settings)
         _keep(backbone, out / schema.BACKBONE)
         keys = [builders.signature([sources.fingerprint(item.source), first_frame, settings]) for item in items]
-        columns = [signed(one) for one in items]
+        columns = [records.signed(one) for one in items]
         sign = builders.signature([settings, list(classes), first_frame, labels, keys, columns])
         jobs = [
             _job(item, key, out, options, first_frame)._replace(frames=frames)
             for item, key in zip(items, keys, strict=True)
         ]
-        timed = [_TIMES if item.seconds is not None else () for item in items]
+        timed = [video_cache.TIMES if item.seconds is not None else () for item in items]
         known = [
-            job.preview.exists() and _usable(job.cache, frames, more) for job, more in zip(jobs, timed, strict=True)
+            job.preview.exists() and video_cache.usable(job.cache, frames, more)
+            for job, more in zip(jobs, timed, strict=True)
         ]
         messages = _fill(jobs, known, out, runner or functools.partial(_processes, backbone), workers, progress)
         present = [index for index, job in enumerate(jobs) if job.cache.exists()]
-        contents = {index: _load(jobs[index].cache, (*_COLUMNS[1:], *timed[index])) for index in present}
+        contents = {
+            index: video_cache.load(jobs[index].cache, (*video_cache.COLUMNS[1:], *timed[index])) for index in present
+        }
         items = [_placed(item, contents.get(index)) for index, item in enumerate(items)]
         messages += [
             text for i in present for text in annotations.beyond(items[i], int(contents[i]["num_source"]), first_frame)
@@ -146,11 +126,12 @@ def prepare(
         }  # fmt: skip
         metadata |= {"frames": {"codec": "png", "size": options.size}} if frames else {}
 
-        def records(subject: str) -> Iterator[dict[str, Any]]:
+        def of_subject(subject: str) -> Iterator[dict[str, Any]]:
             chosen = [index for index, item in enumerate(items) if item.subject == subject]
-            return (record(items[i], _load(jobs[i].cache, _columns(frames)), first_frame) for i in chosen)
+            content = lambda index: video_cache.load(jobs[index].cache, video_cache.columns(frames))
+            return (records.record(items[i], content(i), first_frame) for i in chosen)
 
-        builders.pack(out, name, sorted({item.subject for item in items}), records, metadata)
+        builders.pack(out, name, sorted({item.subject for item in items}), of_subject, metadata)
         return summaries, True
 
 
@@ -191,34 +172,6 @@ def _job(item: VideoItem, key: str, out: Path, options: Options, first_frame: in
 # ---- All videos -----------------------------------------------------------------------------------------------------
 
 
-def embed_raw(job: Job, facts: Facts, backbone: Backbone) -> None:
-    """Embeds the aligned frames and writes the cache file, all of it or nothing.
-
-    Args:
-      job: its ``raw`` file is there, and is removed.
-      facts: about the frames.
-      backbone: the feature extractor.
-
-    Raises:
-      UserError: the backbone sees no face in any frame.
-    """
-    size = job.options.size
-    pictures = np.memmap(job.raw, np.uint8, "r").reshape(-1, size, size, 3)
-    inputs, seen = kinds.seen(np.concatenate(list(backbone.features(pictures))))
-    codes = stills.encode(pictures) if job.frames else {}
-    del pictures
-    job.raw.unlink()
-    valid = kinds.seen_at_all(job.source.path, facts.valid & seen)
-    content = facts._asdict() | {
-        "inputs": inputs,
-        "valid": valid,
-        "fps": np.float32(facts.fps),
-        "notes": np.array(facts.notes, np.str_),
-    }
-    with files.replacing(job.cache) as part, part.open("wb") as file:
-        np.savez(file, **{name: content[name] for name in _COLUMNS + _TIMES}, **codes)
-
-
 def _fill(
     jobs: Sequence[Job], known: Sequence[bool], out: Path, runner: Runner, workers: int | None, progress: Any
 ) -> list[str]:
@@ -251,7 +204,7 @@ def _run(jobs: Sequence[Job], known: Sequence[bool], runner: Runner, workers: in
             messages[index] = str(problem)
             todo[index].raw.unlink(missing_ok=True)
         elif bar is not None:
-            count += len(_load(todo[index].cache, ["valid"])["valid"])
+            count += len(video_cache.load(todo[index].cache, ["valid"])["valid"])
             bar.set_postfix_str(f"{count} frames, {count / max(bar.format_dict['elapsed'], 1e-3):.0f} frames/s")
         if bar is not None:
             bar.update()
@@ -268,25 +221,10 @@ def _processes(backbone: Backbone, jobs: dict[int, Job], workers: int, finished:
         for index, result in results:
             if not isinstance(result, UserError):
                 try:
-                    embed_raw(jobs[index], result, backbone)
+                    video_cache.embed_raw(jobs[index], result, backbone)
                 except UserError as error:
                     result = error
             finished(index, result if isinstance(result, UserError) else None)
-
-
-def decode_job(job: Job) -> Facts:
-    """Makes the ``raw`` file of a job.
-
-    Args:
-      job: the job.
-
-    Returns:
-      What is known about the frames.
-
-    Raises:
-      UserError: see :func:`decode.decode`.
-    """
-    return decode(job.source, job.options, job.first_frame, job.raw, job.preview)
 
 
 def _decoded(jobs: dict[int, Job], workers: int) -> Generator[tuple[int, Facts | UserError], None, None]:
@@ -294,7 +232,7 @@ def _decoded(jobs: dict[int, Job], workers: int) -> Generator[tuple[int, Facts |
     if workers == 1 or len(jobs) < 2:
         for index, job in jobs.items():
             try:
-                yield index, decode_job(job)
+                yield index, video_cache.decode_job(job)
             except UserError as error:
                 yield index, error
         return
@@ -303,7 +241,7 @@ def _decoded(jobs: dict[int, Job], workers: int) -> Generator[tuple[int, Facts |
         while waiting or running:
             while waiting and len(running) <= workers:
                 index, job = waiting.pop(0)
-                running[pool.submit(decode_job, job)] = index
+                running[pool.submit(video_cache.decode_job, job)] = index
             finished, _ = wait(running, return_when=FIRST_COMPLETED)
             for future in finished:
                 yield running.pop(future), _outcome(future)
@@ -317,41 +255,6 @@ def _outcome(future: Future) -> Facts | UserError:
 
 
 # ---- Records --------------------------------------------------------------------------------------------------------
-
-
-def _load(cache: Path, columns: Sequence[str]) -> dict[str, np.ndarray]:
-    return arrays.load_npz(cache, columns, most=_MOST_BYTES, remedy="delete it and start the same command again")
-
-
-def _columns(frames: bool) -> tuple[str, ...]:
-    """What a cache file holds."""
-    return (*_COLUMNS, *schema.FRAME_FIELDS) if frames else _COLUMNS
-
-
-def _usable(cache: Path, frames: bool = False, more: Sequence[str] = ()) -> bool:
-    """Whether a video is done; a cache file that is damaged, or lacks a column, is thrown away, and made again."""
-    if not cache.exists():
-        return False
-    with contextlib.suppress(UserError):
-        found = _load(cache, (*_columns(frames), *more))
-        codes = {name: found.pop(name) for name in schema.FRAME_FIELDS if name in found}
-        if fits(found) and (not codes or stills.fits(codes, len(found["valid"]))):
-            return True
-    cache.unlink()
-    return False
-
-
-def signed(item: VideoItem) -> tuple:
-    """What the shards say of a video.
-
-    Args:
-      item: the video.
-
-    Returns:
-      Names, events and times, as JSON can say them.
-    """
-    columns = (item.subject, item.video, item.events.tolist(), item.cut.tolist())
-    return columns if item.seconds is None else (*columns, item.seconds.tolist())
 
 
 def _placed(item: VideoItem, content: dict[str, np.ndarray] | None) -> VideoItem:
@@ -384,42 +287,3 @@ def _summarise(item: VideoItem, content: dict[str, np.ndarray], cached: bool) ->
     return Summary(
         item.subject, item.video, len(valid), int((valid == 0).sum()), cached, bool(content["uneven"]), notes
     )
-
-
-def _nearest(source: np.ndarray, frames: np.ndarray) -> np.ndarray:
-    """Index of the entry of ``source`` (rising) that is nearest to each frame; a tie goes to the later one."""
-    after = np.clip(np.searchsorted(source, frames, "left"), 0, len(source) - 1)
-    before = np.maximum(after - 1, 0)
-    return np.where(np.abs(frames - source[before]) < np.abs(source[after] - frames), before, after)
-
-
-def record(item: VideoItem, content: Mapping[str, Any], first_frame: int) -> dict[str, Any]:
-    """A record of a shard; expressions are moved to the frames that were kept, and cut at the video's end.
-
-    Args:
-      item: the video.
-      content: fps, source [T], num_source, inputs, valid and motion, as in a cache file.
-      first_frame: the number that the sheet gives to the first frame.
-
-    Returns:
-      The fields of ``schema.FIELDS``.
-    """
-    fps, source = float(content["fps"]), content["source"]
-    events = item.events[item.events[:, 0] < int(content["num_source"])]
-    if len(events):
-        onset, apex = (_nearest(source, column) for column in (events[:, 0], events[:, 1]))
-        last = np.maximum(len(source) - 1 - _nearest(-source[::-1], 1 - events[:, 2]), onset)
-        events[:, 1] = np.where(events[:, 1] < 0, -1, np.clip(apex, onset, last))
-        events[:, 0], events[:, 2] = onset, last + 1
-    return {
-        "subject": item.subject,
-        "video": item.video,
-        "num_frames": np.int32(len(source)),
-        "fps": np.float32(fps),
-        "first_frame": np.int32(first_frame),
-        "inputs": content["inputs"],
-        "valid": content["valid"],
-        "motion": content["motion"],
-        "source": source,
-        "events": annotations.resolve_kinds(events.astype(np.int32), fps),
-    } | {name: content[name] for name in schema.FRAME_FIELDS if name in content}

@@ -152,9 +152,9 @@ def _of_actions(args: argparse.Namespace) -> Detector:
     from data_prep.faces.decode import Options
     from fedn_jax.inference import actions
 
-    given = [name for name in ("fold", "backbone") if getattr(args, name) is not None]
+    given = [name for name in ("fold", "backbone", "any_face") if getattr(args, name)]
     if given:
-        raise UserError(f"--{given[0]} belongs to --run; facial actions are found without training")
+        raise UserError(f"--{given[0].replace('_', '-')} belongs to --run; facial actions are found without training")
     threshold = actions.WEAKEST if args.threshold is None else args.threshold
     if not actions.WEAKEST <= threshold <= 1:
         raise UserError(f"--threshold of facial actions must be a number from {actions.WEAKEST} to 1; got {threshold}")

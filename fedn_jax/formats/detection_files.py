@@ -202,11 +202,11 @@ def write_sidecar(path: Path, found: Found) -> None:
 
 
 def write_frames(path: Path, found: Found, frames: PerFrame) -> None:
-    """Writes a table with a row per frame, with the leading columns of OpenFace's output.
+    """Writes a table with a row per frame, whose leading columns have the names that OpenFace gives them.
 
-    frame (as the file counts), timestamp (seconds), face_id (0), confidence and success (1 with a face, 0 without: the
-    face finder says no more), then a column per emotion: the highest score of a candidate that covers the frame, empty
-    without a face.
+    frame (as the file counts), timestamp (seconds), face_id (0), success (1 with a face, 0 without), then a column per
+    emotion: the highest score of a candidate that covers the frame, empty without a face. There is no confidence: what
+    finds faces gives none for a frame.
 
     Args:
       path: the file.
@@ -217,12 +217,12 @@ def write_frames(path: Path, found: Found, frames: PerFrame) -> None:
     errors.shape("probability", frames.probability, (len(found.classes), len(frames.seconds)))
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    names = ["frame", "timestamp", "face_id", "confidence", "success"]
+    names = ["frame", "timestamp", "face_id", "success"]
     writer.writerow([*names, *map(no_formula, found.classes)])
     columns = zip(frames.seconds.tolist(), frames.valid.tolist(), frames.probability.T.tolist(), strict=True)
     for number, (second, valid, scores) in enumerate(columns, found.first_frame):
         shown = [f"{score:.4f}" for score in scores] if valid else [""] * len(scores)
-        writer.writerow([number, f"{second:.6f}", 0, int(valid), int(valid), *shown])
+        writer.writerow([number, f"{second:.6f}", 0, int(valid), *shown])
     files.write_text(path, text.getvalue())
 
 

@@ -185,8 +185,7 @@ def _raise_curves(curves: np.ndarray, found: Detections, num_frames: int) -> Non
     """Raises each emotion's curve to the scores of the candidates that cover its points."""
     points = curves.shape[1]
     edges = np.ceil(found.interval.astype(np.float64) * points / num_frames - 0.5).astype(int)  # of bins' centres
-    order = np.argsort(found.score, kind="stable")  # so that the highest is written last
-    for i in order[found.valid[order]]:
+    for i in np.flatnonzero(found.valid):
         strip = curves[found.emotion[i], max(edges[i, 0], 0) : edges[i, 1]]
         np.maximum(strip, found.score[i], out=strip)
 

@@ -77,7 +77,7 @@ def test_paired_tests():
 def test_tables_and_designs(tmp_path):
     table, corrected, plan = tmp_path / "detections.csv", tmp_path / "a_corrected.csv", tmp_path / "design.csv"
     table.write_text(FOUND)
-    (tmp_path / "a_frames.csv").write_text("frame,timestamp,face_id,confidence,success,joy\n1,0.0,0,1,1,0.5\n")
+    (tmp_path / "a_frames.csv").write_text("frame,timestamp,face_id,success,joy\n1,0.0,0,1,0.5\n")
     videos = design.read([table, tmp_path / "a_frames.csv"])
     assert videos["a"] == Observed("anna", 60.0, [(10.0, 20.0)], [Expression(5.0, 7.0, "joy")])
     corrected.write_text("subject,video,onset,apex,offset,onset_seconds,offset_seconds,emotion\nanna,a,,,,,,\n")

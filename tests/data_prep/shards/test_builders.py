@@ -15,7 +15,7 @@ import pytest
 
 from data_prep.backbones import embed
 from data_prep.media import frames
-from data_prep.shards import builders, verify, videos
+from data_prep.shards import builders, verify, video_cache, videos
 from data_prep.sheets import annotations
 from fedn_jax.core import files, schema
 from fedn_jax.core.errors import UserError
@@ -125,7 +125,7 @@ def test_previews_have_the_same_frames(prepared):
 def test_nothing_to_do_the_second_time(source, prepared, backbone, monkeypatch):
     out, _ = prepared
     before = {path: path.stat().st_mtime_ns for path in out.rglob("*") if path.is_file() and path.name != ".lock"}
-    monkeypatch.setattr(videos, "decode_job", None)  # would raise
+    monkeypatch.setattr(video_cache, "decode_job", None)  # would raise
     summaries, written = prepare(source, out, backbone)
     assert not written and all(one.cached for one in summaries)
     after = {path: path.stat().st_mtime_ns for path in out.rglob("*") if path.is_file() and path.name != ".lock"}
@@ -150,7 +150,7 @@ def test_changed_annotations_are_repacked_from_the_cache(copy, backbone, monkeyp
     source, out = copy
     sheet = source / "sheet.csv"
     sheet.write_text(SHEET.replace("s1,a,3,12", "s1,a,2,12"))
-    monkeypatch.setattr(videos, "decode_job", None)
+    monkeypatch.setattr(video_cache, "decode_job", None)
     _, written = prepare(source, out, backbone)
     assert written and shards.load(out).events[1].interval[0].tolist() == [1, 12]
 
@@ -236,10 +236,10 @@ def test_damaged_cache_is_done_again(copy, backbone):
     cache.write_bytes(cache.read_bytes()[:100])
     summaries, written = prepare(source, out, backbone)
     assert not written and [one.cached for one in summaries] == [False, True, True]
-    assert videos._usable(cache)
+    assert video_cache.usable(cache)
     for name, array in wrong.items():
         np.savez(cache, **whole | {name: array})
-        assert not videos._usable(cache) and not cache.exists(), name
+        assert not video_cache.usable(cache) and not cache.exists(), name
 
 
 def test_damaged_shards_are_packed_again(copy, backbone, caplog):
@@ -271,7 +271,7 @@ def test_a_preparation_that_fails_leaves_nothing_half_done(copy, backbone, monke
     shutil.rmtree(out)
     with pytest.raises(OSError) as caught:
         with monkeypatch.context() as patch:
-            patch.setattr(videos.np, "savez", fail)
+            patch.setattr(video_cache.np, "savez", fail)
             prepare(source, out, backbone)
     assert caught.value.filename.startswith(str(out / "cache" / "s1__a-")) and caught.value.filename.endswith(".npz")
     assert not list((out / "cache").iterdir()) and not list((out / "previews").glob(f"{files.PART}*"))
@@ -311,13 +311,13 @@ from pathlib import Path
 sys.path[:0] = [{root!r}, {root!r} + '/tests', {tests!r}]
 import test_builders
 from data_prep.backbones import embed
-from data_prep.shards import videos
-real = videos.embed_raw
+from data_prep.shards import video_cache
+real = video_cache.embed_raw
 def slow(*args):
     real(*args)
     print("one", flush=True)
     time.sleep({pause})
-videos.embed_raw = slow
+video_cache.embed_raw = slow
 if __name__ == "__main__":
     test_builders.prepare(Path({source!r}), Path({out!r}), embed.load_backbone("random"))
 """

@@ -16,7 +16,8 @@ import pytest
 
 from data_prep.backbones import embed
 from data_prep.media.sources import Source
-from data_prep.shards import beam, builders, videos
+from data_prep.shards import beam, builders, video_cache, videos
+from data_prep.shards.video_cache import Job
 from data_prep.sheets import annotations
 from fedn_jax.core import schema
 from fedn_jax.core.errors import UserError
@@ -27,14 +28,14 @@ pytest.importorskip("distributed", reason="the extra `dask` is not installed")
 FRAMES = {"a": 9, "b": 5, "c": 7, "d": 6}
 STUCK = """
 import os, pathlib, time
-from data_prep.shards import videos
+from data_prep.shards import video_cache
 
 def stuck(job, *_):
     assert job.raw.stat().st_size
     pathlib.Path(os.environ["STUCK"]).touch()
     time.sleep(600)
 
-videos.embed_raw = stuck
+video_cache.embed_raw = stuck
 """
 
 
@@ -136,7 +137,7 @@ def test_a_killed_worker_changes_nothing(cluster, tmp_path, monkeypatch):
 
 
 def test_errors_say_what_is_missing(tmp_path, monkeypatch):
-    job = videos.Job(Source(tmp_path / "a.mp4"), videos.DEFAULT, 1, *[tmp_path / "a.npz"] * 3)
+    job = Job(Source(tmp_path / "a.mp4"), videos.DEFAULT, 1, *[tmp_path / "a.npz"] * 3)
     runner = beam.make_runner("dask", ["dask_client_address=tcp://127.0.0.1:9", "dask_connection_timeout=1"])
     with pytest.raises(UserError, match="no scheduler can be reached .*start a scheduler with `dask scheduler"):
         runner({0: job}, 1, None)
@@ -156,7 +157,7 @@ def test_files_that_do_not_arrive_are_an_error(tmp_path, monkeypatch):
     monkeypatch.setattr(beam, "POLL", 0.01)
     monkeypatch.setattr(beam, "LATE", 0.02)
     jobs = {
-        number: videos.Job(Source(tmp_path / "a.mp4"), videos.DEFAULT, 1, tmp_path / f"{number}.npz", *[tmp_path] * 2)
+        number: Job(Source(tmp_path / "a.mp4"), videos.DEFAULT, 1, tmp_path / f"{number}.npz", *[tmp_path] * 2)
         for number in range(2)
     }
     told = []
@@ -172,8 +173,8 @@ def test_a_machine_at_fault_is_named(tmp_path, monkeypatch):
         job.raw.touch()
         raise OSError(errno.ENOSPC, "No space left on device", str(job.raw))
 
-    monkeypatch.setattr(videos, "decode_job", full)
-    job = videos.Job(Source(tmp_path / "a.mp4"), videos.DEFAULT, 1, *[tmp_path / "a.npz"] * 3)
+    monkeypatch.setattr(video_cache, "decode_job", full)
+    job = Job(Source(tmp_path / "a.mp4"), videos.DEFAULT, 1, *[tmp_path / "a.npz"] * 3)
     with pytest.raises(UserError, match=rf"on {socket.gethostname()}: .*a\.\w+\.raw: no space left"):
         beam.make(job)
     assert not list(tmp_path.iterdir())
