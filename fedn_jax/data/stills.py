@@ -103,7 +103,9 @@ def mapped(path: Path, fill: Callable[[np.ndarray], None], rows: int, side: int)
         try:
             with files.replacing(path) as part:
                 with part.open("wb") as file:
-                    os.posix_fallocate(file.fileno(), 0, size)  # a full disk shows here, not as a killed process
+                    if hasattr(os, "posix_fallocate"):  # Linux: a full disk shows here, not as a killed process
+                        os.posix_fallocate(file.fileno(), 0, size)
+                    file.truncate(size)
                 pictures = np.memmap(part, np.uint8, "r+", shape=shape)
                 fill(pictures)
                 pictures.flush()
