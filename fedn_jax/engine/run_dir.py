@@ -5,7 +5,7 @@ RUN/run.json         data, folds, versions           RUN/outputs/          netwo
 RUN/metrics/         one line per epoch, by program  RUN/detections.csv    what was found
 RUN/tensorboard/     the same, as curves             RUN/candidates.csv    all that survived NMS
 RUN/checkpoints/     training state, until trained   RUN/metrics.json, RUN/report.html
-RUN/likeness.npz     what the faces looked like
+RUN/likeness.npz     what the faces looked like      RUN/own_code.py       of a configuration, where it adds any
 """
 
 import json
