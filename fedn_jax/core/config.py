@@ -128,6 +128,7 @@ def default() -> ConfigDict:
     config.train.flip = False  # fesnet: mirror an interval with probability 1/2
     config.train.precision = "device"  # of products: device (its default), float32, tf32 or bfloat16; the rest float32
     config.train.keep_every = 0  # epochs between networks that are kept beside the last, to show progress; 0: none
+    config.train.keep_state = False  # keep Adam's moments of a finished run, so that it can be trained for more epochs
     config.train.checkpoint_minutes = 10.0  # between two saves of the training state; 0: after every epoch
 
     config.folds = ConfigDict()

@@ -19,10 +19,10 @@ from fedn_jax.core import clock, errors, files
 from fedn_jax.core import config as configs
 from fedn_jax.core.errors import UserError
 from fedn_jax.core.text import Progress, count
-from fedn_jax.core.types import Config, Folds, Tree
+from fedn_jax.core.types import Config, Folds, TrainState, Tree
 from fedn_jax.data import likeness, shards, splits
 from fedn_jax.data.problem import Problem
-from fedn_jax.engine import checkpoint, parameters, predict_folds, programs, run_dir
+from fedn_jax.engine import checkpoint, longer, parameters, predict_folds, programs, run_dir
 from fedn_jax.engine.programs import Share
 from fedn_jax.engine.trainer import Trainer, empty_state, make_program, make_trainer, split
 
@@ -128,6 +128,8 @@ def fit_problem(
         for directory in sorted(set(directories)):
             directory.mkdir(parents=True, exist_ok=True)
             turns.enter_context(files.wait_for_lock(directory))
+        for run in runs:
+            longer.extend(run.directory, run.config, facts)
         recorded = [run_dir.open_run(run.directory, run.config, facts) for run in runs]
         with spent.on("compile"):
             agreed = programs.agree(directories, recorded, wanted, lambda fresh: _split(runs, trainer, fresh))
@@ -213,8 +215,16 @@ def _finish(work: Work, shares: Sequence[Share], profile: Path | None) -> bool:
     if missing:
         with work.spent.on("predict"):
             predict_folds.run(missing, work.trainer, work.runs[shares[0].run].config, work.progress)
+    config = work.runs[shares[0].run].config
     for run, share in owned:  # of a finished program; what a kill in between left, too
-        shutil.rmtree(programs.checkpoints(run, share.number), ignore_errors=True)
+        states = programs.checkpoints(run, share.number)
+        known = checkpoint.steps(states)
+        if config.train.keep_state if to_train else config.train.epochs in known:
+            known.remove(config.train.epochs)
+            for step in known:
+                shutil.rmtree(states / str(step))
+        else:
+            shutil.rmtree(states, ignore_errors=True)
         for name in (problem.folds.name[fold] for fold in share.folds):
             if name.endswith(splits.INNER):  # it only picks a threshold, and its candidates are kept
                 parameters.path_of(run, name).unlink(missing_ok=True)
@@ -234,6 +244,9 @@ def _train(work: Work, shares: Sequence[Share], profile: Path | None) -> None:
     edges = np.cumsum([0, *(len(share.folds) for share in shares)])
     slices = [slice(a, b) for a, b in zip(edges[:-1], edges[1:], strict=True)]
     state = states and jax.tree.map(lambda *leaves: np.concatenate(leaves), *states)
+    if done == epochs:  # cut when the last state was kept and the parameters were not written yet
+        _keep(runs, shares, chosen.name, _variables(state), epochs)
+        return
     with contextlib.ExitStack() as open_files:
         logs = [run_dir.MetricsLog(runs[share.run].directory, share.number, done) for share in shares]
         for metrics_log in logs:
@@ -255,20 +268,25 @@ def _train(work: Work, shares: Sequence[Share], profile: Path | None) -> None:
             bar.update()
             with spent.on("save"):
                 if config.train.keep_every and finished % config.train.keep_every == 0:
-                    _keep(
-                        runs, shares, chosen.name, get_state(lambda state: (state.params, state.extra)), finished, True
-                    )
-                if finished < epochs and writer.due():
+                    _keep(runs, shares, chosen.name, get_state(_variables), finished, True)
+                if writer.due() if finished < epochs else config.train.keep_state:
                     whole = get_state()
                     parts = [jax.tree.map(lambda leaf: leaf[piece], whole) for piece in slices]  # noqa: B023
                     facts = [{"folds": list(chosen.name[piece])} for piece in slices]
                     writer.start(directories, finished, parts, facts)
                     del whole, parts
         with spent.on("save"):
-            trained = get_state(lambda state: (state.params, state.extra))
+            if config.train.keep_state:
+                writer.wait()
+            trained = get_state(_variables)
         del stream, get_state  # and with them the state on the devices
     with spent.on("save"):
         _keep(runs, shares, chosen.name, trained, epochs)
+
+
+def _variables(state: TrainState) -> tuple[Tree, Tree]:
+    """What prediction needs of a training state."""
+    return state.params, state.extra
 
 
 def _keep(

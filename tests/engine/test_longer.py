@@ -1,0 +1,104 @@
+"""More epochs for a run that is finished: the bits of a run that was begun with all of them, or one line why not."""
+
+import jax
+import numpy as np
+import pytest
+import toy_task
+from safetensors import safe_open
+from toys import quiet
+
+from fedn_jax import models
+from fedn_jax.core import config as configs
+from fedn_jax.core.errors import UserError
+from fedn_jax.core.types import Events, Store, VideoMeta
+from fedn_jax.data import shards
+from fedn_jax.engine import fit, parameters, programs, run_dir
+
+FOLDS = ("s0", "s1")
+
+
+@pytest.fixture
+def dataset(monkeypatch):
+    """Two subjects whose pictures light up; the toy model on one device."""
+    monkeypatch.setitem(models.TASKS, "toy", models.Model(toy_task.make_task, lambda config: config))
+    monkeypatch.setattr(jax, "local_devices", lambda: jax.devices()[:1])
+    rng, frames = np.random.default_rng(0), 40
+    inputs = rng.integers(0, 60, (2 * frames, 6, 6, 3), dtype=np.uint8)
+    inputs[10:20], inputs[frames + 15 : frames + 30] = 200, 150
+    metas = [VideoMeta(f"s{i}", f"v{i}", frames, 30.0, 1, i * frames, frames) for i in range(2)]
+    spans = np.array([[[10, 20]], [[15, 30]]], np.float32)
+    events = [Events(span, span.mean(-1), np.array([i], np.int32), np.zeros(1, np.int32), np.ones(1, bool))
+              for i, span in enumerate(spans)]  # fmt: skip
+    metadata = {"signature": "toy", "classes": ["a", "b"], "frames_per_row": 1, "dataset": "toy", "backbone": "none"}
+    return shards.Dataset(Store(inputs, np.ones(2 * frames, bool)), metas, events, np.zeros(2 * frames), metadata)
+
+
+def train(run, dataset, epochs, **changes):
+    config = configs.default()
+    config.task = "toy"
+    config.window.update(segments=16, segment_frames=1, stride=1, train_hop=8, test_hop=8, inside=0.0)
+    config.train.update(batch_size=8, learning_rate=3e-2, epochs=epochs, keep_state=True)
+    config.folds.inner, config.predict.chunk = 0.0, 4
+    config.update_from_flattened_dict(changes)
+    fit.fit([fit.Run(run, config)], dataset, quiet)
+
+
+def networks(run):
+    """Epochs and digest of the network of each fold; how their files are put in order differs from time to time."""
+    found = []
+    for fold in FOLDS:
+        with safe_open(parameters.path_of(run, fold), "np") as file:
+            found.append((file.metadata()["epochs"], file.metadata()["digest"]))
+    return found
+
+
+def test_it_ends_with_the_bits_of_a_run_that_was_begun_with_all_epochs(dataset, tmp_path):
+    run, whole = tmp_path / "run", tmp_path / "whole"
+    train(whole, dataset, 5, **{"train.keep_state": False})
+    assert not programs.checkpoints(whole, 0).exists()
+    train(run, dataset, 3)
+    early = networks(run)
+    run_dir.write_json(run / "metrics.json", {})  # as if it had been evaluated
+    assert [path.name for path in programs.checkpoints(run, 0).iterdir()] == ["3"]
+    train(run, dataset, 3, **{"train.keep_state": False})  # nothing to do, so the state stays
+    train(run, dataset, 5, **{"train.keep_state": False})
+    assert networks(run) == networks(whole) != early
+    assert run_dir.load_config(run).train.epochs == 5
+    assert [entry["epoch"] for entry in run_dir.read_metrics(run)] == [1, 2, 3, 4, 5]
+    assert [entry["loss"] for entry in run_dir.read_metrics(run)] == [e["loss"] for e in run_dir.read_metrics(whole)]
+    predicted = [sorted((base / "outputs").rglob("*.npz")) for base in (run, whole)]
+    for one, two in zip(*predicted, strict=True):
+        for name, value in np.load(one).items():
+            np.testing.assert_array_equal(value, np.load(two)[name])
+    old = run / "after_3_epochs"
+    assert networks(old) == early and (old / "metrics.json").exists() and list((old / "outputs").rglob("*.npz"))
+    assert not (run / "metrics.json").exists() and not programs.checkpoints(run, 0).exists()
+
+
+def test_cut_before_its_networks_are_written_it_has_them_from_its_state(dataset, tmp_path):
+    train(tmp_path, dataset, 2)
+    before = networks(tmp_path)
+    for fold in FOLDS:
+        parameters.path_of(tmp_path, fold).unlink()
+        for path in (tmp_path / "outputs" / fold).iterdir():
+            path.unlink()
+    train(tmp_path, dataset, 2)
+    assert networks(tmp_path) == before
+
+
+@pytest.mark.parametrize(
+    "begun, changes, said",
+    [
+        ({"train.schedule": "cosine"}, {}, "train.schedule=cosine depends on their number"),
+        ({"train.keep_state": False}, {}, "moments.* was not kept, as it is with --config.train.keep_state=True"),
+        ({}, {"train.batch_size": 16}, "another configuration .train.batch_size was 8, now 16."),
+        ({}, {"train.epochs": 1}, "another configuration .train.epochs was 2, now 1."),
+    ],
+)
+def test_where_it_cannot_one_line_says_why_and_nothing_moves(dataset, tmp_path, begun, changes, said):
+    train(tmp_path, dataset, 2, **begun)
+    before = networks(tmp_path)
+    with pytest.raises(UserError, match=said) as error:
+        train(tmp_path, dataset, 4, **begun | changes)
+    assert "\n" not in str(error.value)
+    assert networks(tmp_path) == before and not list(tmp_path.glob("after*"))
