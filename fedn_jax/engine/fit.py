@@ -19,10 +19,10 @@ from fedn_jax.core import clock, errors, files
 from fedn_jax.core import config as configs
 from fedn_jax.core.errors import UserError
 from fedn_jax.core.text import Progress, count
-from fedn_jax.core.types import Config, Folds, TrainState, Tree
+from fedn_jax.core.types import Config, Folds, Tree
 from fedn_jax.data import likeness, shards, splits
 from fedn_jax.data.problem import Problem
-from fedn_jax.engine import checkpoint, longer, parameters, predict_folds, programs, run_dir
+from fedn_jax.engine import checkpoint, longer, parameters, predict_folds, programs, run_dir, train_step
 from fedn_jax.engine.programs import Share
 from fedn_jax.engine.trainer import Trainer, empty_state, make_program, make_trainer, split
 
@@ -245,7 +245,7 @@ def _train(work: Work, shares: Sequence[Share], profile: Path | None) -> None:
     slices = [slice(a, b) for a, b in zip(edges[:-1], edges[1:], strict=True)]
     state = states and jax.tree.map(lambda *leaves: np.concatenate(leaves), *states)
     if done == epochs:  # cut when the last state was kept and the parameters were not written yet
-        _keep(runs, shares, chosen.name, _variables(state), epochs)
+        _keep(runs, shares, chosen.name, train_step.trained(state), epochs)
         return
     with contextlib.ExitStack() as open_files:
         logs = [run_dir.MetricsLog(runs[share.run].directory, share.number, done) for share in shares]
@@ -268,7 +268,7 @@ def _train(work: Work, shares: Sequence[Share], profile: Path | None) -> None:
             bar.update()
             with spent.on("save"):
                 if config.train.keep_every and finished % config.train.keep_every == 0:
-                    _keep(runs, shares, chosen.name, get_state(_variables), finished, True)
+                    _keep(runs, shares, chosen.name, get_state(train_step.trained), finished, True)
                 if writer.due() if finished < epochs else config.train.keep_state:
                     whole = get_state()
                     parts = [jax.tree.map(lambda leaf: leaf[piece], whole) for piece in slices]  # noqa: B023
@@ -278,15 +278,10 @@ def _train(work: Work, shares: Sequence[Share], profile: Path | None) -> None:
         with spent.on("save"):
             if config.train.keep_state:
                 writer.wait()
-            trained = get_state(_variables)
+            trained = get_state(train_step.trained)
         del stream, get_state  # and with them the state on the devices
     with spent.on("save"):
         _keep(runs, shares, chosen.name, trained, epochs)
-
-
-def _variables(state: TrainState) -> tuple[Tree, Tree]:
-    """What prediction needs of a training state."""
-    return state.params, state.extra
 
 
 def _keep(

@@ -5,13 +5,10 @@ import numpy as np
 import pytest
 import toy_task
 from safetensors import safe_open
-from toys import quiet
+from toys import pictures, quiet, toy_config
 
 from fedn_jax import models
-from fedn_jax.core import config as configs
 from fedn_jax.core.errors import UserError
-from fedn_jax.core.types import Events, Store, VideoMeta
-from fedn_jax.data import shards
 from fedn_jax.engine import fit, parameters, programs, run_dir
 
 FOLDS = ("s0", "s1")
@@ -19,26 +16,15 @@ FOLDS = ("s0", "s1")
 
 @pytest.fixture
 def dataset(monkeypatch):
-    """Two subjects whose pictures light up; the toy model on one device."""
+    """Two subjects; the toy model on one device."""
     monkeypatch.setitem(models.TASKS, "toy", models.Model(toy_task.make_task, lambda config: config))
     monkeypatch.setattr(jax, "local_devices", lambda: jax.devices()[:1])
-    rng, frames = np.random.default_rng(0), 40
-    inputs = rng.integers(0, 60, (2 * frames, 6, 6, 3), dtype=np.uint8)
-    inputs[10:20], inputs[frames + 15 : frames + 30] = 200, 150
-    metas = [VideoMeta(f"s{i}", f"v{i}", frames, 30.0, 1, i * frames, frames) for i in range(2)]
-    spans = np.array([[[10, 20]], [[15, 30]]], np.float32)
-    events = [Events(span, span.mean(-1), np.array([i], np.int32), np.zeros(1, np.int32), np.ones(1, bool))
-              for i, span in enumerate(spans)]  # fmt: skip
-    metadata = {"signature": "toy", "classes": ["a", "b"], "frames_per_row": 1, "dataset": "toy", "backbone": "none"}
-    return shards.Dataset(Store(inputs, np.ones(2 * frames, bool)), metas, events, np.zeros(2 * frames), metadata)
+    return pictures(subjects=2)
 
 
 def train(run, dataset, epochs, **changes):
-    config = configs.default()
-    config.task = "toy"
-    config.window.update(segments=16, segment_frames=1, stride=1, train_hop=8, test_hop=8, inside=0.0)
-    config.train.update(batch_size=8, learning_rate=3e-2, epochs=epochs, keep_state=True)
-    config.folds.inner, config.predict.chunk = 0.0, 4
+    config = toy_config()
+    config.train.update(epochs=epochs, keep_state=True, checkpoint_minutes=10.0)
     config.update_from_flattened_dict(changes)
     fit.fit([fit.Run(run, config)], dataset, quiet)
 
@@ -91,7 +77,7 @@ def test_cut_before_its_networks_are_written_it_has_them_from_its_state(dataset,
     [
         ({"train.schedule": "cosine"}, {}, "train.schedule=cosine depends on their number"),
         ({"train.keep_state": False}, {}, "moments.* was not kept, as it is with --config.train.keep_state=True"),
-        ({}, {"train.batch_size": 16}, "another configuration .train.batch_size was 8, now 16."),
+        ({}, {"train.batch_size": 8}, "another configuration .train.batch_size was 16, now 8."),
         ({}, {"train.epochs": 1}, "another configuration .train.epochs was 2, now 1."),
     ],
 )
