@@ -24,6 +24,7 @@ TABLES = (  # (module, name): where a configuration file may add entries
     ("fedn_jax.models.fedn.network", "HEADS"),
     ("fedn_jax.ops.losses", "INTERVAL_LOSSES"),
     ("fedn_jax.ops.losses", "SCORINGS"),
+    ("fedn_jax.ops.nms", "KINDS"),
     ("fedn_jax.data.splits", "SCHEMES"),
     ("fedn_jax.data.standardization", "STANDARDIZATIONS"),
     ("fedn_jax.engine.train_step", "SCHEDULES"),

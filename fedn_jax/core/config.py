@@ -147,6 +147,8 @@ def default() -> ConfigDict:
 
     config.predict = ConfigDict()
     config.predict.nms_iou = 0.01  # open: overlapping a better detection by more drops a candidate
+    config.predict.suppression = "hard"  # of candidates that overlap: hard, or soft: linear, gaussian (Soft-NMS)
+    config.predict.sigma = 0.5  # of gaussian suppression, from Bodla et al. 2017
     config.predict.max_detections = 30  # open: per video
     config.predict.per_class = False  # open: candidates drop only those of their own emotion
     config.predict.min_frames = 1  # fesnet: shorter expressions are dropped
@@ -224,7 +226,7 @@ def validate(config: ConfigDict) -> ConfigDict:
     for option, low, high in (
         ("window.inside", -1e-9, 1), ("folds.inner", -1e-9, 1), ("seed", -1, 2**32), ("evaluate.iou", 0, 1 + 1e-9),
         ("train.ema_decay", -1e-9, 1),
-        ("predict.nms_iou", -1e-9, 1 + 1e-9), ("predict.max_detections", 0, 10**6),
+        ("predict.nms_iou", -1e-9, 1 + 1e-9), ("predict.sigma", 0, 1e6), ("predict.max_detections", 0, 10**6),
     ):  # fmt: skip
         between(config, option, low, high)
     for name in ("negatives", "learning_rate", "weight_decay"):

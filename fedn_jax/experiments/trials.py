@@ -172,10 +172,10 @@ def train(
 
 def _score(remaining, plan, trainer, inner, config, finite, progress) -> dict[int, float]:
     """number -> mean score over seeds."""
-    problem, post = trainer.problem, config.predict
+    problem = trainer.problem
     if not any(problem.events[video].valid.any() for fold in inner for video in problem.folds.test[fold]):
         raise UserError("the videos that the inner folds hold out have no expression, so nothing scores a trial")
-    decode = predict.make_decoder(problem.task, post.nms_iou, post.max_detections, post.per_class, post.chunk)
+    decode = predict.make_decoder(problem.task, predict.rule_of(config), config.predict.chunk)
     store, row, scores = jax.device_put(problem.store), 0, {}
     for number in progress(remaining.numbers, desc="score", unit="trial"):
         values = []
