@@ -55,22 +55,28 @@ def add_train(commands: Any) -> None:
         help="train only these folds, e.g. s01,s07; later calls train others",
     )  # fmt: skip
     one.add_argument("--profile", type=Path, metavar="DIR", help="write a JAX profile of one warm epoch there")
+    one.add_argument(
+        "--track", type=lambda text: text.split(","), default=["tensorboard"], metavar="NAMES",
+        help="where curves of the metrics go: tensorboard, wandb, mlflow, or several: wandb,mlflow "
+        "(default: tensorboard)",
+    )  # fmt: skip
 
 
 def train(args: argparse.Namespace, overrides: Sequence[str]) -> None:
     """``fedn train``: all folds at once; started again, it goes on.
 
     Args:
-      args: config, data, out, folds, profile.
+      args: config, data, out, folds, profile, track.
       overrides: options for the configuration.
     """
-    from fedn_jax.engine import fit, parallel
+    from fedn_jax.engine import fit, parallel, tracking
 
+    tracking.check(args.track)
     parallel.join_pod(os.environ)
     with own_code.noticing() as added:
         run = fit.Run(args.out, config_files.load(args.config, overrides))
     own_code.keep(args.out, args.config, added)
-    fit.fit([run], _load_data(run.config, args.data), progress_bar(), args.folds, args.profile)
+    fit.fit([run], _load_data(run.config, args.data), progress_bar(), args.folds, args.profile, args.track)
     keep_backbone(args.data, run)
     print(f"trained: {args.out}; next: fedn evaluate {args.out} --data {args.data}")
 

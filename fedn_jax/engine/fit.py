@@ -22,7 +22,7 @@ from fedn_jax.core.text import Progress, count
 from fedn_jax.core.types import Config, Folds, Tree
 from fedn_jax.data import likeness, shards, splits
 from fedn_jax.data.problem import Problem
-from fedn_jax.engine import checkpoint, longer, parameters, predict_folds, programs, run_dir, train_step
+from fedn_jax.engine import checkpoint, longer, parameters, predict_folds, programs, run_dir, tracking, train_step
 from fedn_jax.engine.programs import Share
 from fedn_jax.engine.trainer import Trainer, empty_state, make_program, make_trainer, split
 
@@ -47,6 +47,7 @@ def fit(
     progress: Progress,
     only: Sequence[str] = (),
     profile: Path | None = None,
+    track: Sequence[str] = tracking.DEFAULT,
 ) -> None:
     """Trains all folds of all runs, or goes on where an earlier start was stopped, then predicts their test videos.
 
@@ -59,6 +60,7 @@ def fit(
       progress: bars.
       only: names of the folds to train, each with its inner one; empty: all.
       profile: directory for a profile of the second epoch that is trained here, for TensorBoard or Perfetto.
+      track: entries of ``tracking.TRACKERS``, which get the metrics.
 
     Raises:
       UserError: configurations of different structure, no such fold, or a run that cannot go on as it was begun.
@@ -75,7 +77,7 @@ def fit(
     spent = clock.Spent()
     with spent.on("windows and folds"):
         trainer = make_trainer(runs[0].config, dataset)
-    fit_problem(runs, trainer, facts_of(trainer.problem, dataset), progress, only, profile, spent, dataset)
+    fit_problem(runs, trainer, facts_of(trainer.problem, dataset), progress, only, profile, spent, dataset, track)
 
 
 def facts_of(problem: Problem, dataset: shards.Dataset) -> dict[str, Any]:
@@ -104,6 +106,7 @@ def fit_problem(
     profile: Path | None = None,
     spent: clock.Spent | None = None,
     dataset: shards.Dataset | None = None,
+    track: Sequence[str] = tracking.DEFAULT,
 ) -> None:
     """``fit`` where the problem is known.
 
@@ -116,6 +119,7 @@ def fit_problem(
       profile: see ``fit``.
       spent: seconds so far.
       dataset: of networks that will detect in new videos, for what these are compared with; None: of others.
+      track: see ``fit``.
 
     Raises:
       UserError: no such fold, or a run that cannot go on as it was begun.
@@ -123,7 +127,7 @@ def fit_problem(
     spent = spent or clock.Spent()
     problem, directories = trainer.problem, [run.directory for run in runs]
     wanted = _chosen(problem.folds.name, only)
-    work = Work(runs, trainer, progress, spent)
+    work = Work(runs, trainer, progress, spent, track)
     with contextlib.ExitStack() as turns:
         for directory in sorted(set(directories)):
             directory.mkdir(parents=True, exist_ok=True)
@@ -203,6 +207,7 @@ class Work(NamedTuple):
     trainer: Trainer
     progress: Progress
     spent: clock.Spent
+    track: Sequence[str]
 
 
 def _finish(work: Work, shares: Sequence[Share], profile: Path | None) -> bool:
@@ -248,9 +253,11 @@ def _train(work: Work, shares: Sequence[Share], profile: Path | None) -> None:
         _keep(runs, shares, chosen.name, train_step.trained(state), epochs)
         return
     with contextlib.ExitStack() as open_files:
-        logs = [run_dir.MetricsLog(runs[share.run].directory, share.number, done) for share in shares]
-        for metrics_log in logs:
-            open_files.callback(metrics_log.close)
+        logs = []
+        for share in shares:
+            run = runs[share.run]
+            logs.append(run_dir.MetricsLog(run.directory, share.number, done, work.track, run.config))
+            open_files.callback(logs[-1].close)
         bar = work.progress(total=epochs, initial=done, desc=f"train {count(len(chosen.name), 'fold')}", unit="epoch")
         open_files.callback(bar.close)
         bar.set_postfix_str("first epoch")  # of a training that goes on, compilation too

@@ -15,7 +15,7 @@ import os
 import platform
 import sys
 import zlib
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from fedn_jax.core import files
 from fedn_jax.core.errors import UserError
 from fedn_jax.core.text import excerpt
 from fedn_jax.core.types import Config, VideoMeta
+from fedn_jax.engine import tracking
 
 log = logging.getLogger(__name__)
 
@@ -251,25 +252,28 @@ def metrics_path(run: Path, program: int) -> Path:
 
 
 class MetricsLog:
-    """Appends metrics to the file of a program and to TensorBoard; drops what a resumed run does again."""
+    """Appends metrics to the file of a program and tells trackers; drops what a resumed run does again."""
 
-    def __init__(self, run: Path, program: int, done: int):
+    def __init__(self, run: Path, program: int, done: int, track: Sequence[str] = (), options: Config | None = None):
         """Opens the log of the folds of a run that one program trains.
 
         Args:
           run: directory of the run.
           program: its number among those of the run.
           done: its epochs that are kept.
-        """
-        import tensorboardX
+          track: entries of ``tracking.TRACKERS``.
+          options: the configuration, for trackers.
 
+        Raises:
+          UserError: a tracker cannot begin.
+        """
         self.path = metrics_path(run, program)
         self.program = program
         if self.path.exists():
             kept = [entry for entry in _read_lines(self.path) if entry["epoch"] <= done]
             files.write_text(self.path, "".join(json.dumps(entry) + "\n" for entry in kept))
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        self.board = tensorboardX.SummaryWriter(str(run / "tensorboard" / f"program{program}"), purge_step=done + 1)
+        self.tracker = tracking.open_all(track, tracking.Start(run, program, done, configs.flatten(options or {})))
 
     def write(self, epoch: int, names: tuple[str, ...], metrics: dict[str, np.ndarray]) -> None:
         """Adds one epoch.
@@ -285,15 +289,15 @@ class MetricsLog:
             file.write(json.dumps(entry) + "\n")
             file.flush()
             os.fsync(file.fileno())
+        numbers = {}
         for name, values in metrics.items():
-            self.board.add_scalar(f"mean/{name}", float(values.mean()), epoch)
-            for fold, value in zip(names, values, strict=True):
-                self.board.add_scalar(f"{fold}/{name}", float(value), epoch)
-        self.board.flush()
+            numbers[f"mean/{name}"] = float(values.mean())
+            numbers |= {f"{fold}/{name}": float(value) for fold, value in zip(names, values, strict=True)}
+        self.tracker.write(epoch, numbers)
 
     def close(self) -> None:
-        """Closes the TensorBoard file."""
-        self.board.close()
+        """Closes the trackers."""
+        self.tracker.close()
 
 
 def read_metrics(run: Path) -> list[dict[str, Any]]:
