@@ -21,9 +21,9 @@ def add_arguments(commands: Any) -> None:
     one = commands.add_parser(
         "train-backbone", help="labelled pictures of faces -> a file for --backbone",
         **shared.ending(
-            "fedn train-backbone faces --out mine.safetensors         faces/joy/anna/1.jpg ...",
-            "fedn train-backbone faces.csv --out mine.safetensors     path,label,person",
-            "fedn train-backbone --drawn 100 --out mine.safetensors   the built-in people",
+            "fedn train-backbone faces --out mine.safetensors",
+            "fedn train-backbone faces.csv --out mine.safetensors --aligner none",
+            "fedn train-backbone --drawn 60 --out mine.safetensors",
         ),
     )  # fmt: skip
     one.set_defaults(function=run, takes_options=False)
