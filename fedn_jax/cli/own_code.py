@@ -98,7 +98,7 @@ def admit(run: Path, spec: str | None) -> None:
 
     record = run / RECORD
     if not record.exists():
-        if spec:
+        if spec and (run / "run.json").exists():
             raise UserError(f"--config {spec}: {run} was trained without code of its own; leave --config out")
         return
     expected = run_dir.read_record(record).get("sha256")
