@@ -16,8 +16,10 @@ FOLDS = ("s0", "s1")
 
 @pytest.fixture
 def dataset(monkeypatch):
-    """Two subjects; the toy model on one device."""
-    monkeypatch.setitem(models.TASKS, "toy", models.Model(toy_task.make_task, lambda config: config))
+    """Two subjects; the toy model on one device, with both drivers."""
+    by_steps = lambda *args: toy_task.make_task(*args)._replace(driver="steps")
+    for name, make in {"toy": toy_task.make_task, "toy_by_steps": by_steps}.items():
+        monkeypatch.setitem(models.TASKS, name, models.Model(make, lambda config: config))
     monkeypatch.setattr(jax, "local_devices", lambda: jax.devices()[:1])
     return pictures(subjects=2)
 
@@ -38,16 +40,17 @@ def networks(run):
     return found
 
 
-def test_it_ends_with_the_bits_of_a_run_that_was_begun_with_all_epochs(dataset, tmp_path):
-    run, whole = tmp_path / "run", tmp_path / "whole"
-    train(whole, dataset, 5, **{"train.keep_state": False})
+@pytest.mark.parametrize("task", ["toy", "toy_by_steps"])
+def test_it_ends_with_the_bits_of_a_run_that_was_begun_with_all_epochs(dataset, tmp_path, task):
+    run, whole, off = tmp_path / "run", tmp_path / "whole", {"task": task, "train.keep_state": False}
+    train(whole, dataset, 5, **off)
     assert not programs.checkpoints(whole, 0).exists()
-    train(run, dataset, 3)
+    train(run, dataset, 3, task=task)
     early = networks(run)
     run_dir.write_json(run / "metrics.json", {})  # as if it had been evaluated
     assert [path.name for path in programs.checkpoints(run, 0).iterdir()] == ["3"]
-    train(run, dataset, 3, **{"train.keep_state": False})  # nothing to do, so the state stays
-    train(run, dataset, 5, **{"train.keep_state": False})
+    train(run, dataset, 3, **off)  # nothing to do, so the state stays
+    train(run, dataset, 5, **off)
     assert networks(run) == networks(whole) != early
     assert run_dir.load_config(run).train.epochs == 5
     assert [entry["epoch"] for entry in run_dir.read_metrics(run)] == [1, 2, 3, 4, 5]

@@ -101,10 +101,11 @@ def test_both_drivers_any_devices_and_a_stop_in_between_change_nothing():
     assert max(np.abs(a[0] - a[2]).max() for a in params) > 1e-3  # other numbers, another network
 
 
-def test_the_network_of_a_run_is_the_mean(tmp_path, monkeypatch):
+def test_the_network_of_a_run_is_the_mean_also_from_a_checkpoint_on(tmp_path, monkeypatch):
     monkeypatch.setattr(jax, "local_devices", lambda: jax.devices()[:1])
-    config = with_options(**ON)
-    fit.fit([fit.Run(tmp_path, config)], pictures(), quiet, ["s0"])
+    for epochs in (2, 3):
+        config = with_options(**ON | {"train.schedule": "constant", "train.keep_state": True, "train.epochs": epochs})
+        fit.fit([fit.Run(tmp_path, config)], pictures(), quiet, ["s0"])
     expected = parameters.variables_of(*train_step.trained(run([config], [0], jax.devices()[:1], range(3))), 0)
     found = load_file(parameters.path_of(tmp_path, "s0"))
     for name, value in parameters._flat(expected).items():
