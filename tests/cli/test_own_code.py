@@ -7,15 +7,17 @@ import sys
 import pytest
 from toys import SHALLOW, options
 
-from fedn_jax.cli import own_code
+from fedn_jax.cli import config_files, own_code
 from fedn_jax.cli.main import main
 from fedn_jax.engine import run_dir
+from fedn_jax.experiments import search_space, sweep
 from fedn_jax.ops import losses
 
 FILE = """
 import jax.numpy as jnp
 from fedn_jax.core import config as c
 from fedn_jax.engine import run_dir
+from fedn_jax.experiments import search_space, sweep
 from fedn_jax.ops import losses
 
 losses.INTERVAL_LOSSES["edges"] = lambda found, true: jnp.abs(found - true).max(-1)
@@ -110,3 +112,16 @@ def test_a_compiled_file_beside_the_code_is_not_run(tmp_path, monkeypatch):
     os.utime(run / own_code.CODE, (1, 1))
     own_code.admit(run, str(run / own_code.CODE))
     assert "edges" in losses.INTERVAL_LOSSES
+
+
+def test_the_best_trial_of_a_sweep_brings_the_code_along(tmp_path):
+    (tmp_path / "mine.py").write_text(FILE)
+    settings, best = search_space.Settings(), {"number": 3, "score": 0.5, "params": {"train.learning_rate": 0.02}}
+    space = {"train.learning_rate": search_space.Float(0.01, 0.1)}
+    search = sweep.Search(tmp_path, config_files.load(str(tmp_path / "mine.py")), space, settings, "mine.py", FILE)
+    (tmp_path / "best.py").write_text(sweep.best_config(search, best))
+    losses.INTERVAL_LOSSES.pop("edges")
+    with own_code.noticing() as added:
+        config = config_files.load(str(tmp_path / "best.py"))
+    assert added == ["INTERVAL_LOSSES['edges']"]
+    assert config.loss.interval == "edges" and config.train.learning_rate == 0.02
