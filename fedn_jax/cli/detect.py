@@ -325,7 +325,7 @@ def _tell(video: str, found: Any, lost: int, notes: Sequence[str], place: Any) -
     if "verdict" in found.about:
         print(textwrap.fill(found.about["verdict"], 80, initial_indent="  ", subsequent_indent="  "))
     for note in notes:
-        print(f"  note: {note}")
+        print(textwrap.fill(f"note: {note}", 80, initial_indent="  ", subsequent_indent="    "))
     width = max([14, *(len(one.emotion) for one in found.expressions)])
     for one in found.expressions:
         print(f"  {one.begin:>8.2f} to {one.end:>8.2f} s  {one.emotion:<{width}} {one.score:.2f}")

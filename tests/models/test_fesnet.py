@@ -11,7 +11,6 @@ from toys import quiet
 
 from fedn_jax import models
 from fedn_jax.cli import config_files
-from fedn_jax.core import presets
 from fedn_jax.core.errors import UserError
 from fedn_jax.core.types import Context, Events, Hyper, Store, VideoMeta
 from fedn_jax.data import shards
@@ -19,7 +18,7 @@ from fedn_jax.engine import fit
 from fedn_jax.evaluation import frame_views, run_evaluation
 from fedn_jax.inference import new_video
 from fedn_jax.models import layers
-from fedn_jax.models.fesnet import losses
+from fedn_jax.models.fesnet import losses, presets
 from fedn_jax.models.fesnet.network import Mtam
 from fedn_jax.ops import windows
 from fedn_jax.reports import fesnet_figures
