@@ -248,6 +248,8 @@ def _score(
         kept = matching.pad([matching.above(*pair) for pair in zip(found, limits, strict=True)])
         frames = [meta.num_frames for meta in problem.metas]
         result["kinds"] = kinds.scores(kept, matching.pad(problem.events), frames, tests, iou)
+    if problem.left_out:
+        result["definition"]["gt"] += f"; {problem.left_out}: where one is detected, that counts as wrong"
     origins = {fold: one.origin for fold, one in chosen.items()}
     result["definition"]["threshold"] = thresholds.describe(origins)
     return result | thresholds.record(chosen)
