@@ -1,6 +1,7 @@
 """Videos to shards, whole way: what is kept, what is refused, what a killed preparation leaves behind."""
 
 import errno
+import json
 import os
 import shutil
 import signal
@@ -144,6 +145,14 @@ def copy(source, prepared, tmp_path):
     shutil.copytree(source, tmp_path / "source")
     shutil.copytree(prepared[0], tmp_path / "out")
     return tmp_path / "source", tmp_path / "out"
+
+
+def test_shards_of_another_layout_are_packed_again(copy, backbone):
+    source, out = copy
+    state = builders.read_state(out)
+    (out / builders.STATE).write_text(json.dumps(state | {"schema": "2.1.0"}))
+    assert prepare(source, out, backbone)[1]
+    assert builders.read_state(out) == state
 
 
 def test_changed_annotations_are_repacked_from_the_cache(copy, backbone, monkeypatch):
