@@ -1,5 +1,6 @@
 """Labelled pictures of faces: found in folders or a table, cropped as videos are, parted by persons."""
 
+import os
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -58,7 +59,7 @@ def find(source: Path) -> Pictures:
     found = _of_folder(source) if source.is_dir() else _of_table(source)
     labels = sorted(set(found.label))
     if len(labels) < 2:
-        raise UserError(f"{source}: {len(labels)} labels ({', '.join(labels) or 'no pictures'}); {EXPECTED}")
+        raise UserError(f"{source}: {', '.join(labels) or 'no pictures'}: two labels or more are needed; {EXPECTED}")
     if not all(found.person) and any(found.person):
         nobody = found.path[found.person.index("")]
         raise UserError(f"{source}: some pictures have a person and others none, such as {nobody}; {EXPECTED}")
@@ -83,6 +84,11 @@ def _of_table(source: Path) -> Pictures:
              if not (record.cells.get("path") and record.cells.get("label"))]  # fmt: skip
     errors.report(str(source), [record.problem for record in table.records if record.problem] or empty)
     paths = [source.parent / row["path"] for row in cells]
+    first: dict[str, str] = {}  # a picture that is there twice could be trained on and tested on
+    places = [(os.path.realpath(path), record.where) for path, record in zip(paths, table.records, strict=True)]
+    twice = [f"{where}: the same picture as {first[path]}; name each once" for path, where in places
+             if first.setdefault(path, where) != where]  # fmt: skip
+    errors.report(str(source), twice)
     return Pictures(paths, [row["label"] for row in cells], [row.get("person", "") for row in cells])
 
 

@@ -11,6 +11,8 @@ from fedn_jax.core import errors
 from fedn_jax.core.errors import UserError
 from fedn_jax.core.text import count, progress_bar
 
+LARGEST = 1024  # pixels of a side: more than any network of faces reads
+
 
 def add_arguments(commands: Any) -> None:
     """Adds ``train-backbone`` to the command line.
@@ -61,13 +63,15 @@ def run(args: argparse.Namespace) -> None:
     import numpy as np
 
     from data_prep.backbones import embed, training
-    from fedn_jax.core import written
+    from fedn_jax.core import files, written
     from fedn_jax.models.resnet import FULL, SLIM
 
     widths = {"slim": SLIM, "full": FULL}
     errors.one_of("--widths", args.widths, widths)
     for name, lowest in (("epochs", 1), ("batch_size", 2), ("size", 32), ("workers", 1), ("seed", 0)):
         errors.at_least(f"--{name.replace('_', '-')}", getattr(args, name), lowest)
+    if args.size > LARGEST:
+        raise UserError(f"--size must be at most {LARGEST}; got {args.size}")
     if not 0 < args.held_out < 1:
         raise UserError(f"--held-out must lie between 0 and 1; got {args.held_out}")
     if (args.pictures is None) == (args.drawn is None):
@@ -76,6 +80,7 @@ def run(args: argparse.Namespace) -> None:
         raise UserError(f"--out {args.out}: expected a name that ends in .safetensors")
     if not args.force:
         written.check(args.out.parent, [args.out.name])
+    files.check_place(args.out)
     faces, tests, labels = _drawn(args) if args.pictures is None else _own(args)
     light = faces.images.reshape(-1, 3) / np.float32(255)
     mean, std = (tuple(np.round(x.astype(float), 3).tolist()) for x in (light.mean(0), light.std(0).clip(0.01)))

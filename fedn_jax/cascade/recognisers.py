@@ -111,7 +111,7 @@ def segment_features(spotter: Spotter, fold: str) -> Sampler:
     if problem.task.encoding is None:
         raise UserError(f"frozen-features reads the segment features of a spotter; task {config.task!r} has none")
     path = parameters.path_of(spotter.run, fold)
-    variables = parameters.load(path, shape_of_variables(problem.task, config))[0]
+    variables = parameters.load(path, shape_of_variables(problem.task, config), fold)[0]
     encode = make_encoder(problem, config.predict.chunk)
     known: dict[int, np.ndarray] = {}
 

@@ -20,6 +20,7 @@ from fedn_jax.core.errors import UserError
 from fedn_jax.core.types import Hyper
 
 KINDS = (*schema.KINDS, "all")
+LARGEST_INT, TINY, HUGE = 2**31, 1e-30, 1e30  # numbers are computed with in int32 and float32
 HYPER = (  # what runs that are trained as one program may differ in: the numbers of Hyper
     "train.learning_rate", "train.weight_decay", "train.clip_norm", "train.ema_decay", "loss.alpha", "loss.beta",
     "loss.gamma", "loss.lsdm", "loss.weight_power", "seed",
@@ -197,6 +198,10 @@ def check_options(config: Any) -> ConfigDict:
             raise UserError(f"option {key} must be of type {kind.__name__}, such as {known[key]!r}; got {value!r}")
         if kind is float and not math.isfinite(value):
             raise UserError(f"option {key} must be a finite number, such as {known[key]!r}; got {value!r}")
+        if kind is float and value and not TINY <= abs(value) <= HUGE:
+            raise UserError(f"option {key} must be 0, or between {TINY} and {HUGE}; got {value!r}")
+        if kind is int and key != "seed" and not abs(value) < LARGEST_INT:
+            raise UserError(f"option {key} must be a number below {LARGEST_INT}; got {value!r}")
     return config
 
 
@@ -228,8 +233,8 @@ def validate(config: ConfigDict) -> ConfigDict:
         errors.at_least(f"window.{name}", config.window[name], 1)
     for option, low, high in (
         ("window.inside", -1e-9, 1), ("folds.inner", -1e-9, 1), ("seed", -1, 2**32), ("evaluate.iou", 0, 1 + 1e-9),
-        ("train.ema_decay", -1e-9, 1),
-        ("predict.nms_iou", -1e-9, 1 + 1e-9), ("predict.sigma", 0, 1e6), ("predict.max_detections", 0, 10**6),
+        ("train.ema_decay", -1e-9, 0.999999),  # nearer to 1 float32 does not tell it from 1, and the mean is NaN
+        ("predict.nms_iou", -1e-9, 1 + 1e-9), ("predict.sigma", 1e-6, 1e6), ("predict.max_detections", 0, 10**6),
     ):  # fmt: skip
         between(config, option, low, high)
     for name in ("negatives", "learning_rate", "weight_decay"):

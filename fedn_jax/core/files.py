@@ -80,7 +80,8 @@ def check_plain(path: Path, what: str = "") -> None:
     if os.path.isfile(path):
         return
     expected = f"expected a file with {what}" if what else "expected a file"
-    problem = "a pipe or a device" if os.path.exists(path) and not os.path.isdir(path) else "no such file"
+    there = "is a directory" if os.path.isdir(path) else "a pipe or a device"
+    problem = there if os.path.exists(path) else "no such file"
     raise UserError(f"{path}: {problem}; {expected}")
 
 
@@ -225,6 +226,22 @@ def _remove(part: Path) -> None:
         shutil.rmtree(part, ignore_errors=True)
     else:
         part.unlink(missing_ok=True)
+
+
+def check_place(path: Path) -> None:
+    """Finds out before long work whether its result can be written.
+
+    Args:
+      path: the file that will be; its directory is made if missing.
+
+    Raises:
+      UserError: a directory is there.
+      OSError: what writing would raise.
+    """
+    if path.is_dir():
+        raise UserError(f"{path}: is a directory; expected the name of a file to write")
+    with scratch(path):
+        pass
 
 
 def write_text(path: Path, text: str) -> None:

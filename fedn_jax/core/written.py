@@ -110,9 +110,7 @@ def group(path: Path, names: Sequence[str], about: Mapping[str, Any], force: boo
     Raises:
       UserError: see ``file``.
     """
-    if path.is_dir():
-        raise UserError(f"{path}: is a directory; expected the name of a file to write")
-    path.parent.mkdir(parents=True, exist_ok=True)
+    files.check_place(path)
     with files.wait_for_lock(path.parent), replacing(path.parent, path.name, about, names, force) as parts:
         yield parts
 

@@ -21,6 +21,7 @@ from fedn_jax.core.errors import UserError
 from fedn_jax.core.text import excerpt
 from fedn_jax.core.types import Tree
 
+NOTHING: Mapping[str, Any] = {}
 KEEP = 2  # the last step, and the one before in case the last is damaged
 
 
@@ -186,23 +187,25 @@ def steps(directory: Path) -> list[int]:
         return sorted(manager.all_steps(), reverse=True)
 
 
-def restore(directory: Path, template: Tree) -> tuple[int, Tree, dict] | None:
+def restore(directory: Path, template: Tree, facts: Mapping[str, Any] = NOTHING) -> tuple[int, Tree, dict] | None:
     """Reads the last step that is whole; damaged ones are moved aside, with a warning.
 
     Args:
       directory: of the checkpoints.
       template: a pytree of NumPy arrays of the same shapes and dtypes.
+      facts: what must have been kept beside it.
 
     Returns:
       (step, tree, info), or None if nothing was saved yet.
 
     Raises:
-      UserError: there are steps, and every one is damaged; or one is whole and was written by another version.
+      UserError: there are steps, and every one is damaged; or one is whole and has other facts, or was written by
+        another version.
     """
     known = steps(directory)
     for step in known:
         try:
-            return step, *_read(directory, step, template)
+            return step, *_read(directory, step, template, facts)
         except (MemoryError, PermissionError, UserError):
             raise
         except Exception as error:  # whatever a damaged file raises
@@ -218,7 +221,28 @@ def restore(directory: Path, template: Tree) -> tuple[int, Tree, dict] | None:
     return None
 
 
-def _read(directory: Path, step: int, template: Tree) -> tuple[Tree, dict]:
+def why_not(directory: Path, step: int, template: Tree, facts: Mapping[str, Any] = NOTHING) -> str:
+    """Why a step cannot be read; nothing is moved.
+
+    Args:
+      directory: of the checkpoints.
+      step: its number.
+      template: see ``restore``.
+      facts: see ``restore``.
+
+    Returns:
+      In words; "" if it can be read.
+    """
+    try:
+        _read(directory, step, template, facts)
+    except (MemoryError, PermissionError):
+        raise
+    except Exception as error:  # whatever a damaged file raises
+        return excerpt(error)
+    return ""
+
+
+def _read(directory: Path, step: int, template: Tree, facts: Mapping[str, Any]) -> tuple[Tree, dict]:
     """(tree, info) of one step. A difference in structure is a UserError; what is damaged raises anything else."""
     import orbax.checkpoint as ocp
 
@@ -229,6 +253,11 @@ def _read(directory: Path, step: int, template: Tree) -> tuple[Tree, dict]:
                 f"{directory / str(step)}: was written by another version, or for another configuration: {found}; "
                 "finish the run with that version, or train into another --out"
             )
+        if found := difference({name: info.get(name) for name in facts}, facts):
+            raise UserError(
+                f"{directory / str(step)}: was moved here from another place: {found}; restore what was here, or train "
+                "into another --out"
+            )
         args = ocp.args.Composite(state=ocp.args.StandardRestore(template))
         tree = jax.tree.map(np.asarray, manager.restore(step, args=args)["state"])
     if digests(tree) != info["digests"]:
@@ -236,7 +265,9 @@ def _read(directory: Path, step: int, template: Tree) -> tuple[Tree, dict]:
     return tree, info
 
 
-def restore_together(directories: Sequence[Path], templates: Sequence[Tree]) -> tuple[int, list[Tree]] | None:
+def restore_together(
+    directories: Sequence[Path], templates: Sequence[Tree], facts: Sequence[Mapping[str, Any]]
+) -> tuple[int, list[Tree]] | None:
     """Reads the last step that is whole in every directory.
 
     What is saved together can be cut between two directories: some have a later step than others. Once the shared
@@ -245,6 +276,7 @@ def restore_together(directories: Sequence[Path], templates: Sequence[Tree]) -> 
     Args:
       directories: one or more.
       templates: of each, as of ``restore``.
+      facts: of each, as of ``restore``.
 
     Returns:
       (step, trees), or None if no directory has a step.
@@ -260,13 +292,13 @@ def restore_together(directories: Sequence[Path], templates: Sequence[Tree]) -> 
             return None
         last = max(shared)
         try:
-            pairs = zip(directories, templates, strict=True)
-            trees = [_read(directory, last, template)[0] for directory, template in pairs]
+            each = list(zip(directories, templates, facts, strict=True))
+            trees = [_read(directory, last, template, about)[0] for directory, template, about in each]
         except (MemoryError, PermissionError, UserError):
             raise
         except Exception:  # a damaged step: ``restore`` moves it aside, or says that nothing whole is left
-            for directory, template in zip(directories, templates, strict=True):
-                restore(directory, template)
+            for directory, template, about in each:
+                restore(directory, template, about)
             continue
         for directory in directories:
             for step in known[directory]:

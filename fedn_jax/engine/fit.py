@@ -28,6 +28,7 @@ from fedn_jax.engine.trainer import Trainer, empty_state, make_program, make_tra
 
 log = logging.getLogger(__name__)
 
+LOWER = "lower train.learning_rate and start into another --out"  # after numbers that are not finite
 POLL = 2.0  # seconds between two looks at the programs of other processes
 
 
@@ -133,7 +134,9 @@ def fit_problem(
             directory.mkdir(parents=True, exist_ok=True)
             turns.enter_context(files.wait_for_lock(directory))
         for run in runs:
-            longer.extend(run.directory, run.config, facts)
+            longer.extend(
+                run.directory, run.config, facts, lambda size: empty_state(problem.task, runs[0].config, size)
+            )
         recorded = [run_dir.open_run(run.directory, run.config, facts) for run in runs]
         with spent.on("compile"):
             agreed = programs.agree(directories, recorded, wanted, lambda fresh: _split(runs, trainer, fresh))
@@ -245,7 +248,8 @@ def _train(work: Work, shares: Sequence[Share], profile: Path | None) -> None:
     chosen, program = make_program(work.trainer, [run.config for run in runs], pairs, jax.local_devices())
     directories = [programs.checkpoints(runs[share.run].directory, share.number) for share in shares]
     templates = [empty_state(problem.task, config, len(share.folds)) for share in shares]
-    done, states = checkpoint.restore_together(directories, templates) or (0, None)
+    owned = [{"folds": [problem.folds.name[fold] for fold in share.folds]} for share in shares]
+    done, states = checkpoint.restore_together(directories, templates, owned) or (0, None)
     epochs = config.train.epochs
     edges = np.cumsum([0, *(len(share.folds) for share in shares)])
     slices = [slice(a, b) for a, b in zip(edges[:-1], edges[1:], strict=True)]
@@ -280,8 +284,7 @@ def _train(work: Work, shares: Sequence[Share], profile: Path | None) -> None:
                 if writer.due() if finished < epochs else config.train.keep_state:
                     whole = get_state()
                     parts = [jax.tree.map(lambda leaf: leaf[piece], whole) for piece in slices]  # noqa: B023
-                    facts = [{"folds": list(chosen.name[piece])} for piece in slices]
-                    writer.start(directories, finished, parts, facts)
+                    writer.start(directories, finished, parts, owned)
                     del whole, parts
         with spent.on("save"):
             if config.train.keep_state:
@@ -300,6 +303,10 @@ def _keep(
     owners = [runs[share.run].directory for share in shares for _ in share.folds]
     for index, (owner, name) in enumerate(zip(owners, names, strict=True)):
         variables = parameters.variables_of(*trained, index)
+        if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(variables)):
+            raise UserError(
+                f"{owner}: the network of fold {name} is not finite after {count(epochs, 'epoch')}; {LOWER}"
+            )
         path = parameters.path_of(owner, name, epochs if beside else None)
         parameters.save(path, variables, {"fold": name, "epochs": epochs})
 
@@ -328,7 +335,4 @@ def _check_finite(
     bad = [index for index, loss in enumerate(values["loss"]) if not np.isfinite(loss)] or range(len(chosen.name))
     names = ", ".join(dict.fromkeys(chosen.name[index] for index in bad))
     where = ", ".join(dict.fromkeys(str(directories[index]) for index in bad))
-    raise UserError(
-        f"the loss is not a finite number in epoch {epoch} of fold {names} of {where}; lower train.learning_rate and "
-        "start into another --out"
-    )
+    raise UserError(f"the loss is not a finite number in epoch {epoch} of fold {names} of {where}; {LOWER}")

@@ -8,18 +8,19 @@ import contextlib
 import itertools
 import json
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from fedn_jax.core.errors import UserError
-from fedn_jax.core.types import Config
+from fedn_jax.core.types import Config, Tree
 from fedn_jax.engine import checkpoint, parameters, programs, run_dir, train_step
 
 log = logging.getLogger(__name__)
 OPTION = "train.epochs"
 
 
-def extend(run: Path, config: Config, facts: dict[str, Any]) -> None:
+def extend(run: Path, config: Config, facts: dict[str, Any], template: Callable[[int], Tree]) -> None:
     """Prepares a run to go on to more epochs; what it has so far is moved into ``RUN/after_N_epochs``.
 
     Killed at any moment, it can be done again. To be called by one process at a time.
@@ -28,10 +29,11 @@ def extend(run: Path, config: Config, facts: dict[str, Any]) -> None:
       run: directory; where it holds no run, or one of as many epochs, nothing happens.
       config: with the new number of epochs.
       facts: see ``run_dir.check_unchanged``.
+      template: (number of folds) -> a training state of them, see ``checkpoint.restore``.
 
     Raises:
       UserError: another configuration or other data; epochs that depend on their number; a training state that was
-        not kept; or a process is at work in the run.
+        not kept, or is damaged; or a process is at work in the run.
     """
     if not (run / "run.json").exists():
         return
@@ -50,10 +52,16 @@ def extend(run: Path, config: Config, facts: dict[str, Any]) -> None:
             locks.enter_context(programs.hold(run, number))
             names = [recorded["folds"][fold] for fold in program["folds"]]
             trained = any(parameters.path_of(run, name).exists() for name in names)
-            if trained and before not in checkpoint.steps(programs.checkpoints(run, number)):
+            states = programs.checkpoints(run, number)
+            if trained and before not in checkpoint.steps(states):
                 raise UserError(
                     f"{more}; its training state (Adam's moments) was not kept, as it is with "
                     "--config.train.keep_state=True: choose another --out"
+                )
+            if trained and (reason := checkpoint.why_not(states, before, template(len(names)), {"folds": names})):
+                raise UserError(
+                    f"{more}; its training state in {states} cannot be used ({reason}): the run stays as it is, choose "
+                    "another --out"
                 )
         networks = sorted((run / "parameters").glob("*.safetensors"))
         made = [path for path in [*networks, *(run / name for name in run_dir.RESULTS)] if path.exists()]

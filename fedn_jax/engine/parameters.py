@@ -60,18 +60,19 @@ def save(path: Path, variables: Tree, facts: Mapping[str, Any]) -> None:
         save_file(flat, part, beside)
 
 
-def load(path: Path, template: Tree) -> tuple[Tree, dict[str, str]]:
+def load(path: Path, template: Tree, fold: str) -> tuple[Tree, dict[str, str]]:
     """Reads the variables of one fold.
 
     Args:
       path: a file written by ``save``.
       template: arrays, or their shapes and dtypes, in the structure that the code expects.
+      fold: whose they must be: those of another fold may have been trained on what this one is tested on.
 
     Returns:
       (variables as NumPy arrays, the facts beside them).
 
     Raises:
-      UserError: the file is missing or damaged, or its arrays are not those of the template.
+      UserError: the file is missing or damaged, is another fold's, or its arrays are not those of the template.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -92,6 +93,8 @@ def load(path: Path, template: Tree) -> tuple[Tree, dict[str, str]]:
         )
     if facts.get("digest") != checkpoint.digest(flat):
         raise UserError(f"{path}: damaged, its arrays do not match their digest; {_again(path)}")
+    if facts.get("fold") != fold:
+        raise UserError(f"{path}: holds the network of fold {facts.get('fold')}, expected {fold}; {_again(path)}")
     return traverse_util.unflatten_dict(flat, sep="/"), facts
 
 

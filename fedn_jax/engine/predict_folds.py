@@ -71,7 +71,7 @@ def run(missing: Sequence[Unpredicted], trainer: Trainer, config: Config, progre
         path = parameters.path_of(group.run, group.fold)
         if networks.get(device, (None,))[0] != path:
             networks.pop(device, None)  # freed before the next one comes
-            networks[device] = path, jax.device_put(parameters.load(path, expected)[0], device)
+            networks[device] = path, jax.device_put(parameters.load(path, expected, group.fold)[0], device)
         predicted = trainer.predictor(networks[device][1], stores[device], problem.metas[video])
         inner = group.fold.endswith(splits.INNER)
         return reduce(predicted, problem.metas[video].num_frames) if inner else predicted

@@ -96,7 +96,7 @@ def features(
     problem = make_problem(config, dataset)
     fold, tests = next(iter(_outer(problem).items()))
     task = problem.task._replace(saved=(*names, "inside"))
-    variables = _variables(parameters.path_of(run, fold), task, config)
+    variables = _variables(run, fold, None, task, config)
     predictor = predict.make_predictor(task, problem.geometry, problem.geometry.frames, config.predict.chunk)
     rows: dict[str, list[np.ndarray]] = {name: [] for name in ("label", "subject", *names)}
     for video in tests:
@@ -114,9 +114,10 @@ def features(
     return Features(fold, label, subject, {name: column[chosen] for name, column in joined.items()})
 
 
-def _variables(path: Path, task: Task, config: Config) -> Any:
+def _variables(run: Path, fold: str, epoch: int | None, task: Task, config: Config) -> Any:
     template = trainer.shape_of_variables(task, config)
-    return jax.device_put(parameters.load(path, template)[0], jax.local_devices()[0])
+    found, _ = parameters.load(parameters.path_of(run, fold, epoch), template, fold)
+    return jax.device_put(found, jax.local_devices()[0])
 
 
 def _draw(label: np.ndarray, most: int, seed: int) -> np.ndarray:
@@ -155,7 +156,7 @@ def history(run: Path, config: Config, dataset: shards.Dataset, progress: Progre
     for epoch in progress(parameters.kept(run), desc="test videos", unit="epoch"):
         found: list[Any] = [None] * len(problem.metas)
         for fold, tests in plan.items():
-            variables = _variables(parameters.path_of(run, fold, epoch), task, plain)
+            variables = _variables(run, fold, epoch, task, plain)
             for video in tests:
                 outputs = predict.fetch(predictor(variables, problem.store, problem.metas[video]))
                 found[video] = decode(outputs, frames[video])

@@ -84,7 +84,7 @@ def load(run: Path, fold: str = ENSEMBLE) -> Model:
         window.context,
     )
     expected = shape_of_variables(_task(config, geometry, recorded), config)
-    found = {name: parameters.load(parameters.path_of(run, name), expected)[0] for name in wanted}
+    found = {name: parameters.load(parameters.path_of(run, name), expected, name)[0] for name in wanted}
     chosen, obstacle = _thresholds(run)
     chosen = {name: one for name, one in chosen.items() if name in wanted}
     return Model(config, recorded["classes"], geometry, found, chosen, recorded, obstacle)

@@ -89,7 +89,7 @@ def test_a_run_that_lost_its_checkpoints_is_named_and_its_siblings_keep_theirs(t
     shutil.rmtree(directories[1])
     before = listing(tmp_path)
     with pytest.raises(UserError, match=r"share no checkpoint .*b has none.*restore what is missing"):
-        checkpoint.restore_together(directories, [tree(0)] * 3)
+        checkpoint.restore_together(directories, [tree(0)] * 3, [{}] * 3)
     assert listing(tmp_path) == before
 
 
@@ -98,7 +98,7 @@ def test_the_last_shared_step_is_used_and_only_then_later_ones_go(tmp_path):
     for step in (1, 2):
         checkpoint.save(one, step, tree(step), {})
     checkpoint.save(two, 1, tree(1), {})
-    step, (first, second) = checkpoint.restore_together([one, two], [tree(0)] * 2)
+    step, (first, second) = checkpoint.restore_together([one, two], [tree(0)] * 2, [{}] * 2)
     assert step == 1 and first["step"].tolist() == second["step"].tolist() == [1, 1, 1]
     assert checkpoint.steps(one) == [1]
     checkpoint.save(one, 2, tree(2), {})  # the way on is free
@@ -106,7 +106,7 @@ def test_the_last_shared_step_is_used_and_only_then_later_ones_go(tmp_path):
 
 def test_a_first_save_that_was_cut_between_two_runs_starts_afresh(tmp_path, caplog):
     checkpoint.save(tmp_path / "one", 4, tree(4), {})
-    assert checkpoint.restore_together([tmp_path / "one", tmp_path / "two"], [tree(0)] * 2) is None
+    assert checkpoint.restore_together([tmp_path / "one", tmp_path / "two"], [tree(0)] * 2, [{}] * 2) is None
     assert (tmp_path / "one-alone-4" / "state").is_dir() and "no counterpart" in caplog.text
 
 
@@ -125,7 +125,17 @@ def test_a_checkpoint_of_another_version_is_not_called_damaged(tmp_path, other):
     with pytest.raises(UserError, match=r"c/2: was written by another version.*params"):
         checkpoint.restore(tmp_path / "c", other)
     with pytest.raises(UserError, match="was written by another version"):
-        checkpoint.restore_together([tmp_path / "c"], [other])
+        checkpoint.restore_together([tmp_path / "c"], [other], [{}])
+    assert listing(tmp_path) == before
+
+
+def test_a_checkpoint_of_other_folds_is_refused_and_stays(tmp_path):
+    checkpoint.save(tmp_path / "c", 1, tree(1), {"folds": ["a", "b", "c"]})
+    before, other = listing(tmp_path), {"folds": ["a", "b", "d"]}
+    assert checkpoint.why_not(tmp_path / "c", 1, tree(0), {"folds": ["a", "b", "c"]}) == ""
+    assert "was moved here from another place: folds is" in checkpoint.why_not(tmp_path / "c", 1, tree(0), other)
+    with pytest.raises(UserError, match="was moved here from another place: folds is"):
+        checkpoint.restore_together([tmp_path / "c"], [tree(0)], [other])
     assert listing(tmp_path) == before
 
 

@@ -29,7 +29,7 @@ def params(run, names=("fold1of2", "fold2of2")):
     """Final parameters of a run, by fold."""
     config = run_dir.load_config(run)
     expected = shape_of_variables(make_problem(config, data.load(params.shards)).task, config)
-    found = {name: parameters.load(parameters.path_of(run, name), expected) for name in names}
+    found = {name: parameters.load(parameters.path_of(run, name), expected, name) for name in names}
     assert all(facts["epochs"] == str(config.train.epochs) for _, facts in found.values())
     return {name: variables for name, (variables, _) in found.items()}
 

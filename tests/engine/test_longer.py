@@ -91,3 +91,22 @@ def test_where_it_cannot_one_line_says_why_and_nothing_moves(dataset, tmp_path, 
         train(tmp_path, dataset, 4, **begun | changes)
     assert "\n" not in str(error.value)
     assert networks(tmp_path) == before and not list(tmp_path.glob("after*"))
+
+
+def test_a_state_that_is_damaged_is_noticed_before_anything_moves(dataset, tmp_path):
+    train(tmp_path, dataset, 2)
+    before = networks(tmp_path)
+    arrays = max(programs.checkpoints(tmp_path, 0).rglob("d/*"), key=lambda path: path.stat().st_size)
+    arrays.write_bytes(arrays.read_bytes()[:100])
+    with pytest.raises(UserError, match="its training state in .* cannot be used .*: the run stays as it is") as error:
+        train(tmp_path, dataset, 4)
+    assert "\n" not in str(error.value)
+    assert networks(tmp_path) == before and not list(tmp_path.glob("after*"))
+    train(tmp_path, dataset, 2)
+
+
+def test_a_network_that_is_not_finite_is_not_kept(dataset, tmp_path, monkeypatch):
+    monkeypatch.setattr(fit.train_step, "trained", lambda state: jax.tree.map(lambda x: x * np.nan, state[:2]))
+    with pytest.raises(UserError, match="network of fold s0 is not finite after 1 epoch; lower train.learning_rate"):
+        train(tmp_path, dataset, 1)
+    assert not list(tmp_path.rglob("*.safetensors"))

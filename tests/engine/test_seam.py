@@ -50,7 +50,7 @@ def one_device(monkeypatch):
 
 def leaves(run, template):
     folds = run_dir.read_record(run / "run.json")["folds"]
-    return [parameters.load(parameters.path_of(run, fold), template)[0] for fold in folds]
+    return [parameters.load(parameters.path_of(run, fold), template, fold)[0] for fold in folds]
 
 
 def test_the_toy_goes_the_whole_way(config, one_device, tmp_path, monkeypatch):

@@ -80,7 +80,8 @@ def test_a_table_says_the_same(folder, tmp_path):
 @pytest.mark.parametrize(
     "rows, said",
     [
-        ("path,label\na.png,joy\n", "1 labels .joy.; expected DIR/LABEL/PICTURE"),
+        ("path,label\na.png,joy\n", "t.csv: joy: two labels or more are needed; expected DIR/LABEL/PICTURE"),
+        ("path,label\na.png,joy\n./a.png,calm\n", "line 3: the same picture as line 2; name each once"),
         ("path,label\na.png,joy\nb.png,\n", "line 3: a path and a label are needed"),
         ("path,emotion\na.png,joy\n", "label"),
         ("path,label,person\na.png,joy,p1\nb.png,calm,\n", "some pictures have a person and others none, such as"),
@@ -90,6 +91,19 @@ def test_tables_that_cannot_be_used(tmp_path, rows, said):
     (tmp_path / "t.csv").write_text(rows)
     with pytest.raises(UserError, match=said):
         pictures.find(tmp_path / "t.csv")
+
+
+def test_a_place_that_cannot_be_written_to_is_named_before_the_training(folder, tmp_path, capsys):
+    taken = tmp_path / "taken"
+    taken.write_text("")
+    for out, said in ((tmp_path, "ends in .safetensors"), (taken / "a.safetensors", "is a file"),
+                      (tmp_path / "d.safetensors", "is a directory; expected the name of a file")):  # fmt: skip
+        (tmp_path / "d.safetensors").mkdir(exist_ok=True)
+        assert train(folder, out, "--force") == 2
+        shown = capsys.readouterr()
+        assert said in shown.err and not shown.out
+    assert train(folder, tmp_path / "a.safetensors", "--size", 10**5) == 2
+    assert "--size must be at most 1024; got 100000" in capsys.readouterr().err
 
 
 def test_parts_that_cannot_be_used():
