@@ -33,9 +33,7 @@ def verify(directory: str | Path) -> dict[str, Any]:
         metadata, stream = builders.read(path)
     except Exception as error:  # whatever the reader of the file format raises
         raise UserError(f"{path}: damaged ({excerpt(error)}); delete it and run `fedn prepare` again") from error
-    missing = [name for name in schema.METADATA if name not in metadata]
-    if missing:
-        raise UserError(f"{path}: metadata has no {', '.join(missing)}; prepare the data again")
+    schema.check_version(path, metadata)
     problems: list[str] = []
     subjects: dict[str, dict[str, Any]] = {}
     seen: set[tuple[str, str]] = set()

@@ -146,11 +146,36 @@ def running(spec: str, path: Path) -> Iterator[None]:
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # SystemExit, too
-        places = [(frame.filename, frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
-        places += [(error.filename, error.lineno)] if isinstance(error, SyntaxError) else []
-        lines = [line for file, line in places if line and os.path.abspath(file or "") == os.path.abspath(path)]
-        where = f"line {lines[-1]}: " if lines else ""
-        raise UserError(f"--config {spec}: {where}{_reason(error)}") from error
+        raise UserError(f"--config {spec}: {_place(error, path)}{_reason(error)}") from error
+
+
+def blame(spec: str, error: Exception) -> str | None:
+    """Says in one line what went wrong in own code, after it was read.
+
+    Args:
+      spec: how the user named the configuration.
+      error: what a command ended with.
+
+    Returns:
+      The line; None where the error did not come through the file.
+    """
+    with contextlib.suppress(UserError):
+        if place := _place(error, find(split(spec)[0])):
+            return f"--config {spec}: {place}{_name(error)}; correct that code (--debug shows how it was reached)"
+    return None
+
+
+def _place(error: BaseException, path: Path) -> str:
+    """The last line of a file that an error came through; "" for none."""
+    places = [(frame.filename, frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
+    places += [(error.filename, error.lineno)] if isinstance(error, SyntaxError) else []
+    lines = [line for file, line in places if line and os.path.abspath(file or "") == os.path.abspath(path)]
+    return f"line {lines[-1]}: " if lines else ""
+
+
+def _name(error: BaseException) -> str:
+    said = excerpt(" ".join((error.msg if isinstance(error, SyntaxError) else str(error)).split()))
+    return f"{type(error).__name__}: {said}" if said else type(error).__name__
 
 
 def _reason(error: BaseException) -> str:
@@ -171,7 +196,7 @@ def _reason(error: BaseException) -> str:
         name, got, kind = found.groups()
         kind = "a section of options" if kind.endswith("ConfigDict") else f"of type {kind}"
         return f"{name} must be {kind}; got {got.rpartition('.')[2]}; {ALL_OPTIONS}"
-    return f"{type(error).__name__}: {excerpt(said)}; expected a Python file whose get_config(row) returns all options"
+    return f"{_name(error)}; expected a Python file whose get_config(row) returns all options"
 
 
 def rows(name: str) -> list[str]:

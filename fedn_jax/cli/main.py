@@ -12,6 +12,7 @@ from typing import Any
 from data_prep import cli as prepare
 from fedn_jax.cli import (
     agree,
+    config_files,
     configs,
     convert,
     demo,
@@ -160,7 +161,8 @@ def run(argv: Sequence[str]) -> int:
     try:
         return args.function(args, *([rest] if args.takes_options else [])) or 0
     except Exception as error:
-        line = errors.line(error, getattr(args, "out", None))
+        line, spec = errors.line(error, getattr(args, "out", None)), getattr(args, "config", None)
+        line = line or (config_files.blame(spec, error) if spec else None)
         if line is None or isinstance(error, (UserError, BrokenPipeError)):
             raise
         raise UserError(line) from error

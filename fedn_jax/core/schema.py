@@ -4,6 +4,7 @@ One record is one whole video; one split is one subject. Windows, folds and hops
 reach the disk.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,26 @@ def fields(metadata: dict[str, Any]) -> dict[str, tuple[tuple[int | None, ...] |
       ``FIELDS``, and ``FRAME_FIELDS`` where frames are kept.
     """
     return FIELDS | (FRAME_FIELDS if metadata.get("frames") else {})
+
+
+def check_version(path: Path, metadata: Mapping[str, Any]) -> None:
+    """Checks that this version reads a data set.
+
+    Args:
+      path: the data set, for the message.
+      metadata: its own.
+
+    Raises:
+      UserError: metadata without what ``METADATA`` names, or of another layout.
+    """
+    missing = [name for name in METADATA if name not in metadata]
+    if missing:
+        raise UserError(f"{path}: metadata has no {', '.join(missing)}; prepare the data again with `fedn prepare`")
+    if str(metadata["schema"]).split(".")[0] != VERSION.split(".")[0]:
+        raise UserError(
+            f"{path}: written with schema {metadata['schema']}, this version reads {VERSION}; prepare the data again "
+            "into another --out"
+        )
 
 
 def find(directory: str | Path) -> Path:

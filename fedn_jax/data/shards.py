@@ -79,14 +79,7 @@ def _open(directory: str | Path) -> tuple[Path, Any, dict[str, Any]]:
         sorted(builder.info.splits)
     except Exception as error:
         raise _damage(path, error) from error
-    missing = [name for name in schema.METADATA if name not in metadata]
-    if missing:
-        raise UserError(f"{path}: metadata has no {', '.join(missing)}; prepare the data again with `fedn prepare`")
-    if metadata["schema"].split(".")[0] != schema.VERSION.split(".")[0]:
-        raise UserError(
-            f"{path}: written with schema {metadata['schema']}, this version reads {schema.VERSION}; prepare the "
-            "data again into another --out"
-        )
+    schema.check_version(path, metadata)
     return path, builder, metadata
 
 

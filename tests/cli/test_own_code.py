@@ -125,3 +125,15 @@ def test_the_best_trial_of_a_sweep_brings_the_code_along(tmp_path):
         config = config_files.load(str(tmp_path / "best.py"))
     assert added == ["INTERVAL_LOSSES['edges']"]
     assert config.loss.interval == "edges" and config.train.learning_rate == 0.02
+
+
+def test_an_error_in_own_code_is_one_line_that_names_its_place(shards, tmp_path, capsys):
+    own = tmp_path / "mine.py"
+    own.write_text(FILE.replace("jnp.abs(found - true)", "jnp.abs(found - nothing)"))
+    assert train(shards, tmp_path / "run", own) == 2
+    said = capsys.readouterr().err
+    assert f"--config {own}: line 8: NameError: name 'nothing' is not defined; correct that code" in said
+    assert "Traceback" not in said
+    own.write_text("raise SystemExit")
+    assert train(shards, tmp_path / "run", own) == 2
+    assert ": line 1: SystemExit; expected a Python file" in capsys.readouterr().err

@@ -42,6 +42,15 @@ def test_damage_is_reported_for_every_split(shards, tmp_path):
     assert "split s10: damaged" in str(caught.value) and "split s2: damaged" in str(caught.value)
 
 
+def test_an_earlier_layout_is_not_called_damaged(shards, tmp_path):
+    shutil.copytree(shards, tmp_path / "copy")
+    info = schema.find(tmp_path / "copy") / "metadata.json"
+    assert f'"{schema.VERSION}"' in info.read_text()
+    info.write_text(info.read_text().replace(f'"{schema.VERSION}"', '"2.1.0"'))
+    with pytest.raises(UserError, match="written with schema 2.1.0, this version reads 3.*; prepare the data again"):
+        verify.verify(tmp_path / "copy")
+
+
 def test_missing(tmp_path):
     with pytest.raises(UserError, match="no such directory"):
         verify.verify(tmp_path / "none")
