@@ -28,6 +28,11 @@ OPTIONS = {
     "anchors.reaches": [[0, 64]],
     "folds.inner": 0,
 }
+OWN = """
+from fedn_jax.engine import train_step
+
+train_step.SCHEDULES["mine"] = None
+"""
 FUSION = {"of_features": "none", "of_videos": "mean"}
 CONFIG = '''"""A small configuration."""
 
@@ -68,7 +73,7 @@ def make(directory: Path) -> Path:
         return directory
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir(parents=True)
-    for one in (tables, features, videos, pictures, openface, sheets, weights, configs):
+    for one in (tables, features, videos, pictures, openface, sheets, weights, configs, faces):
         one(directory)
     _commands(directory)
     (directory / "whole").touch()
@@ -285,12 +290,28 @@ def weights(directory: Path) -> None:
 
 
 def configs(directory: Path) -> None:
-    """Configurations: of features, of videos."""
+    """Configurations: of features, of videos, and one with code of its own."""
     (directory / "configs").mkdir()
     for name, fusion in FUSION.items():
         (directory / "configs" / f"{name}.py").write_text(
             CONFIG.format(options=OPTIONS | {"model.segment_fusion": fusion})
         )
+    options = OPTIONS | {"model.segment_fusion": "none", "train.epochs": 1, "train.schedule": "mine"}
+    (directory / "configs" / "own.py").write_text(CONFIG.format(options=options) + OWN)
+
+
+def faces(directory: Path) -> None:
+    """Labelled pictures of two persons, as folders and as a table."""
+    import cv2
+
+    rows: list[list[str]] = [["path", "label", "person"]]
+    for number, (label, person) in enumerate((label, person) for label in CLASSES for person in SUBJECTS[:2]):
+        folder = directory / "faces" / "all" / label / person
+        folder.mkdir(parents=True)
+        for k, image in enumerate(images(number, 2, commands.SIDE)):
+            cv2.imwrite(str(folder / f"{k}.png"), image)
+            rows.append([f"all/{label}/{person}/{k}.png", label, person])
+    _write_rows(directory / "faces" / "table.csv", rows)
 
 
 def _commands(directory: Path) -> None:
@@ -314,6 +335,10 @@ def _commands(directory: Path) -> None:
             directory, "train", "--config", f"configs/{name}.py", "--data", f"{name}/data", "--out", f"{name}/run"
         )
         commands.run(directory, "evaluate", f"{name}/run", "--data", f"{name}/data")
+    words = ["train", "--data", "of_features/data"]
+    commands.run(directory, *words, "--config", "configs/own.py", "--out", "own/run")
+    kept = ["--config.train.epochs=1", "--config.train.keep_state=True"]
+    commands.run(directory, *words, "--config", "configs/of_features.py", "--out", "kept/run", *kept)
     _cut(directory)
 
 

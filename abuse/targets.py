@@ -41,6 +41,8 @@ VIDEOS = commands.prepare_videos("in/videos", "in/sheet.csv", "out")
 RUN = {"in/run": "of_features/run", "in/data": "of_features/data"}
 _CUT = {"in/run": "cut/run", "in/data": "of_features/data", "in/mine.py": "configs/of_features.py"}
 _TRAIN = ["train", "--config", "in/mine.py", "--data", "in/data", "--out", "in/run"]
+_BACKBONE = ["train-backbone", "in/table.csv", "--out", "out/net.safetensors", "--aligner", "none", "--size", "32"]
+_BACKBONE += ["--epochs", "1", "--workers", "1"]
 RUN_OF_VIDEOS = {"in/run": "of_videos/run", "in/videos/one.mp4": "containers/in_mp4.mp4"}
 TABLE = (*texts.TABLE, *texts.TABLE, *plain.BYTES)
 WORKBOOK = (*archives.WORKBOOK, *archives.WORKBOOK, *plain.BYTES, archives.zip_bomb)
@@ -223,6 +225,45 @@ TARGETS = (
         [_NETWORKS, Victim("in/run/outputs/*/*.npz", ARRAYS, ["in/run"]), *_RUN_FILES[:2]],
         checks.outputs,
         ["in/run/"],
+    ),
+    Target(
+        "own code of a run (evaluate)",
+        12,
+        {"in/run": "own/run", "in/data": "of_features/data"},
+        ["evaluate", "in/run", "--data", "in/data", "--config", "in/run/own_code.py"],
+        [
+            Victim("in/run/own_code.json", JSON, ["in/run"]),
+            Victim("in/run/own_code.py", (*configs.PROGRAM, *plain.BYTES), ["in/run"]),
+        ],
+        checks.evaluated,
+        _EVALUATED,
+    ),
+    Target(
+        "a kept state (train, more epochs)",
+        6,
+        {"in/run": "kept/run", "in/data": "of_features/data", "in/mine.py": "configs/of_features.py"},
+        [*_TRAIN, "--config.train.epochs=2"],
+        [_CHECKPOINTS, _NETWORKS, *_RUN_FILES[:2]],
+        checks.outputs,
+        ["in/run/"],
+    ),
+    Target(
+        "table of labelled pictures",
+        10,
+        {"in": "faces"},
+        _BACKBONE,
+        [Victim("in/table.csv", (*texts.TABLE, *plain.BYTES))],
+        checks.one_file("out/net.safetensors", checks.backbone),
+        seconds=60,
+    ),
+    Target(
+        "labelled pictures",
+        4,
+        {"in": "faces"},
+        _BACKBONE,
+        [Victim("in/all/*/*/*", (*media.PICTURE, *plain.BYTES))],
+        checks.one_file("out/net.safetensors", checks.backbone),
+        seconds=60,
     ),
     Target(
         "cache",

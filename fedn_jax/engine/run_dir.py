@@ -27,7 +27,7 @@ from fedn_jax.core import files
 from fedn_jax.core.errors import UserError
 from fedn_jax.core.text import excerpt
 from fedn_jax.core.types import Config, VideoMeta
-from fedn_jax.engine import tracking
+from fedn_jax.engine import run_facts, tracking
 
 log = logging.getLogger(__name__)
 
@@ -94,6 +94,24 @@ def read_record(path: Path) -> dict[str, Any]:
     return value
 
 
+def read_run(run: Path) -> dict[str, Any]:
+    """What ``run.json`` says. A checksum can be forged, so the types of what is read of it are checked.
+
+    Args:
+      run: the directory.
+
+    Returns:
+      Its content; fields that other versions do not write may be missing.
+
+    Raises:
+      UserError: see ``read_record``; or a field is of another type than the writer gives it.
+    """
+    found = read_record(run / "run.json")
+    if wrong := run_facts.wrong(found):
+        raise UserError(f"{run / 'run.json'}: {wrong} is not what `fedn train` writes; train into another --out")
+    return found
+
+
 def _checksum(value: dict[str, Any]) -> str:
     return f"{zlib.crc32(json.dumps(value, sort_keys=True).encode()):08x}"
 
@@ -132,7 +150,7 @@ def check_unchanged(run: Path, config: Config, facts: dict[str, Any], free: Coll
     Raises:
       UserError: says what changed.
     """
-    now, old = configs.flatten(json.loads(config.to_json())), read_record(run / "run.json")
+    now, old = configs.flatten(json.loads(config.to_json())), read_run(run)
     # An option that did not exist then was off, as its default is.
     then = configs.flatten(json.loads(configs.default().to_json())) | configs.flatten(read_record(run / "config.json"))
     changed = sorted(key for key in now if now[key] != then.get(key) and key not in {*MAY_CHANGE, *free})
@@ -195,8 +213,11 @@ def load_config(run: Path) -> Config:
     unknown = sorted(set(saved) - set(configs.flatten(config)))
     if unknown:
         raise UserError(f"{run}/config.json: unknown option {unknown[0]}; it was written by another version")
-    config.update_from_flattened_dict(saved)
-    return config
+    try:
+        config.update_from_flattened_dict(saved)
+        return configs.check_options(config)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"{run}/config.json: {excerpt(error)}; expected what `fedn train` writes") from None
 
 
 def outputs_path(run: Path, fold: str, meta: VideoMeta) -> Path:

@@ -65,7 +65,7 @@ def evaluate_run(
             f"{run}: a cascade, whose numbers, page and timelines `fedn recognise` writes; evaluate the run of its "
             "spotter, or start `fedn recognise` again"
         )
-    recorded = run_dir.read_record(run / "run.json")
+    recorded = run_dir.read_run(run)
     if recorded["data"] != dataset.metadata["signature"]:
         raise UserError(f"{run} was trained on other data than these; expected the --data directory of that training")
     other = thresholds.other_options(config, run_dir.load_config(run), typed)

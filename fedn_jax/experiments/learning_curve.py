@@ -106,7 +106,7 @@ def run(
         "extrapolation": extrapolation.extrapolate(size, found, counts.tp.shape[2]),
         "draws": draws, "test_subjects": counts.tp.shape[2], "threshold": thresholds.describe(origins),
         "config": json.loads(config.to_json()),
-        "versions": run_dir.read_record(directory / "run.json")["versions"], "data": dataset.metadata,
+        "versions": run_dir.read_run(directory)["versions"], "data": dataset.metadata,
     }  # fmt: skip
     run_dir.write_json(out / FILE, result)
     return result

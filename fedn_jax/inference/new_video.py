@@ -64,13 +64,14 @@ def load(run: Path, fold: str = ENSEMBLE) -> Model:
     Raises:
       UserError: not a finished run of ``fedn train``, or no such fold.
     """
-    recorded, config = run_dir.read_record(run / "run.json"), run_dir.load_config(run)
+    recorded, config = run_dir.read_run(run), run_dir.load_config(run)
     if config.cascade.recogniser:
         raise UserError(
             f"{run}: a cascade, made by `fedn recognise`, names what was spotted in its own data; for new "
             "videos give the run of its spotter"
         )
-    if "programs" not in recorded or "input_shape" not in recorded:
+    known = {"programs", "input_shape", "fps", "versions"} <= set(recorded)
+    if not (known and "frames_per_row" in recorded.get("metadata", {})):
         raise UserError(f"{run}: was trained by an older version, or training never began; train it again")
     names = [name for name in recorded["folds"] if not name.endswith(splits.INNER)]
     errors.one_of("--fold", fold, [ENSEMBLE, *names])

@@ -36,7 +36,7 @@ def make_judge(run: Path, features: str) -> Callable[[np.ndarray, np.ndarray], V
     Raises:
       UserError: a file of the run is damaged.
     """
-    metadata = run_dir.read_record(run / "run.json")["metadata"]
+    metadata = run_dir.read_run(run)["metadata"]
     about = f"Trained on {metadata['dataset']}, features {features}. {_own_numbers(run)}. "
     path = run_dir.likeness_path(run)
     known = likeness.load(path) if path.exists() else None

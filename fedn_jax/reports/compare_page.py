@@ -84,7 +84,7 @@ def load(paths: Sequence[Path]) -> list[Run]:
 
 
 def _load(path: Path, name: str) -> Run:
-    settings, recorded = run_dir.read_record(path / "config.json"), run_dir.read_record(path / "run.json")
+    settings, recorded = run_dir.read_record(path / "config.json"), run_dir.read_run(path)
     again = f"run `fedn evaluate {path} --data DIR`"
     if not (path / "metrics.json").exists():
         raise UserError(f"{path}: is not evaluated; {again} first")

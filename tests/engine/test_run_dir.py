@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from toys import tiny_config
 
+from fedn_jax.core.errors import UserError
 from fedn_jax.engine import run_dir
 
 
@@ -85,3 +86,23 @@ def test_metrics_of_epochs_that_are_done_again_are_dropped(tmp_path):
     got = [(entry["program"], entry["epoch"]) for entry in run_dir.read_metrics(tmp_path)]
     assert got == [(0, 1), (1, 1)]
     assert json.loads(run_dir.metrics_path(tmp_path, 0).read_text().splitlines()[0])["folds"] == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    "name, value",
+    [
+        ("classes", 5), ("fps", "x"), ("folds", [1]), ("metadata", {"frames_per_row": "1"}), ("versions", 3),
+        ("programs", 5), ("programs", [{"plan": "a", "index": 0, "folds": ["0"]}]), ("input_shape", [True]),
+    ],
+)  # fmt: skip
+def test_fields_of_other_types_are_named_although_the_checksum_fits(tmp_path, name, value):
+    run_dir.write_record(tmp_path / "run.json", {"data": "1f", "classes": ["a"], "fps": 30.0, name: value})
+    with pytest.raises(UserError, match=f"run.json: {name} is not what `fedn train` writes; train into another --out"):
+        run_dir.read_run(tmp_path)
+
+
+@pytest.mark.parametrize("value", ["many", None, [1], {"a": 1}, 2**70])
+def test_options_of_other_types_are_named_although_the_checksum_fits(tmp_path, value):
+    run_dir.write_record(tmp_path / "config.json", {"train": {"epochs": value}})
+    with pytest.raises(UserError, match="config.json: .*epochs.*; "):
+        run_dir.load_config(tmp_path)
