@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from fedn_jax.cli import command, own_code
-from fedn_jax.core import errors
+from fedn_jax.core import errors, schema
 from fedn_jax.core.errors import UserError
 from fedn_jax.core.text import Whole, beside_bars, count, printable, progress_bar
 
@@ -140,7 +140,7 @@ def _of_run(args: argparse.Namespace) -> Detector:
     features = backbone.description if reads_frames else model.recorded["metadata"]["backbone"]
     about = {
         "run": str(args.run), "folds": ", ".join(model.folds), "score threshold": f"{threshold:.3f}, {origin}",
-        "trained on": model.recorded["metadata"]["dataset"], "features": features,
+        "trained on": schema.dataset(model.recorded["metadata"]), "features": features,
         "faces": _faces(options), "fedn_jax": model.recorded["versions"]["fedn_jax"],
     }  # fmt: skip
     run = lambda inputs, facts: networks(inputs, facts.valid > 0)

@@ -8,6 +8,8 @@ from fedn_jax.evaluation.coders import ALL
 from fedn_jax.reports import tables
 from fedn_jax.reports.tables import Cell, Column, Table
 
+ENDS = ("low", "high")  # of an interval
+
 
 def _bounded(number: Mapping[str, Any] | None, digits: int = 2, scale: float = 1.0) -> list[Cell]:
     """A number and both ends of its interval."""
@@ -16,7 +18,7 @@ def _bounded(number: Mapping[str, Any] | None, digits: int = 2, scale: float = 1
 
 
 def _columns(title: str) -> list[Column]:
-    return [Column(title), Column(f"{title} low"), Column(f"{title} high")]
+    return [Column(title), *(Column(f"{title} {end}") for end in ENDS)]
 
 
 def _groups(result: Mapping[str, Any], rows: Any) -> list[tuple[str, list[list[Cell]]]]:
@@ -152,4 +154,10 @@ def text(result: Mapping[str, Any]) -> str:
         times(whole),
         amounts(dict(result, icc=[row for row in result["icc"] if row["emotion"] == ALL])),
     ]
-    return "\n".join(tables.to_text(one) for one in shown)
+    return "\n".join(tables.to_text(one._replace(columns=[*map(_short, one.columns)])) for one in shown)
+
+
+def _short(column: Column) -> Column:
+    """The ends of an interval stand behind their number, so that they need no longer name."""
+    end = column.title.rpartition(" ")[2]
+    return column._replace(title=end) if end in ENDS else column
