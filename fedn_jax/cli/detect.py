@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from fedn_jax.cli import command, own_code
-from fedn_jax.core import errors, schema
+from fedn_jax.core import errors
 from fedn_jax.core.errors import UserError
 from fedn_jax.core.text import Whole, beside_bars, count, printable, progress_bar
 
@@ -128,6 +128,7 @@ def detect(args: argparse.Namespace) -> None:
 def _of_run(args: argparse.Namespace) -> Detector:
     """The networks of a run, with the preparation that they were trained with."""
     from fedn_jax import models
+    from fedn_jax.core import schema
     from fedn_jax.inference import new_video as detection
     from fedn_jax.inference import trust
 

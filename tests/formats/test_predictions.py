@@ -139,7 +139,7 @@ def test_a_column_is_filled_in_all_rows_or_in_none(tmp_path, column):
 
 def test_files_that_are_none(tmp_path):
     assert "no such file" in refused(predictions.read, tmp_path / "none.csv", "predictions")
-    assert "no such file" in refused(predictions.read, tmp_path, "predictions")
+    assert "a folder; expected a file with predictions" in refused(predictions.read, tmp_path, "predictions")
     assert "not UTF-8" in refused(read, tmp_path, b"subject,video\xff\xfe")
     assert "no column subject, video" in refused(read, tmp_path, "")
     line = refused(read, tmp_path, "subject,video,onset,offset\n")
