@@ -8,7 +8,7 @@ import numpy as np
 from toys import tiny_config, toy_data
 
 from fedn_jax.cascade import recognise, samples
-from fedn_jax.cascade.recognisers import Spotter
+from fedn_jax.cascade.samplers import Spotter
 from fedn_jax.core.types import Detections
 from fedn_jax.data import shards
 from fedn_jax.data.problem import make_problem
@@ -51,5 +51,11 @@ def draw_networks(toy):
 def made_problem(toy, name, config=None):
     """The problem of a recogniser behind that spotter."""
     config = config or recognise.training_config(toy.config, name)
-    spotter = Spotter(toy.run, toy.config, toy.dataset, make_problem(toy.config, toy.dataset))
-    return samples.make_problem(name, config, spotter, toy.named, toy.found)
+    return samples.make_problem(name, config, spotter_of(toy), toy.named, toy.found)
+
+
+def spotter_of(toy, flow=None):
+    """What samplers read of it."""
+    plain, training = make_problem(toy.config, toy.dataset), toy.run / recognise.TRAINING
+    parts = (plain.task, plain.geometry, toy.dataset.metas, toy.dataset.store, plain.store, training, flow)
+    return Spotter(toy.run, toy.config, *parts)

@@ -145,6 +145,8 @@ def make_samples(
     def samples(pairs: np.ndarray) -> np.ndarray:
         wanted = [tuple(pair) for pair in np.asarray(pairs).tolist()]
         missing = [pair for pair in dict.fromkeys(wanted) if pair not in known]
+        if not missing:
+            return np.stack([known[pair] for pair in wanted])
         bar = progress(total=len(missing), desc="optical flow", unit="pair", leave=False)
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             for start in range(0, len(missing), KEPT_EVERY):

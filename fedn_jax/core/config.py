@@ -139,6 +139,7 @@ def default() -> ConfigDict:
 
     config.cascade = ConfigDict()
     config.cascade.recogniser = ""  # what names the intervals of a run; set by `fedn recognise`. "": the network itself
+    config.cascade.grid = 12  # open: frames between the pairs of frames on which STR's streams learn to spot
 
     config.predict = ConfigDict()
     config.predict.nms_iou = 0.01  # open: overlapping a better detection by more drops a candidate
@@ -223,6 +224,7 @@ def validate(config: ConfigDict) -> ConfigDict:
         between(config, option, low, high)
     for name in ("negatives", "learning_rate", "weight_decay"):
         errors.at_least(f"train.{name}", config.train[name], 0)
+    errors.at_least("cascade.grid", config.cascade.grid, 1)
     for name in ("train_hop", "test_hop"):
         errors.at_least(f"window.{name}", config.window[name], config.window.stride)
         if config.window[name] % config.window.stride:
