@@ -36,7 +36,9 @@ PAPER_ROWS: dict[str, dict[str, Any]] = {  # of Tables 2 to 4, whatever the data
 }
 CASCADE_ROWS: dict[str, dict[str, Any]] = {  # of Table 2, and our rival: recognisers behind FEDN
     "table2/spotting_only_ceflnet": {"data.recognition": False, "cascade.recogniser": "ceflnet"},
+    "table2/spotting_only_str": {"data.recognition": False, "cascade.recogniser": "str"},
     "table2/ceflnet": {"cascade.recogniser": "ceflnet"},
+    "table2/str": {"cascade.recogniser": "str"},
     "table2/frozen_features": {"cascade.recogniser": "frozen-features"},
 }
 

@@ -132,7 +132,6 @@ def test_what_is_spotted_stays(small_demo, tmp_path, capsys):
     capsys.readouterr()
     for words, said in (
         (["evaluate", whole, "--data", small_demo / "data"], "a cascade, whose numbers"),
-        (["detect", "x.mp4", "--run", whole, "--out", tmp_path / "found"], "give the run of its spotter"),
         (["recognise", run, "--data", small_demo / "data", "--with", "str2", "--out", whole], "--with must be one of"),
         (["recognise", run, "--data", small_demo / "data", "--with", "ceflnet", "--out", run], "is the run itself"),
         (["recognise", run, "--data", small_demo / "data", "--with", "ceflnet", "--out", whole], "another config"),
