@@ -5,14 +5,15 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from toys import tiny_config, toy_data
+from toys import quiet, tiny_config, toy_data
 
 from fedn_jax.cascade import recognise, samples
+from fedn_jax.cascade.recognisers import RECOGNISERS
 from fedn_jax.cascade.samplers import Spotter
 from fedn_jax.core.types import Detections
 from fedn_jax.data import shards
 from fedn_jax.data.problem import make_problem
-from fedn_jax.engine import parameters
+from fedn_jax.engine import fit, parameters
 
 
 class Toy(NamedTuple):
@@ -49,9 +50,23 @@ def draw_networks(toy):
 
 
 def made_problem(toy, name, config=None):
-    """The problem of a recogniser behind that spotter."""
-    config = config or recognise.training_config(toy.config, name)
-    return samples.make_problem(name, config, spotter_of(toy), toy.named, toy.found)
+    """The problem of a recogniser behind that spotter, after what is trained before it."""
+    config, spotter = config or recognise.training_config(toy.config, name), spotter_of(toy, flow_of(toy))
+    if first := RECOGNISERS[name].first:
+        first(spotter, toy.named, config, fit.facts_of(toy.named, toy.dataset), quiet)
+    return samples.make_problem(name, config, spotter, toy.named, toy.found)
+
+
+def flow_of(toy):
+    """Stands for optical flow: the embedding of the second frame of a pair, spread over a picture."""
+    inputs = toy.dataset.store.inputs
+
+    def flow(pairs):
+        shown = inputs[pairs[:, 1]].astype(np.float32) / 10 + 0.5
+        rows = np.repeat(shown, -(-42 // shown.shape[1]), 1)[:, :42]  # a feature is a row
+        return np.broadcast_to(rows[:, :, None, None], (len(pairs), 42, 42, 3)).clip(0, 1).astype(np.float16)
+
+    return flow
 
 
 def spotter_of(toy, flow=None):

@@ -97,14 +97,14 @@ def next_expression(interval: np.ndarray, first: np.ndarray) -> Events:
     Returns:
       [N, 1] events in frames from there; not valid where there is none.
     """
-    onset, offset = np.asarray(interval, np.float32).reshape(-1, 2).T - first[:, None, None]  # [N, E] each
-    begins = np.where(offset > 0, onset, np.inf)
-    begins = np.concatenate([begins, np.full((len(first), 1), np.inf, np.float32)], 1)  # there may be none at all
-    which = begins.argmin(1)
-    valid = np.isfinite(begins[np.arange(len(first)), which])[:, None]
-    edges = np.stack([np.pad(edge, ((0, 0), (0, 1)))[np.arange(len(first)), which] for edge in (onset, offset)], -1)
+    edges = np.asarray(interval, np.float32).reshape(1, -1, 2) - first[:, None, None]  # [N, E, 2]
+    edges = np.pad(edges, ((0, 0), (0, 1), (0, 0)))  # one more, which ends at once: there may be none at all
+    begins = np.where(edges[..., 1] > 0, edges[..., 0], np.inf)
+    nearest = np.arange(len(first)), begins.argmin(1)
+    valid = np.isfinite(begins[nearest])[:, None]
+    edges = np.where(valid, edges[nearest], 0).astype(np.float32)
     none = np.full(valid.shape, -1, np.int32)
-    return Events(edges[:, None].astype(np.float32), none.astype(np.float32), none, none, valid)
+    return Events(edges[:, None], none.astype(np.float32), none, none, valid)
 
 
 def reaches(events: Sequence[Events], tests: Sequence[Sequence[int]]) -> np.ndarray:

@@ -40,7 +40,9 @@ def test_a_new_video_is_spotted_and_named(small_demo, cascade, tmp_path):
     assert edges(spotted) == edges(got) and len(edges(got)) > 1
     assert "frozen-features, behind the spotter" in got["about"]["emotions"]
     with (named / "candidates.csv").open() as file:
-        rows = {(row["onset"], row["offset"]): row["emotion"] for row in csv.DictReader(file) if row["subject"] == "s01"}
+        rows = {
+            (row["onset"], row["offset"]): row["emotion"] for row in csv.DictReader(file) if row["subject"] == "s01"
+        }
     own = [(rows.get((str(one["onset"]), str(one["offset"]))), one["emotion"]) for one in got["expressions"]]
     assert sum(written is not None for written, _ in own) > 1
     assert all(written == emotion for written, emotion in own if written is not None)
