@@ -7,13 +7,14 @@ import jax
 import numpy as np
 from toys import quiet, tiny_config, toy_data
 
-from fedn_jax.cascade import recognise, samples
+from fedn_jax.cascade import recognise, samples, streams
 from fedn_jax.cascade.recognisers import RECOGNISERS
 from fedn_jax.cascade.samplers import Spotter
 from fedn_jax.core.types import Detections
 from fedn_jax.data import shards
 from fedn_jax.data.problem import make_problem
 from fedn_jax.engine import fit, parameters
+from fedn_jax.models import strnet
 
 
 class Toy(NamedTuple):
@@ -55,6 +56,14 @@ def made_problem(toy, name, config=None):
     if first := RECOGNISERS[name].first:
         first(spotter, toy.named, config, fit.facts_of(toy.named, toy.dataset), quiet)
     return samples.make_problem(name, config, spotter, toy.named, toy.found)
+
+
+def draw_streams(spotter, named, *_):
+    """Writes STR's streams of the folds, untrained; stands for ``streams.train``."""
+    init = jax.jit(strnet.make_spotting_task().init)
+    for index, name in enumerate(named.folds.name):
+        path = parameters.path_of(spotter.training / streams.DIRECTORY, name)
+        parameters.save(path, jax.device_get(init(jax.random.key(index))), {"fold": name})
 
 
 def flow_of(toy):

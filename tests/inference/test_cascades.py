@@ -4,11 +4,20 @@ import csv
 import json
 import shutil
 
+import cv2
+import jax
+import media
 import numpy as np
 import pytest
-from cascades import draw_networks, spotter_of, toy_cascade
+from cascades import draw_networks, made_problem, spotter_of, toy_cascade
+from toys import quiet
 
+from data_prep.faces import decode, flow
+from data_prep.faces.decode import Options
+from data_prep.media.sources import Source
+from data_prep.shards import extract
 from fedn_jax.cascade import recognise
+from fedn_jax.cli import detect
 from fedn_jax.cli.main import main
 from fedn_jax.core.types import Store, VideoMeta
 from fedn_jax.inference import cascades, new_video
@@ -72,11 +81,7 @@ def test_the_folds_that_vote_are_averaged(tmp_path):
     toy = toy_cascade(tmp_path, width=32)
     draw_networks(toy)
     training = recognise.training_config(toy.config, "ceflnet")
-    from cascades import made_problem
-
     problem = made_problem(toy, "ceflnet", training)
-    import jax
-
     folds = {f"s{i}": jax.device_get(jax.jit(problem.task.init)(jax.random.key(i))) for i in range(3)}
     rng = np.random.default_rng(0)
     inputs = rng.normal(size=(90, 32)).astype(np.float16)
@@ -104,3 +109,17 @@ def test_curves_show_what_is_reported(small_demo, cascade):
     for interval, score, emotion in zip(*got.detections[:3], strict=True):
         inside = got.frames[emotion, int(np.ceil(interval[0] + 0.5)) : int(interval[1] - 0.5)]
         assert (inside == score).all()  # detections of one video do not overlap
+
+
+@pytest.mark.skipif(not hasattr(cv2, "optflow"), reason="needs opencv-contrib-python-headless")
+def test_flow_of_a_new_video_is_that_of_its_frames(tmp_path, monkeypatch):
+    """Decoded once more, when a recogniser asks, and once for all folds."""
+    path, options = media.write_video(tmp_path / "video.mp4", media.face_frames(1, 12)), Options("cascade", 48, 30.0)
+    facts = decode.decode(Source(path), options, 1, tmp_path / "frames.raw", tmp_path / "preview.mp4")
+    frames = np.fromfile(tmp_path / "frames.raw", np.uint8).reshape(len(facts.valid), 48, 48, 3)
+    pairs = np.array([[0, 5], [2, 9]])
+    samples = detect._flow(Source(path), options, None, quiet)
+    expected = flow.make_samples(frames, "cascade", None, quiet)(pairs)
+    assert np.array_equal(samples(pairs), expected) and expected.std() > 0
+    monkeypatch.setattr(extract, "pictures", None)
+    assert np.array_equal(samples(pairs.copy()), expected)
