@@ -11,6 +11,7 @@ import numpy as np
 from fedn_jax import models
 from fedn_jax.cascade import samplers
 from fedn_jax.cascade.samplers import Sampler, Spotter
+from fedn_jax.core import config as configs
 from fedn_jax.core.errors import UserError
 from fedn_jax.core.text import Progress
 from fedn_jax.core.types import Array, Config, Events, Folds, Store, Tree, Windows
@@ -27,27 +28,46 @@ TRAINING = {  # of the public code; negatives are pairs away from expressions
     "train.epochs": 10, "train.batch_size": 32, "train.learning_rate": 5e-4, "train.weight_decay": 0.0,
     "train.negatives": 5, "train.schedule": "constant",
 }  # fmt: skip
+SECTIONS = ("window", "folds", "predict", "train", "cascade")  # of the recogniser's training, all of their options
+OPTIONS = ("task", "seed", "data.kind")
+OF_DATA = ("data", "folds", "metadata", "fps")  # of the facts
 CHUNK = 64  # samples per call of the streams
 
 
 def train(spotter: Spotter, named: Problem, config: Config, facts: dict[str, Any], progress: Progress) -> None:
     """Trains the streams of every fold, or goes on where that was stopped; below ``spotter.training``.
 
+    They are the same behind every spotter of the same folds and seed, to the bit, and so are their records.
+
     Args:
       spotter: with the data and their flow; what it spotted is not looked at.
       named: the data with their emotions.
       config: of the recogniser's training.
-      facts: what must not change between two starts.
+      facts: what must not change between two starts; of it, what is about the data.
       progress: bars.
 
     Raises:
       UserError: a fold whose pairs are all away from expressions, or a training that cannot go on.
     """
-    own = config.copy_and_resolve_references()
-    own.update_from_flattened_dict(TRAINING)
+    own = training_config(config)
     problem = make_problem(spotter, named, own)
-    facts = facts | {"input_shape": list(strnet.SAMPLE)}
-    fit.fit_problem([fit.Run(spotter.training / DIRECTORY, own)], of_problem(own, problem), facts, progress)
+    about = {name: facts[name] for name in OF_DATA} | {"input_shape": list(strnet.SAMPLE)}
+    fit.fit_problem([fit.Run(spotter.training / DIRECTORY, own)], of_problem(own, problem), about, progress)
+
+
+def training_config(config: Config) -> Config:
+    """The configuration of the streams' training: of the spotter's only what they depend on.
+
+    Args:
+      config: of the recogniser's training.
+
+    Returns:
+      A new one.
+    """
+    own, given = configs.default(), configs.flatten(config)
+    kept = {name: value for name, value in given.items() if name.partition(".")[0] in SECTIONS or name in OPTIONS}
+    own.update_from_flattened_dict(kept | TRAINING)
+    return own
 
 
 def make_problem(spotter: Spotter, named: Problem, config: Config) -> Problem:

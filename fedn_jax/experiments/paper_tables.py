@@ -5,16 +5,18 @@ OUT/table3.json              every number of every seed, unrounded; the same as 
 """
 
 import json
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from fedn_jax.cascade import recognise
+from fedn_jax.cascade import recognise, streams
 from fedn_jax.cascade.recognisers import RECOGNISERS
 from fedn_jax.cascade.samplers import Flow
 from fedn_jax.core import config as configs
+from fedn_jax.core import files
 from fedn_jax.core.errors import UserError
 from fedn_jax.core.text import Progress
 from fedn_jax.core.types import Config
@@ -198,6 +200,18 @@ def _spotters(out: Path, row: Row, several: Sequence[Row], seeds: int) -> list[f
     )
 
 
+def _share_streams(out: Path, row: Row, several: Sequence[Row], seeds: int) -> None:
+    """STR's streams do not depend on the spotter: behind the second one those of the first are taken."""
+    alike = [one for one in several if one.config.cascade.recogniser == row.config.cascade.recogniser]
+    for runs in zip(*(runs_of(out, one, seeds) for one in alike), strict=True):
+        rooms = [run.directory / recognise.TRAINING / streams.DIRECTORY for run in runs]
+        trained = next((room for room in rooms if (room / "parameters").is_dir()), None)
+        own = runs[alike.index(row)].directory / recognise.TRAINING / streams.DIRECTORY
+        if trained and not own.exists():
+            with files.building(own) as fresh:
+                shutil.copytree(trained, fresh, dirs_exist_ok=True)
+
+
 def _evaluate(
     run: fit.Run, spotter: fit.Run | None, dataset: shards.Dataset, progress: Progress, flow: Flow | None
 ) -> dict[str, Any]:
@@ -242,6 +256,8 @@ def run(
     train(out, several, seeds, dataset, progress)
     found, first, origins = [], None, {}
     for row in several:
+        if not row.obstacle and row.config.cascade.recogniser:
+            _share_streams(out, row, several, seeds)
         scored = [] if row.obstacle else [
             _evaluate(run, spotter, dataset, progress, flow)
             for run, spotter in zip(runs_of(out, row, seeds), _spotters(out, row, several, seeds), strict=True)
