@@ -35,6 +35,23 @@ def test_a_fold_counts_half_the_mean_length_of_its_own_training_expressions():
     assert streams.reaches(videos, [(0,), (1, 2)]).tolist() == [0.5 * 45, 0.5 * 15]
 
 
+def test_they_do_not_depend_on_the_spotter(tmp_path):
+    """Nothing of a spotter but the seed, the folds and the kind of expressions is in their configuration."""
+    toy = toy_cascade(tmp_path)
+    behind = lambda **changes: streams.training_config(recognise.training_config(changed(toy.config, changes), "str"))
+
+    def changed(config, changes):
+        config = config.copy_and_resolve_references()
+        config.update_from_flattened_dict({name.replace("__", "."): value for name, value in changes.items()})
+        return config
+
+    plain = behind().to_dict()
+    assert plain == behind(data__recognition=False, model__width=32, loss__beta=3.0, train__epochs=7).to_dict()
+    assert plain["train"]["epochs"] == 10 and plain["train"]["negatives"] == 5
+    for other in ({"seed": 1}, {"folds__scheme": "kfold"}, {"data__kind": "all"}, {"cascade__grid": 3}):
+        assert plain != behind(**other).to_dict()
+
+
 def test_pairs_near_an_expression_and_away(tmp_path):
     """Of every fold, frame by frame; neither a pair without two faces nor one of a test subject is in its lists."""
     toy = toy_cascade(tmp_path)
