@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from fedn_jax.cli import command
+from fedn_jax.cli import command, own_code
 from fedn_jax.core import errors
 from fedn_jax.core.errors import UserError
 from fedn_jax.core.text import Whole, beside_bars, count, printable, progress_bar
@@ -51,6 +51,7 @@ def add_arguments(commands: Any) -> None:
         help="made by `fedn train` or `fedn recognise`; without it: facial actions of real faces (smile, brow raise "
         "...), no emotions",
     )  # fmt: skip
+    one.add_argument("--config", metavar="FILE", help=f"with --run: {own_code.HELP}")
     one.add_argument("--out", type=Path, required=True, metavar="DIR", help="directory for the results")
     one.add_argument("--fold", metavar="NAME", help="the network of one fold (default: ensemble, the mean of all)")
     one.add_argument(
@@ -81,8 +82,8 @@ def detect(args: argparse.Namespace) -> None:
     """``fedn detect``: the expressions, or facial actions, of new videos.
 
     Args:
-      args: videos, run, out, fold, threshold, subject, subject_folders, persons, backbone, aligner, rate, no_video,
-        any_face, force.
+      args: videos, run, config, out, fold, threshold, subject, subject_folders, persons, backbone, aligner, rate,
+        no_video, any_face, force.
 
     Raises:
       UserError: a run that cannot be used; or, after all videos, that some could not be.
@@ -130,6 +131,7 @@ def _of_run(args: argparse.Namespace) -> Detector:
     from fedn_jax.inference import new_video as detection
     from fedn_jax.inference import trust
 
+    own_code.admit(args.run, args.config)
     model = detection.load(args.run, args.fold or detection.ENSEMBLE)
     threshold, origin = detection.choose_threshold(model, args.threshold)
     networks = detection.make_detector(model, threshold)
@@ -155,7 +157,7 @@ def _of_actions(args: argparse.Namespace) -> Detector:
     from data_prep.faces.decode import Options
     from fedn_jax.inference import actions
 
-    given = [name for name in ("fold", "backbone", "any_face") if getattr(args, name)]
+    given = [name for name in ("config", "fold", "backbone", "any_face") if getattr(args, name)]
     if given:
         raise UserError(f"--{given[0].replace('_', '-')} belongs to --run; facial actions are found without training")
     threshold = actions.WEAKEST if args.threshold is None else args.threshold

@@ -129,7 +129,7 @@ def make_detector(model: Model, threshold: float) -> Callable[..., Found]:
     """
     config, geometry = model.config, model.geometry
     task = _task(config, geometry, model.recorded)
-    hop, chunk = config.window.test_hop, config.predict.chunk
+    hop, chunk, rule = config.window.test_hop, config.predict.chunk, predict.rule_of(config)
     predictor = predict.make_predictor(task, geometry, hop, chunk)
     candidates = predict.make_candidates(task, chunk)
     chosen = standardization.STANDARDIZATIONS[config.data.standardize]
@@ -169,7 +169,7 @@ def make_detector(model: Model, threshold: float) -> Callable[..., Found]:
             strong = matching.above(found, threshold).valid
             kept.append(Detections(*(column[strong] for column in found)))
         strong = Detections(*(np.concatenate(column) for column in zip(*kept, strict=True)))
-        best = _suppress(strong, config.predict.nms_iou, config.predict.per_class)
+        best = _suppress(strong, rule, threshold)
         if namer:
             seen = standardization.standardize(inputs, numbers) if numbers else inputs
             meta = VideoMeta("", "", len(valid), 0.0, 0, 0, len(valid))
@@ -188,12 +188,13 @@ def _joined(pieces: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
     return {name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]}
 
 
-def _suppress(candidates: Detections, iou: float, per_class: bool) -> Detections:
-    """Exact NMS of all candidates above the threshold: weaker ones could not drop them. Sizes are powers of two."""
+def _suppress(candidates: Detections, rule: nms.Rule, threshold: float) -> Detections:
+    """NMS of all candidates above the threshold, exact, since weaker ones touch none above it. Sizes: powers of two."""
     count = len(candidates.score)
     size = 1 << max(count - 1, 31).bit_length()
     padded = Detections(*(np.pad(x, [(0, size - count)] + [(0, 0)] * (x.ndim - 1)) for x in candidates))
-    kept = jax.device_get(nms.suppress(padded, iou, size, per_class))
+    kept = jax.device_get(nms.suppress(padded, rule._replace(max_detections=size)))
+    kept = matching.above(kept, threshold)
     kept = Detections(*(column[kept.valid] for column in kept))
     order = np.lexsort((kept.interval[:, 1], kept.interval[:, 0]))
     return Detections(*(column[order] for column in kept))

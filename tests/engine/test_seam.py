@@ -13,56 +13,23 @@ import numpy as np
 import pytest
 import toy_task
 from safetensors.numpy import load_file
-from toys import quiet
+from toys import FRAMES, pictures, quiet, toy_config
 
 from fedn_jax import models
 from fedn_jax.core import config as configs
-from fedn_jax.core.types import Context, Events, Store, VideoMeta
-from fedn_jax.data import shards
+from fedn_jax.core.types import Context
 from fedn_jax.data.problem import make_problem
 from fedn_jax.engine import fit, parameters, programs, run_dir, train_step, trainer
 from fedn_jax.evaluation import run_evaluation
 from fedn_jax.inference import new_video
 
-FRAMES = 90
 HERE = Path(__file__).parent
-
-
-def pictures(subjects=3, seed=0):
-    """Videos of noise in which a patch lights up, another one for each emotion; every subject has two."""
-    rng = np.random.default_rng(seed)
-    inputs, metas, events = [], [], []
-    for number in range(2 * subjects):
-        x = rng.integers(0, 60, (FRAMES, 6, 6, 3), dtype=np.uint8)
-        onset = np.array([12, 50]) + rng.integers(-5, 5, 2)
-        offset = onset + rng.integers(10, 25, 2)
-        emotion = rng.permutation(2).astype(np.int32)
-        for a, b, c in zip(onset, offset, emotion, strict=True):
-            x[a:b, 3 * c : 3 * c + 3, 1:5] += 150
-        metas.append(VideoMeta(f"s{number // 2}", f"v{number}", FRAMES, 30.0, 1, number * FRAMES, FRAMES))
-        inputs.append(x)
-        interval = np.stack([onset, offset], -1).astype(np.float32)
-        events.append(Events(interval, interval.mean(-1), emotion, np.zeros(2, np.int32), np.ones(2, bool)))
-    store = Store(np.concatenate(inputs), np.ones(len(metas) * FRAMES, bool))
-    metadata = {"signature": "toy", "classes": ["a", "b"], "frames_per_row": 1, "dataset": "toy", "backbone": "none"}
-    return shards.Dataset(store, metas, events, np.zeros(len(store.valid), np.float32), metadata)
 
 
 @pytest.fixture
 def config(monkeypatch):
     monkeypatch.setitem(models.TASKS, "toy", models.Model(toy_task.make_task, lambda config: config))
-    return small()
-
-
-def small():
-    config = configs.default()
-    config.task = "toy"
-    config.window.update(segments=16, segment_frames=1, stride=1, train_hop=8, test_hop=8, inside=0.0)
-    config.train.update(epochs=30, batch_size=16, learning_rate=3e-2, checkpoint_minutes=0.0)
-    config.folds.inner = 0.0
-    config.predict.chunk = 4
-    config.evaluate.threshold = 0.0
-    return config
+    return toy_config()
 
 
 @pytest.fixture
@@ -204,13 +171,13 @@ def test_a_killed_training_by_steps_goes_on_to_the_same_bits(config, by_steps, o
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-import test_seam, toy_task
+import toys, toy_task
 from toys import quiet
 from fedn_jax import models
 from fedn_jax.engine import checkpoint, fit
 make = lambda *args: toy_task.make_task(*args)._replace(driver="steps")
 models.TASKS["toy"] = models.Model(make, lambda config: config)
-config = test_seam.small()
+config = toys.toy_config()
 config.train.epochs = 6
 write, number = checkpoint.Writer.start, []
 def start(writer, *rest):
@@ -219,7 +186,7 @@ def start(writer, *rest):
         os.kill(os.getpid(), signal.SIGKILL)
     write(writer, *rest)
 checkpoint.Writer.start = start
-fit.fit([fit.Run(Path(sys.argv[1]), config)], test_seam.pictures(), quiet)
+fit.fit([fit.Run(Path(sys.argv[1]), config)], toys.pictures(), quiet)
 """
 
 

@@ -35,7 +35,9 @@ OWNERS = {  # top-level package -> the only files that may import it
     "tensorflow_datasets": {"fedn_jax/data/shards.py", "data_prep/shards/builders.py"},
     "orbax": {"fedn_jax/engine/checkpoint.py"},
     "ml_collections": {"fedn_jax/core/config.py", "fedn_jax/core/presets.py"},
-    "tensorboardX": {"fedn_jax/engine/run_dir.py"},
+    "tensorboardX": {"fedn_jax/engine/tracking.py"},
+    "wandb": {"fedn_jax/engine/tracking.py"},
+    "mlflow": {"fedn_jax/engine/tracking.py"},
     "optuna": {"fedn_jax/experiments/sweep.py"},
     "tensorflow": set(),
 }
