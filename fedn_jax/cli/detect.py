@@ -24,7 +24,7 @@ LARGEST = "largest"
 class Detector(NamedTuple):
     """What looks at videos: a trained run, or the rules of facial actions."""
 
-    detect: Callable[..., Any]  # (inputs [T, D] float16, decode.Facts, flow between frames) -> new_video.Found
+    detect: Callable[..., Any]  # (inputs [T, ...], decode.Facts, flow between frames) -> new_video.Found
     classes: list[str]
     label: str  # what the classes are
     options: Any  # of the preparation
@@ -128,6 +128,7 @@ def detect(args: argparse.Namespace) -> None:
 
 def _of_run(args: argparse.Namespace) -> Detector:
     """The networks of a run, with the preparation that they were trained with."""
+    from fedn_jax import models
     from fedn_jax.inference import new_video as detection
     from fedn_jax.inference import trust
 
@@ -136,16 +137,19 @@ def _of_run(args: argparse.Namespace) -> Detector:
     threshold, origin = detection.choose_threshold(model, args.threshold)
     networks = detection.make_detector(model, threshold)
     options, backbone = _preparation(args, model)
+    reads_frames = models.TASKS[model.config.task].frames
+    features = backbone.description if reads_frames else model.recorded["metadata"]["backbone"]
     behind = {"emotions": f"{model.cascade.recogniser}, behind the spotter {model.run}"} if model.cascade else {}
     about = {
         "run": str(args.run), **behind, "folds": ", ".join(model.folds),
         "score threshold": f"{threshold:.3f}, {origin}",
-        "trained on": model.recorded["metadata"]["dataset"], "features": model.recorded["metadata"]["backbone"],
+        "trained on": model.recorded["metadata"]["dataset"], "features": features,
         "faces": _faces(options), "fedn_jax": model.recorded["versions"]["fedn_jax"],
     }  # fmt: skip
     run = lambda inputs, facts, flow: networks(inputs, facts.valid > 0, flow)
-    judge = trust.make_judge(model.run)
-    return Detector(run, model.classes, "emotion", options, backbone, threshold, about, judge, args.any_face)
+    judge = trust.make_judge(model.run, features)
+    label = model.config.data.label if model.config.data.recognition else "emotion"
+    return Detector(run, model.classes, label, options, backbone, threshold, about, judge, args.any_face)
 
 
 def _of_actions(args: argparse.Namespace) -> Detector:
@@ -208,7 +212,9 @@ def _frames(video: Path) -> int:
 def _preparation(args: argparse.Namespace, model: Any) -> tuple[Any, Any]:
     """(options of the preparation, backbone) that the run was trained with."""
     from data_prep.backbones import kinds
+    from data_prep.backbones.aligned_frames import AlignedFrames
     from data_prep.faces.decode import Options
+    from fedn_jax import models
     from fedn_jax.core import schema
 
     recorded = model.recorded
@@ -217,13 +223,18 @@ def _preparation(args: argparse.Namespace, model: Any) -> tuple[Any, Any]:
         raise UserError(
             f"{args.run}: was trained on features that were given; detection needs a run on prepared videos"
         )
+    options = Options(args.aligner or made["aligner"], made["size"], round(recorded["fps"], 3))
+    if models.TASKS[model.config.task].frames:
+        if args.backbone:
+            raise UserError(f"{args.run}: reads the frames themselves; --backbone changes nothing, leave it out")
+        return options, AlignedFrames(made["size"], recorded["input_shape"][0])
     backbone = kinds.load(args.backbone or model.run / schema.BACKBONE)
     if backbone.sha != made["backbone"]:
         raise UserError(
             f"{args.run}: was trained on features of {recorded['metadata']['backbone']}; got other weights, "
             f"{backbone.description} ({backbone.sha[:16]}): give that file with --backbone"
         )
-    return Options(args.aligner or made["aligner"], made["size"], round(recorded["fps"], 3)), backbone
+    return options, backbone
 
 
 def _source(video: Path, rate: float, detector: Detector) -> Any:
@@ -335,7 +346,7 @@ def _tell(video: str, found: Any, lost: int, notes: Sequence[str], place: Any) -
     if "verdict" in found.about:
         print(textwrap.fill(found.about["verdict"], 80, initial_indent="  ", subsequent_indent="  "))
     for note in notes:
-        print(f"  note: {note}")
+        print(textwrap.fill(f"note: {note}", 80, initial_indent="  ", subsequent_indent="    "))
     width = max([14, *(len(one.emotion) for one in found.expressions)])
     for one in found.expressions:
         print(f"  {one.begin:>8.2f} to {one.end:>8.2f} s  {one.emotion:<{width}} {one.score:.2f}")

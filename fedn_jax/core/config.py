@@ -7,6 +7,7 @@ one value. The comment beside an option in ``default()`` is what ``fedn configs 
 
 import ast
 import inspect
+import math
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -197,6 +198,8 @@ def check_options(config: Any) -> ConfigDict:
         kind = type(known[key])
         if type(value) is not kind and not (kind is float and type(value) is int):
             raise UserError(f"option {key} must be of type {kind.__name__}, such as {known[key]!r}; got {value!r}")
+        if kind is float and not math.isfinite(value):
+            raise UserError(f"option {key} must be a finite number, such as {known[key]!r}; got {value!r}")
     return config
 
 
@@ -326,7 +329,7 @@ def override(config: ConfigDict, key: str, text: str) -> None:
     except (ValueError, SyntaxError):
         value = text
     if isinstance(current[key], float) and type(value) is int:
-        value = float(value)
+        value = float(value) if abs(value) < 2**1000 else text
     if type(value) is not type(current[key]):
         kind = type(current[key]).__name__
         raise UserError(f"option {key} must be of type {kind}, such as {current[key]!r}; got {text!r}")

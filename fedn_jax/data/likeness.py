@@ -38,8 +38,8 @@ class Likeness(NamedTuple):
 def _frames(inputs: np.ndarray, valid: np.ndarray, most: int = FRAMES) -> np.ndarray:
     """[at most ``most``, D] float64: evenly spaced rows with a face."""
     rows = np.flatnonzero(valid)
-    chosen = rows[np.linspace(0, len(rows) - 1, min(most, len(rows))).astype(int)]
-    return np.asarray(inputs[chosen], np.float64)
+    chosen = np.asarray(inputs[rows[np.linspace(0, len(rows) - 1, min(most, len(rows))).astype(int)]])
+    return chosen.astype(np.float64)
 
 
 def _fit(frames: np.ndarray) -> Likeness:
@@ -68,7 +68,8 @@ def learn(store: Store, metas: Sequence[VideoMeta]) -> Likeness | None:
       metas: V videos.
 
     Returns:
-      The likeness; None where inputs are pictures, or where fewer than two frames have a face.
+      The likeness; None where fewer than two frames have a face, or where inputs are pictures: by pixels two people of
+      one data set differ as much as drawn faces and real ones.
     """
     if np.ndim(store.inputs) != 2:
         return None
@@ -99,10 +100,10 @@ def distance(known: Likeness, inputs: np.ndarray, valid: np.ndarray) -> float | 
       valid: [R] bool.
 
     Returns:
-      The distance: about 1 for frames of the data set itself; None without a face.
+      The distance: about 1 for frames of the data set itself; None without a face, or for features of another width.
     """
     frames = _frames(inputs, valid)
-    return _distance(known, frames) if len(frames) else None
+    return _distance(known, frames) if len(frames) and frames.shape[1:] == known.mean.shape else None
 
 
 def limit(known: Likeness) -> float | None:

@@ -197,6 +197,7 @@ def _describe(num_runs: int, agreed: Sequence[Sequence[Share]], trainer: Trainer
         f"{len(devices)} x {devices[0].device_kind}, {'all in one program' if len(agreed) == 1 else together}; "
         f"{trainer.state_bytes / 1e6:.1f} MB of training state per fold\n"
         f"{count(len(problem.windows.start), 'training window')}, {positive} with an expression"
+        f"{f'; {problem.left_out}' if problem.left_out else ''}"
     )
 
 

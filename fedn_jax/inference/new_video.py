@@ -1,8 +1,9 @@
-"""Detection in a new video: the trained folds of a run on the embeddings of any number of frames.
+"""Detection in a new video: the trained folds of a run on any number of frames, or of their embeddings.
 
 A long video goes through in pieces whose windows are those of the whole, so memory does not grow with its length.
 """
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -27,7 +28,8 @@ from fedn_jax.inference.cascades import Cascade
 from fedn_jax.ops import apex, intervals, nms, windows
 
 ENSEMBLE = "ensemble"  # all folds: their network outputs are averaged
-WINDOWS = 256  # of a piece
+WINDOWS = 256  # of a piece, at most
+PIECE = 2**28  # bytes of a piece, at most; FEDN's pieces are far below
 CURVE = 1200  # points of a confidence curve, at most
 
 
@@ -75,11 +77,6 @@ def load(run: Path, fold: str = ENSEMBLE) -> Model:
         return spotter._replace(classes=cascade.classes, cascade=cascade)
     if "programs" not in recorded or "input_shape" not in recorded:
         raise UserError(f"{run}: was trained by an older version, or training never began; train it again")
-    if models.TASKS[config.task].frames:
-        raise UserError(
-            f"{run}: task {config.task!r} reads frames, and `fedn detect` keeps embeddings only; give a run of another "
-            "task"
-        )
     names = [name for name in recorded["folds"] if not name.endswith(splits.INNER)]
     errors.one_of("--fold", fold, [ENSEMBLE, *names])
     wanted = names if fold == ENSEMBLE else [fold]
@@ -123,9 +120,9 @@ def make_detector(model: Model, threshold: float) -> Callable[..., Found]:
       threshold: lowest score of a detection.
 
     Returns:
-      detect(inputs [T, D] float16, valid [T] bool, flow=None) -> Found. ``inputs`` may be a memory-mapped file;
-      ``flow`` is between its frames, for recognisers that need it. Curves of a cascade show what is reported, since
-      weaker candidates are not named.
+      detect(inputs [T, ...] as the task reads them, valid [T] bool, flow=None) -> Found. ``inputs`` may be a
+      memory-mapped file; ``flow`` is between its frames, for recognisers that need it. Curves of a cascade show what is
+      reported, since weaker candidates are not named.
     """
     config, geometry = model.config, model.geometry
     task = _task(config, geometry, model.recorded)
@@ -134,7 +131,8 @@ def make_detector(model: Model, threshold: float) -> Callable[..., Found]:
     candidates = predict.make_candidates(task, chunk)
     chosen = standardization.STANDARDIZATIONS[config.data.standardize]
     context = geometry.rows - geometry.frames + geometry.stride  # rows that a segment may read past its piece
-    size = WINDOWS * hop + geometry.frames + context
+    per_piece = max(1, min(WINDOWS, PIECE // (hop * math.prod(model.recorded["input_shape"]))))
+    size = per_piece * hop + geometry.frames + context
     folds = [jax.device_put(variables) for variables in model.folds.values()]
     own = len(model.recorded["classes"])  # classes of the networks; a recogniser's may be others
     namer = model.cascade and cascades.make_namer(model.cascade, chunk)
@@ -160,7 +158,7 @@ def make_detector(model: Model, threshold: float) -> Callable[..., Found]:
         curves = np.zeros((own, min(CURVE, len(valid))), np.float32)
         frames = np.zeros((own, len(valid)), np.float32)
         kept = []
-        cut = windows.pieces(len(valid), geometry, hop, WINDOWS)
+        cut = windows.pieces(len(valid), geometry, hop, per_piece)
         outputs = (piece(inputs, valid, numbers, *edges) for edges in cut)
         for part in [_joined(list(outputs))] if task.whole else outputs:
             found = candidates(part, len(valid))

@@ -54,6 +54,7 @@ def test_rows_without_a_face_are_not_looked_at(known):
     assert np.isfinite(found.mean).all() and len(found.own) == 11
     assert likeness.distance(found, inputs[:ROWS], blind[:ROWS]) is None
     assert likeness.learn(Store(inputs[:ROWS], blind[:ROWS]), metas[:1]) is None
+    assert likeness.distance(known, inputs[:ROWS, 1:], ~blind[:ROWS]) is None  # other features
     assert likeness.learn(Store(np.zeros((2, 4, 4, 3), np.uint8), np.ones(2, bool)), metas[:1]) is None
 
 

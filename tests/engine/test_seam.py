@@ -146,7 +146,7 @@ def test_by_steps_the_whole_way_from_a_file_that_is_mapped(config, by_steps, one
 
 
 def test_a_killed_training_by_steps_goes_on_to_the_same_bits(config, by_steps, one_device, tmp_path):
-    """Another process, killed without warning between two checkpoints, against one that ran here."""
+    """Another process, killed inside a save, between two, and in prediction, against one that ran here."""
     script = tmp_path / "train.py"
     script.write_text(KILLED)
     run, whole = tmp_path / "run", tmp_path / "whole"
@@ -157,7 +157,10 @@ def test_a_killed_training_by_steps_goes_on_to_the_same_bits(config, by_steps, o
         command = [sys.executable, str(script), str(run), *words]
         return subprocess.run(command, env=environment, capture_output=True, text=True).returncode
 
-    assert start("die") == -signal.SIGKILL and programs.checkpoints(run, 0).exists()
+    checkpoints = programs.checkpoints(run, 0)
+    assert start("saving") == -signal.SIGKILL and list(checkpoints.glob("*tmp*"))  # half a checkpoint
+    assert start("between") == -signal.SIGKILL and checkpoints.exists()
+    assert start("predicting") == -signal.SIGKILL and len(list((run / "outputs").rglob("*.npz"))) == 1
     assert start() == 0
     config.task, config.train.epochs = "toy_by_steps", 6
     fit.fit([fit.Run(whole, config)], pictures(), quiet)
@@ -169,24 +172,38 @@ def test_a_killed_training_by_steps_goes_on_to_the_same_bits(config, by_steps, o
 
 
 KILLED = """
-import os, signal, sys
+import os, signal, sys, threading
 from pathlib import Path
 import toys, toy_task
 from toys import quiet
 from fedn_jax import models
-from fedn_jax.engine import checkpoint, fit
+from fedn_jax.engine import checkpoint, fit, predict, programs
 make = lambda *args: toy_task.make_task(*args)._replace(driver="steps")
 models.TASKS["toy"] = models.Model(make, lambda config: config)
 config = toys.toy_config()
 config.train.epochs = 6
-write, number = checkpoint.Writer.start, []
-def start(writer, *rest):
+run, when = Path(sys.argv[1]), sys.argv[-1]
+die = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+start, number = checkpoint.Writer.start, []
+def until_half():
+    while not list(programs.checkpoints(run, 0).glob("*tmp*")):
+        pass
+    die()
+def begin(writer, *rest):
     number.append(0)
-    if len(number) == 4 and "die" in sys.argv:
-        os.kill(os.getpid(), signal.SIGKILL)
-    write(writer, *rest)
-checkpoint.Writer.start = start
-fit.fit([fit.Run(Path(sys.argv[1]), config)], toys.pictures(), quiet)
+    if when == "saving" and len(number) == 3:
+        threading.Thread(target=until_half).start()
+    if when == "between" and len(number) == 3:
+        die()
+    start(writer, *rest)
+checkpoint.Writer.start = begin
+save = predict.save_outputs
+def save_one(*rest):
+    save(*rest)
+    die()
+if when == "predicting":
+    predict.save_outputs = save_one
+fit.fit([fit.Run(run, config)], toys.pictures(), quiet)
 """
 
 

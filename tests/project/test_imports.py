@@ -34,7 +34,7 @@ ORDER = [  # a package imports itself and those above it
 OWNERS = {  # top-level package -> the only files that may import it
     "tensorflow_datasets": {"fedn_jax/data/shards.py", "data_prep/shards/builders.py"},
     "orbax": {"fedn_jax/engine/checkpoint.py"},
-    "ml_collections": {"fedn_jax/core/config.py", "fedn_jax/core/presets.py"},
+    "ml_collections": {"fedn_jax/core/config.py", "fedn_jax/models/fesnet/presets.py"},
     "tensorboardX": {"fedn_jax/engine/tracking.py"},
     "wandb": {"fedn_jax/engine/tracking.py"},
     "mlflow": {"fedn_jax/engine/tracking.py"},
