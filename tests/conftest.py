@@ -9,7 +9,9 @@ import os
 import tempfile
 from pathlib import Path
 
-os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=4"
+from quick import QUICKLY
+
+os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {QUICKLY} --xla_force_host_platform_device_count=4"
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 _cache = tempfile.TemporaryDirectory(prefix="fedn-test-cache-")  # removed at exit
 os.environ["JAX_COMPILATION_CACHE_DIR"] = _cache.name

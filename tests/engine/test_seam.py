@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import toy_task
+from quick import QUICKLY
 from safetensors.numpy import load_file
 from toys import quiet
 
@@ -184,7 +185,7 @@ def test_a_killed_training_by_steps_goes_on_to_the_same_bits(config, by_steps, o
     script.write_text(KILLED)
     run, whole = tmp_path / "run", tmp_path / "whole"
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(HERE), str(HERE.parent), *sys.path])}
-    environment["XLA_FLAGS"] = "--xla_force_host_platform_device_count=1"
+    environment["XLA_FLAGS"] = f"{QUICKLY} --xla_force_host_platform_device_count=1"
 
     def start(*words):
         command = [sys.executable, str(script), str(run), *words]
@@ -205,6 +206,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 import test_seam, toy_task
+from quick import QUICKLY
 from toys import quiet
 from fedn_jax import models
 from fedn_jax.engine import checkpoint, fit
