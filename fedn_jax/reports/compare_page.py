@@ -12,13 +12,13 @@ from typing import Any, NamedTuple
 from fedn_jax.core import config as configs
 from fedn_jax.core import files
 from fedn_jax.core.errors import UserError
-from fedn_jax.core.text import DASH, count, percent
+from fedn_jax.core.text import DASH, count, percent, points
 from fedn_jax.engine import run_dir
 from fedn_jax.evaluation import bootstrap, headline, metrics, thresholds
 from fedn_jax.evaluation.metrics import Counts
 from fedn_jax.experiments import published
 from fedn_jax.reports import figures, pages, published_table, run_tables, tables, timeline
-from fedn_jax.reports.tables import Column, Table, words
+from fedn_jax.reports.tables import Cell, Column, Table, texts, words
 
 NEEDED = ("iou", "spotting", "recognition", "map", "per_subject", "per_class")  # of metrics.json
 DEFINED = ("tp", "n", "gt", "f1", "accuracy", "map", "map.spotting", "map.detection", "coco")  # of DEFINITIONS
@@ -29,6 +29,14 @@ CURVES = (  # alternative text and caption
 BARS = (
     "Spotting F1 of every subject, the runs side by side",
     "Spotting F1 of every subject; how many expressions it has is in brackets. Few expressions make an F1 jump.",
+)
+SHADES = "True positives by annotated and detected emotion; shares are of the row."
+BELOW = (  # notes on the results
+    "Blue with a dot: the highest among the runs that can be compared with the first. Below a number: its difference "
+    "to the first run in percentage points, a dash where the two cannot be compared; then the 95 % interval of a "
+    "bootstrap over subjects.",
+    "p: two-sided permutation test of the two runs within subjects, not corrected for the number of runs. The two mAP "
+    "have neither interval nor p: they rank the detections of all subjects together.",
 )
 # Numbers that need the same basis in both runs; COUNTED need an IoU.
 ALL, COUNTED, NONE = frozenset(headline.SHARES), frozenset({"f1_s", "f1_r"}), frozenset()
@@ -182,7 +190,7 @@ def _remarks(several: Sequence[Run]) -> list[Remark]:
 
 
 def _remarks_table(known: Sequence[Remark]) -> Table:
-    columns = [Column(x, number=False) for x in ("Run", "What differs", "Here", "In the first run", "Not comparable")]
+    columns = texts("Run", "What differs", "Here", "In the first run", "Not comparable")
     rows = []
     for one in known:
         spoilt = ", ".join(headline.NUMBERS[name].title for name in headline.SHARES if name in one.spoils)
@@ -193,14 +201,6 @@ def _remarks_table(known: Sequence[Remark]) -> Table:
 
 def _per_subject(run: Run) -> dict[str, Counts]:
     return {row["subject"]: Counts(*(row[key] for key in Counts._fields)) for row in run.metrics["per_subject"]}
-
-
-def _signed(difference: float | None) -> str:
-    """A difference of two shares in percentage points with its sign: +1.2, −50.0, 0.0."""
-    if difference is None:
-        return DASH
-    text = f"{abs(100 * difference):.1f}"
-    return text if text == "0.0" else ("+" if difference > 0 else "−") + text
 
 
 def _rows(several: Sequence[Run], known: Sequence[Remark]) -> list[dict[str, Any]]:
@@ -216,7 +216,7 @@ def _rows(several: Sequence[Run], known: Sequence[Remark]) -> list[dict[str, Any
             fair = [value for value in fair if value is not None]
             may = name not in spoilt[run.name] and here is not None
             cell = {"text": percent(here), "best": may and len(fair) > 1 and here == max(fair)}
-            cell["difference"] = _signed(here - first if index and may and first is not None else None)
+            cell["difference"] = points(here - first if index and may and first is not None else None)
             cell["interval"] = None if here is None else _interval(run, name)
             cell["paired"] = _paired(run, several[0]) if name == "f1_s" and index and may else None
             rows[-1]["cells"].append(cell)
@@ -287,25 +287,17 @@ def write(out: Path, paths: Sequence[Path], timelines: Sequence[Mapping[str, Any
 def _page(path: Path, several: Sequence[Run], drawn: Mapping[str, Any], written: Sequence[Table]) -> Path:
     found, names = compare(several), [run.name for run in several]
     subjects = count(len(set().union(*map(_per_subject, several))), "subject")
-    for index, row in enumerate(found["rows"]):
-        for cell in row["cells"]:
-            chance = f", {_chance(cell['paired'].p)}" if cell["paired"] else ""
-            cell["lines"] = [cell["difference"] + chance] * bool(index)
-            cell["lines"] += [" to ".join(map(percent, cell["interval"]))] if cell["interval"] else []
-    titles = {number.title: number.definition for number in headline.NUMBERS.values()} | {"GT": "gt", "mAP": "map"}
     pictures = tuple(
-        pages.Chart(figures.uri(drawn[f"confusion-{files.file_name(name)}"]), f"Confusion matrix of {name}", name)
+        pages.Chart(figures.uri(drawn[file]), f"Confusion matrix of {name}", name)
         for name in names
-        if f"confusion-{files.file_name(name)}" in drawn
+        if (file := f"confusion-{files.file_name(name)}") in drawn
     )
     curves, bars = (figures.uri(drawn[name]) for name in ("curves", "subjects"))
     sections = [
+        ("Results", [_results(found["rows"], several[0].metrics)]),
         ("Average precision against IoU", [pages.Chart(curves, *CURVES)]),
         ("Subjects", [pages.Chart(bars, *BARS), [("As a table", written[-1])]]),
-        (
-            "Confusion",
-            [pictures, "True positives by annotated and detected emotion; shares are of the row."] * bool(pictures),
-        ),
+        ("Confusion", [pictures, SHADES] * bool(pictures)),
         ("What differs", _differ(found, names)),
         ("Beside the paper", [note for note in written[0].notes if published_table.APART in note]),
         *((one.title, [one]) for one in written[:-1] if one.title != "Results"),
@@ -316,17 +308,27 @@ def _page(path: Path, several: Sequence[Run], drawn: Mapping[str, Any], written:
         f"Comparison of {count(len(several), 'run')}",
         f"Each run is compared with the first, {names[0]}. {subjects}.",
         sections,
-        template="comparison.html.j2",
         lead=_lead(found["rows"], subjects),
         warning=("Before comparing", _remarks_table(found["remarks"])) if found["remarks"] else (),
-        rows=found["rows"],
-        numbers=[headline.NUMBERS[name].title for name in headline.SHARES],
-        definitions=[
-            *run_tables.definitions(several[0].metrics, titles),
-            headline.worded(several[0].metrics, f"{headline.MAP_ORDER}."),
-        ],
         footer="Every number, unrounded: metrics.json of each run. Figures and tables as files: beside this page.",
     )
+
+
+def _results(rows: Sequence[Mapping[str, Any]], first: Mapping[str, Any]) -> Table:
+    """The headline numbers of all runs, with differences and intervals below them; ``first``: metrics of that run."""
+    lines = []
+    for index, row in enumerate(rows):
+        lines.append([words(row[name]) for name in ("name", "tp", "n", "gt")])
+        for cell in row["cells"]:
+            chance = f", {_chance(cell['paired'].p)}" if cell["paired"] else ""
+            below = [cell["difference"] + chance] * bool(index)
+            below += [" to ".join(map(percent, cell["interval"]))] if cell["interval"] else []
+            lines[-1].append(Cell(cell["text"], below=below, best=cell["best"]))
+    columns = [*texts("Run"), *map(Column, ("TP", "N", "GT"))]
+    columns += [Column(headline.NUMBERS[name].title, "%") for name in headline.SHARES]
+    titles = {number.title: number.definition for number in headline.NUMBERS.values()} | {"GT": "gt", "mAP": "map"}
+    notes = [*BELOW, *run_tables.definitions(first, titles), headline.worded(first, f"{headline.MAP_ORDER}.")]
+    return Table("results", "Results of the runs", columns, [("", lines)], notes)
 
 
 def _lead(rows: Sequence[Mapping[str, Any]], subjects: str) -> str:
@@ -341,7 +343,7 @@ def _lead(rows: Sequence[Mapping[str, Any]], subjects: str) -> str:
     text += f": {cell['difference']} percentage points against {rows[0]['name']}"
     if not (paired := cell["paired"]):
         return f"{text}."
-    text += f" (95 % interval {_signed(paired.low)} to {_signed(paired.high)}, {_chance(paired.p)})."
+    text += f" (95 % interval {points(paired.low)} to {points(paired.high)}, {_chance(paired.p)})."
     return text + (f" With {subjects} such a difference can be chance." if paired.p > 0.05 else "")
 
 
@@ -353,7 +355,6 @@ def _differ(found: Mapping[str, Any], names: Sequence[str]) -> list[Any]:
     """Options and versions that are not the same, as tables."""
     shown = [] if found["options"] else ["The configurations are the same."]
     for title, key in (("Option", "options"), ("Version", "versions")):
-        columns = [Column(one, number=False) for one in (title, *names)]
         rows = [[words(one) for one in (name, *values)] for name, values in found[key]]
-        shown += [Table(key, title, columns, [("", rows)])] if rows else []
+        shown += [Table(key, title, texts(title, *names), [("", rows)])] if rows else []
     return shown

@@ -143,7 +143,7 @@ def test_page_when_nothing_is_found_or_annotated(problem, tmp_path):
     )
     result = evaluated([empty])
     page = run_page.write(tmp_path, result | {"baselines": {"motion": result}}, [empty], CLASSES).read_text()
-    assert "so\nthere is no spotting F1" in page and "no better" not in page and DASH in page
+    assert "so there is no spotting F1" in page and "no better" not in page and DASH in page
     assert "nan" not in re.sub(r"data:[^\"]*", "", page).lower()
     assert DASH in run_tables.run_text(result)
 
