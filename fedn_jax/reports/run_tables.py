@@ -309,15 +309,11 @@ def run_text(metrics: Mapping[str, Any]) -> str:
     notes = [*table.notes, *definitions(metrics, {"Threshold": "threshold"})]
     shown = [table._replace(title="", notes=notes), _average(metrics)]
     shown += [_kinds(metrics), _labels(metrics)] if metrics.get("kinds") else []
-    shown += [_without_texts(_leaks(metrics))] if metrics.get("leaks") else []
+    if metrics.get("leaks"):
+        found = _leaks(metrics)
+        columns = [one._replace(detail=not one.number) for one in found.columns[1:]]  # numbers fit a terminal
+        shown.append(found._replace(columns=[found.columns[0], *columns]))
     return "\n".join(tables.to_text(one) for one in shown)
-
-
-def _without_texts(table: Table) -> Table:
-    """The columns of a table that fit a terminal: its name and its numbers."""
-    keep = [index for index, column in enumerate(table.columns) if not index or column.number]
-    groups = [(title, [[row[index] for index in keep] for row in rows]) for title, rows in table.groups]
-    return table._replace(columns=[table.columns[index] for index in keep], groups=groups)
 
 
 def csv_text(result: Mapping[str, Any]) -> str:
