@@ -215,7 +215,7 @@ def _scores(metrics: Mapping[str, Any]) -> list[str]:
     texts = ["Spot-then-recognise score (STRS): {} % x {} % = {} %; ".format(*strs)]
     texts[0] += f"{known['strs']}, where f1_analysis is the {known['strs.f1_analysis']}."
     if found := metrics.get("segmental"):
-        f1 = ", ".join(f"{overlap}: {percent(one)} %" for overlap, one in found["f1"].items())
+        f1 = ", ".join(f"{overlap}: {percent(one)}{' %' * (one is not None)}" for overlap, one in found["f1"].items())
         texts.append(
             f"One label per frame: frame accuracy {percent(found['frame_accuracy'])} % ({known['frame_accuracy']}); "
             f"edit score {found['edit']:.1f} ({known['edit']}); F1 at an IoU of {f1} ({known['f1.segments']})."
