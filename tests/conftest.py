@@ -45,8 +45,8 @@ TRAIN = {
 SLOW = (  # the files that take longest, the longest first: `make test` begins with them, `make test-fast` omits them
     "torch_parity/test_parity.py", "cli/test_end_to_end.py", "inference/test_new_video.py", "engine/test_fit.py",
     "models/test_rows.py", "engine/test_train_step.py", "evaluation/test_metrics.py", "engine/test_parallel.py",
-    "models/test_fedn.py", "experiments/test_sweep.py", "experiments/test_paper_tables.py",
-    "engine/test_programs.py",
+    "models/test_fesnet.py", "engine/test_programs.py", "models/test_fedn.py", "experiments/test_sweep.py",
+    "engine/test_seam.py", "cascade/test_recognise.py", "experiments/test_paper_tables.py",
     "reports/test_video_page.py", "data_prep/shards/test_builders.py", "data_prep/shards/test_dask.py",
     "inference/test_blendshape_videos.py", "data_prep/backbones/test_pretrain.py", "project/test_benchmarks.py",
     "torch_parity/test_reference.py", "project/test_wheel.py", "engine/test_predict.py",
