@@ -11,7 +11,7 @@ core.
 """
 
 from fedn_jax.core import config as fedn_config
-from fedn_jax.core import presets
+from fedn_jax.models.fesnet import presets
 
 ROWS = presets.FESNET_ROWS
 

@@ -12,7 +12,7 @@ its widths, its optimiser and its folds open: see docs/decisions.md, 85 to 98.
 """
 
 from fedn_jax.core import config as fedn_config
-from fedn_jax.core import presets
+from fedn_jax.models.fesnet import presets
 
 ROWS = presets.FESNET_ROWS
 

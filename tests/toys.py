@@ -5,6 +5,7 @@ import numpy as np
 
 from fedn_jax.core import config as configs
 from fedn_jax.core.types import Context, Events, Store, VideoMeta
+from fedn_jax.data import shards
 from fedn_jax.ops.windows import Gathered
 
 
@@ -43,6 +44,41 @@ def toy_data(subjects=4, videos=2, frames=200, width=8, classes=2, seed=0):
             kind, valid = np.zeros(3, np.int32), np.ones(3, bool)
             events.append(Events(interval, interval.mean(-1), emotion, kind, valid))
     return Store(np.concatenate(inputs), np.ones(len(metas) * frames, bool)), metas, events
+
+
+FRAMES = 90  # of each video of `pictures`
+
+
+def pictures(subjects=3, seed=0):
+    """Videos of noise in which a patch lights up, another one for each emotion; every subject has two."""
+    rng = np.random.default_rng(seed)
+    inputs, metas, events = [], [], []
+    for number in range(2 * subjects):
+        x = rng.integers(0, 60, (FRAMES, 6, 6, 3), dtype=np.uint8)
+        onset = np.array([12, 50]) + rng.integers(-5, 5, 2)
+        offset = onset + rng.integers(10, 25, 2)
+        emotion = rng.permutation(2).astype(np.int32)
+        for a, b, c in zip(onset, offset, emotion, strict=True):
+            x[a:b, 3 * c : 3 * c + 3, 1:5] += 150
+        metas.append(VideoMeta(f"s{number // 2}", f"v{number}", FRAMES, 30.0, 1, number * FRAMES, FRAMES))
+        inputs.append(x)
+        interval = np.stack([onset, offset], -1).astype(np.float32)
+        events.append(Events(interval, interval.mean(-1), emotion, np.zeros(2, np.int32), np.ones(2, bool)))
+    store = Store(np.concatenate(inputs), np.ones(len(metas) * FRAMES, bool))
+    metadata = {"signature": "toy", "classes": ["a", "b"], "frames_per_row": 1, "dataset": "toy", "backbone": "none"}
+    return shards.Dataset(store, metas, events, np.zeros(len(store.valid), np.float32), metadata)
+
+
+def toy_config():
+    """Options of toy_task, on `pictures`; its fold of three subjects trains in a second."""
+    config = configs.default()
+    config.task = "toy"
+    config.window.update(segments=16, segment_frames=1, stride=1, train_hop=8, test_hop=8, inside=0.0)
+    config.train.update(epochs=30, batch_size=16, learning_rate=3e-2, checkpoint_minutes=0.0)
+    config.folds.inner = 0.0
+    config.predict.chunk = 4
+    config.evaluate.threshold = 0.0
+    return config
 
 
 def outputs_of(task, variables, inputs, valid=None, inside=None, train=False, key=None, segments=None):

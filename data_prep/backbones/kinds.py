@@ -169,11 +169,13 @@ def seen(inputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Parts rows from gaps: a backbone gives NaN where it sees no face.
 
     Args:
-      inputs: [T, D] float16.
+      inputs: [T, D] float16, or pictures [T, side, side, 3] uint8, which have no gaps.
 
     Returns:
       The same with zeros in gaps, and [T] uint8, 1 where a face was seen.
     """
+    if inputs.dtype == np.uint8:
+        return inputs, np.ones(len(inputs), np.uint8)
     there = ~np.isnan(inputs).any(1)
     return np.where(there[:, None], inputs, np.float16(0)), there.astype(np.uint8)
 

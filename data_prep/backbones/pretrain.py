@@ -8,13 +8,13 @@ do. About ten minutes on two cores. Real faces deserve weights that were trained
 import argparse
 import os
 import sys
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from data_prep.backbones import training
 from fedn_jax.core import processes
 from fedn_jax.core.types import Array, Tree
 
@@ -86,34 +86,6 @@ def draw(seed: int, first: int, num_identities: int, per_identity: int, workers:
     return Stills(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
 
-def augment(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Moves, mirrors, lights and blurs pictures as the aligner's rest and cameras do.
-
-    Args:
-      images: [B, SIZE + 2 MARGIN, SIZE + 2 MARGIN, 3] uint8.
-      rng: source of the variation.
-
-    Returns:
-      [B, SIZE, SIZE, 3] uint8.
-    """
-    import cv2
-
-    result = np.empty((len(images), SIZE, SIZE, 3), np.uint8)
-    for i, image in enumerate(images):
-        angle, scale = rng.normal(0, 0.02), np.exp(rng.normal(0, 0.025))
-        cos, sin = np.cos(angle) * scale, np.sin(angle) * scale
-        mirror = -1 if rng.random() < 0.5 else 1
-        linear = np.array([[cos * mirror, -sin], [sin * mirror, cos]])
-        centre = (len(image) - 1) / 2 + rng.normal(0, 1.2, 2)
-        transform = np.column_stack([linear, centre - linear @ ((SIZE - 1) / 2, (SIZE - 1) / 2)])
-        flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-        face = cv2.warpAffine(image, transform, (SIZE, SIZE), flags=flags, borderMode=cv2.BORDER_REPLICATE)
-        if rng.random() < 0.3:
-            face = cv2.GaussianBlur(face, (0, 0), rng.uniform(0.4, 1.0))
-        result[i] = cv2.convertScaleAbs(face, alpha=rng.uniform(0.8, 1.2), beta=0)
-    return result
-
-
 def crop(images: np.ndarray) -> np.ndarray:
     """The middle, without augmentation.
 
@@ -126,78 +98,23 @@ def crop(images: np.ndarray) -> np.ndarray:
     return images[:, MARGIN : MARGIN + SIZE, MARGIN : MARGIN + SIZE]
 
 
-def make_step(model: Any, optimizer: Any) -> Callable[..., tuple[Tree, Tree, Array]]:
-    """Builds the training step.
+def cost(out: Array, label: Array, strength: Array) -> Array:
+    """What training lowers.
 
     Args:
-      model: ``ResNet18(norm=True)``.
-      optimizer: of optax.
+      out: [B, CLASSES + 1] float, of the linear layer.
+      label: [B] int.
+      strength: [B] float.
 
     Returns:
-      Jitted (variables, opt_state, images [B, H, W, 3] uint8, label [B], strength [B]) -> (variables, opt_state, loss).
-      ``variables`` hold "backbone" (params), "batch_stats" and "head".
-    """
-    import jax
-    import jax.numpy as jnp
-    import optax
-
-    def loss_of(trained: Tree, stats: Tree, images: Array, label: Array, strength: Array) -> Any:
-        x = normalise(images)
-        state = {"params": trained["backbone"], "batch_stats": stats}
-        features, updated = model.apply(state, x, train=True, mutable=["batch_stats"])
-        out = features @ trained["head"]["kernel"] + trained["head"]["bias"]  # [B, CLASSES + 1]
-        target = optax.smooth_labels(jax.nn.one_hot(label, CLASSES), 0.05)
-        loss = optax.softmax_cross_entropy(out[:, :CLASSES], target).mean()
-        return loss + ((out[:, CLASSES] - strength) ** 2).mean(), updated["batch_stats"]
-
-    def step(variables: Tree, opt_state: Tree, images: Array, label: Array, strength: Array) -> Any:
-        trained = {"backbone": variables["backbone"], "head": variables["head"]}
-        grad = jax.value_and_grad(loss_of, has_aux=True)
-        (loss, stats), grads = grad(trained, variables["batch_stats"], images, label, strength)
-        updates, opt_state = optimizer.update(grads, opt_state, trained)
-        return {**optax.apply_updates(trained, updates), "batch_stats": stats}, opt_state, loss
-
-    def normalise(images: Array) -> Array:
-        return (images.astype(jnp.float32) / 255 - jnp.array(MEAN)) / jnp.array(STD)
-
-    return jax.jit(step, donate_argnums=(0, 1))
-
-
-def train(data: Stills, epochs: int, batch_size: int, seed: int, say: Callable[[str], None]) -> Tree:
-    """Trains from scratch.
-
-    Args:
-      data: pictures.
-      epochs: passes over them.
-      batch_size: pictures per step.
-      seed: of weights, order and augmentation.
-      say: receives a line per epoch.
-
-    Returns:
-      Variables, see :func:`make_step`.
+      [] float.
     """
     import jax
     import optax
 
-    from fedn_jax.models.resnet import SLIM, ResNet18
-
-    model, steps = ResNet18(SLIM, norm=True), len(data.label) // batch_size
-    backbone = jax.jit(model.init)(jax.random.key(seed), np.zeros((1, SIZE, SIZE, 3), np.float32))
-    head = {"kernel": np.zeros((SLIM[-1], CLASSES + 1), np.float32), "bias": np.zeros(CLASSES + 1, np.float32)}
-    variables = {"backbone": backbone["params"], "batch_stats": backbone["batch_stats"], "head": head}
-    optimizer = optax.adamw(optax.cosine_onecycle_schedule(epochs * steps, 3e-3, 0.15), weight_decay=1e-2)
-    opt_state = optimizer.init({"backbone": variables["backbone"], "head": head})
-    step = make_step(model, optimizer)
-    for epoch in range(epochs):
-        rng = np.random.default_rng([seed, epoch])
-        order, losses = rng.permutation(len(data.label)), []
-        for i in range(steps):
-            rows = order[i * batch_size : (i + 1) * batch_size]
-            images = augment(data.images[rows], rng)
-            variables, opt_state, loss = step(variables, opt_state, images, data.label[rows], data.strength[rows])
-            losses.append(loss)
-        say(f"epoch {epoch + 1}/{epochs}: loss {np.mean(jax.device_get(losses)):.3f}")
-    return jax.device_get(variables)
+    target = optax.smooth_labels(jax.nn.one_hot(label, CLASSES), 0.05)
+    loss = optax.softmax_cross_entropy(out[:, :CLASSES], target).mean()
+    return loss + ((out[:, CLASSES] - strength) ** 2).mean()
 
 
 def accuracy(data: Stills, backbone: Any, head: Tree) -> tuple[float, float]:
@@ -211,9 +128,7 @@ def accuracy(data: Stills, backbone: Any, head: Tree) -> tuple[float, float]:
     Returns:
       Accuracy over all classes, and over pictures with a strength of at least one half (and those without any).
     """
-    from data_prep.backbones.embed import embed
-
-    out = embed(crop(data.images), backbone).astype(np.float32) @ head["kernel"] + head["bias"]
+    out = training.outputs_of(crop(data.images), backbone, head)
     right = out[:, :CLASSES].argmax(1) == data.label
     clear = (data.strength >= 0.5) | (data.label == 0)
     return float(right.mean()), float(right[clear].mean())
@@ -227,7 +142,7 @@ def main(argv: list[str] | None = None) -> None:
     """
     from data_prep import synthetic
     from data_prep.backbones.embed import load_backbone, save_backbone
-    from fedn_jax.models.resnet import SLIM, fold
+    from fedn_jax.models.resnet import SLIM
 
     parser = argparse.ArgumentParser(prog="python -m data_prep.backbones.pretrain", description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, required=True, help="the .safetensors file to write")
@@ -248,9 +163,9 @@ def main(argv: list[str] | None = None) -> None:
     held_out = draw(args.seed, first + args.identities, args.held_out, args.per_identity, args.workers)
     drawn = (args.identities + args.held_out) * args.per_identity
     say(f"{drawn} pictures drawn, a face found in {len(data.label) + len(held_out.label)}")
-    variables = train(data, args.epochs, args.batch_size, args.seed, say)
-    params = fold({"params": variables["backbone"], "batch_stats": variables["batch_stats"]})["params"]
-    settings = (params, SLIM, MEAN, STD, SIZE)
+    plan = training.Plan(SLIM, SIZE, MEAN, STD, args.epochs, args.batch_size, args.seed)
+    variables = training.train(data.images, (data.label, data.strength), CLASSES + 1, cost, plan, say)
+    settings = (training.folded(variables), SLIM, MEAN, STD, SIZE)
     save_backbone(args.out, *settings, {"description": "not tested yet"})
     every, clear = accuracy(held_out, load_backbone(args.out), variables["head"])
     options = " ".join(

@@ -6,7 +6,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from data_prep.cli import features, merge, shared
+from data_prep.cli import features, merge, shared, train_backbone
 from fedn_jax.core.errors import UserError
 from fedn_jax.core.text import count, progress_bar
 
@@ -88,6 +88,7 @@ def add_arguments(commands: Any) -> None:
     )  # fmt: skip
     one.add_argument("--size", type=int, default=224, help="side of its face images in pixels (default: 224)")
     one.add_argument("--description", metavar="TEXT", help="name and origin, shown in reports")
+    train_backbone.add_arguments(commands)
 
 
 def parse(words: list[str]) -> argparse.Namespace:

@@ -1,4 +1,4 @@
-"""One video to embeddings on the disk, for detection: frames are seen once and none is kept."""
+"""One video to rows on the disk, embeddings or aligned faces, for detection: frames are seen once."""
 
 import shutil
 from collections.abc import Callable, Iterator
@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from data_prep.backbones import kinds
+from data_prep.backbones.aligned_frames import AlignedFrames
 from data_prep.backbones.kinds import Backbone
 from data_prep.faces.decode import Faces, Facts, Options, fits, media_writer, writer
 from data_prep.faces.persons import Person
@@ -25,28 +26,28 @@ EXTRACTION = 3  # raise when the content of the directories changes
 class Extracted(NamedTuple):
     """What is known of a video once it has been decoded, aligned and embedded."""
 
-    inputs: np.ndarray  # [T, D] float16, memory-mapped
+    inputs: np.ndarray  # [T, D] float16, or [T, side, side, 3] uint8 of ``AlignedFrames``; memory-mapped
     facts: Facts
     faces: Path  # a video of the aligned faces
     media: Path  # the video itself, small, so that a browser can play it
 
 
 def extract(
-    source: Source, options: Options, backbone: Backbone, cache: Path, progress: Callable[..., Any] | None = None,
-    person: Person | None = None,
+    source: Source, options: Options, backbone: Backbone | AlignedFrames, cache: Path,
+    progress: Callable[..., Any] | None = None, person: Person | None = None,
 ) -> Extracted:  # fmt: skip
     """Decodes, aligns and embeds a video; what was done before with the same options is taken from the cache.
 
     Args:
       source: the video.
       options: as those of the data that the network was trained on.
-      backbone: likewise.
+      backbone: likewise; ``AlignedFrames`` keeps the aligned faces themselves.
       cache: directory for the results.
       progress: tqdm, or something with its interface; None shows nothing.
       person: who is looked at; None: whoever the aligner finds.
 
     Returns:
-      Embeddings and facts.
+      Rows and facts.
 
     Raises:
       UserError: an unreadable video, or not one face in it.
@@ -55,18 +56,25 @@ def extract(
     who = None if person is None else [person.start, person.boxes.round(3).tolist()]
     key = builders.signature([sources.fingerprint(source), options._asdict(), backbone.sha, EXTRACTION, who])
     done = cache / f"{files.file_name(source.path.stem)}-{key}"
-    found = _load(done)
+    found = _load(done, backbone)
     if found is None:
         shutil.rmtree(done, ignore_errors=True)  # of one that is damaged
         with files.building(done) as fresh:
             _extract(source, options, backbone, fresh, progress, person)
-        found = _load(done)
+        found = _load(done, backbone)
     if found is None:
         raise UserError(f"{done}: damaged as soon as it was written; check the disk")
     return found
 
 
-def _load(done: Path) -> Extracted | None:
+def _row(backbone: Backbone | AlignedFrames) -> tuple[Any, tuple[int, ...]]:
+    """Type and shape of a row."""
+    if isinstance(backbone, AlignedFrames):
+        return np.uint8, (backbone.side, backbone.side, 3)
+    return np.float16, (backbone.width,)
+
+
+def _load(done: Path, backbone: Backbone | AlignedFrames) -> Extracted | None:
     """What a directory of the cache holds; None if it is not there, or damaged."""
     try:
         found = arrays.load_npz(done / "facts.npz", Facts._fields)
@@ -77,7 +85,8 @@ def _load(done: Path) -> Extracted | None:
             fps=float(facts.fps), num_source=int(facts.num_source), uneven=bool(facts.uneven),
             notes=tuple(str(note) for note in facts.notes),
         )  # fmt: skip
-        inputs = np.memmap(done / "inputs.raw", np.float16, "r").reshape(len(facts.valid), -1)
+        dtype, shape = _row(backbone)
+        inputs = np.memmap(done / "inputs.raw", dtype, "r").reshape(len(facts.valid), *shape)
         whole = all((done / name).is_file() for name in ("faces.mp4", "media.mp4"))
     except (UserError, ValueError, TypeError, OSError):
         return None
@@ -85,7 +94,12 @@ def _load(done: Path) -> Extracted | None:
 
 
 def _extract(
-    source: Source, options: Options, backbone: Backbone, out: Path, progress: Any, person: Person | None
+    source: Source,
+    options: Options,
+    backbone: Backbone | AlignedFrames,
+    out: Path,
+    progress: Any,
+    person: Person | None,
 ) -> None:
     info = None if source.path.is_dir() else frames.probe(source.path)
     total = round(info.seconds * info.fps) if info and info.seconds else None

@@ -90,6 +90,11 @@ def agree(args: argparse.Namespace) -> None:
 
 def _names(paths: list[Path]) -> dict[str, Path]:
     """A short, different name for each coder."""
+    from fedn_jax.core.errors import UserError
+
+    for number, path in enumerate(paths):
+        if path.resolve() in [other.resolve() for other in paths[:number]]:
+            raise UserError(f"{path} is given twice; give each coder once")
     short = [path.stem if path.is_file() else path.name for path in paths]
     names = short if len(set(short)) == len(paths) else [str(path) for path in paths]
     return dict(zip(names, paths, strict=True))
@@ -101,9 +106,9 @@ def _read(path: Path, options: Any) -> Any:
     from fedn_jax.formats import exchange
 
     if not path.is_dir():
-        return exchange.read(path, path.name, options=options)
+        return exchange.read(path, "annotations", options=options)
     suffixes = (*exchange.BY_SUFFIX, ".csv")
     found = sorted(one for one in path.iterdir() if one.suffix.lower() in suffixes and not one.name.startswith("."))
     if not found:
         raise UserError(f"{path}: holds no annotations; expected files that end in {' '.join(suffixes)}")
-    return exchange.merge([exchange.read(one, path.name, options=options) for one in found])
+    return exchange.merge([exchange.read(one, "annotations", options=options) for one in found])

@@ -6,6 +6,7 @@ import difflib
 import os
 import re
 import traceback
+import types
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -81,11 +82,32 @@ def split(spec: str) -> tuple[str, str]:
     return name, row
 
 
-def module(name: str) -> Any:
-    """The module that a configuration file is.
+def read(name: str) -> bytes:
+    """What a configuration file holds; nothing is run.
 
     Args:
       name: of ``names``, or a path.
+
+    Returns:
+      Its bytes.
+
+    Raises:
+      UserError: no such file, or not a Python file.
+    """
+    path = find(name)
+    if path.suffix != ".py":
+        raise UserError(f"--config {name}: expected a Python file, ending in .py")
+    return files.read_bytes(path, _MOST_BYTES, "a configuration")
+
+
+def module(name: str, content: bytes | None = None) -> Any:
+    """The module that a configuration file is.
+
+    What is run is what stands in the file: Python's own import would take a compiled file beside it instead.
+
+    Args:
+      name: of ``names``, or a path.
+      content: of ``read``; None: as it is now.
 
     Returns:
       The module; it has ``get_config``.
@@ -93,16 +115,11 @@ def module(name: str) -> Any:
     Raises:
       UserError: no such file, not a Python file, one that raises an error, or without ``get_config``.
     """
-    from importlib import util
-
-    path = find(name)
-    spec = util.spec_from_file_location("config", path)
-    if spec is None:
-        raise UserError(f"--config {name}: expected a Python file, ending in .py")
-    files.read_bytes(path, _MOST_BYTES, "a configuration")
-    loaded = util.module_from_spec(spec)
+    path, content = find(name), read(name) if content is None else content
+    loaded = types.ModuleType("config")
+    loaded.__file__ = str(path)
     with running(name, path):
-        spec.loader.exec_module(loaded)
+        exec(compile(content, str(path), "exec"), loaded.__dict__)
     if not callable(getattr(loaded, "get_config", None)):
         raise UserError(f"--config {name}: has no get_config(row); `fedn configs casme2` names a file that has")
     return loaded

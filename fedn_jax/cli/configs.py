@@ -49,7 +49,7 @@ def list_lines() -> list[str]:
       Lines of at most 80 columns.
     """
     from fedn_jax.core.config import PAPER_ROWS
-    from fedn_jax.core.presets import FESNET_ROWS
+    from fedn_jax.models.fesnet.presets import FESNET_ROWS
 
     papers = {"those of the paper": PAPER_ROWS, "those of FESNet": FESNET_ROWS}
     lines, width = [], 2 + max(map(len, config_files.names()))

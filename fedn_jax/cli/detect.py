@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from fedn_jax.cli import command
+from fedn_jax.cli import command, own_code
 from fedn_jax.core import errors
 from fedn_jax.core.errors import UserError
 from fedn_jax.core.text import Whole, beside_bars, count, printable, progress_bar
@@ -24,7 +24,7 @@ LARGEST = "largest"
 class Detector(NamedTuple):
     """What looks at videos: a trained run, or the rules of facial actions."""
 
-    detect: Callable[..., Any]  # (inputs [T, D] float16, decode.Facts) -> new_video.Found
+    detect: Callable[..., Any]  # (inputs [T, ...], decode.Facts) -> new_video.Found
     classes: list[str]
     label: str  # what the classes are
     options: Any  # of the preparation
@@ -50,6 +50,7 @@ def add_arguments(commands: Any) -> None:
         "--run", type=Path, metavar="RUN",
         help=f"{command.RUN}; without it: facial actions of real faces (smile, brow raise ...), no emotions",
     )  # fmt: skip
+    one.add_argument("--config", metavar="FILE", help=f"with --run: {own_code.HELP}")
     one.add_argument("--out", type=Path, required=True, metavar="DIR", help="directory for the results")
     one.add_argument("--fold", metavar="NAME", help="the network of one fold (default: ensemble, the mean of all)")
     one.add_argument(
@@ -80,8 +81,8 @@ def detect(args: argparse.Namespace) -> None:
     """``fedn detect``: the expressions, or facial actions, of new videos.
 
     Args:
-      args: videos, run, out, fold, threshold, subject, subject_folders, persons, backbone, aligner, rate, no_video,
-        any_face, force.
+      args: videos, run, config, out, fold, threshold, subject, subject_folders, persons, backbone, aligner, rate,
+        no_video, any_face, force.
 
     Raises:
       UserError: a run that cannot be used; or, after all videos, that some could not be.
@@ -126,21 +127,26 @@ def detect(args: argparse.Namespace) -> None:
 
 def _of_run(args: argparse.Namespace) -> Detector:
     """The networks of a run, with the preparation that they were trained with."""
+    from fedn_jax import models
     from fedn_jax.inference import new_video as detection
     from fedn_jax.inference import trust
 
+    own_code.admit(args.run, args.config)
     model = detection.load(args.run, args.fold or detection.ENSEMBLE)
     threshold, origin = detection.choose_threshold(model, args.threshold)
     networks = detection.make_detector(model, threshold)
-    options, backbone = _preparation(args, model.recorded)
+    options, backbone = _preparation(args, model)
+    reads_frames = models.TASKS[model.config.task].frames
+    features = backbone.description if reads_frames else model.recorded["metadata"]["backbone"]
     about = {
         "run": str(args.run), "folds": ", ".join(model.folds), "score threshold": f"{threshold:.3f}, {origin}",
-        "trained on": model.recorded["metadata"]["dataset"], "features": model.recorded["metadata"]["backbone"],
+        "trained on": model.recorded["metadata"]["dataset"], "features": features,
         "faces": _faces(options), "fedn_jax": model.recorded["versions"]["fedn_jax"],
     }  # fmt: skip
     run = lambda inputs, facts: networks(inputs, facts.valid > 0)
-    judge = trust.make_judge(args.run)
-    return Detector(run, model.classes, "emotion", options, backbone, threshold, about, judge, args.any_face)
+    judge = trust.make_judge(args.run, features)
+    label = model.config.data.label if model.config.data.recognition else "emotion"
+    return Detector(run, model.classes, label, options, backbone, threshold, about, judge, args.any_face)
 
 
 def _of_actions(args: argparse.Namespace) -> Detector:
@@ -152,7 +158,7 @@ def _of_actions(args: argparse.Namespace) -> Detector:
     from data_prep.faces.decode import Options
     from fedn_jax.inference import actions
 
-    given = [name for name in ("fold", "backbone", "any_face") if getattr(args, name)]
+    given = [name for name in ("config", "fold", "backbone", "any_face") if getattr(args, name)]
     if given:
         raise UserError(f"--{given[0].replace('_', '-')} belongs to --run; facial actions are found without training")
     threshold = actions.WEAKEST if args.threshold is None else args.threshold
@@ -200,24 +206,32 @@ def _frames(video: Path) -> int:
         return sum(1 for _ in video.iterdir()) if video.is_dir() else 1
 
 
-def _preparation(args: argparse.Namespace, recorded: dict[str, Any]) -> tuple[Any, Any]:
+def _preparation(args: argparse.Namespace, model: Any) -> tuple[Any, Any]:
     """(options of the preparation, backbone) that the run was trained with."""
     from data_prep.backbones import kinds
+    from data_prep.backbones.aligned_frames import AlignedFrames
     from data_prep.faces.decode import Options
+    from fedn_jax import models
     from fedn_jax.core import schema
 
+    recorded = model.recorded
     made = recorded["metadata"]["preparation"]
     if not made:
         raise UserError(
             f"{args.run}: was trained on features that were given; detection needs a run on prepared videos"
         )
+    options = Options(args.aligner or made["aligner"], made["size"], round(recorded["fps"], 3))
+    if models.TASKS[model.config.task].frames:
+        if args.backbone:
+            raise UserError(f"{args.run}: reads the frames themselves; --backbone changes nothing, leave it out")
+        return options, AlignedFrames(made["size"], recorded["input_shape"][0])
     backbone = kinds.load(args.backbone or args.run / schema.BACKBONE)
     if backbone.sha != made["backbone"]:
         raise UserError(
             f"{args.run}: was trained on features of {recorded['metadata']['backbone']}; got other weights, "
             f"{backbone.description} ({backbone.sha[:16]}): give that file with --backbone"
         )
-    return Options(args.aligner or made["aligner"], made["size"], round(recorded["fps"], 3)), backbone
+    return options, backbone
 
 
 def _source(video: Path, rate: float, detector: Detector) -> Any:
@@ -313,7 +327,7 @@ def _tell(video: str, found: Any, lost: int, notes: Sequence[str], place: Any) -
     if "verdict" in found.about:
         print(textwrap.fill(found.about["verdict"], 80, initial_indent="  ", subsequent_indent="  "))
     for note in notes:
-        print(f"  note: {note}")
+        print(textwrap.fill(f"note: {note}", 80, initial_indent="  ", subsequent_indent="    "))
     width = max([14, *(len(one.emotion) for one in found.expressions)])
     for one in found.expressions:
         print(f"  {one.begin:>8.2f} to {one.end:>8.2f} s  {one.emotion:<{width}} {one.score:.2f}")

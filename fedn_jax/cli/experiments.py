@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from fedn_jax.cli import command, config_files, runs
+from fedn_jax.cli import command, config_files, own_code, runs
 from fedn_jax.core import errors
 from fedn_jax.core.text import progress_bar
 
@@ -150,11 +150,14 @@ def sweep(args: argparse.Namespace, overrides: Sequence[str]) -> None:
       UserError: a configuration without a search space, or one that does not fit the study in ``args.out``.
     """
     use_all_cores()
+    from importlib.util import decode_source
+
     from fedn_jax.data import problem
     from fedn_jax.experiments import search_space, sweep
     from fedn_jax.reports import sweep_page, tables
 
-    config = config_files.load(args.config, overrides)
+    with own_code.noticing() as added:
+        config = config_files.load(args.config, overrides)
     module = config_files.module(config_files.split(args.config)[0])
     for name in ("SPACE", "SWEEP"):
         if not hasattr(module, name):
@@ -164,7 +167,8 @@ def sweep(args: argparse.Namespace, overrides: Sequence[str]) -> None:
     with config_files.running(args.config, Path(module.__file__)):
         search_space.check(module.SPACE, module.SWEEP, config)
     settings = module.SWEEP._replace(folds=(args.fold,)) if args.fold else module.SWEEP
-    search = sweep.Search(args.out, config, module.SPACE, settings, args.config)
+    own = decode_source(config_files.read(config_files.split(args.config)[0])) if added else ""
+    search = sweep.Search(args.out, config, module.SPACE, settings, args.config, own)
     study = sweep.run(search, problem.load(config, args.data), args.storage, progress_bar())
     found = sweep.summary(study, search)
     page = sweep_page.write(args.out, found)

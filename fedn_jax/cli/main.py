@@ -31,8 +31,8 @@ EXIT_USER = 2
 CACHE = "JAX_COMPILATION_CACHE_DIR"  # where JAX keeps compiled programs; empty: nowhere
 DEVICES = ("JAX_PLATFORMS", "JAX_PLATFORM_NAME")  # what JAX shall run on, such as cuda
 COMPUTE = {  # with JAX
-    "demo", "prepare", "train", "evaluate", "recognise", "report", "detect", "agree", "summarise", "sweep",
-    "learning-curve", "reproduce", "parity",
+    "demo", "prepare", "train-backbone", "train", "evaluate", "recognise", "report", "detect", "agree", "summarise",
+    "sweep", "learning-curve", "reproduce", "parity",
 }  # fmt: skip
 IN_ORDER_OF_WORK = (
     demo.add_arguments, fetch.add_arguments, prepare.add_arguments, configs.add_arguments, runs.add_plan,

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from fedn_jax.cli import command, config_files, runs
+from fedn_jax.cli import command, config_files, own_code, runs
 from fedn_jax.core.errors import UserError
 from fedn_jax.core.text import progress_bar
 
@@ -32,6 +32,10 @@ def add_arguments(commands: Any) -> None:
         metavar="NAME",
         help="the recogniser: ceflnet, str or frozen-features",
     )
+    one.add_argument(
+        "--config", metavar="FILE",
+        help=f"{own_code.HELP}; of a run without own code: a file that adds a recogniser",
+    )  # fmt: skip
     command.add_directories(one, "directory of the cascade, which is a run for `fedn report`")
     one.add_argument("--force", action="store_true", help="replace files even where somebody changed them")
 
@@ -40,7 +44,7 @@ def recognise(args: argparse.Namespace, overrides: Sequence[str]) -> None:
     """``fedn recognise``: trains a recogniser per fold and names the intervals of the run; started again, it goes on.
 
     Args:
-      args: run, recogniser, data, out, force.
+      args: run, recogniser, config, data, out, force.
       overrides: options of the section train, of the recogniser.
 
     Raises:
@@ -55,10 +59,16 @@ def recognise(args: argparse.Namespace, overrides: Sequence[str]) -> None:
 
     if args.out.resolve() == args.run.resolve():
         raise UserError(f"--out {args.out}: is the run itself, whose own numbers stay; choose another directory")
+    with own_code.noticing() as added:
+        if args.config and not (args.run / own_code.RECORD).exists():
+            config_files.module(args.config)
+        else:
+            own_code.admit(args.run, args.config)
     config = cascade.training_config(run_dir.load_config(args.run), args.recogniser)
     config_files.override(config, overrides, (cascade.SECTION,))
     if not args.force:
         written.check(args.out, runs.EVALUATION)
+    own_code.keep(args.out, args.config or "", added)
     dataset = shards.load(args.data)
     flow = _flow(args.data, dataset) if RECOGNISERS[args.recogniser].frames else None
     with files.scratch(args.out / "evaluation") as made:

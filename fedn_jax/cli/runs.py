@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from fedn_jax.cli import command, config_files
+from fedn_jax.cli import command, config_files, own_code
 from fedn_jax.core.errors import UserError
 from fedn_jax.core.text import progress_bar
 
@@ -55,20 +55,28 @@ def add_train(commands: Any) -> None:
         help="train only these folds, e.g. s01,s07; later calls train others",
     )  # fmt: skip
     one.add_argument("--profile", type=Path, metavar="DIR", help="write a JAX profile of one warm epoch there")
+    one.add_argument(
+        "--track", type=lambda text: text.split(","), default=["tensorboard"], metavar="NAMES",
+        help="where curves of the metrics go: tensorboard, wandb, mlflow, or several: wandb,mlflow "
+        "(default: tensorboard)",
+    )  # fmt: skip
 
 
 def train(args: argparse.Namespace, overrides: Sequence[str]) -> None:
     """``fedn train``: all folds at once; started again, it goes on.
 
     Args:
-      args: config, data, out, folds, profile.
+      args: config, data, out, folds, profile, track.
       overrides: options for the configuration.
     """
-    from fedn_jax.engine import fit, parallel
+    from fedn_jax.engine import fit, parallel, tracking
 
+    tracking.check(args.track)
     parallel.join_pod(os.environ)
-    run = fit.Run(args.out, config_files.load(args.config, overrides))
-    fit.fit([run], _load_data(run.config, args.data), progress_bar(), args.folds, args.profile)
+    with own_code.noticing() as added:
+        run = fit.Run(args.out, config_files.load(args.config, overrides))
+    own_code.keep(args.out, args.config, added)
+    fit.fit([run], _load_data(run.config, args.data), progress_bar(), args.folds, args.profile, args.track)
     keep_backbone(args.data, run)
     print(f"trained: {args.out}; next: fedn evaluate {args.out} --data {args.data}")
 
@@ -151,6 +159,7 @@ def add_evaluate(commands: Any) -> None:
     one.add_argument("run", type=Path, nargs="?", metavar="RUN", help=command.RUN)
     one.add_argument("--data", type=Path, metavar="DIR", help=f"with a run: {command.DATA}")
     columns = "subject,video,onset,offset,emotion and, where known, score and kind; inclusive frames"
+    one.add_argument("--config", metavar="FILE", help=f"with a run: {own_code.HELP}")
     one.add_argument("--predictions", type=Path, metavar="CSV", help=f"without a run: {columns}")
     one.add_argument("--ground-truth", type=Path, metavar="CSV", help="the same columns")
     one.add_argument("--json", type=Path, metavar="OUT", help="write the numbers to this file, too")
@@ -173,8 +182,8 @@ def evaluate(args: argparse.Namespace, overrides: Sequence[str] = ()) -> None:
     """``fedn evaluate``: numbers and a page, from the outputs that training saved; or numbers of CSV files.
 
     Args:
-      args: run and data, out, force; or predictions and ground_truth with protocol, iou, threshold, kind, fps, allow;
-        json.
+      args: run and data, config, out, force; or predictions and ground_truth with protocol, iou, threshold, kind, fps,
+        allow; json.
       overrides: options of the sections predict and evaluate, other than those of the training.
 
     Raises:
@@ -188,7 +197,7 @@ def evaluate(args: argparse.Namespace, overrides: Sequence[str] = ()) -> None:
     if args.run is None:
         if not (args.predictions and args.ground_truth):
             raise UserError("give a run and its --data, or --predictions CSV and --ground-truth CSV; see --help")
-        of_a_run = [f"--{name}" for name in ("data", "out") if getattr(args, name)] + list(overrides)
+        of_a_run = [f"--{name}" for name in ("data", "config", "out") if getattr(args, name)] + list(overrides)
         if of_a_run:
             raise UserError(
                 f"{of_a_run[0]} belongs to a run; of --predictions and --ground-truth numbers are printed, and written "
@@ -237,7 +246,7 @@ def evaluate_run(args: argparse.Namespace, overrides: Sequence[str]) -> None:
     files are written only where ``out`` says.
 
     Args:
-      args: run, data, out, force, json.
+      args: run, data, config, out, force, json.
       overrides: options of the sections predict and evaluate, other than those of the training.
 
     Raises:
@@ -249,6 +258,7 @@ def evaluate_run(args: argparse.Namespace, overrides: Sequence[str]) -> None:
     from fedn_jax.evaluation import run_evaluation, thresholds
     from fedn_jax.reports import run_tables
 
+    own_code.admit(args.run, args.config)
     config = run_dir.load_config(args.run)
     dataset = _load_data(config, args.data, inputs=False)
     config_files.override(config, overrides, thresholds.SECTIONS)
@@ -336,16 +346,24 @@ def add_report(commands: Any) -> None:
         metavar="DIR",
         help=f"{command.DATA}; adds timelines of the first run, and FESNet's Figures 6 to 8",
     )
+    one.add_argument("--config", metavar="FILE", help=f"with --data: {own_code.HELP}")
 
 
 def report(args: argparse.Namespace) -> None:
     """``fedn report``: figures and tables as files, and, of several runs, a page that compares them.
 
     Args:
-      args: runs, out, data.
+      args: runs, out, data, config.
+
+    Raises:
+      UserError: ``--config`` without ``--data``.
     """
     from fedn_jax.reports import compare_page
 
+    if args.data:
+        own_code.admit(args.runs[0], args.config)
+    elif args.config:
+        raise UserError("--config belongs to --data: without it no network is looked at")
     timelines = _timelines(args.runs[0], args.data) if args.data else ()
     page = compare_page.write(args.out, args.runs, timelines)
     if args.data:

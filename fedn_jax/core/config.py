@@ -7,6 +7,7 @@ one value. The comment beside an option in ``default()`` is what ``fedn configs 
 
 import ast
 import inspect
+import math
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -20,9 +21,10 @@ from fedn_jax.core.types import Hyper
 
 KINDS = (*schema.KINDS, "all")
 HYPER = (  # what runs that are trained as one program may differ in: the numbers of Hyper
-    "train.learning_rate", "train.weight_decay", "loss.alpha", "loss.beta", "loss.gamma", "loss.lsdm",
-    "loss.weight_power", "seed",
+    "train.learning_rate", "train.weight_decay", "train.clip_norm", "train.ema_decay", "loss.alpha", "loss.beta",
+    "loss.gamma", "loss.lsdm", "loss.weight_power", "seed",
 )  # fmt: skip
+SWITCHES = ("train.clip_norm", "train.ema_decay")  # of them, those that are off at 0: then the program is without
 PAPER_ROWS: dict[str, dict[str, Any]] = {  # of Tables 2 to 4, whatever the data set; FEDN itself is the row ""
     "table2/spotting_only": {"data.recognition": False},
     "table3/i3d": {"model.segment_fusion": "none"},
@@ -124,10 +126,14 @@ def default() -> ConfigDict:
     config.train.learning_rate = 1e-4  # Adam (section 4.2)
     config.train.weight_decay = 1e-4  # L2 in the gradient, as PyTorch's Adam (section 4.2)
     config.train.schedule = "constant"  # of the learning rate: constant, cosine, falling to 0, or warm_cosine (CEFLNet)
+    config.train.warmup_steps = 0  # first updates, during which the learning rate rises to its value in even steps
+    config.train.clip_norm = 0.0  # a gradient whose global norm is larger is scaled down to it, before L2; 0: none is
+    config.train.ema_decay = 0.0  # networks are the running mean of the parameters of all updates; 0: the last ones
     config.train.phase = False  # open: an epoch's windows begin later by one random number below window.train_hop
     config.train.flip = False  # fesnet: mirror an interval with probability 1/2
     config.train.precision = "device"  # of products: device (its default), float32, tf32 or bfloat16; the rest float32
     config.train.keep_every = 0  # epochs between networks that are kept beside the last, to show progress; 0: none
+    config.train.keep_state = False  # keep Adam's moments of a finished run, so that it can be trained for more epochs
     config.train.checkpoint_minutes = 10.0  # between two saves of the training state; 0: after every epoch
 
     config.folds = ConfigDict()
@@ -142,6 +148,8 @@ def default() -> ConfigDict:
 
     config.predict = ConfigDict()
     config.predict.nms_iou = 0.01  # open: overlapping a better detection by more drops a candidate
+    config.predict.suppression = "hard"  # of candidates that overlap: hard, or soft: linear, gaussian (Soft-NMS)
+    config.predict.sigma = 0.5  # of gaussian suppression, from Bodla et al. 2017
     config.predict.max_detections = 30  # open: per video
     config.predict.per_class = False  # open: candidates drop only those of their own emotion
     config.predict.min_frames = 1  # fesnet: shorter expressions are dropped
@@ -187,6 +195,8 @@ def check_options(config: Any) -> ConfigDict:
         kind = type(known[key])
         if type(value) is not kind and not (kind is float and type(value) is int):
             raise UserError(f"option {key} must be of type {kind.__name__}, such as {known[key]!r}; got {value!r}")
+        if kind is float and not math.isfinite(value):
+            raise UserError(f"option {key} must be a finite number, such as {known[key]!r}; got {value!r}")
     return config
 
 
@@ -206,7 +216,7 @@ def validate(config: ConfigDict) -> ConfigDict:
     errors.one_of("data.kind", config.data.kind, KINDS)
     for name in ("epochs", "batch_size"):
         errors.at_least(f"train.{name}", config.train[name], 1)
-    for name in ("checkpoint_minutes", "keep_every"):
+    for name in ("checkpoint_minutes", "keep_every", "warmup_steps", "clip_norm"):
         errors.at_least(f"train.{name}", config.train[name], 0)
     for name, lowest in (("memory_gb", 0), ("programs", 1), ("k", 2)):
         errors.at_least(f"folds.{name}", config.folds[name], lowest)
@@ -218,7 +228,8 @@ def validate(config: ConfigDict) -> ConfigDict:
         errors.at_least(f"window.{name}", config.window[name], 1)
     for option, low, high in (
         ("window.inside", -1e-9, 1), ("folds.inner", -1e-9, 1), ("seed", -1, 2**32), ("evaluate.iou", 0, 1 + 1e-9),
-        ("predict.nms_iou", -1e-9, 1 + 1e-9), ("predict.max_detections", 0, 10**6),
+        ("train.ema_decay", -1e-9, 1),
+        ("predict.nms_iou", -1e-9, 1 + 1e-9), ("predict.sigma", 0, 1e6), ("predict.max_detections", 0, 10**6),
     ):  # fmt: skip
         between(config, option, low, high)
     for name in ("negatives", "learning_rate", "weight_decay"):
@@ -314,7 +325,7 @@ def override(config: ConfigDict, key: str, text: str) -> None:
     except (ValueError, SyntaxError):
         value = text
     if isinstance(current[key], float) and type(value) is int:
-        value = float(value)
+        value = float(value) if abs(value) < 2**1000 else text
     if type(value) is not type(current[key]):
         kind = type(current[key]).__name__
         raise UserError(f"option {key} must be of type {kind}, such as {current[key]!r}; got {text!r}")
@@ -345,7 +356,8 @@ def to_hyper(config: ConfigDict) -> Hyper:
     options = flatten(config)
     loss = {name.removeprefix("loss."): np.float32(options[name]) for name in HYPER if name.startswith("loss.")}
     rates = (np.float32(options["train.learning_rate"]), np.float32(options["train.weight_decay"]))
-    return Hyper(*rates, np.uint32(options["seed"]), loss)
+    switches = (np.float32(options[name]) if options[name] else None for name in SWITCHES)
+    return Hyper(*rates, np.uint32(options["seed"]), loss, *switches)
 
 
 def structure(config: ConfigDict) -> str:
@@ -355,7 +367,9 @@ def structure(config: ConfigDict) -> str:
       config: a configuration.
 
     Returns:
-      The options as text. The seed is among them where it moves the labels (``data.shuffle_labels``).
+      The options as text. The seed is among them where it moves the labels (``data.shuffle_labels``), a switch where
+      it is off.
     """
-    free = set(HYPER) - ({"seed"} if config.data.shuffle_labels else set())
+    off = {name for name in SWITCHES if not flatten(config)[name]}
+    free = set(HYPER) - off - ({"seed"} if config.data.shuffle_labels else set())
     return repr(sorted((key, value) for key, value in flatten(config).items() if key not in free))

@@ -14,6 +14,13 @@ FULL = {  # errors of the system after which nothing more can be written, and wh
     errno.EDQUOT: "the disk quota is used up; free some of it",
     errno.EFBIG: "the system does not let the file grow (ulimit -f); raise that limit",
 }
+REFUSED = {  # errors of the system that a place brings, and what helps
+    errno.EROFS: "the file system is read-only; choose another place to write to",
+    errno.EACCES: "no permission; change it (chmod, chown), or choose another place",
+    errno.EPERM: "no permission; change it (chmod, chown), or choose another place",
+    errno.EEXIST: "is a file; expected a directory, or a name that is free",
+    errno.ENOTDIR: "is a file, or lies below one; expected a directory",
+}
 
 
 class UserError(ValueError):
@@ -118,8 +125,16 @@ def line(error: BaseException, where: Path | None = None) -> str | None:
     if isinstance(error, MemoryError):
         return "not enough memory; close other programs, or use a machine with more"
     if isinstance(error, OSError):
-        return f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        return _of_system(error) if error.filename else str(error)
     return None
+
+
+def _of_system(error: OSError) -> str:
+    path = os.fsdecode(error.filename) if isinstance(error.filename, bytes) else str(error.filename)
+    if error.errno not in REFUSED:
+        return f"{path}: {error.strerror}"
+    hidden = Path(path).name.startswith(".")  # a file of ours, beside the one that was to be written
+    return f"{Path(path).parent if hidden else path}: {REFUSED[error.errno]}"
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:

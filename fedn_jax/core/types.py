@@ -81,6 +81,8 @@ class Hyper(NamedTuple):
     weight_decay: Float[Array, "*K"]  # float32, L2 added to the gradient
     seed: UInt[Array, "*K"]  # uint32, seed of the fold's keys
     loss: dict[str, Float[Array, "*K"]]  # float32, numbers of the section loss, by name
+    clip_norm: Float[Array, "*K"] | None = None  # float32, largest norm of a gradient; None: any
+    ema_decay: Float[Array, "*K"] | None = None  # float32, of the running mean of the parameters; None: there is none
 
 
 class TrainState(NamedTuple):
@@ -90,6 +92,7 @@ class TrainState(NamedTuple):
     extra: Tree  # other variables (batch statistics); {} without
     opt_state: Tree  # state of the optimiser
     step: Int[Array, "*K"]  # int32, updates done
+    mean: tuple[Tree, Tree] | None = None  # running mean of (params, extra), with Hyper.ema_decay
 
 
 class Detections(NamedTuple):

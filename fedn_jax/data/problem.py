@@ -1,7 +1,7 @@
 """A data set as a configuration sees it: what is to be detected, windows, folds, task."""
 
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,6 +12,7 @@ from fedn_jax import models
 from fedn_jax.core import config as configs
 from fedn_jax.core import errors, schema
 from fedn_jax.core.errors import UserError
+from fedn_jax.core.text import count
 from fedn_jax.core.types import Config, Events, Folds, Store, Task, VideoMeta, Windows
 from fedn_jax.data import shards, splits, standardization
 from fedn_jax.ops import windows
@@ -29,6 +30,7 @@ class Problem(NamedTuple):
     windows: Windows  # for training
     folds: Folds
     task: Task
+    left_out: str = ""  # how many expressions of the data are of another kind than data.kind, in words
 
 
 class Label(NamedTuple):
@@ -147,8 +149,17 @@ def make_problem(config: Config, dataset: shards.Dataset) -> Problem:
     scheme = splits.SCHEMES[errors.one_of("folds.scheme", config.folds.scheme, splits.SCHEMES)]
     fold_plan = scheme(dataset.metas, plan, config.folds.inner, config.folds.k)
     task = models.make_task(config, geometry, len(classes), store.inputs.shape[1:])
-    problem = Problem(store, dataset.metas, events, classes, label, geometry, plan, fold_plan, task)
+    left_out = _left_out(dataset.events, config.data.kind)
+    problem = Problem(store, dataset.metas, events, classes, label, geometry, plan, fold_plan, task, left_out)
     return with_folds(problem, fold_plan)
+
+
+def _left_out(events: Sequence[Events], kind: str) -> str:
+    if kind == "all":
+        return ""
+    (other,) = set(schema.KINDS) - {kind}
+    number = sum(int((annotated.kind == schema.KINDS.index(other)).sum()) for annotated in events)
+    return f"{count(number, f'{other}-expression')} left out (data.kind={kind})" if number else ""
 
 
 def with_folds(problem: Problem, folds: Folds) -> Problem:

@@ -75,11 +75,25 @@ def decode(codes: Mapping[str, np.ndarray], size: int, side: int) -> np.ndarray:
         picture = cv2.imdecode(frames[slice(*edges)], cv2.IMREAD_COLOR)
         if picture is None or picture.shape != (size, size, 3):
             raise ValueError(f"frames hold a code that is no picture of {size} x {size} pixels")
-        picture = picture if side == size else cv2.resize(picture, (side, side), interpolation=cv2.INTER_AREA)
-        return picture[..., ::-1]
+        return smaller(picture, side)[..., ::-1]
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         return np.stack(list(pool.map(one, zip(starts.tolist(), ends.tolist(), strict=True))))
+
+
+def smaller(picture: np.ndarray, side: int) -> np.ndarray:
+    """A picture of another size, averaged over areas.
+
+    Args:
+      picture: [H, H, 3] uint8.
+      side: of the result, pixels.
+
+    Returns:
+      [side, side, 3] uint8.
+    """
+    import cv2
+
+    return picture if side == len(picture) else cv2.resize(picture, (side, side), interpolation=cv2.INTER_AREA)
 
 
 def mapped(path: Path, fill: Callable[[np.ndarray], None], rows: int, side: int) -> np.ndarray:

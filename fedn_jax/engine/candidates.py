@@ -18,26 +18,24 @@ KEPT = ("interval", "score", "emotion")  # columns of a candidate
 STRONGEST = 1000  # candidates of a video that are kept where its network outputs are not
 
 
-def make_reducer(
-    task: Task, nms_iou: float, max_detections: int, per_class: bool
-) -> Callable[[Predicted, int], tuple[Detections, Detections]]:
+def make_reducer(task: Task, rule: nms.Rule) -> Callable[[Predicted, int], tuple[Detections, Detections]]:
     """Network outputs of one video -> its candidates and which of them survive NMS, on the device that has them.
 
     Args:
       task: the model.
-      nms_iou: candidates that overlap a better one by more are dropped.
-      max_detections: survivors per video, at most.
-      per_class: candidates drop only those of their own emotion.
+      rule: of suppression.
 
     Returns:
-      reduce(predicted, num_frames) -> (candidates [N], survivors [max_detections]); not waited for.
+      reduce(predicted, num_frames) -> (candidates [N], survivors [max_detections] with the scores that they had
+      before); not waited for.
     """
     join = jax.jit(lambda parts: {name: jnp.concatenate([part[name] for part in parts]) for name in parts[0]})
 
     @jax.jit
     def program(outputs: dict[str, Array], starts: Array, valid: Array, num_frames: Array):
         candidates = task.decode(outputs, starts, valid, num_frames)
-        return candidates, nms.suppress(candidates, nms_iou, max_detections, per_class)
+        index, keep, _ = nms.survivors(candidates, rule)
+        return candidates, Detections(*(column[index] for column in candidates[:3]), keep)
 
     def reduce(predicted: Predicted, num_frames: int) -> tuple[Detections, Detections]:
         outputs, count = join(predicted.outputs), len(predicted.starts)
@@ -114,23 +112,21 @@ def load(path: Path, videos: int) -> tuple[list[Detections], np.ndarray]:
     return [Detections(*row, np.ones(len(row[0]), bool)) for row in zip(*columns, strict=True)], floors
 
 
-@functools.partial(jax.jit, static_argnames=("max_detections", "per_class"))
-def _suppress(candidates: Detections, nms_iou: float, max_detections: int, per_class: bool) -> Detections:
-    return nms.suppress(candidates, nms_iou, max_detections, per_class)
+@functools.partial(jax.jit, static_argnames=("rule",))
+def _suppress(candidates: Detections, rule: nms.Rule) -> Detections:
+    return nms.suppress(candidates, rule)
 
 
-def suppress(candidates: Detections, nms_iou: float, max_detections: int, per_class: bool) -> Detections:
+def suppress(candidates: Detections, rule: nms.Rule) -> Detections:
     """NMS of one video's candidates, padded so that few sizes compile.
 
     Args:
       candidates: [N] (NumPy).
-      nms_iou: candidates that overlap a better one by more are dropped.
-      max_detections: detections, at most.
-      per_class: candidates drop only those of their own emotion.
+      rule: of suppression.
 
     Returns:
       [max_detections] detections by falling score (NumPy).
     """
     padding = -len(candidates.score) % STRONGEST or (0 if len(candidates.score) else STRONGEST)
     padded = Detections(*(np.pad(x, [(0, padding)] + [(0, 0)] * (x.ndim - 1)) for x in candidates))
-    return jax.device_get(_suppress(padded, nms_iou, max_detections, per_class))
+    return jax.device_get(_suppress(padded, rule))

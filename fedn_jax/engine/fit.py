@@ -22,7 +22,7 @@ from fedn_jax.core.text import Progress, count
 from fedn_jax.core.types import Config, Folds, Tree
 from fedn_jax.data import likeness, shards, splits
 from fedn_jax.data.problem import Problem
-from fedn_jax.engine import checkpoint, parameters, predict_folds, programs, run_dir
+from fedn_jax.engine import checkpoint, longer, parameters, predict_folds, programs, run_dir, tracking, train_step
 from fedn_jax.engine.programs import Share
 from fedn_jax.engine.trainer import Trainer, empty_state, make_program, make_trainer, split
 
@@ -47,6 +47,7 @@ def fit(
     progress: Progress,
     only: Sequence[str] = (),
     profile: Path | None = None,
+    track: Sequence[str] = tracking.DEFAULT,
 ) -> None:
     """Trains all folds of all runs, or goes on where an earlier start was stopped, then predicts their test videos.
 
@@ -59,6 +60,7 @@ def fit(
       progress: bars.
       only: names of the folds to train, each with its inner one; empty: all.
       profile: directory for a profile of the second epoch that is trained here, for TensorBoard or Perfetto.
+      track: entries of ``tracking.TRACKERS``, which get the metrics.
 
     Raises:
       UserError: configurations of different structure, no such fold, or a run that cannot go on as it was begun.
@@ -75,7 +77,7 @@ def fit(
     spent = clock.Spent()
     with spent.on("windows and folds"):
         trainer = make_trainer(runs[0].config, dataset)
-    fit_problem(runs, trainer, facts_of(trainer.problem, dataset), progress, only, profile, spent, dataset)
+    fit_problem(runs, trainer, facts_of(trainer.problem, dataset), progress, only, profile, spent, dataset, track)
 
 
 def facts_of(problem: Problem, dataset: shards.Dataset) -> dict[str, Any]:
@@ -104,6 +106,7 @@ def fit_problem(
     profile: Path | None = None,
     spent: clock.Spent | None = None,
     dataset: shards.Dataset | None = None,
+    track: Sequence[str] = tracking.DEFAULT,
 ) -> None:
     """``fit`` where the problem is known.
 
@@ -116,6 +119,7 @@ def fit_problem(
       profile: see ``fit``.
       spent: seconds so far.
       dataset: of networks that will detect in new videos, for what these are compared with; None: of others.
+      track: see ``fit``.
 
     Raises:
       UserError: no such fold, or a run that cannot go on as it was begun.
@@ -123,11 +127,13 @@ def fit_problem(
     spent = spent or clock.Spent()
     problem, directories = trainer.problem, [run.directory for run in runs]
     wanted = _chosen(problem.folds.name, only)
-    work = Work(runs, trainer, progress, spent)
+    work = Work(runs, trainer, progress, spent, track)
     with contextlib.ExitStack() as turns:
         for directory in sorted(set(directories)):
             directory.mkdir(parents=True, exist_ok=True)
             turns.enter_context(files.wait_for_lock(directory))
+        for run in runs:
+            longer.extend(run.directory, run.config, facts)
         recorded = [run_dir.open_run(run.directory, run.config, facts) for run in runs]
         with spent.on("compile"):
             agreed = programs.agree(directories, recorded, wanted, lambda fresh: _split(runs, trainer, fresh))
@@ -191,6 +197,7 @@ def _describe(num_runs: int, agreed: Sequence[Sequence[Share]], trainer: Trainer
         f"{len(devices)} x {devices[0].device_kind}, {'all in one program' if len(agreed) == 1 else together}; "
         f"{trainer.state_bytes / 1e6:.1f} MB of training state per fold\n"
         f"{count(len(problem.windows.start), 'training window')}, {positive} with an expression"
+        f"{f'; {problem.left_out}' if problem.left_out else ''}"
     )
 
 
@@ -201,6 +208,7 @@ class Work(NamedTuple):
     trainer: Trainer
     progress: Progress
     spent: clock.Spent
+    track: Sequence[str]
 
 
 def _finish(work: Work, shares: Sequence[Share], profile: Path | None) -> bool:
@@ -213,8 +221,16 @@ def _finish(work: Work, shares: Sequence[Share], profile: Path | None) -> bool:
     if missing:
         with work.spent.on("predict"):
             predict_folds.run(missing, work.trainer, work.runs[shares[0].run].config, work.progress)
+    config = work.runs[shares[0].run].config
     for run, share in owned:  # of a finished program; what a kill in between left, too
-        shutil.rmtree(programs.checkpoints(run, share.number), ignore_errors=True)
+        states = programs.checkpoints(run, share.number)
+        known = checkpoint.steps(states)
+        if config.train.keep_state if to_train else config.train.epochs in known:
+            known.remove(config.train.epochs)
+            for step in known:
+                shutil.rmtree(states / str(step))
+        else:
+            shutil.rmtree(states, ignore_errors=True)
         for name in (problem.folds.name[fold] for fold in share.folds):
             if name.endswith(splits.INNER):  # it only picks a threshold, and its candidates are kept
                 parameters.path_of(run, name).unlink(missing_ok=True)
@@ -234,10 +250,15 @@ def _train(work: Work, shares: Sequence[Share], profile: Path | None) -> None:
     edges = np.cumsum([0, *(len(share.folds) for share in shares)])
     slices = [slice(a, b) for a, b in zip(edges[:-1], edges[1:], strict=True)]
     state = states and jax.tree.map(lambda *leaves: np.concatenate(leaves), *states)
+    if done == epochs:  # cut when the last state was kept and the parameters were not written yet
+        _keep(runs, shares, chosen.name, train_step.trained(state), epochs)
+        return
     with contextlib.ExitStack() as open_files:
-        logs = [run_dir.MetricsLog(runs[share.run].directory, share.number, done) for share in shares]
-        for metrics_log in logs:
-            open_files.callback(metrics_log.close)
+        logs = []
+        for share in shares:
+            run = runs[share.run]
+            logs.append(run_dir.MetricsLog(run.directory, share.number, done, work.track, run.config))
+            open_files.callback(logs[-1].close)
         bar = work.progress(total=epochs, initial=done, desc=f"train {count(len(chosen.name), 'fold')}", unit="epoch")
         open_files.callback(bar.close)
         bar.set_postfix_str("first epoch")  # of a training that goes on, compilation too
@@ -255,17 +276,17 @@ def _train(work: Work, shares: Sequence[Share], profile: Path | None) -> None:
             bar.update()
             with spent.on("save"):
                 if config.train.keep_every and finished % config.train.keep_every == 0:
-                    _keep(
-                        runs, shares, chosen.name, get_state(lambda state: (state.params, state.extra)), finished, True
-                    )
-                if finished < epochs and writer.due():
+                    _keep(runs, shares, chosen.name, get_state(train_step.trained), finished, True)
+                if writer.due() if finished < epochs else config.train.keep_state:
                     whole = get_state()
                     parts = [jax.tree.map(lambda leaf: leaf[piece], whole) for piece in slices]  # noqa: B023
                     facts = [{"folds": list(chosen.name[piece])} for piece in slices]
                     writer.start(directories, finished, parts, facts)
                     del whole, parts
         with spent.on("save"):
-            trained = get_state(lambda state: (state.params, state.extra))
+            if config.train.keep_state:
+                writer.wait()
+            trained = get_state(train_step.trained)
         del stream, get_state  # and with them the state on the devices
     with spent.on("save"):
         _keep(runs, shares, chosen.name, trained, epochs)

@@ -74,15 +74,15 @@ def make_plan(
     parameters = jax.tree.leaves(shape_of_variables(problem.task, config))
     per_fold = sum(leaf.size * leaf.dtype.itemsize for leaf in parameters)
     inner = sum(name.endswith(splits.INNER) for name in names)
-    outputs = _outputs_bytes(config, problem)
+    outputs, state = _outputs_bytes(config, problem), trainer.state_bytes
     return Plan(
         folds=len(names), inner=inner, videos=len(problem.metas), predictions=sum(map(len, problem.folds.test)),
         windows=len(problem.windows.start), positive=int(problem.windows.events.valid.any(1).sum()),
         steps=splits.steps_per_epoch(problem.folds, config.train.batch_size, config.train.negatives),
-        epochs=config.train.epochs, parameters=sum(leaf.size for leaf in parameters), state_bytes=trainer.state_bytes,
+        epochs=config.train.epochs, parameters=sum(leaf.size for leaf in parameters), state_bytes=state,
         programs=sizes, devices=devices, memory=memory, needed=needed, data_bytes=data,
-        disk_training=3 * max(sizes) * trainer.state_bytes + len(names) * per_fold,
-        disk_finished=(len(names) - inner) * per_fold + outputs,
+        disk_training=3 * max(sizes) * state + len(names) * per_fold,
+        disk_finished=(len(names) - inner) * per_fold + outputs + config.train.keep_state * len(names) * state,
         seconds=_seconds(trainer, on_one_device(max(sizes))) * config.train.epochs * len(sizes) if measure else None,
     )  # fmt: skip
 

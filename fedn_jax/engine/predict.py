@@ -14,7 +14,7 @@ import numpy as np
 
 from fedn_jax.core import arrays, files
 from fedn_jax.core.errors import UserError
-from fedn_jax.core.types import Array, Detections, Store, Task, Tree, VideoMeta, Windows
+from fedn_jax.core.types import Array, Config, Detections, Store, Task, Tree, VideoMeta, Windows
 from fedn_jax.ops import intervals, nms, windows
 
 CSV_COLUMNS = ("subject", "video", "onset", "offset", "score", "emotion")
@@ -237,17 +237,26 @@ def _padded(outputs: dict[str, np.ndarray], chunk: int) -> tuple[dict[str, np.nd
     return padded, starts, np.arange(len(starts)) < count
 
 
+def rule_of(config: Config) -> nms.Rule:
+    """How a configuration suppresses candidates.
+
+    Args:
+      config: it was checked.
+
+    Returns:
+      The rule.
+    """
+    post = config.predict
+    return nms.Rule(post.nms_iou, post.max_detections, post.per_class, post.suppression, post.sigma)
+
+
 @functools.lru_cache(maxsize=8)
-def make_decoder(
-    task: Task, nms_iou: float, max_detections: int, per_class: bool, chunk: int
-) -> Callable[[dict[str, np.ndarray], int], Detections]:
+def make_decoder(task: Task, rule: nms.Rule, chunk: int) -> Callable[[dict[str, np.ndarray], int], Detections]:
     """Network outputs of one video -> detections; what was compiled for a task and options is kept.
 
     Args:
       task: the model.
-      nms_iou: candidates that overlap a better one by more are dropped.
-      max_detections: detections per video.
-      per_class: candidates drop only those of their own emotion.
+      rule: of suppression.
       chunk: windows are padded to a multiple of it.
 
     Returns:
@@ -257,7 +266,7 @@ def make_decoder(
     @jax.jit
     def program(outputs: dict[str, Array], starts: Array, valid: Array, num_frames: Array) -> Detections:
         candidates = task.decode(outputs, starts, valid, num_frames)
-        return nms.suppress(candidates, nms_iou, max_detections, per_class)
+        return nms.suppress(candidates, rule)
 
     return lambda outputs, num_frames: jax.device_get(program(*_padded(outputs, chunk), jnp.float32(num_frames)))
 

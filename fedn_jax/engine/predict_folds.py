@@ -57,9 +57,9 @@ def run(missing: Sequence[Unpredicted], trainer: Trainer, config: Config, progre
       config: of a run.
       progress: bars.
     """
-    problem, post = trainer.problem, config.predict
+    problem = trainer.problem
     expected = shape_of_variables(problem.task, config)
-    reduce = candidates.make_reducer(problem.task, post.nms_iou, post.max_detections, post.per_class)
+    reduce = candidates.make_reducer(problem.task, predict.rule_of(config))
     stores: dict[jax.Device, Store] = {}
     networks: dict[jax.Device, tuple[Path, Tree]] = {}  # of the fold that each device was given last
     kept: dict[Unpredicted, list[tuple[Any, float]]] = {}

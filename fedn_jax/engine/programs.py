@@ -75,10 +75,23 @@ def _begun(run: Path, number: int, folds: Sequence[str]) -> bool:
     if any(parameters.path_of(run, fold).exists() for fold in folds):
         return True
     try:
-        with files.lock(_lock(run, number)):
+        with hold(run, number):
             return False
     except files.Held:
         return True
+
+
+def hold(run: Path, number: int) -> contextlib.AbstractContextManager[None]:
+    """Holds one program of one run, see ``files.lock``.
+
+    Args:
+      run: directory of the run.
+      number: of the program among those of the run.
+
+    Returns:
+      A context; entering it raises ``files.Held`` where another process holds the program.
+    """
+    return files.lock(run / ".locks" / f"program{number}")
 
 
 def checkpoints(run: Path, number: int) -> Path:
@@ -92,10 +105,6 @@ def checkpoints(run: Path, number: int) -> Path:
       A path below ``run``.
     """
     return run / "checkpoints" / f"program{number}"
-
-
-def _lock(run: Path, number: int) -> Path:
-    return run / ".locks" / f"program{number}"
 
 
 @contextlib.contextmanager
@@ -112,7 +121,7 @@ def claim(runs: Sequence[Path], shares: Sequence[Share]) -> Iterator[bool]:
     with contextlib.ExitStack() as locks:
         try:
             for share in shares:
-                locks.enter_context(files.lock(_lock(runs[share.run], share.number)))
+                locks.enter_context(hold(runs[share.run], share.number))
         except files.Held:
             locks.close()
             yield False

@@ -5,7 +5,8 @@ RUN/run.json         data, folds, versions           RUN/outputs/          netwo
 RUN/metrics/         one line per epoch, by program  RUN/detections.csv    what was found
 RUN/tensorboard/     the same, as curves             RUN/candidates.csv    all that survived NMS
 RUN/checkpoints/     training state, until trained   RUN/metrics.json, RUN/report.html
-RUN/likeness.npz     what the faces looked like
+RUN/likeness.npz     what the faces looked like      RUN/own_code.py       of a configuration, where it adds any
+RUN/after_N_epochs/  networks and results of before it was trained for longer
 """
 
 import json
@@ -14,6 +15,7 @@ import os
 import platform
 import sys
 import zlib
+from collections.abc import Collection, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -25,12 +27,16 @@ from fedn_jax.core import files
 from fedn_jax.core.errors import UserError
 from fedn_jax.core.text import excerpt
 from fedn_jax.core.types import Config, VideoMeta
+from fedn_jax.engine import tracking
 
 log = logging.getLogger(__name__)
 
 CHECKSUM = "checksum"  # field of a record
 LARGEST = 100_000_000  # bytes of a record, or of the metrics of a program, that are read
-MAY_CHANGE = {"folds.memory_gb", "folds.programs", "train.checkpoint_minutes"}  # options that a resumed run may change
+MAY_CHANGE = {  # options that a resumed run may change
+    "folds.memory_gb", "folds.programs", "train.checkpoint_minutes", "train.keep_state",
+}  # fmt: skip
+RESULTS = ("outputs", "metrics.json", "report.html", "detections.csv", "candidates.csv")  # of trained networks
 PACKAGES = ("fedn_jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "tensorflow-datasets", "numpy")
 
 
@@ -111,13 +117,47 @@ def versions() -> dict[str, str]:
     return found
 
 
+def check_unchanged(run: Path, config: Config, facts: dict[str, Any], free: Collection[str] = ()) -> dict[str, Any]:
+    """Refuses to go on with a run that was begun with another configuration, or on other data.
+
+    Args:
+      run: the directory; it holds a run.
+      config: the configuration.
+      facts: what must not change between two starts of a run: data, folds.
+      free: options that may differ, beside ``MAY_CHANGE``.
+
+    Returns:
+      The content of ``run.json``.
+
+    Raises:
+      UserError: says what changed.
+    """
+    now, old = configs.flatten(json.loads(config.to_json())), read_record(run / "run.json")
+    # An option that did not exist then was off, as its default is.
+    then = configs.flatten(json.loads(configs.default().to_json())) | configs.flatten(read_record(run / "config.json"))
+    changed = sorted(key for key in now if now[key] != then.get(key) and key not in {*MAY_CHANGE, *free})
+    if changed:
+        key = changed[0]
+        raise UserError(
+            f"{run} holds a run with another configuration ({key} was {then.get(key)}, now {now[key]}); choose "
+            "another --out, or remove that directory"
+        )
+    other = sorted(key for key in facts if old.get(key) != facts[key])
+    if other:
+        raise UserError(
+            f"{run} holds a run on other data ({', '.join(other)} changed); choose another --out, or remove that "
+            "directory"
+        )
+    return old
+
+
 def open_run(run: Path, config: Config, facts: dict[str, Any]) -> dict[str, Any]:
     """Starts a run, or goes on with the one that the directory holds.
 
     Args:
       run: the directory; made if missing.
       config: the configuration.
-      facts: what must not change between two starts of a run: data, folds.
+      facts: see ``check_unchanged``.
 
     Returns:
       The content of ``run.json``: ``facts`` and the versions. Of an earlier start, if there was one.
@@ -125,30 +165,15 @@ def open_run(run: Path, config: Config, facts: dict[str, Any]) -> dict[str, Any]
     Raises:
       UserError: the directory holds a run with another configuration or other data.
     """
-    settings = json.loads(config.to_json())
     if (run / "run.json").exists():
-        old_settings, old = read_record(run / "config.json"), read_record(run / "run.json")
-        now, then = configs.flatten(settings), configs.flatten(old_settings)
-        changed = sorted(key for key in now if now[key] != then.get(key) and key not in MAY_CHANGE)
-        if changed:
-            key = changed[0]
-            raise UserError(
-                f"{run} holds a run with another configuration ({key} was {then.get(key)}, now {now[key]}); choose "
-                "another --out, or remove that directory"
-            )
-        other = sorted(key for key in facts if old.get(key) != facts[key])
-        if other:
-            raise UserError(
-                f"{run} holds a run on other data ({', '.join(other)} changed); choose another --out, or remove that "
-                "directory"
-            )
+        old = check_unchanged(run, config, facts)
         before, here = old["versions"], versions()
         if before != here:
             changed = [name for name in here if before.get(name) != here[name]]
             differs = ", ".join(f"{name} {before.get(name)} -> {here[name]}" for name in changed)
             log.warning(f"{run} was started with other versions: {differs}; results may differ in the last places")
         return old
-    write_record(run / "config.json", settings)
+    write_record(run / "config.json", json.loads(config.to_json()))
     whole = facts | {"versions": versions(), "command": " ".join(Path(sys.argv[0]).name.split() + sys.argv[1:])}
     write_record(run / "run.json", whole)
     return whole
@@ -227,25 +252,28 @@ def metrics_path(run: Path, program: int) -> Path:
 
 
 class MetricsLog:
-    """Appends metrics to the file of a program and to TensorBoard; drops what a resumed run does again."""
+    """Appends metrics to the file of a program and tells trackers; drops what a resumed run does again."""
 
-    def __init__(self, run: Path, program: int, done: int):
+    def __init__(self, run: Path, program: int, done: int, track: Sequence[str] = (), options: Config | None = None):
         """Opens the log of the folds of a run that one program trains.
 
         Args:
           run: directory of the run.
           program: its number among those of the run.
           done: its epochs that are kept.
-        """
-        import tensorboardX
+          track: entries of ``tracking.TRACKERS``.
+          options: the configuration, for trackers.
 
+        Raises:
+          UserError: a tracker cannot begin.
+        """
         self.path = metrics_path(run, program)
         self.program = program
         if self.path.exists():
             kept = [entry for entry in _read_lines(self.path) if entry["epoch"] <= done]
             files.write_text(self.path, "".join(json.dumps(entry) + "\n" for entry in kept))
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        self.board = tensorboardX.SummaryWriter(str(run / "tensorboard" / f"program{program}"), purge_step=done + 1)
+        self.tracker = tracking.open_all(track, tracking.Start(run, program, done, configs.flatten(options or {})))
 
     def write(self, epoch: int, names: tuple[str, ...], metrics: dict[str, np.ndarray]) -> None:
         """Adds one epoch.
@@ -261,15 +289,15 @@ class MetricsLog:
             file.write(json.dumps(entry) + "\n")
             file.flush()
             os.fsync(file.fileno())
+        numbers = {}
         for name, values in metrics.items():
-            self.board.add_scalar(f"mean/{name}", float(values.mean()), epoch)
-            for fold, value in zip(names, values, strict=True):
-                self.board.add_scalar(f"{fold}/{name}", float(value), epoch)
-        self.board.flush()
+            numbers[f"mean/{name}"] = float(values.mean())
+            numbers |= {f"{fold}/{name}": float(value) for fold, value in zip(names, values, strict=True)}
+        self.tracker.write(epoch, numbers)
 
     def close(self) -> None:
-        """Closes the TensorBoard file."""
-        self.board.close()
+        """Closes the trackers."""
+        self.tracker.close()
 
 
 def read_metrics(run: Path) -> list[dict[str, Any]]:

@@ -30,8 +30,8 @@ class Epoch(NamedTuple):
 
 
 def make_epoch(
-    task: Task, geometry: windowing.Geometry, batch_size: int, negatives: int, steps: int, schedule: str = "constant",
-    epochs: int = 1, shifts: int = 1,
+    task: Task, geometry: windowing.Geometry, batch_size: int, negatives: int, steps: int,
+    factor: train_step.Factor | None = None, shifts: int = 1,
 ) -> Epoch:  # fmt: skip
     """The parts of an epoch, see ``train_step.make_train_epoch``, which has the same draws and keys.
 
@@ -41,14 +41,13 @@ def make_epoch(
       batch_size: windows per step, B.
       negatives: negative windows per positive one.
       steps: steps of an epoch, enough for the largest fold.
-      schedule: entry of ``train_step.SCHEDULES``.
-      epochs: of the whole training.
+      factor: of ``train_step.make_factor``.
       shifts: places that the windows of an epoch may begin at, see ``windows.plan``.
 
     Returns:
       The parts.
     """
-    update = train_step.make_update(task, schedule, epochs * steps)
+    update = train_step.make_update(task, factor)
 
     def draw(fold: Fold, hyper: Hyper, number: Array, num_windows: int) -> tuple[Array, Array]:
         key, _ = train_step.epoch_keys(hyper, fold, number)

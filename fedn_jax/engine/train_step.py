@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import optax
 
 from fedn_jax.core.keys import fold_name
-from fedn_jax.core.types import Array, Context, Events, Hyper, Store, Task, TrainState, Windows
+from fedn_jax.core.types import Array, Context, Events, Hyper, Store, Task, TrainState, Tree, Windows
 from fedn_jax.ops import windows as windowing
 
 
@@ -25,12 +25,14 @@ def make_optimizer(hyper: Hyper) -> optax.GradientTransformation:
     """Adam with L2 added to the gradient before the moments, as ``torch.optim.Adam(weight_decay=...)``; not AdamW.
 
     Args:
-      hyper: learning rate and weight decay (may be traced).
+      hyper: learning rate, weight decay and, if any, the largest norm of a gradient (may be traced).
 
     Returns:
       The optimiser.
     """
+    clip = () if hyper.clip_norm is None else (optax.clip_by_global_norm(hyper.clip_norm),)
     return optax.chain(
+        *clip,
         optax.add_decayed_weights(hyper.weight_decay),
         optax.scale_by_adam(b1=0.9, b2=0.999, eps=1e-8),
         optax.scale_by_learning_rate(hyper.learning_rate),
@@ -96,7 +98,29 @@ def init_state(task: Task, fold: Fold, hyper: Hyper) -> TrainState:
     """
     variables = dict(task.init(fold_name(fold_key(hyper, fold), "init")))
     params = variables.pop("params")
-    return TrainState(params, variables, make_optimizer(hyper).init(params), jnp.int32(0))
+    mean = None if hyper.ema_decay is None else (params, variables)
+    return TrainState(params, variables, make_optimizer(hyper).init(params), jnp.int32(0), mean)
+
+
+def trained(state: TrainState) -> tuple[Tree, Tree]:
+    """What prediction takes of a training state.
+
+    Args:
+      state: of one fold or of many.
+
+    Returns:
+      (params, extra): their running means, if there are any, else those of the last update.
+    """
+    return (state.params, state.extra) if state.mean is None else state.mean
+
+
+def _running_mean(state: TrainState, params: Tree, extra: Tree, decay: Array) -> tuple[Tree, Tree]:
+    """The mean of the state, one update later: that of all parameters so far, weighted by decay^(their age).
+
+    It is what ``optax.ema`` gives with its correction for the zeros that it starts from, without these zeros.
+    """
+    share = (1 - decay) / (1 - decay ** (state.step + 1))
+    return optax.incremental_update((params, extra), state.mean, share)
 
 
 def draw(key: Array, fold: Fold, num_windows: int, negatives: int, size: int) -> Array:
@@ -135,21 +159,40 @@ SCHEDULES: dict[str, Callable[[Array], Array] | None] = {
 }
 
 
-def make_update(task: Task, schedule: str = "constant", updates_in_all: int = 1) -> Callable:
+Factor = Callable[[Array], Array]  # (updates done [] int32) -> factor of the learning rate
+
+
+def make_factor(schedule: str, warmup: int, updates_in_all: int) -> Factor | None:
+    """How the learning rate changes with the updates.
+
+    Args:
+      schedule: entry of ``SCHEDULES``.
+      warmup: updates during which the rate rises to its value in even steps, beside what the schedule does.
+      updates_in_all: of the whole training.
+
+    Returns:
+      The factor; None: it does not change.
+    """
+    shape = SCHEDULES[schedule]
+    falls = shape and (lambda step: shape(jnp.minimum(step / updates_in_all, 1)))
+    if warmup < 2:  # the first update has the whole rate
+        return falls
+    rises = optax.linear_schedule(1 / warmup, 1.0, warmup - 1)
+    return (lambda step: falls(step) * rises(step)) if falls else rises
+
+
+def make_update(task: Task, factor: Factor | None = None) -> Callable:
     """One update on the inputs of one batch.
 
     Args:
       task: the model.
-      schedule: entry of ``SCHEDULES``.
-      updates_in_all: of the whole training.
+      factor: of ``make_factor``.
 
     Returns:
       update(state, key, got [B, ...], events [B, E], weight [B], fold, hyper) -> (state, means, sums): numbers to be
       averaged over steps, and to be added up. A batch that is all padding leaves the state as it was: Adam with
       weight decay would move it.
     """
-
-    factor = SCHEDULES[schedule]
 
     def update(
         state: TrainState, key: Array, got: windowing.Gathered, events: Events, weight: Array, fold: Fold, hyper: Hyper
@@ -165,10 +208,11 @@ def make_update(task: Task, schedule: str = "constant", updates_in_all: int = 1)
         (loss, (extra, parts)), grads = jax.value_and_grad(objective, has_aux=True)(state.params)
         updates, opt_state = make_optimizer(hyper).update(grads, state.opt_state, state.params)
         if factor is not None:
-            scale = factor(jnp.minimum(state.step / updates_in_all, 1))
+            scale = factor(state.step)
             updates = jax.tree.map(lambda change: scale * change, updates)
         params = optax.apply_updates(state.params, updates)
-        new = TrainState(params, extra, opt_state, state.step + 1)
+        mean = None if hyper.ema_decay is None else _running_mean(state, params, extra, hyper.ema_decay)
+        new = TrainState(params, extra, opt_state, state.step + 1, mean)
         some = weight.sum() > 0
         new = jax.tree.map(lambda after, before: jax.lax.select(some, after, before), new, state)
         sums = {name: (values * weight).sum() for name, values in task.tally(targets).items()}
@@ -178,22 +222,21 @@ def make_update(task: Task, schedule: str = "constant", updates_in_all: int = 1)
 
 
 def make_train_step(
-    task: Task, geometry: windowing.Geometry, schedule: str = "constant", updates_in_all: int = 1, shifts: int = 1
+    task: Task, geometry: windowing.Geometry, factor: Factor | None = None, shifts: int = 1
 ) -> Callable:
     """One update on one batch, gathered from the store on the device.
 
     Args:
       task: the model.
       geometry: how windows are cut.
-      schedule: entry of ``SCHEDULES``.
-      updates_in_all: of the whole training.
+      factor: of ``make_factor``.
       shifts: places that windows may begin at, see ``windows.plan``; above 1 the step takes one of them.
 
     Returns:
       step(state, key, batch [B] int32 with -1 for padding, fold, hyper, store, windows, later=0) -> (state, means,
       sums), as ``make_update``; later [] int32, of ``shift``.
     """
-    update = make_update(task, schedule, updates_in_all)
+    update = make_update(task, factor)
 
     def step(
         state: TrainState, key: Array, batch: Array, fold: Fold, hyper: Hyper, store: Store, windows: Windows,
@@ -241,8 +284,8 @@ def total(means: dict[str, Array], sums: dict[str, Array]) -> dict[str, Array]:
 
 
 def make_train_epoch(
-    task: Task, geometry: windowing.Geometry, batch_size: int, negatives: int, steps: int, schedule: str = "constant",
-    epochs: int = 1, shifts: int = 1,
+    task: Task, geometry: windowing.Geometry, batch_size: int, negatives: int, steps: int,
+    factor: Factor | None = None, shifts: int = 1,
 ) -> Callable[..., tuple[TrainState, dict[str, Array]]]:  # fmt: skip
     """One epoch of one fold as one call.
 
@@ -252,14 +295,13 @@ def make_train_epoch(
       batch_size: windows per step, B.
       negatives: negative windows per positive one.
       steps: steps of an epoch, enough for the largest fold; those that a fold does not need change nothing.
-      schedule: entry of ``SCHEDULES``.
-      epochs: of the whole training.
+      factor: of ``make_factor``.
       shifts: places that the windows of an epoch may begin at, see ``windows.plan``.
 
     Returns:
       epoch(state, fold, hyper, number, store, windows) -> (state, metrics), as ``total``.
     """
-    step = make_train_step(task, geometry, schedule, epochs * steps, shifts)
+    step = make_train_step(task, geometry, factor, shifts)
 
     def epoch(state: TrainState, fold: Fold, hyper: Hyper, number: Array, store: Store, windows: Windows):
         draw_key, step_key = epoch_keys(hyper, fold, number)

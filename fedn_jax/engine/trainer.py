@@ -80,10 +80,10 @@ def of_problem(config: Config, problem: Problem, ending: str = "") -> Trainer:
     number = splits.steps_per_epoch(splits.take(problem.folds, chosen), batch_size, negatives)
     driver = DRIVERS[problem.task.driver]
     schedule = errors.one_of("train.schedule", config.train.schedule, train_step.SCHEDULES)
+    factor = train_step.make_factor(schedule, config.train.warmup_steps, config.train.epochs * number)
     epoch = driver.make_epoch(
-        problem.task, problem.geometry, batch_size, negatives, number, schedule, config.train.epochs,
-        configs.shifts(config),
-    )  # fmt: skip
+        problem.task, problem.geometry, batch_size, negatives, number, factor, configs.shifts(config)
+    )
     predictor = predict.make_predictor(problem.task, problem.geometry, config.window.test_hop, config.predict.chunk)
     size = sum(leaf.nbytes for leaf in jax.tree.leaves(empty_state(problem.task, config, 1)))
     return Trainer(problem, driver, init, epoch, predictor, size)

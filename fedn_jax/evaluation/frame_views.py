@@ -146,10 +146,10 @@ def history(run: Path, config: Config, dataset: shards.Dataset, progress: Progre
     """
     plain = config.copy_and_resolve_references()
     plain.window.test_hop = config.window.segments * config.window.stride
-    problem, post = make_problem(plain, dataset), config.predict
+    problem = make_problem(plain, dataset)
     task = problem.task
-    predictor = predict.make_predictor(task, problem.geometry, plain.window.test_hop, post.chunk)
-    decode = predict.make_decoder(task, post.nms_iou, post.max_detections, post.per_class, post.chunk)
+    predictor = predict.make_predictor(task, problem.geometry, plain.window.test_hop, config.predict.chunk)
+    decode = predict.make_decoder(task, predict.rule_of(config), config.predict.chunk)
     plan, frames = _outer(problem), [meta.num_frames for meta in problem.metas]
     rows = []
     for epoch in progress(parameters.kept(run), desc="test videos", unit="epoch"):

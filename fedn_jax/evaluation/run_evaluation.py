@@ -147,8 +147,8 @@ def read_inner(run: Path, fold: str, videos: int, config: Config) -> tuple[list[
       The survivors of NMS of each video; and the score from which on all candidates were kept.
     """
     kept, floors = candidates.load(run_dir.candidates_path(run, fold), videos)
-    post = config.predict
-    found = [candidates.suppress(one, post.nms_iou, post.max_detections, post.per_class) for one in kept]
+    rule = predict.rule_of(config)
+    found = [candidates.suppress(one, rule) for one in kept]
     return found, float(floors.max(initial=0))
 
 
@@ -217,13 +217,13 @@ def _problem(config: Config, dataset: shards.Dataset) -> tuple[Problem, Callable
     """The problem, its inputs as they are in the shards; the decoder of network outputs, and what these look like."""
     plain = config.copy_and_resolve_references()
     plain.data.standardize = "none"  # which would copy all inputs; nothing here looks at them
-    problem, post = make_problem(plain, dataset), config.predict
+    problem = make_problem(plain, dataset)
     options = {key: value for key, value in configs.flatten(plain).items() if key not in configs.HYPER}
     options = {key: value for key, value in options.items() if key.partition(".")[0] not in thresholds.SECTIONS}
     task = _task(json.dumps(options), problem.geometry, len(problem.classes), dataset.store.inputs.shape[1:])
     row = jax.ShapeDtypeStruct(dataset.store.inputs.shape[1:], dataset.store.inputs.dtype)
     shapes = predict.shapes_of_outputs(task, problem.geometry, row)
-    return problem, predict.make_decoder(task, post.nms_iou, post.max_detections, post.per_class, post.chunk), shapes
+    return problem, predict.make_decoder(task, predict.rule_of(config), config.predict.chunk), shapes
 
 
 @functools.lru_cache(maxsize=8)
@@ -248,6 +248,8 @@ def _score(
         kept = matching.pad([matching.above(*pair) for pair in zip(found, limits, strict=True)])
         frames = [meta.num_frames for meta in problem.metas]
         result["kinds"] = kinds.scores(kept, matching.pad(problem.events), frames, tests, iou)
+    if problem.left_out:
+        result["definition"]["gt"] += f"; {problem.left_out}: where one is detected, that counts as wrong"
     origins = {fold: one.origin for fold, one in chosen.items()}
     result["definition"]["threshold"] = thresholds.describe(origins)
     return result | thresholds.record(chosen)

@@ -116,8 +116,8 @@ def _counts(
     directory: Path, curve: Curve, config: Config, shares: Sequence[float], draws: int, progress: Progress
 ) -> tuple[Counts, dict[str, str]]:
     """(counts [A, D, S] of shares, draws and test subjects; fold -> where its threshold comes from)."""
-    problem, post = curve.problem, config.predict
-    decode = predict.make_decoder(problem.task, post.nms_iou, post.max_detections, post.per_class, post.chunk)
+    problem = curve.problem
+    decode = predict.make_decoder(problem.task, predict.rule_of(config), config.predict.chunk)
     inputs = problem.store.inputs
     row = jax.ShapeDtypeStruct(inputs.shape[1:], inputs.dtype)
     shapes = predict.shapes_of_outputs(problem.task, problem.geometry, row)

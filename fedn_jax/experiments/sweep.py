@@ -41,6 +41,7 @@ class Search(NamedTuple):
     space: Mapping[str, Any]  # option -> distribution
     settings: Settings
     source: str  # the configuration's file, as the user named it
+    own: str = ""  # what stands in that file, if it adds code that trials need
 
 
 def run(search: Search, dataset: shards.Dataset, storage: str | None, progress: Progress) -> Any:
@@ -370,7 +371,7 @@ def best_config(search: Search, best: Mapping[str, Any]) -> str:
       best: the trial, of ``summary``.
 
     Returns:
-      Python.
+      Python; own code comes first, and what stands below it counts.
     """
     default, base = configs.flatten(configs.default()), configs.flatten(search.config)
     chosen = configs.flatten(search_space.apply(search.config, best["params"]))
@@ -379,6 +380,7 @@ def best_config(search: Search, best: Mapping[str, Any]) -> str:
     lines = [f"    {key!r}: {value!r}," for key, value in json.loads(json.dumps(kept)).items()]
     found = [f"    {key!r}: {value!r}," for key, value in differs.items()]
     return "\n".join([
+        *([search.own.rstrip("\n"), "", ""] if search.own else []),
         f'"""The best trial of a sweep, number {best["number"]}: {best["score"]:.4f} on the inner folds.',
         "", "That score chose the trial, so it is optimistic; the estimate is the run on the test videos:", "",
         "    fedn train --config best.py --data DIR --out RUN", '"""', "",

@@ -15,7 +15,7 @@ from fedn_jax.core.errors import UserError
 from fedn_jax.core.text import Progress, count
 from fedn_jax.core.types import Config, Detections, Events, TrainState
 from fedn_jax.data import shards, splits
-from fedn_jax.engine import parallel, parameters, predict
+from fedn_jax.engine import parameters, predict, train_step
 from fedn_jax.engine.trainer import Trainer, make_program, make_trainer, split
 from fedn_jax.evaluation import matching, metrics
 
@@ -162,7 +162,7 @@ def train(
         _, program = make_program(trainer, run_configs, shares[piece], jax.local_devices())
         state = remaining.state and jax.tree.map(lambda leaf: leaf[piece], remaining.state)  # noqa: B023
         bar = progress(total=len(epochs), desc=f"{title}, {count(len(part), 'fold')}", unit="epoch")
-        for _, values, get_state in parallel.run(program, epochs, state):  # noqa: B007
+        for _, values, get_state in trainer.driver.run(program, epochs, state):  # noqa: B007
             finite[piece] &= np.isfinite(values["loss"])
             bar.update()
         states.append(get_state())
@@ -172,10 +172,10 @@ def train(
 
 def _score(remaining, plan, trainer, inner, config, finite, progress) -> dict[int, float]:
     """number -> mean score over seeds."""
-    problem, post = trainer.problem, config.predict
+    problem = trainer.problem
     if not any(problem.events[video].valid.any() for fold in inner for video in problem.folds.test[fold]):
         raise UserError("the videos that the inner folds hold out have no expression, so nothing scores a trial")
-    decode = predict.make_decoder(problem.task, post.nms_iou, post.max_detections, post.per_class, post.chunk)
+    decode = predict.make_decoder(problem.task, predict.rule_of(config), config.predict.chunk)
     store, row, scores = jax.device_put(problem.store), 0, {}
     for number in progress(remaining.numbers, desc="score", unit="trial"):
         values = []
@@ -183,7 +183,7 @@ def _score(remaining, plan, trainer, inner, config, finite, progress) -> dict[in
             found, true, usable = [], [], finite[row : row + len(inner)].all()
             for fold in inner:
                 state = remaining.state
-                variables = jax.device_put(parameters.variables_of(state.params, state.extra, row))
+                variables = jax.device_put(parameters.variables_of(*train_step.trained(state), row))
                 for video in problem.folds.test[fold] if usable else ():
                     meta = problem.metas[video]
                     found.append(decode(predict.fetch(trainer.predictor(variables, store, meta)), meta.num_frames))

@@ -1,8 +1,9 @@
-"""Detection in a new video: the trained folds of a run on the embeddings of any number of frames.
+"""Detection in a new video: the trained folds of a run on any number of frames, or of their embeddings.
 
 A long video goes through in pieces whose windows are those of the whole, so memory does not grow with its length.
 """
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,7 +25,8 @@ from fedn_jax.formats.clocks import Stamps
 from fedn_jax.ops import apex, intervals, nms, windows
 
 ENSEMBLE = "ensemble"  # all folds: their network outputs are averaged
-WINDOWS = 256  # of a piece
+WINDOWS = 256  # of a piece, at most
+PIECE = 2**28  # bytes of a piece, at most; FEDN's pieces are far below
 CURVE = 1200  # points of a confidence curve, at most
 
 
@@ -70,11 +72,6 @@ def load(run: Path, fold: str = ENSEMBLE) -> Model:
         )
     if "programs" not in recorded or "input_shape" not in recorded:
         raise UserError(f"{run}: was trained by an older version, or training never began; train it again")
-    if models.TASKS[config.task].frames:
-        raise UserError(
-            f"{run}: task {config.task!r} reads frames, and `fedn detect` keeps embeddings only; give a run of another "
-            "task"
-        )
     names = [name for name in recorded["folds"] if not name.endswith(splits.INNER)]
     errors.one_of("--fold", fold, [ENSEMBLE, *names])
     wanted = names if fold == ENSEMBLE else [fold]
@@ -118,16 +115,17 @@ def make_detector(model: Model, threshold: float) -> Callable[[np.ndarray, np.nd
       threshold: lowest score of a detection.
 
     Returns:
-      detect(inputs [T, D] float16, valid [T] bool) -> Found. ``inputs`` may be a memory-mapped file.
+      detect(inputs [T, ...] as the task reads them, valid [T] bool) -> Found. ``inputs`` may be a memory-mapped file.
     """
     config, geometry = model.config, model.geometry
     task = _task(config, geometry, model.recorded)
-    hop, chunk = config.window.test_hop, config.predict.chunk
+    hop, chunk, rule = config.window.test_hop, config.predict.chunk, predict.rule_of(config)
     predictor = predict.make_predictor(task, geometry, hop, chunk)
     candidates = predict.make_candidates(task, chunk)
     chosen = standardization.STANDARDIZATIONS[config.data.standardize]
     context = geometry.rows - geometry.frames + geometry.stride  # rows that a segment may read past its piece
-    size = WINDOWS * hop + geometry.frames + context
+    per_piece = max(1, min(WINDOWS, PIECE // (hop * math.prod(model.recorded["input_shape"]))))
+    size = per_piece * hop + geometry.frames + context
     folds = [jax.device_put(variables) for variables in model.folds.values()]
 
     def piece(inputs: np.ndarray, valid: np.ndarray, numbers: Any, start: int, end: int) -> dict[str, np.ndarray]:
@@ -151,7 +149,7 @@ def make_detector(model: Model, threshold: float) -> Callable[[np.ndarray, np.nd
         curves = np.zeros((len(model.classes), min(CURVE, len(valid))), np.float32)
         frames = np.zeros((len(model.classes), len(valid)), np.float32)
         kept = []
-        cut = windows.pieces(len(valid), geometry, hop, WINDOWS)
+        cut = windows.pieces(len(valid), geometry, hop, per_piece)
         outputs = (piece(inputs, valid, numbers, *edges) for edges in cut)
         for part in [_joined(list(outputs))] if task.whole else outputs:
             found = candidates(part, len(valid))
@@ -160,7 +158,7 @@ def make_detector(model: Model, threshold: float) -> Callable[[np.ndarray, np.nd
             strong = matching.above(found, threshold).valid
             kept.append(Detections(*(column[strong] for column in found)))
         strong = Detections(*(np.concatenate(column) for column in zip(*kept, strict=True)))
-        best = _suppress(strong, config.predict.nms_iou, config.predict.per_class)
+        best = _suppress(strong, rule, threshold)
         return Found(best, apex.farthest(inputs, valid, best.interval), curves, frames)
 
     return detect
@@ -170,12 +168,13 @@ def _joined(pieces: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
     return {name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]}
 
 
-def _suppress(candidates: Detections, iou: float, per_class: bool) -> Detections:
-    """Exact NMS of all candidates above the threshold: weaker ones could not drop them. Sizes are powers of two."""
+def _suppress(candidates: Detections, rule: nms.Rule, threshold: float) -> Detections:
+    """NMS of all candidates above the threshold, exact, since weaker ones touch none above it. Sizes: powers of two."""
     count = len(candidates.score)
     size = 1 << max(count - 1, 31).bit_length()
     padded = Detections(*(np.pad(x, [(0, size - count)] + [(0, 0)] * (x.ndim - 1)) for x in candidates))
-    kept = jax.device_get(nms.suppress(padded, iou, size, per_class))
+    kept = jax.device_get(nms.suppress(padded, rule._replace(max_detections=size)))
+    kept = matching.above(kept, threshold)
     kept = Detections(*(column[kept.valid] for column in kept))
     order = np.lexsort((kept.interval[:, 1], kept.interval[:, 0]))
     return Detections(*(column[order] for column in kept))

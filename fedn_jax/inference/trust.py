@@ -22,28 +22,28 @@ class Verdict(NamedTuple):
     numbers: str = ""  # that this is judged by
 
 
-def make_judge(run: Path) -> Callable[[np.ndarray, np.ndarray], Verdict]:
+def make_judge(run: Path, features: str) -> Callable[[np.ndarray, np.ndarray], Verdict]:
     """Reads what a run knows of itself, once for all videos.
 
     Args:
       run: directory of the run that will detect.
+      features: what it reads, in words.
 
     Returns:
-      judge(inputs [T, D] of a video, as the run's preparation makes them, valid [T] bool) -> Verdict. ``inputs`` may
+      judge(inputs [T, ...] of a video, as the run's preparation makes them, valid [T] bool) -> Verdict. ``inputs`` may
       be a memory-mapped file.
 
     Raises:
       UserError: a file of the run is damaged.
     """
     metadata = run_dir.read_record(run / "run.json")["metadata"]
-    about = f"Trained on {metadata['dataset']}, features {metadata['backbone']}. {_own_numbers(run)}. "
+    about = f"Trained on {metadata['dataset']}, features {features}. {_own_numbers(run)}. "
     path = run_dir.likeness_path(run)
     known = likeness.load(path) if path.exists() else None
     limit = known and likeness.limit(known)
 
     def judge(inputs: np.ndarray, valid: np.ndarray) -> Verdict:
-        same = known is not None and known.mean.shape == np.shape(inputs)[1:]
-        far = likeness.distance(known, inputs, valid) if same else None
+        far = likeness.distance(known, inputs, valid) if known else None
         if limit is None or far is None:
             return Verdict(f"{about}Whether the faces of this video look like those is not known.", None)
         alike = far <= limit

@@ -11,7 +11,7 @@ from fedn_jax.core import errors
 from fedn_jax.core.types import Config, Encoding, Task
 from fedn_jax.models.fedn import task as fedn_task
 from fedn_jax.models.fesnet import task as fesnet_task
-from fedn_jax.ops import windows
+from fedn_jax.ops import nms, windows
 
 
 class Model(NamedTuple):
@@ -43,7 +43,9 @@ def validate(config: Config) -> Config:
     Raises:
       UserError: the first option that is out of its range, or does not fit others.
     """
-    return TASKS[errors.one_of("task", configs.validate(config).task, TASKS)].check(config)
+    configs.validate(config)
+    errors.one_of("predict.suppression", config.predict.suppression, nms.KINDS)
+    return TASKS[errors.one_of("task", config.task, TASKS)].check(config)
 
 
 def make_task(config: Config, geometry: windows.Geometry, num_classes: int, input_shape: tuple[int, ...]) -> Task:

@@ -1,6 +1,8 @@
-"""Exact greedy non-maximum suppression of intervals, in fixed sizes, under jit (FEDN section 3, Post-processing)."""
+"""Non-maximum suppression of intervals, hard and soft, in fixed sizes, under jit (FEDN section 3, Post-processing)."""
 
 import functools
+from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -61,20 +63,103 @@ def nms(
     return jnp.maximum(picked, 0), keep
 
 
-def suppress(
-    candidates: Detections, iou_threshold: Num[Array, ""] | float, max_detections: int, per_class: bool = False
-) -> Detections:
-    """NMS of one video's candidates.
+class Rule(NamedTuple):
+    """How candidates of a video that overlap one another are dealt with."""
+
+    iou: float  # overlap above which a better one drops (hard) or weakens (linear) another
+    max_detections: int  # of a video
+    per_class: bool = False  # candidates meet only those of their own emotion; by default one moment has one label
+    kind: str = "hard"  # entry of ``KINDS``
+    sigma: float = 0.5  # of gaussian
+
+
+FLOOR = 1e-3  # scores that soft suppression has brought below it are dropped, as in the code of Bodla et al.
+# What is left of a score beside a better candidate: (IoU with it, rule) -> factor (Bodla et al. 2017, Soft-NMS).
+KINDS: dict[str, Callable[[Array, Rule], Array] | None] = {
+    "hard": None,  # nothing, above rule.iou
+    "linear": lambda overlap, rule: jnp.where(overlap > rule.iou, 1 - overlap, 1.0),
+    "gaussian": lambda overlap, rule: jnp.exp(-(overlap**2) / rule.sigma),
+}
+
+
+@functools.partial(jax.jit, static_argnames=("rule",))
+def soft_nms(
+    interval: Float[Array, "N 2"],
+    score: Float[Array, " N"],
+    valid: Bool[Array, " N"],
+    rule: Rule,
+    group: Int[Array, " N"] | None = None,
+) -> tuple[Int[Array, " kept"], Bool[Array, " kept"], Float[Array, " kept"]]:
+    """Takes the best interval, lowers the scores of all that overlap it, takes the best that is left, and so on.
+
+    Equal scores are taken in the order of the list. Scores that are NaN or below ``FLOOR`` count as invalid.
+
+    Args:
+      interval: [N, 2] float, frames.
+      score: [N] float, not negative.
+      valid: [N] bool, False for padding.
+      rule: linear or gaussian.
+      group: [N] int; candidates lower only those of their own group. None: one group.
+
+    Returns:
+      (index [max_detections] int32 into the list, by falling lowered score; keep [max_detections] bool, False for
+      padding, where the index is 0; lowered scores [max_detections] float).
+
+    >>> import numpy as np
+    >>> interval, rule = np.array([[0.0, 10.0], [0.0, 8.0], [20.0, 30.0]]), Rule(0.3, 3, kind="linear")
+    >>> index, keep, lowered = soft_nms(interval, np.array([0.9, 0.8, 0.5]), np.ones(3, bool), rule)
+    >>> index.tolist(), lowered.round(2).tolist()
+    ([0, 2, 1], [0.8999999761581421, 0.5, 0.1599999964237213])
+    """
+    factor, count = KINDS[rule.kind], score.shape[0]
+    left = jnp.where(valid & ~jnp.isnan(score), score, 0.0)
+    index = jnp.arange(count, dtype=jnp.int32)
+
+    def pick(state):
+        step, left, highest, picked, lowered = state
+        best = jnp.where(left == highest, index, count - 1).min()
+        share = factor(intervals.iou(interval[best], interval), rule)
+        if group is not None:
+            share = jnp.where(group == group[best], share, 1.0)
+        left = jnp.where(index == best, 0.0, left * share)
+        return step + 1, left, left.max(), picked.at[step].set(best), lowered.at[step].set(highest)
+
+    size = rule.max_detections
+    start = (0, left, left.max(), jnp.full(size, -1, jnp.int32), jnp.zeros(size, left.dtype))
+    unfinished = lambda state: (state[0] < size) & (state[2] >= FLOOR)
+    _, _, _, picked, lowered = jax.lax.while_loop(unfinished, pick, start)
+    return jnp.maximum(picked, 0), picked >= 0, lowered
+
+
+def suppress(candidates: Detections, rule: Rule) -> Detections:
+    """Suppression among one video's candidates.
 
     Args:
       candidates: [N] detections of one video.
-      iou_threshold: candidates that overlap a better one by more are dropped.
-      max_detections: size of the result.
-      per_class: let candidates drop only those of their own emotion; by default one moment has one label.
+      rule: how.
 
     Returns:
-      [max_detections] detections by falling score.
+      [max_detections] detections by falling score, which soft suppression has lowered.
     """
-    group = candidates.emotion if per_class else None
-    index, keep = nms(candidates.interval, candidates.score, candidates.valid, iou_threshold, max_detections, group)
-    return Detections(candidates.interval[index], candidates.score[index], candidates.emotion[index], keep)
+    index, keep, score = survivors(candidates, rule)
+    return Detections(candidates.interval[index], score, candidates.emotion[index], keep)
+
+
+def survivors(
+    candidates: Detections, rule: Rule
+) -> tuple[Int[Array, " kept"], Bool[Array, " kept"], Float[Array, " kept"]]:
+    """Which candidates of a video survive suppression.
+
+    Args:
+      candidates: [N] detections of one video.
+      rule: how.
+
+    Returns:
+      (index [max_detections], keep [max_detections] bool, score [max_detections]), see ``soft_nms``.
+    """
+    group = candidates.emotion if rule.per_class else None
+    given = (candidates.interval, candidates.score, candidates.valid)
+    if KINDS[rule.kind] is not None:
+        return soft_nms(*given, rule, group)
+    index, keep = nms(*given, rule.iou, rule.max_detections, group)
+    return index, keep, candidates.score[index]

@@ -49,6 +49,8 @@ def test_mistakes(tmp_path, capsys):
     for words, expected in (
         ([tmp_path / "a.csv"], "two coders at least"),
         ([tmp_path / "a.csv", tmp_path / "empty"], "holds no annotations"),
+        ([tmp_path / "a.csv", tmp_path / "empty" / ".." / "a.csv"], "a.csv is given twice"),
+        ([tmp_path / "a.csv", tmp_path / "b.csv"], "b.csv: no such file; expected a file with annotations"),
         ([tmp_path / "a.csv", tmp_path / "a.csv", "--fps", 3, "--videos", tmp_path], "give one of them"),
     ):
         assert run("agree", *words, *(["--fps", 30] if "--fps" not in words else [])) == 2

@@ -108,7 +108,7 @@ def test_choices_in_comments_are_those_of_the_code():
     from fedn_jax.models.fedn import fusion, network
     from fedn_jax.models.fesnet import losses as fesnet_losses
     from fedn_jax.models.fesnet import task as fesnet_task
-    from fedn_jax.ops import losses, windows
+    from fedn_jax.ops import losses, nms, windows
 
     tables = {
         "task": models.TASKS, "data.kind": core.KINDS, "data.standardize": standardization.STANDARDIZATIONS,
@@ -119,6 +119,7 @@ def test_choices_in_comments_are_those_of_the_code():
         "loss.lsdm_form": fesnet_losses.LSDM_FORMS, "loss.lsdm_mean": fesnet_losses.MEANS,
         "loss.smooth": fesnet_losses.SMOOTHINGS, "loss.supervise": fesnet_task.SUPERVISED,
         "fesnet.refinement": fesnet_task.REFINEMENTS, "evaluate.threshold_rule": threshold_rules.RULES,
+        "predict.suppression": nms.KINDS,
     }  # fmt: skip
     comments = core.comments()
     absent = [(key, name) for key, table in tables.items() for name in table if name not in comments[key]]

@@ -36,8 +36,9 @@ def refused(capsys, *words):
 
 
 COMMANDS = [
-    "demo", "fetch", "prepare", "merge", "verify", "convert-backbone", "configs", "plan", "train", "evaluate",
-    "recognise", "report", "detect", "convert", "agree", "summarise", "sweep", "learning-curve", "reproduce", "parity",
+    "demo", "fetch", "prepare", "merge", "verify", "convert-backbone", "train-backbone", "configs", "plan", "train",
+    "evaluate", "recognise", "report", "detect", "convert", "agree", "summarise", "sweep",
+    "learning-curve", "reproduce", "parity",
 ]  # fmt: skip
 
 

@@ -27,6 +27,12 @@ def test_misspelt_keys_and_rows_raise():
     [
         ("data.kind", "makro", "did you mean 'macro'"),
         ("train.epochs", 0, "train.epochs must be at least 1"),
+        (
+            "train.learning_rate",
+            float("inf"),
+            "option train.learning_rate must be a finite number, such as .*; got inf",
+        ),
+        ("loss.beta", float("nan"), "option loss.beta must be a finite number"),
         ("train.learning_rate", -1.0, "train.learning_rate must be at least 0"),
         ("window.segments", 40, "multiple of 32 for 4 pyramid levels"),
         ("model.groups", 7, "model.groups must divide model.width"),
@@ -62,3 +68,9 @@ def test_values_out_of_range_raise(key, value):
     config[section].update({name: value})
     with pytest.raises(ValueError, match=rf"{key} must .*; got "):
         models.validate(config)
+
+
+@pytest.mark.parametrize("text", ["1" + "0" * 400, "-1" + "0" * 400, "abc", "None", "[1.0]"])
+def test_texts_that_are_no_number_are_refused(text):
+    with pytest.raises(ValueError, match=r"option train.learning_rate must be of type float, such as 0\.0001; got '"):
+        configs.override(configs.default(), "train.learning_rate", text)

@@ -45,6 +45,9 @@ def test_an_error_as_one_line():
     assert errors.line(errors.UserError("wrong")) == "wrong"
     assert errors.line(FileNotFoundError(2, "No such file or directory", "a.csv")) == "a.csv: No such file or directory"
     assert errors.line(OSError("only words")) == "only words"
+    read_only = OSError(errno.EROFS, "Read-only file system", "run/.part-0123-evaluation")
+    assert errors.line(read_only) == "run: the file system is read-only; choose another place to write to"
+    assert errors.line(FileExistsError(errno.EEXIST, "File exists", "out")).startswith("out: is a file; expected")
     assert "not enough memory" in errors.line(MemoryError())
     assert errors.line(ZeroDivisionError()) is None and errors.line(RuntimeError("no idea"), where) is None
 

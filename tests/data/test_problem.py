@@ -24,6 +24,16 @@ def test_select_by_kind_and_without_recognition():
     assert not problem.select(one, "all", "none").emotion.any()
 
 
+def test_expressions_of_another_kind_are_counted_and_said_to_be_left_out():
+    loaded = dataset()
+    loaded = loaded._replace(events=[with_kinds(loaded.events[0], ["macro", "micro", "macro"]), *loaded.events[1:]])
+    config = tiny_config()
+    config.data.kind = "macro"
+    assert problem.make_problem(config, loaded).left_out == "1 micro-expression left out (data.kind=macro)"
+    config.data.kind = "all"
+    assert problem.make_problem(config, loaded).left_out == ""
+
+
 def test_shuffling_keeps_lengths_and_emotions_but_not_places():
     loaded = dataset()
     for one, meta in zip(loaded.events, loaded.metas, strict=True):

@@ -130,7 +130,7 @@ def test_only_the_second_epoch_is_profiled(monkeypatch, tmp_path):
 
 def test_what_a_kill_left_of_a_finished_program_is_removed(dataset, tmp_path):
     """Training states, and networks that only pick thresholds, take much space and are of no use any more."""
-    run = Run(tmp_path / "a", small(**{"train.epochs": 1}))
+    run = Run(tmp_path / "a", small())
     fit.fit([run], dataset, quiet)
     left = [parameters.path_of(run.directory, "fold1of2/inner"), programs.checkpoints(run.directory, 0) / "1" / "state"]
     for path in left:

@@ -53,10 +53,10 @@ def test_decode_pools_windows_and_suppresses(setting, tmp_path):
     predict.save_outputs(tmp_path / "outputs" / "a.npz", predicted)
     shapes = predict.shapes_of_outputs(task, geometry, ROW)
     saved = predict.load_outputs(tmp_path / "outputs" / "a.npz", predicted["starts"], shapes)
-    found = predict.make_decoder(task, 0.3, 10, False, 4)(saved, 150)
+    found = predict.make_decoder(task, nms.Rule(0.3, 10), 4)(saved, 150)
     outputs = {name: saved[name] for name in ("offsets", "free", "logits", "positions")}
     candidates = task.decode(outputs, saved["starts"].astype(np.float32), np.ones(len(saved["starts"]), bool), 150.0)
-    expected = nms.suppress(candidates, 0.3, 10)
+    expected = nms.suppress(candidates, nms.Rule(0.3, 10))
     np.testing.assert_allclose(found.score, expected.score, rtol=1e-6)
     np.testing.assert_allclose(found.interval, expected.interval, atol=1e-4)
     assert found.interval.min() >= 0 and found.interval.max() <= 150
@@ -83,7 +83,7 @@ def test_nothing_is_copied_unasked_and_the_last_device_does_as_the_first(setting
     """Parameters go to a device once; around the loop over videos no transfer happens that the code does not name."""
     store, metas, geometry, task, variables = setting
     predictor = predict.make_predictor(task, geometry, 16, 4)
-    reduce = candidates.make_reducer(task, 0.3, 10, False)
+    reduce = candidates.make_reducer(task, nms.Rule(0.3, 10))
     held = {device: jax.device_put((variables, store), device) for device in jax.local_devices()}
     results = {}
 
@@ -147,26 +147,34 @@ def drawn(count, rng):
     return Detections(interval, score, rng.integers(0, 3, count), rng.uniform(size=count) < 0.9)
 
 
-@pytest.mark.parametrize("per_class", [False, True])
-@pytest.mark.parametrize("nms_iou", [0.01, 0.5])
-def test_candidates_that_are_kept_give_the_same_detections(tmp_path, nms_iou, per_class):
-    rng = np.random.default_rng(0)
-    videos = [drawn(count, rng) for count in (0, 3, 200, 400)]
-    survivors = [candidates.suppress(one, nms_iou, 30, per_class) for one in videos]
-    kept = [candidates.strongest(*pair, number=50) for pair in zip(videos, survivors, strict=True)]
+def as_they_were(one, rule):
+    """The survivors of one video with the scores that they had before, as the reducer gives them."""
+    index, keep, _ = nms.survivors(one, rule)
+    return Detections(*(column[index] for column in one[:3]), np.asarray(keep))
+
+
+@pytest.mark.parametrize(
+    "nms_iou, per_class, kind",
+    [(0.01, False, "hard"), (0.5, True, "hard"), (0.3, False, "linear"), (0.3, True, "gaussian")],
+)
+def test_candidates_that_are_kept_give_the_same_detections(tmp_path, nms_iou, per_class, kind):
+    rng, rule = np.random.default_rng(0), nms.Rule(nms_iou, 30, per_class, kind)
+    videos = [drawn(count, rng) for count in (1, 3, 200, 400)]
+    survivors = [candidates.suppress(one, rule) for one in videos]
+    kept = [candidates.strongest(one, as_they_were(one, rule), number=50) for one in videos]
     assert len(kept[3][0].score) < 200 and kept[1][1] == 0 < kept[3][1]
     candidates.save(tmp_path / "a.npz", *zip(*kept, strict=True))
     loaded, floors = candidates.load(tmp_path / "a.npz", 4)
     np.testing.assert_array_equal(floors, np.float32([floor for _, floor in kept]))
     for found, expected in zip(loaded, survivors, strict=True):
-        again = candidates.suppress(found, nms_iou, 30, per_class)
+        again = candidates.suppress(found, rule)
         for name in Detections._fields:
             wanted, got = (getattr(one, name)[expected.valid] for one in (expected, again))
             np.testing.assert_array_equal(got, wanted)
         np.testing.assert_array_equal(again.valid, expected.valid)
     for other in (0.0, 0.2, 0.9):  # other options: the same down to the score below which some are missing
         for found, whole, floor in zip(loaded, videos, floors, strict=True):
-            one, two = (candidates.suppress(x, other, 400, per_class) for x in (found, whole))
+            one, two = (candidates.suppress(x, rule._replace(iou=other, max_detections=400)) for x in (found, whole))
             strong = [int((x.valid & (x.score > floor)).sum()) for x in (one, two)]
             assert strong[0] == strong[1]
             np.testing.assert_array_equal(one.interval[: strong[0]], two.interval[: strong[0]])

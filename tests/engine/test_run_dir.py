@@ -85,4 +85,3 @@ def test_metrics_of_epochs_that_are_done_again_are_dropped(tmp_path):
     got = [(entry["program"], entry["epoch"]) for entry in run_dir.read_metrics(tmp_path)]
     assert got == [(0, 1), (1, 1)]
     assert json.loads(run_dir.metrics_path(tmp_path, 0).read_text().splitlines()[0])["folds"] == ["a", "b"]
-    assert list((tmp_path / "tensorboard" / "program0").iterdir())

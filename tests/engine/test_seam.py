@@ -14,56 +14,23 @@ import pytest
 import toy_task
 from quick import QUICKLY
 from safetensors.numpy import load_file
-from toys import quiet
+from toys import FRAMES, pictures, quiet, toy_config
 
 from fedn_jax import models
 from fedn_jax.core import config as configs
-from fedn_jax.core.types import Context, Events, Store, VideoMeta
-from fedn_jax.data import shards
+from fedn_jax.core.types import Context
 from fedn_jax.data.problem import make_problem
 from fedn_jax.engine import fit, parameters, programs, run_dir, train_step, trainer
 from fedn_jax.evaluation import run_evaluation
 from fedn_jax.inference import new_video
 
-FRAMES = 90
 HERE = Path(__file__).parent
-
-
-def pictures(subjects=3, seed=0):
-    """Videos of noise in which a patch lights up, another one for each emotion; every subject has two."""
-    rng = np.random.default_rng(seed)
-    inputs, metas, events = [], [], []
-    for number in range(2 * subjects):
-        x = rng.integers(0, 60, (FRAMES, 6, 6, 3), dtype=np.uint8)
-        onset = np.array([12, 50]) + rng.integers(-5, 5, 2)
-        offset = onset + rng.integers(10, 25, 2)
-        emotion = rng.permutation(2).astype(np.int32)
-        for a, b, c in zip(onset, offset, emotion, strict=True):
-            x[a:b, 3 * c : 3 * c + 3, 1:5] += 150
-        metas.append(VideoMeta(f"s{number // 2}", f"v{number}", FRAMES, 30.0, 1, number * FRAMES, FRAMES))
-        inputs.append(x)
-        interval = np.stack([onset, offset], -1).astype(np.float32)
-        events.append(Events(interval, interval.mean(-1), emotion, np.zeros(2, np.int32), np.ones(2, bool)))
-    store = Store(np.concatenate(inputs), np.ones(len(metas) * FRAMES, bool))
-    metadata = {"signature": "toy", "classes": ["a", "b"], "frames_per_row": 1, "dataset": "toy", "backbone": "none"}
-    return shards.Dataset(store, metas, events, np.zeros(len(store.valid), np.float32), metadata)
 
 
 @pytest.fixture
 def config(monkeypatch):
     monkeypatch.setitem(models.TASKS, "toy", models.Model(toy_task.make_task, lambda config: config))
-    return small()
-
-
-def small():
-    config = configs.default()
-    config.task = "toy"
-    config.window.update(segments=16, segment_frames=1, stride=1, train_hop=8, test_hop=8, inside=0.0)
-    config.train.update(epochs=30, batch_size=16, learning_rate=3e-2, checkpoint_minutes=0.0)
-    config.folds.inner = 0.0
-    config.predict.chunk = 4
-    config.evaluate.threshold = 0.0
-    return config
+    return toy_config()
 
 
 @pytest.fixture
@@ -180,7 +147,7 @@ def test_by_steps_the_whole_way_from_a_file_that_is_mapped(config, by_steps, one
 
 
 def test_a_killed_training_by_steps_goes_on_to_the_same_bits(config, by_steps, one_device, tmp_path):
-    """Another process, killed without warning between two checkpoints, against one that ran here."""
+    """Another process, killed inside a save, between two, and in prediction, against one that ran here."""
     script = tmp_path / "train.py"
     script.write_text(KILLED)
     run, whole = tmp_path / "run", tmp_path / "whole"
@@ -191,7 +158,10 @@ def test_a_killed_training_by_steps_goes_on_to_the_same_bits(config, by_steps, o
         command = [sys.executable, str(script), str(run), *words]
         return subprocess.run(command, env=environment, capture_output=True, text=True).returncode
 
-    assert start("die") == -signal.SIGKILL and programs.checkpoints(run, 0).exists()
+    checkpoints = programs.checkpoints(run, 0)
+    assert start("saving") == -signal.SIGKILL and list(checkpoints.glob("*tmp*"))  # half a checkpoint
+    assert start("between") == -signal.SIGKILL and checkpoints.exists()
+    assert start("predicting") == -signal.SIGKILL and len(list((run / "outputs").rglob("*.npz"))) == 1
     assert start() == 0
     config.task, config.train.epochs = "toy_by_steps", 6
     fit.fit([fit.Run(whole, config)], pictures(), quiet)
@@ -203,25 +173,38 @@ def test_a_killed_training_by_steps_goes_on_to_the_same_bits(config, by_steps, o
 
 
 KILLED = """
-import os, signal, sys
+import os, signal, sys, threading
 from pathlib import Path
-import test_seam, toy_task
-from quick import QUICKLY
+import toys, toy_task
 from toys import quiet
 from fedn_jax import models
-from fedn_jax.engine import checkpoint, fit
+from fedn_jax.engine import checkpoint, fit, predict, programs
 make = lambda *args: toy_task.make_task(*args)._replace(driver="steps")
 models.TASKS["toy"] = models.Model(make, lambda config: config)
-config = test_seam.small()
+config = toys.toy_config()
 config.train.epochs = 6
-write, number = checkpoint.Writer.start, []
-def start(writer, *rest):
+run, when = Path(sys.argv[1]), sys.argv[-1]
+die = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+start, number = checkpoint.Writer.start, []
+def until_half():
+    while not list(programs.checkpoints(run, 0).glob("*tmp*")):
+        pass
+    die()
+def begin(writer, *rest):
     number.append(0)
-    if len(number) == 4 and "die" in sys.argv:
-        os.kill(os.getpid(), signal.SIGKILL)
-    write(writer, *rest)
-checkpoint.Writer.start = start
-fit.fit([fit.Run(Path(sys.argv[1]), config)], test_seam.pictures(), quiet)
+    if when == "saving" and len(number) == 3:
+        threading.Thread(target=until_half).start()
+    if when == "between" and len(number) == 3:
+        die()
+    start(writer, *rest)
+checkpoint.Writer.start = begin
+save = predict.save_outputs
+def save_one(*rest):
+    save(*rest)
+    die()
+if when == "predicting":
+    predict.save_outputs = save_one
+fit.fit([fit.Run(run, config)], toys.pictures(), quiet)
 """
 
 

@@ -22,7 +22,7 @@ from fedn_jax.evaluation import thresholds
 from fedn_jax.evaluation.thresholds import MEANING, NO_HIT, Threshold
 from fedn_jax.formats import exchange
 from fedn_jax.inference import new_video, results
-from fedn_jax.ops import windows
+from fedn_jax.ops import nms, windows
 
 GEOMETRY = windows.Geometry(32, 8, 2)
 
@@ -74,7 +74,7 @@ def test_one_fold_finds_what_evaluation_finds(model):
     meta = VideoMeta("s", "v", 150, 30.0, 1, 0, 150)
     store = jax.device_put(Store(inputs, valid))
     outputs = predict.fetch(predict.make_predictor(task, GEOMETRY, 16, 8)(model.folds["s1"], store, meta))
-    expected = predict.make_decoder(task, 0.3, 500, False, 8)(outputs, 150)
+    expected = predict.make_decoder(task, nms.Rule(0.3, 500), 8)(outputs, 150)
     kept = expected.valid & (expected.score >= 0.02)
     order = np.lexsort(expected.interval[kept].T[::-1])
     np.testing.assert_allclose(got.score, expected.score[kept][order], rtol=1e-5)

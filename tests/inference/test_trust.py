@@ -33,13 +33,13 @@ def test_faces_unlike_those_of_the_run_are_told_apart(run):
     store, metas = faces(8, 0)
     likeness.save(run_dir.likeness_path(run), likeness.learn(store, metas))
     run_dir.write_record(run / "metrics.json", {"spotting": {"n": 8, "gt": 10, "precision": 0.75, "recall": 0.6}})
-    known = trust.make_judge(run)(store.inputs[:ROWS], VALID)
+    known = trust.make_judge(run, "blendshapes")(store.inputs[:ROWS], VALID)
     assert known.alike is True and "look like those" in known.text
     assert known.text.startswith(
         "Trained on folder, features blendshapes. On its test videos it found 60.0 % of 10 exp"
     )
     assert "and 75.0 % of what it found was right" in known.text
-    other = trust.make_judge(run)(faces(1, 1)[0].inputs, VALID)
+    other = trust.make_judge(run, "blendshapes")(faces(1, 1)[0].inputs, VALID)
     assert other.alike is False and "do not look like those" in other.text
 
 
@@ -48,7 +48,7 @@ def test_what_is_not_known_is_said(run):
     for known in (None, likeness.learn(store, metas)):  # an older run, and one of two people
         if known:
             likeness.save(run_dir.likeness_path(run), known)
-        verdict = trust.make_judge(run)(store.inputs[:ROWS], VALID)
+        verdict = trust.make_judge(run, "blendshapes")(store.inputs[:ROWS], VALID)
         assert verdict.alike is None and "is not known" in verdict.text and "was not measured" in verdict.text
     run_dir.write_record(run / "metrics.json", {"spotting": {"n": 0, "gt": 10, "precision": None, "recall": 0.0}})
-    assert "it found none of 10 expressions" in trust.make_judge(run)(store.inputs[:ROWS], VALID).text
+    assert "it found none of 10 expressions" in trust.make_judge(run, "blendshapes")(store.inputs[:ROWS], VALID).text

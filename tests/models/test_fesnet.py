@@ -11,7 +11,6 @@ from toys import quiet
 
 from fedn_jax import models
 from fedn_jax.cli import config_files
-from fedn_jax.core import presets
 from fedn_jax.core.errors import UserError
 from fedn_jax.core.types import Context, Events, Hyper, Store, VideoMeta
 from fedn_jax.data import shards
@@ -19,7 +18,7 @@ from fedn_jax.engine import fit
 from fedn_jax.evaluation import frame_views, run_evaluation
 from fedn_jax.inference import new_video
 from fedn_jax.models import layers
-from fedn_jax.models.fesnet import losses
+from fedn_jax.models.fesnet import losses, presets
 from fedn_jax.models.fesnet.network import Mtam
 from fedn_jax.ops import windows
 from fedn_jax.reports import fesnet_figures
@@ -333,5 +332,13 @@ def test_from_frames_to_files(tmp_path, monkeypatch):
     assert seen.fold == "fold1of2" and len(seen.label) <= 60 and np.bincount(seen.label).max() <= 20
     assert set(seen.subject) <= {found.problem.metas[video].subject for video in found.problem.folds.test[0]}
     assert all(column.shape == (len(seen.label), 6) for column in seen.features.values())
-    with pytest.raises(UserError, match=r"run: task 'fesnet' reads frames, and `fedn detect` keeps embeddings only"):
-        new_video.load(run)
+
+    # A detection in a video of one fold is what its evaluation found.
+    model = new_video.load(run, "fold1of2")
+    video = found.problem.folds.test[0][0]
+    meta, expected = dataset.metas[video], found.detections[video]
+    rows = slice(meta.row, meta.row + meta.num_rows)
+    again = new_video.make_detector(model, 0.0)(dataset.store.inputs[rows], dataset.store.valid[rows])
+    order = np.argsort(expected.interval[expected.valid][:, 0])
+    np.testing.assert_array_equal(again.detections.interval, expected.interval[expected.valid][order])
+    np.testing.assert_array_equal(again.detections.emotion, expected.emotion[expected.valid][order])

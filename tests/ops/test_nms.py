@@ -89,5 +89,65 @@ def test_suppress(per_class, expected):
         np.array([[0, 10], [0, 10], [30, 40]], np.float32), np.array([0.8, 0.9, 0.4], np.float32),
         np.array([0, 1, 1]), np.ones(3, bool),
     )  # fmt: skip
-    kept = nms.suppress(candidates, 0.5, 3, per_class)
+    kept = nms.suppress(candidates, nms.Rule(0.5, 3, per_class))
     np.testing.assert_allclose(kept.score[kept.valid], expected)
+
+
+def soft_on_paper(interval, score, valid, rule, group=None):
+    """Soft-NMS as Bodla et al. write it (their Figure 2), in float64."""
+    left = {i: float(score[i]) for i in range(len(score)) if valid[i]}
+    kept = []
+    while left and len(kept) < rule.max_detections:
+        best = max(left, key=lambda i: (left[i], -i))
+        if left[best] < nms.FLOOR:
+            break
+        kept.append((best, left.pop(best)))
+        for other in left:
+            (a, b), (c, d) = (interval[i].astype(float) for i in (best, other))
+            shared = max(0.0, min(b, d) - max(a, c))
+            union = max(b - a, 0) + max(d - c, 0) - shared
+            overlap = shared / union if union > 0 else 0.0
+            if group is None or group[best] == group[other]:
+                linear = 1 - overlap if overlap > rule.iou else 1.0
+                left[other] *= linear if rule.kind == "linear" else np.exp(-(overlap**2) / rule.sigma)
+    return kept
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.integers(0, 10**6), st.sampled_from(["linear", "gaussian"]), st.sampled_from([1, 5, 24]))
+def test_soft_suppression_equals_the_paper(seed, kind, limit):
+    rng = np.random.default_rng(seed)
+    onset = rng.integers(0, 60, 24).astype(np.float32)
+    interval = np.stack([onset, onset + rng.integers(0, 20, 24)], -1).astype(np.float32)  # some are empty
+    score, valid, group = rng.random(24).astype(np.float32), rng.random(24) < 0.8, rng.integers(0, 3, 24)
+    rule = nms.Rule(0.3, limit, kind=kind)
+    for classes in (None, group):
+        index, keep, lowered = map(np.asarray, nms.soft_nms(interval, score, valid, rule, classes))
+        expected = soft_on_paper(interval, score, valid, rule, classes)
+        assert index[keep].tolist() == [i for i, _ in expected]
+        np.testing.assert_allclose(lowered[keep], [x for _, x in expected], rtol=1e-5)
+
+
+SOFT = {"linear": [0.9, 0.5, 0.8 * 0.2], "gaussian": [0.9, 0.5, 0.8 * np.exp(-(0.8**2) / 0.5)], "hard": [0.9, 0.5]}
+
+
+@pytest.mark.parametrize("kind", nms.KINDS)
+def test_soft_suppression_by_hand(kind):
+    """The second overlaps the first by 8 / 10; the third overlaps neither; the last is padding, or not a number."""
+    interval = np.array([[0, 10], [0, 8], [20, 30], [0, 10], [0, 10]], np.float32)
+    score = np.array([0.9, 0.8, 0.5, np.nan, 0.95], np.float32)
+    candidates = Detections(interval, score, np.zeros(5, int), np.array([True] * 4 + [False]))
+    rule = nms.Rule(0.3, 4, kind=kind)
+    for suppress in (nms.suppress, jax.jit(nms.suppress, static_argnums=1)):
+        kept = suppress(candidates, rule)
+        np.testing.assert_allclose(np.asarray(kept.score)[np.asarray(kept.valid)], SOFT[kind], rtol=1e-6)
+    batched = jax.vmap(lambda one: nms.suppress(one, rule))(jax.tree.map(lambda x: np.stack([x, x]), candidates))
+    np.testing.assert_array_equal(batched.score[1], kept.score)
+
+
+def test_soft_scores_that_vanish_are_dropped():
+    twice = np.array([[0, 10], [0, 10]], np.float32)
+    _, keep, _ = nms.soft_nms(
+        twice, np.array([0.9, 0.8], np.float32), np.ones(2, bool), nms.Rule(0.3, 2, kind="linear")
+    )
+    assert keep.tolist() == [True, False]

@@ -34,8 +34,10 @@ ORDER = [  # a package imports itself and those above it
 OWNERS = {  # top-level package -> the only files that may import it
     "tensorflow_datasets": {"fedn_jax/data/shards.py", "data_prep/shards/builders.py"},
     "orbax": {"fedn_jax/engine/checkpoint.py"},
-    "ml_collections": {"fedn_jax/core/config.py", "fedn_jax/core/presets.py"},
-    "tensorboardX": {"fedn_jax/engine/run_dir.py"},
+    "ml_collections": {"fedn_jax/core/config.py", "fedn_jax/models/fesnet/presets.py"},
+    "tensorboardX": {"fedn_jax/engine/tracking.py"},
+    "wandb": {"fedn_jax/engine/tracking.py"},
+    "mlflow": {"fedn_jax/engine/tracking.py"},
     "optuna": {"fedn_jax/experiments/sweep.py"},
     "tensorflow": set(),
 }

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from fakes import Resources
 
-from fedn_jax.core import presets
 from fedn_jax.core.text import DASH, percent
 from fedn_jax.core.types import Detections, Events
 from fedn_jax.evaluation import ties
 from fedn_jax.experiments import published
+from fedn_jax.models.fesnet import presets
 from fedn_jax.reports import pages, run_page, run_tables, tables
 
 EVIL = "<script>alert('x')</script>\"&\x1b[31m"

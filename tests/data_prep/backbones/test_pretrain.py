@@ -6,8 +6,10 @@ import optax
 import pytest
 
 from data_prep import synthetic
-from data_prep.backbones import pretrain
+from data_prep.backbones import pretrain, training
 from fedn_jax.models import resnet
+
+PLAN = training.Plan((4, 4, 4, 4), 38, pretrain.MEAN, pretrain.STD, 1, 4, 0)
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +31,7 @@ def test_people_are_not_those_of_a_data_set():
 
 
 def test_augmentation_is_small_and_seeded(stills):
-    one, two = (pretrain.augment(stills.images, np.random.default_rng(1)) for _ in range(2))
+    one, two = (training.augment(stills.images, np.random.default_rng(1), pretrain.SIZE) for _ in range(2))
     assert (one == two).all() and one.shape == pretrain.crop(stills.images).shape
     plain = pretrain.crop(stills.images).astype(float)
     difference = [min(np.abs(a - b).mean(), np.abs(a[:, ::-1] - b).mean()) for a, b in zip(one, plain, strict=True)]
@@ -42,7 +44,7 @@ def test_steps_lower_the_loss(stills):
     backbone = jax.jit(model.init)(jax.random.key(0), images.astype(np.float32))
     trained = {"backbone": backbone["params"], "head": {"kernel": head, "bias": head[0]}}
     optimizer = optax.adam(1e-2)
-    step = pretrain.make_step(model, optimizer)
+    step = training.make_step(model, optimizer, pretrain.cost, PLAN)
     state = {**trained, "batch_stats": backbone["batch_stats"]}, optimizer.init(trained)
     losses = []
     for _ in range(12):

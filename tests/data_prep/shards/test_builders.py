@@ -14,8 +14,10 @@ import numpy as np
 import pytest
 
 from data_prep.backbones import embed
+from data_prep.backbones.aligned_frames import AlignedFrames
 from data_prep.media import frames
-from data_prep.shards import builders, verify, video_cache, videos
+from data_prep.media.sources import Source
+from data_prep.shards import builders, extract, verify, video_cache, videos
 from data_prep.sheets import annotations
 from fedn_jax.core import files, schema
 from fedn_jax.core.errors import UserError
@@ -382,6 +384,12 @@ def test_frames_are_kept_as_they_were_aligned(source, backbone, prepared, tmp_pa
     np.testing.assert_allclose(again.astype(float), embeddings.store.inputs.astype(float), atol=2e-3)
     assert not prepare(source, out, backbone, frames=True)[1]
     verify.verify(out)
+    for side in (32, 12):  # what a new video becomes for detection is what the shards hold
+        (video,) = (source / "videos").rglob("a.mp4")
+        new = extract.extract(Source(video), OPTIONS, AlignedFrames(32, side), tmp_path / "new")
+        (meta,) = (meta for meta in pictures.metas if meta.video == "a")
+        kept = shards.load(out, side=side).store.inputs[meta.row : meta.row + meta.num_rows]
+        np.testing.assert_array_equal(new.inputs, kept)
     with pytest.raises(UserError, match=r"frames png there, None now"):
         prepare(source, out, backbone)
     (cache,) = (out / "cache").glob("s1__a-*.npz")

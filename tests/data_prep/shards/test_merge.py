@@ -22,7 +22,7 @@ def prepared(tmp_path_factory):
     first = [record("s1", "x", events=((0, 1, 2, 0, 0), (3, -1, 5, 1, 1))), record("s2", "y", 4, ((0, 1, 2, 1, 0),))]
     second = [record("s1", "x", 5, ((1, 2, 3, 1, 0), (3, 3, 4, -1, 1)), seed=1)]
     for name, records in (("a", first), ("b", second)):
-        write(out / name, records)
+        write(out / name, records, signature=name)
         (out / name / "previews").mkdir()
         (out / name / "previews" / f"{files.file_name('s1', 'x')}.mp4").write_text(name)
         (out / name / schema.BACKBONE).write_text("weights")
@@ -53,6 +53,8 @@ def test_everything_comes_along(prepared, tmp_path):
     assert merge.merge(sources(prepared), tmp_path) is None
     with pytest.raises(UserError, match="was prepared with other options .*choose another --out"):
         merge.merge({"a": prepared / "a", "c": prepared / "b"}, tmp_path)
+    with pytest.raises(UserError, match=r"c=.*a: is the same data as another one, so people would be there twice"):
+        merge.merge({"a": prepared / "a", "c": prepared / "a"}, tmp_path / "twice")
 
 
 def test_emotions_are_mapped_and_dropped(prepared, tmp_path):
@@ -94,7 +96,7 @@ def test_tables_that_do_not_fit(prepared, tmp_path, table, message):
     ],
 )
 def test_what_must_be_alike(prepared, tmp_path, changes, metadata, message):
-    write(tmp_path / "b", [record("s1", "x", 5) | changes], **metadata)
+    write(tmp_path / "b", [record("s1", "x", 5) | changes], signature="b", **metadata)
     both = {"a": prepared / "a", "b": tmp_path / "b"}
     if message is None:
         assert merge.merge(both, tmp_path / "out")

@@ -1,4 +1,4 @@
-"""Configurations of other models than FEDN, as differences from ``config.default()``, and the rows of their papers."""
+"""FESNet as a configuration, as differences from ``config.default()``, and the rows of its paper."""
 
 from typing import Any
 
