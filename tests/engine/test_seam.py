@@ -27,6 +27,13 @@ from fedn_jax.inference import new_video
 HERE = Path(__file__).parent
 
 
+def make_by_steps(*args):
+    return toy_task.make_task(*args)._replace(driver="steps")
+
+
+BY_STEPS = models.Model(make_by_steps, lambda config: config)
+
+
 @pytest.fixture
 def config(monkeypatch):
     monkeypatch.setitem(models.TASKS, "toy", models.Model(toy_task.make_task, lambda config: config))
@@ -36,11 +43,7 @@ def config(monkeypatch):
 @pytest.fixture
 def by_steps(monkeypatch):
     """The toy, with the other driver."""
-
-    def make(*args):
-        return toy_task.make_task(*args)._replace(driver="steps")
-
-    monkeypatch.setitem(models.TASKS, "toy_by_steps", models.Model(make, lambda config: config))
+    monkeypatch.setitem(models.TASKS, "toy_by_steps", BY_STEPS)
 
 
 @pytest.fixture
@@ -108,9 +111,19 @@ def trained(maker, config, folds, devices, epochs, state=None):
     return final, metrics
 
 
-def test_both_drivers_give_the_same_bits(config, by_steps):
-    """One fold on one device: the loop on the device and the loop on the host, which move windows alike."""
-    dataset = pictures()
+def test_both_drivers_give_the_same_bits():
+    """One fold on one device: the loop on the device and the loop on the host, which move windows alike.
+
+    Two programs are compared by bits, so a process of its own compiles them as users do.
+    """
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(HERE), str(HERE.parent), *sys.path])}
+    environment["XLA_FLAGS"] = ""
+    subprocess.run([sys.executable, "-c", "import test_seam; test_seam.compare_drivers()"], env=environment, check=True)
+
+
+def compare_drivers():
+    models.TASKS |= {"toy": models.Model(toy_task.make_task, lambda config: config), "toy_by_steps": BY_STEPS}
+    config, dataset = toy_config(), pictures()
     config.train.phase = True
     one, scanned = trained(trainer.make_trainer(config, dataset), config, [0], jax.devices()[:1], range(3))
     config.task = "toy_by_steps"
