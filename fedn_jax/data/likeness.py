@@ -3,8 +3,7 @@
 A network says something about faces like those that it was trained on, and numbers of the same look about all others.
 The distance of a video is the root mean square of its features in the units of the data set: along the main directions
 their deviation there, beside them what the training frames have left over (Tipping and Bishop 1999: up to constants,
-the negative log-likelihood). It is judged by the distances of the data set's own subjects, left out in turn. Pictures
-are reduced to ``SIDE`` x ``SIDE`` pixels, which are their features.
+the negative log-likelihood). It is judged by the distances of the data set's own subjects, left out in turn.
 """
 
 from collections.abc import Sequence
@@ -16,13 +15,11 @@ import numpy as np
 from fedn_jax.core import arrays, files
 from fedn_jax.core.errors import UserError
 from fedn_jax.core.types import Store, VideoMeta
-from fedn_jax.data import stills
 
 AGAIN = "delete it, and start the training again with the same words, which writes it anew"
 FRAMES = 100  # of a video that are looked at, evenly spaced
 MOST = 20_000  # frames of a data set that are looked at
 DIRECTIONS = 24  # main directions, at most
-SIDE = 8  # pixels that pictures are reduced to
 GROUPS = 12  # of subjects that are left out together, at most
 FENCE = 1.5  # times the range between the quartiles above the upper one: from there on a value is an outlier (Tukey)
 
@@ -42,8 +39,6 @@ def _frames(inputs: np.ndarray, valid: np.ndarray, most: int = FRAMES) -> np.nda
     """[at most ``most``, D] float64: evenly spaced rows with a face."""
     rows = np.flatnonzero(valid)
     chosen = np.asarray(inputs[rows[np.linspace(0, len(rows) - 1, min(most, len(rows))).astype(int)]])
-    if chosen.ndim == 4:
-        chosen = np.array([stills.smaller(picture, SIDE) for picture in chosen]).reshape(len(chosen), SIDE * SIDE * 3)
     return chosen.astype(np.float64)
 
 
@@ -69,12 +64,15 @@ def learn(store: Store, metas: Sequence[VideoMeta]) -> Likeness | None:
     """What the frames of a data set look like.
 
     Args:
-      store: all inputs, as they are in the shards: [R, D], or pictures [R, side, side, 3].
+      store: all inputs [R, D], as they are in the shards.
       metas: V videos.
 
     Returns:
-      The likeness; None where fewer than two frames have a face.
+      The likeness; None where fewer than two frames have a face, or where inputs are pictures: by pixels two people of
+      one data set differ as much as drawn faces and real ones.
     """
+    if np.ndim(store.inputs) != 2:
+        return None
     rows = [slice(meta.row, meta.row + meta.num_rows) for meta in metas]
     most = min(FRAMES, max(1, MOST // len(metas)))
     videos = [_frames(store.inputs[row], np.asarray(store.valid[row]), most) for row in rows]
@@ -98,7 +96,7 @@ def distance(known: Likeness, inputs: np.ndarray, valid: np.ndarray) -> float | 
 
     Args:
       known: of ``learn``.
-      inputs: of the video, like those of the data set; may be a memory-mapped file.
+      inputs: [R, D] of the video; may be a memory-mapped file.
       valid: [R] bool.
 
     Returns:

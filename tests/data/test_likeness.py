@@ -55,27 +55,7 @@ def test_rows_without_a_face_are_not_looked_at(known):
     assert likeness.distance(found, inputs[:ROWS], blind[:ROWS]) is None
     assert likeness.learn(Store(inputs[:ROWS], blind[:ROWS]), metas[:1]) is None
     assert likeness.distance(known, inputs[:ROWS, 1:], ~blind[:ROWS]) is None  # other features
-
-
-def test_pictures_are_told_apart_too():
-    def people(number, seed, shade):
-        rng = np.random.default_rng(seed)
-        faces = rng.integers(0, 40, (number, 1, 16, 16, 3)) + shade
-        pictures = (faces + rng.integers(0, 30, (number, ROWS, 16, 16, 3))).astype(np.uint8)
-        metas = [VideoMeta(f"s{i}", "v", ROWS, 30.0, 1, i * ROWS, ROWS) for i in range(number)]
-        return Store(pictures.reshape(-1, 16, 16, 3), np.ones(number * ROWS, bool)), metas
-
-    shade = np.linspace(0, 180, 16, dtype=int)
-    known, valid = likeness.learn(*people(12, 0, shade[:, None, None])), np.ones(ROWS, bool)
-    assert known.mean.shape == (3 * likeness.SIDE**2,)
-    alike, others = people(4, 1, shade[:, None, None])[0], people(4, 1, shade[:, None])[0]
-    near, far = (
-        [likeness.distance(known, store.inputs[i * ROWS : (i + 1) * ROWS], valid) for i in range(4)]
-        for store in (alike, others)
-    )
-    assert max(near) < likeness.limit(known) < min(far)
-    large = np.repeat(np.repeat(alike.inputs[:ROWS], 2, 1), 2, 2)
-    assert likeness.distance(known, large, valid) == pytest.approx(near[0], rel=0.05)
+    assert likeness.learn(Store(np.zeros((2, 4, 4, 3), np.uint8), np.ones(2, bool)), metas[:1]) is None
 
 
 def test_what_is_read_is_what_was_written(known, tmp_path):

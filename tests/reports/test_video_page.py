@@ -165,6 +165,13 @@ def test_a_page_of_facial_actions_says_nothing_of_emotions_or_of_a_trained_netwo
     assert "emotion" not in text.lower() and "probability" not in text
 
 
+def test_a_page_of_kinds_speaks_of_kinds(tmp_path):
+    video_page.write(tmp_path / "a.html", found(label="kind"), None, "", None)
+    text = re.sub(r"<(style|script).*?</\1>|<[^>]+>", " ", (tmp_path / "a.html").read_text(), flags=re.DOTALL)
+    assert "confidence in the kind" in text and "probability" in text and "5 expressions found" in text
+    assert "action" not in text.lower() and "emotion" not in text.lower()
+
+
 def test_outlines_by_hand(tmp_path):
     curves = np.full((4, 5), np.nan, np.float32)
     curves[0] = [0, 1, np.nan, 0.5, np.nan]
