@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import toy_task
-from quick import QUICKLY
+from quick import QUICKLY, run_as_users_compile
 from safetensors.numpy import load_file
 from toys import FRAMES, pictures, quiet, toy_config
 
@@ -112,13 +112,8 @@ def trained(maker, config, folds, devices, epochs, state=None):
 
 
 def test_both_drivers_give_the_same_bits():
-    """One fold on one device: the loop on the device and the loop on the host, which move windows alike.
-
-    Two programs are compared by bits, so a process of its own compiles them as users do.
-    """
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(HERE), str(HERE.parent), *sys.path])}
-    environment["XLA_FLAGS"] = ""
-    subprocess.run([sys.executable, "-c", "import test_seam; test_seam.compare_drivers()"], env=environment, check=True)
+    """One fold on one device: the loop on the device and the loop on the host, which move windows alike."""
+    run_as_users_compile(__file__, "compare_drivers")
 
 
 def compare_drivers():
