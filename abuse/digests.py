@@ -45,7 +45,7 @@ def data(directory: Path) -> str:
     loaded, digest = shards.load(directory), hashlib.sha256()
     for name, column in zip(("inputs", "valid"), loaded.store, strict=True):
         _add(digest, name, column)
-    _add(digest, "motion", loaded.motion)
+    _add(digest, "flow", loaded.flow)
     for meta, events in zip(loaded.metas, loaded.events, strict=True):
         digest.update(repr(meta).encode())
         for name, column in events._asdict().items():

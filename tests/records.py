@@ -12,7 +12,7 @@ def record(subject, video, frames=7, events=((1, 2, 4, 0, 0),), seed=0):
     return {
         "subject": subject, "video": video, "num_frames": np.int32(frames), "fps": np.float32(25),
         "first_frame": np.int32(1), "inputs": rng.normal(size=(frames, 5)).astype(np.float16),
-        "valid": (np.arange(frames) != 2).astype(np.uint8), "motion": rng.random(frames).astype(np.float32),
+        "valid": (np.arange(frames) != 2).astype(np.uint8), "flow": rng.random((frames, 12, 2)).astype(np.float16),
         "source": np.arange(frames, dtype=np.int32),
         "events": np.array(events, np.int32).reshape(-1, 5),
     }  # fmt: skip

@@ -12,7 +12,7 @@ import numpy as np
 from data_prep.media import sources
 from data_prep.media.frames import Frame, resample
 from data_prep.media.sources import Source
-from fedn_jax.core import files
+from fedn_jax.core import files, schema
 from fedn_jax.core.errors import UserError
 
 
@@ -33,7 +33,7 @@ class Facts(NamedTuple):
     seconds: np.ndarray  # [num_source] float64, when each of them is shown, from the file's start
     ends: np.ndarray  # [num_source] float64, until when: the next one, but for holes and the last one
     valid: np.ndarray  # [T] uint8
-    motion: np.ndarray  # [T] float32
+    flow: np.ndarray  # [T, 12, 2] float16, how far regions of the face have moved against the nose; see displacement
     uneven: bool  # the file's frames do not come at a constant rate
     notes: tuple[str, ...]  # what was odd about the source
     shot: np.ndarray  # [T] int32, rising from 0: cuts of the film before the frame, as far as the aligner says
@@ -42,7 +42,7 @@ class Facts(NamedTuple):
 DEFAULT = Options()
 _KINDS = {  # of stored facts, and of the embeddings beside them: kind and size of the numbers, axes
     "fps": ("f4 f8", 0), "source": ("i4", 1), "num_source": ("i4 i8", 0), "seconds": ("f8", 1), "ends": ("f8", 1),
-    "valid": ("u1", 1), "motion": ("f4", 1), "uneven": ("b1", 0), "notes": ("", 1), "inputs": ("f2", 2),
+    "valid": ("u1", 1), "flow": ("f2", 3), "uneven": ("b1", 0), "notes": ("", 1), "inputs": ("f2", 2),
     "shot": ("i4", 1),
 }  # fmt: skip
 
@@ -62,9 +62,11 @@ def fits(stored: Mapping[str, np.ndarray]) -> bool:
         if not right or array.ndim != axes or (array.dtype.kind == "f" and not np.isfinite(array).all()):
             return False
     source, number = stored["source"], int(stored["num_source"])
-    lengths = {len(stored[name]) for name in ("source", "valid", "motion", "inputs", "shot") if name in stored}
+    lengths = {len(stored[name]) for name in ("source", "valid", "flow", "inputs", "shot") if name in stored}
     ends = {len(stored[name]) for name in ("seconds", "ends") if name in stored}
     if lengths != {len(source)} or ends - {number} or not len(source) or not stored["fps"] > 0:
+        return False
+    if stored["flow"].shape[1:] != (schema.REGIONS, 2):
         return False
     return bool(
         0 <= source[0] and source[-1] < number and (np.diff(source) >= 0).all() and (stored["valid"] <= 1).all()
@@ -97,7 +99,7 @@ class Faces:
         self._odd: list[str] = []
         self._index: list[int] = []
         self._valid: list[bool] = []
-        self._motion: list[float] = []
+        self._flow: list[np.ndarray] = []
         self._shots: list[int] = []
         self._cuts = 0
         self._unreadable = 0
@@ -107,22 +109,20 @@ class Faces:
         """Yields [size, size, 3] uint8 RGB per frame; black where there is no face."""
         import cv2
 
-        from data_prep.faces import align
+        from data_prep.faces import align, displacement
 
         cv2.setNumThreads(1)  # the processes share the cores
         size = self._options.size
-        black, previous = np.zeros((size, size, 3), np.uint8), None
+        black, moved = np.zeros((size, size, 3), np.uint8), displacement.Displacement(self._options.aligner, self.fps)
         for face in align.ALIGNERS[self._options.aligner](self._images(), size):
             while not self._present.popleft():
-                yield self._note(None, None, black)
-                previous = None
-            self._cuts += face.cut
-            previous = None if face.cut else previous
-            grey = cv2.cvtColor(face.image, cv2.COLOR_RGB2GRAY) if face.valid else None
-            yield self._note(grey, previous, face.image)
-            previous = grey
+                yield self._note(False, displacement.NONE, black)
+            if face.cut:
+                self._cuts += 1
+                moved.restart()
+            yield self._note(face.valid, moved.next(face.image) if face.valid else displacement.NONE, face.image)
         for _ in self._present:
-            yield self._note(None, None, black)
+            yield self._note(False, displacement.NONE, black)
         if not any(self._valid):
             raise UserError(
                 f"{self._source.path}: no face in any of its {len(self._valid)} frames; expected an upright, frontal "
@@ -150,12 +150,9 @@ class Faces:
             if frame.image is not None:
                 yield frame.image
 
-    def _note(self, grey: np.ndarray | None, previous: np.ndarray | None, image: np.ndarray) -> np.ndarray:
-        import cv2
-
-        both = grey is not None and previous is not None
-        self._motion.append(float(cv2.absdiff(grey, previous).mean()) if both else 0.0)
-        self._valid.append(grey is not None)
+    def _note(self, valid: bool, flow: np.ndarray, image: np.ndarray) -> np.ndarray:
+        self._flow.append(flow)
+        self._valid.append(valid)
         self._shots.append(self._cuts)
         return image
 
@@ -183,7 +180,7 @@ class Faces:
             seconds=seconds,
             ends=sources.ends(seconds, self._holes, self._length, fps),
             valid=np.array(self._valid, np.uint8),
-            motion=np.array(self._motion, np.float32),
+            flow=np.array(self._flow, np.float16),
             uneven=len(gaps) > 1 and bool(np.abs(gaps - gaps.mean()).max() > 0.5 * gaps.mean()),
             notes=tuple(notes),
             shot=np.array(self._shots, np.int32),

@@ -67,7 +67,7 @@ def read_state(out: Path) -> dict[str, Any]:
       out: the directory.
 
     Returns:
-      {"options": ..., "signature": ..., "files": ...}; empty for a new directory.
+      {"options": ..., "signature": ..., "schema": ..., "files": ...}; empty for a new directory.
 
     Raises:
       UserError: the file that says so is damaged.
@@ -117,10 +117,12 @@ def up_to_date(out: Path, sign: str) -> bool:
       sign: of :func:`signature`.
 
     Returns:
-      True if nothing is left to do; False, too, for shards of which a file is missing or was changed.
+      True if nothing is left to do; False, too, for shards of another layout, or of which a file is missing or was
+      changed.
     """
     state = read_state(out)
-    if state.get("signature") != sign or not (out / FOLDER).is_dir():
+    same = state.get("signature") == sign and state.get("schema") == schema.VERSION
+    if not same or not (out / FOLDER).is_dir():
         return False
     written, found = state.get("files", {}), _checksums(out / FOLDER)
     damaged = [name for name, checksum in written.items() if found.get(name) != checksum]
@@ -178,7 +180,8 @@ def pack(
     shutil.rmtree(fresh / "downloads", ignore_errors=True)  # TFDS makes it, empty
     shutil.rmtree(out / FOLDER, ignore_errors=True)
     fresh.rename(out / FOLDER)
-    _write_state(out, read_state(out) | {"signature": metadata["signature"], "files": _checksums(out / FOLDER)})
+    written = {"signature": metadata["signature"], "schema": schema.VERSION, "files": _checksums(out / FOLDER)}
+    _write_state(out, read_state(out) | written)
 
 
 def _write_state(out: Path, state: dict[str, Any]) -> None:

@@ -20,7 +20,7 @@ from data_prep.shards import builders
 from fedn_jax.core import arrays, files
 from fedn_jax.core.errors import UserError
 
-EXTRACTION = 3  # raise when the content of the directories changes
+EXTRACTION = 4  # raise when the content of the directories changes
 
 
 class Extracted(NamedTuple):

@@ -13,7 +13,7 @@ from data_prep.shards import builders, feature_tables, records
 from data_prep.shards.feature_tables import Wanted
 from data_prep.sheets import annotations
 from data_prep.sheets.annotations import VideoItem
-from fedn_jax.core import arrays, errors, files
+from fedn_jax.core import arrays, errors, files, schema
 from fedn_jax.core.errors import UserError
 from fedn_jax.formats.clocks import Clock, Stamps, Steady
 
@@ -146,7 +146,8 @@ def prepare(
         def of_subject(subject: str) -> Iterator[dict[str, Any]]:
             for item in (one for one in items if one.subject == subject):
                 given = read_one(item.source.path)
-                content = given._asdict() | {"fps": fps, "motion": np.zeros(len(given.inputs), np.float32)}
+                flow = np.zeros((len(given.inputs), schema.REGIONS, 2), np.float16)
+                content = given._asdict() | {"fps": fps, "flow": flow}
                 yield records.record(annotations.placed(item, given.clock), content, first_frame)
 
         builders.pack(out, name, sorted({item.subject for item in items}), of_subject, metadata)

@@ -35,7 +35,7 @@ def record(item: VideoItem, content: Mapping[str, Any], first_frame: int) -> dic
 
     Args:
       item: the video.
-      content: fps, source [T], num_source, inputs, valid and motion, as in a cache file.
+      content: fps, source [T], num_source, inputs, valid and flow, as in a cache file.
       first_frame: the number that the sheet gives to the first frame.
 
     Returns:
@@ -56,7 +56,7 @@ def record(item: VideoItem, content: Mapping[str, Any], first_frame: int) -> dic
         "first_frame": np.int32(first_frame),
         "inputs": content["inputs"],
         "valid": content["valid"],
-        "motion": content["motion"],
+        "flow": content["flow"],
         "source": source,
         "events": annotations.resolve_kinds(events.astype(np.int32), fps),
     } | {name: content[name] for name in schema.FRAME_FIELDS if name in content}

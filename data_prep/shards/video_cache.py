@@ -17,7 +17,7 @@ from fedn_jax.data import stills
 
 PIPELINE = 3  # raise when decoding, alignment or embedding change what they give for the same video
 _MOST_BYTES = 2**33  # of one video's columns: more than ten hours
-COLUMNS = ("inputs", "fps", "num_source", "source", "valid", "motion", "uneven", "notes")
+COLUMNS = ("inputs", "fps", "num_source", "source", "valid", "flow", "uneven", "notes")
 TIMES = ("seconds", "ends")  # of all frames of the source; needed where annotations are times
 
 

@@ -11,9 +11,10 @@ import numpy as np
 
 from fedn_jax.core.errors import UserError
 
-VERSION = "2.1.0"  # of the record layout below; a reader refuses another major number
+VERSION = "3.0.0"  # of the record layout below; a reader refuses another major number
 BACKBONE = "backbone.safetensors"  # beside the shards and in a run: what the inputs were made with
 KINDS = ("macro", "micro")  # expression kinds; the record stores the index
+REGIONS = 12  # of a face, whose displacement is stored
 MICRO_SECONDS = 0.5  # an expression of at most this length is a micro-expression (MEGC 2019)
 
 EVENT_COLUMNS = ("onset", "apex", "offset", "emotion", "kind")  # of `events`; apex -1: not annotated
@@ -27,7 +28,7 @@ FIELDS: dict[str, tuple[tuple[int | None, ...] | None, str, str]] = {
     "first_frame": ((), "int32", "number that files give to the first frame"),
     "inputs": ((None, None), "float16", "[R, D] one row per frame, or per clip of a clip feature"),
     "valid": ((None,), "uint8", "[R] 1 where the row shows a face, 0 for a gap"),
-    "motion": ((None,), "float32", "[R] mean absolute difference to the previous aligned face, grey levels"),
+    "flow": ((None, REGIONS, 2), "float16", "[R, 12, 2] displacement of regions, right and down; 0 without pictures"),
     "source": ((None,), "int32", "[T] frame of the file, from 0, that each frame came from"),
     "events": ((None, 5), "int32", "[E, 5] onset, apex, offset (frames from 0, half-open), emotion, kind"),
 }
@@ -127,7 +128,7 @@ def validate(record: dict[str, Any], num_classes: int, frames_per_row: int) -> N
         )
     if not np.isfinite(record["fps"]) or record["fps"] <= 0:
         raise ValueError(f"{where}: fps must be a positive number; got {record['fps']}")
-    for name in ("valid", "motion"):
+    for name in ("valid", "flow"):
         if len(record[name]) != rows:
             raise ValueError(f"{where}: {name} must have one entry per row ({rows}); got {len(record[name])}")
     source = np.asarray(record["source"])

@@ -19,7 +19,7 @@ class Dataset(NamedTuple):
     store: Store  # NumPy; inputs [R, D] float16, or frames [R, side, side, 3] uint8, mapped from a file
     metas: list[VideoMeta]  # V
     events: list[Events]  # V, [E] each, NumPy, without padding
-    motion: np.ndarray  # [R] float32, mean absolute difference to the previous aligned face, grey levels
+    flow: np.ndarray  # [R, 12, 2] float16, displacement of regions of the face against its nose, 1/112 of its side
     metadata: dict[str, Any]  # schema.METADATA
 
 
@@ -155,8 +155,8 @@ def load(directory: str | Path, inputs: bool = True, side: int | None = None) ->
         else _frames(directory, metadata, metas, side, inputs)
     )
     valid = np.concatenate([record["valid"] for record in loaded]).astype(bool)
-    motion = np.concatenate([record["motion"] for record in loaded])
-    return Dataset(Store(rows_of, valid), metas, [_events(record["events"]) for record in loaded], motion, metadata)
+    flow = np.concatenate([record["flow"] for record in loaded])
+    return Dataset(Store(rows_of, valid), metas, [_events(record["events"]) for record in loaded], flow, metadata)
 
 
 def _frames(directory: str | Path, metadata: dict[str, Any], metas: list[VideoMeta], side: int, inputs: bool) -> Any:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from fedn_jax.core import config as configs
+from fedn_jax.core.errors import UserError
 
 Metrics = Mapping[str, Any]  # content of metrics.json, or an entry of its "baselines"
 
@@ -31,7 +32,7 @@ NUMBERS = {
 }
 SHARES = tuple(NUMBERS)[2:]  # in [0, 1]; the others are counts
 NAMED = frozenset({"f1_r", "map_d"})  # need emotions
-BASELINES = {"motion": "Motion baseline", "position": "Position prior"}  # entry of "baselines" -> title
+BASELINES = {"flow": "Flow baseline", "position": "Position prior"}  # entry of "baselines" -> title
 MAP_ORDER = (
     "Detection mAP can exceed spotting mAP: it ranks the detections of each emotion by themselves and averages the "
     "emotions with equal weight. A false detection with a high score then harms its own emotion only, and a rare "
@@ -132,6 +133,14 @@ def baselines(metrics: Metrics) -> dict[str, dict[str, Any]]:
 
     Returns:
       Title -> its metrics, with the configuration of the run.
+
+    Raises:
+      UserError: a baseline of another version.
     """
     found = metrics.get("baselines") or {}
+    if unknown := sorted(set(found) - set(BASELINES)):
+        raise UserError(
+            f"metrics.json: has the baseline {unknown[0]!r}; expected {', '.join(BASELINES)}, as this version writes: "
+            "prepare the data again, and start `fedn evaluate` again"
+        )
     return {BASELINES[name]: {**one, "config": metrics.get("config")} for name, one in found.items()}

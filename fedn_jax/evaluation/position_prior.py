@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from fedn_jax.core.types import Detections, Events
-from fedn_jax.evaluation import motion_baseline
+from fedn_jax.evaluation import flow_baseline
 
 
 def positions(lengths: Sequence[int], events: Sequence[Events]) -> np.ndarray:
@@ -59,10 +59,10 @@ def run(
     Raises:
       ValueError: a fold tests a video that it trains on, or the lists differ in length.
     """
-    motion_baseline.check_folds(trains, tests)
+    flow_baseline.check_folds(trains, tests)
     found = [_detections(np.zeros((0, 2)), 0) for _ in lengths]
     for train, test in zip(trains, tests, strict=True):
-        usual = motion_baseline.usual_emotion([events[video] for video in train], num_classes)
+        usual = flow_baseline.usual_emotion([events[video] for video in train], num_classes)
         places = positions([lengths[video] for video in train], [events[video] for video in train])
         for video in test:
             found[video] = _detections(places * lengths[video], usual)

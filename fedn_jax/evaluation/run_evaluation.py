@@ -18,7 +18,7 @@ from fedn_jax.core.types import Config, Detections, Events, Task
 from fedn_jax.data import shards, splits
 from fedn_jax.data.problem import Problem, make_problem
 from fedn_jax.engine import candidates, predict, run_dir
-from fedn_jax.evaluation import evaluate, kinds, leaks, matching, motion_baseline, position_prior, thresholds
+from fedn_jax.evaluation import evaluate, flow_baseline, kinds, leaks, matching, position_prior, thresholds
 from fedn_jax.evaluation.thresholds import Threshold
 from fedn_jax.ops import windows
 
@@ -261,14 +261,14 @@ def _baselines(problem: Problem, dataset: shards.Dataset, plan: Mapping[str, Seq
     trains = [tuple(sorted(set(range(len(problem.metas))) - set(test))) for test in tests]
     classes, per_row = len(problem.classes), problem.geometry.frames_per_row
     found = {}
-    if dataset.motion.any():  # features of other programs come without pictures, hence without motion
+    if dataset.flow.any():  # features of other programs come without pictures, hence without flow
         rows = [slice(meta.row, meta.row + meta.num_rows) for meta in problem.metas]
-        seen = [[source[row] for row in rows] for source in (dataset.motion, dataset.store.valid)]
+        seen = [[source[row] for row in rows] for source in (dataset.flow, dataset.store.valid)]
         rates = [meta.fps / per_row for meta in problem.metas]
-        detected, limits = motion_baseline.run(*seen, rates, problem.events, trains, tests, classes, per_row, iou)
+        detected, limits = flow_baseline.run(*seen, rates, problem.events, trains, tests, classes, per_row, iou)
         values = {name: float(limits[test[0]]) for name, test in plan.items()}
         chosen = {name: Threshold(x, thresholds.TUNED if x else thresholds.ALL) for name, x in values.items()}
-        found["motion"] = _score(problem, detected, limits, iou, chosen, plan)
+        found["flow"] = _score(problem, detected, limits, iou, chosen, plan)
     lengths = [meta.num_frames for meta in problem.metas]
     detected = position_prior.run(lengths, problem.events, trains, tests, classes)
     chosen = dict.fromkeys(plan, Threshold(0.0, thresholds.UNSCORED))

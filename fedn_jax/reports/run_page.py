@@ -107,9 +107,10 @@ def _baselines(metrics: Mapping[str, Any], baselines: Mapping[str, Any]) -> list
     if not baselines:
         return []
     text = "Grey: what looks at no expression. "
-    if motion := baselines.get("Motion baseline"):
-        threshold = (motion.get("definition") or {}).get("threshold", "its threshold is not known")
-        text += f"The motion baseline marks the times at which the aligned face changes most; {threshold}. "
+    if flow := baselines.get("Flow baseline"):
+        threshold = (flow.get("definition") or {}).get("threshold", "its threshold is not known")
+        text += "The flow baseline marks the times at which regions of the face are away from their rest, by optical "
+        text += f"flow; {threshold}. "
     text += "The position prior marks the place in a video where the expressions of the training videos usually lie. "
     name = "Both name" if len(baselines) > 1 else "It names"
     return [headline.worded(metrics, f"{text}{name} the most frequent emotion of the training videos.")]

@@ -87,7 +87,7 @@ def test_train_and_evaluate_write_everything(shards, tmp_path, capsys):
         assert key in numbers
     assert set(numbers["spotting"]) >= {"tp", "n", "gt", "precision", "recall", "f1"}
     assert numbers["spotting"]["gt"] == 24
-    assert list(numbers["baselines"]) == ["position"]  # clip features have no pictures, hence no motion
+    assert list(numbers["baselines"]) == ["position"]  # clip features have no pictures, hence no flow
     assert set(numbers["thresholds"]) == {"s0", "s1", "s2", "s3"}
     assert numbers["spotting"]["f1"] > 0.5  # the toy says where its expressions are
     with (run / "detections.csv").open() as file:
@@ -161,7 +161,7 @@ def test_the_demo_in_small(small_demo, capsys):
     assert main(["demo", "--out", str(small_demo), *SMALL_DEMO]) == 0
     again = capsys.readouterr().out
     assert "nothing to do" in again and "4 from the cache" in again
-    assert "All subjects" in again and "Motion baseline" in again and "Position prior" in again
+    assert "All subjects" in again and "Flow baseline" in again and "Position prior" in again
     assert {path: path.stat().st_mtime_ns for path in stamps} == stamps
     assert (small_demo / "run" / "metrics.json").read_text() == before
 

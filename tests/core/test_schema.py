@@ -7,8 +7,9 @@ from fedn_jax.core import schema
 def record(**changes):
     values = {
         "subject": "s1", "video": "v1", "num_frames": np.int32(10), "fps": np.float32(30), "first_frame": np.int32(1),
-        "inputs": np.zeros((10, 4), np.float16), "valid": np.ones(10, np.uint8), "motion": np.zeros(10, np.float32),
-        "source": np.arange(10, dtype=np.int32), "events": np.array([[2, 3, 5, 1, 0]], np.int32),
+        "inputs": np.zeros((10, 4), np.float16), "valid": np.ones(10, np.uint8),
+        "flow": np.zeros((10, 12, 2), np.float16), "source": np.arange(10, dtype=np.int32),
+        "events": np.array([[2, 3, 5, 1, 0]], np.int32),
     }  # fmt: skip
     return values | changes
 
@@ -46,6 +47,6 @@ def test_a_bad_record_is_named(changes, message):
 
 def test_a_missing_field_is_named():
     bad = record()
-    del bad["motion"]
-    with pytest.raises(ValueError, match="no field motion"):
+    del bad["flow"]
+    with pytest.raises(ValueError, match="no field flow"):
         schema.validate(bad, 2, 1)

@@ -35,7 +35,7 @@ def test_everything_comes_back_exactly(shards):
     assert [meta.row for meta in loaded.metas] == [0, 4, 11, 14]
     np.testing.assert_array_equal(loaded.store.inputs, np.concatenate([one["inputs"] for one in ordered]))
     np.testing.assert_array_equal(loaded.store.valid, np.concatenate([one["valid"] for one in ordered]) == 1)
-    np.testing.assert_array_equal(loaded.motion, np.concatenate([one["motion"] for one in ordered]))
+    np.testing.assert_array_equal(loaded.flow, np.concatenate([one["flow"] for one in ordered]))
     assert loaded.store.inputs.dtype == np.float16 and loaded.store.valid.dtype == bool
     assert loaded.metas[0] == ("s10", "a", 4, 25.0, 1, 0, 4, None)
 
@@ -45,7 +45,7 @@ def test_inputs_are_left_out_where_nothing_looks_at_them(shards):
     assert without.store.inputs.shape == (0, 5) and without.store.inputs.dtype == np.float16
     assert without.metas == whole.metas and without.metadata == whole.metadata
     np.testing.assert_array_equal(without.store.valid, whole.store.valid)
-    np.testing.assert_array_equal(without.motion, whole.motion)
+    np.testing.assert_array_equal(without.flow, whole.flow)
 
 
 def test_events(shards):
@@ -93,8 +93,8 @@ def test_leftovers_of_a_stopped_preparation_are_ignored(copy):
 
 def test_other_schema(copy):
     path = schema.find(copy) / "metadata.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"schema": "3.0.0"}))
-    with pytest.raises(UserError, match="schema 3.0.0, this version reads 2"):
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"schema": "2.1.0"}))
+    with pytest.raises(UserError, match="schema 2.1.0, this version reads 3"):
         data.load(copy)
     path.write_text("{}")
     with pytest.raises(UserError, match="metadata has no"):

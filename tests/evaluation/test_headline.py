@@ -9,6 +9,7 @@ import fakes
 import numpy as np
 import pytest
 
+from fedn_jax.core.errors import UserError
 from fedn_jax.core.types import Detections, Events, VideoMeta
 from fedn_jax.evaluation import evaluate, headline, matching
 from fedn_jax.experiments import comparison
@@ -51,14 +52,19 @@ def spotter():
     padded = [matching.pad([getattr(video, part) for video in videos]) for part in ("detections", "events")]
     metrics = evaluate.evaluate_detections(*padded, ["s1", "s2"], ["expression"], 0.5)
     config = fakes.make_metrics(changes={"data.recognition": False})["config"]
-    return metrics | {"config": config, "baselines": {"motion": metrics}, "data": fakes.make_metrics()["data"]}, videos
+    return metrics | {"config": config, "baselines": {"flow": metrics}, "data": fakes.make_metrics()["data"]}, videos
+
+
+def test_a_baseline_of_another_version_is_refused():
+    with pytest.raises(UserError, match="has the baseline 'motion'; expected flow, position"):
+        headline.baselines(fakes.make_metrics() | {"baselines": {"motion": fakes.make_metrics()}})
 
 
 def test_a_spotter_shows_a_dash_everywhere(tmp_path):
     metrics, videos = spotter()
     assert metrics["recognition"]["accuracy"] == 1 and metrics["map"]["coco"]["detection"] == 1
     rows = [line.split() for line in run_tables.run_text(metrics).splitlines()]
-    for name in ("s1", "All", "Motion", "101-point", "all-point"):  # in the terminal
+    for name in ("s1", "All", "Flow", "101-point", "all-point"):  # in the terminal
         shown = [row for row in rows if row and row[0] == name]
         assert shown and all(row[-1] == "–" for row in shown), name
     for table in (run_tables.subjects({"": metrics}), published_table.results({"": metrics})):  # as files

@@ -77,7 +77,7 @@ def evaluate(tmp_path, monkeypatch):
             label="none",
         )
         dataset = SimpleNamespace(
-            problem=problem, metadata={"signature": "x", "classes": ["expression"]}, motion=np.zeros(1)
+            problem=problem, metadata={"signature": "x", "classes": ["expression"]}, flow=np.zeros((1, 12, 2))
         )
         return run_evaluation.evaluate_run(run, changed, dataset, quiet, typed, out)
 

@@ -37,7 +37,7 @@ def page_of(out, paths):
 def written(tmp_path_factory):
     root = tmp_path_factory.mktemp("runs")
     other = fakes.make_metrics({"x": (1, 2, 3), EVIL: (1, 1, 1)}, backbone="UNTRAINED net", dataset="other")
-    named = {"base": BASE | {"baselines": {"motion": BASE}}, "better": BETTER, EVIL.replace("/", ""): other}
+    named = {"base": BASE | {"baselines": {"flow": BASE}}, "better": BETTER, EVIL.replace("/", ""): other}
     runs = [fakes.write_run(root / name, metrics) for name, metrics in named.items()]
     out = root / "new" / "report"
     return out, runs, page_of(out, runs)
@@ -88,7 +88,7 @@ def test_pages_are_reproducible(written, tmp_path):
 
 def test_one_run_gives_files_only(directory, tmp_path):
     out = tmp_path / "out"
-    assert compare_page.write(out, directory(a=BASE | {"baselines": {"motion": BETTER}})) == out
+    assert compare_page.write(out, directory(a=BASE | {"baselines": {"flow": BETTER}})) == out
     names = {path.relative_to(out).as_posix() for path in out.rglob("*.*")}
     assert {"figures/curves.svg", "figures/subjects.pdf", "figures/confusion.png", "figures/training.svg",
             "tables/table2.tex", "tables/subjects.csv"} <= names and "comparison.html" not in names  # fmt: skip

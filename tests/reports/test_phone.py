@@ -18,7 +18,7 @@ def run(out):
     videos = [fakes.video(subject, "a video with a long name.mp4", rng) for subject in ("s1", "x" * 80)]
     metrics = fakes.evaluated(videos, CLASSES)
     extras = {
-        "baselines": {"motion": metrics, "position": metrics},
+        "baselines": {"flow": metrics, "position": metrics},
         "config": {"seed": 0, "text": "x" * 300},
         "versions": {"device": "x" * 200},
     }

@@ -103,13 +103,13 @@ def test_what_departs_from_the_paper_is_said():
 
 
 def test_the_baseline_is_a_row():
-    both = {"motion": fakes.make_metrics(), "position": fakes.make_metrics()}
+    both = {"flow": fakes.make_metrics(), "position": fakes.make_metrics()}
     runs = {name: metrics | {"baselines": dict(both)} for name, metrics in OURS.items()}
-    runs["spot"]["baselines"]["motion"] = fakes.make_metrics() | {"more": "entries"}
-    assert len(cells(published_table.results(runs), "Motion baseline")) == 1
+    runs["spot"]["baselines"]["flow"] = fakes.make_metrics() | {"more": "entries"}
+    assert len(cells(published_table.results(runs), "Flow baseline")) == 1
     assert len(cells(published_table.results(runs), "Position prior")) == 1
-    runs["spot"]["baselines"]["motion"] = fakes.make_metrics(ap=0.01)
-    assert len(cells(published_table.results(runs), "Motion baseline of spot")) == 1
+    runs["spot"]["baselines"]["flow"] = fakes.make_metrics(ap=0.01)
+    assert len(cells(published_table.results(runs), "Flow baseline of spot")) == 1
 
 
 def test_subjects_of_one_run():

@@ -36,7 +36,7 @@ def problem():
     result = evaluated(videos)
     quiet = [one._replace(detections=one.detections._replace(valid=np.zeros(4, bool))) for one in videos]
     extras = {
-        "baselines": {"motion": evaluated(quiet), "position": tied(evaluated(quiet))},
+        "baselines": {"flow": evaluated(quiet), "position": tied(evaluated(quiet))},
         "config": {"seed": 0, "note": EVIL},
         "versions": {"jax": "0.10", "device": EVIL},
         "data": {"dataset": EVIL, "classes": CLASSES},
@@ -87,7 +87,7 @@ def test_page_shows_the_numbers_beside_the_baseline_and_their_definitions(page, 
     assert page.count('class="timeline"') == len(videos)
     assert page.count("data:image/svg+xml") == 2 and "data:image/jpeg" in page
     assert (
-        page.lower().count("motion baseline") >= 4 and page.lower().count("position prior") >= 4 and '"seed": 0' in text
+        page.lower().count("flow baseline") >= 4 and page.lower().count("position prior") >= 4 and '"seed": 0' in text
     )
 
 
@@ -95,9 +95,7 @@ def test_page_without_extras(problem, tmp_path):
     bare = {key: problem[0][key] for key in ("iou", *evaluated(problem[1]))}
     page = run_page.write(tmp_path, bare, problem[1], CLASSES).read_text()
     assert (
-        "motion baseline" not in page.lower()
-        and "data:image/jpeg" not in page
-        and page.count("data:image/svg+xml") == 1
+        "flow baseline" not in page.lower() and "data:image/jpeg" not in page and page.count("data:image/svg+xml") == 1
     )
     assert "Timelines" not in run_page.write(tmp_path, bare, [], CLASSES).read_text()
 
@@ -152,7 +150,7 @@ def test_page_when_nothing_is_found_or_annotated(problem, tmp_path):
         events=Events(*(x[:0] for x in one.events)), detections=Detections(*(x[:0] for x in one.detections))
     )
     result = evaluated([empty])
-    page = run_page.write(tmp_path, result | {"baselines": {"motion": result}}, [empty], CLASSES).read_text()
+    page = run_page.write(tmp_path, result | {"baselines": {"flow": result}}, [empty], CLASSES).read_text()
     assert "so there is no spotting F1" in page and "no better" not in page and DASH in page
     assert "nan" not in re.sub(r"data:[^\"]*", "", page).lower()
     assert DASH in run_tables.run_text(result)
@@ -180,7 +178,7 @@ def test_table_fits_a_terminal(problem):
     lines = run_tables.run_text(result).splitlines()
     assert lines[0].split() == ["Subject", "GT", "TP", "N", "Precision", "Recall", "F1", "Recognition"]
     assert any(line.startswith("All subjects ") for line in lines)
-    for title in ("Motion baseline", "Position prior"):
+    for title in ("Flow baseline", "Position prior"):
         assert any(line.startswith(f"{title} ") and line.endswith(DASH) for line in lines)
     assert result["definition"]["f1"] in " ".join(run_tables.run_text(result).split())
 

@@ -1,6 +1,7 @@
 """Videos to shards, whole way: what is kept, what is refused, what a killed preparation leaves behind."""
 
 import errno
+import json
 import os
 import shutil
 import signal
@@ -15,6 +16,7 @@ import pytest
 
 from data_prep.backbones import embed
 from data_prep.backbones.aligned_frames import AlignedFrames
+from data_prep.faces import align, displacement
 from data_prep.media import frames
 from data_prep.media.sources import Source
 from data_prep.shards import builders, extract, verify, video_cache, videos
@@ -70,7 +72,7 @@ def test_records(prepared, backbone, source):
     assert loaded.events[1].kind.tolist() == [1, 1] and len(loaded.events[2].valid) == 0
     assert [meta.fps for meta in loaded.metas] == pytest.approx([30] * 3)
     assert "UNTRAINED" in loaded.metadata["backbone"] and "none" in loaded.metadata["aligner"]
-    crops = [media_crop(image) for image in frames.read(source / "videos" / "a.mp4")]
+    crops = [one.image for one in align.align_none(frames.read(source / "videos" / "a.mp4"), 32)]
     expected = np.concatenate(list(embed.embed(crops, backbone)))
     rows = loaded.store.inputs[loaded.metas[1].row :][:20]
     np.testing.assert_allclose(rows, expected, rtol=2e-3, atol=1e-2)
@@ -101,20 +103,17 @@ def test_times_become_the_frames_of_the_video(prepared, source, backbone, tmp_pa
         videos.prepare(late, tmp_path / "late", sheet.classes, backbone, OPTIONS, workers=1)
 
 
-def media_crop(image):
-    from data_prep.faces import align
-
-    return next(align.align_none(iter([image]), 32)).image
-
-
-def test_motion_is_the_change_of_grey(prepared, source):
-    import cv2
-
-    loaded = shards.load(prepared[0])
-    meta = loaded.metas[1]
-    grey = [cv2.cvtColor(media_crop(image), cv2.COLOR_RGB2GRAY) for image in frames.read(source / "videos" / "a.mp4")]
-    expected = [0, *(np.abs(b.astype(float) - a).mean() for a, b in zip(grey, grey[1:], strict=False))]
-    np.testing.assert_allclose(loaded.motion[meta.row : meta.row + 20], expected, rtol=1e-5)
+def test_flow_is_that_of_the_aligned_faces_across_a_gap(backbone, tmp_path):
+    pictures = np.array(media.face_frames(1, 9))
+    pictures[3:5] = 0
+    media.write_video(tmp_path / "videos" / "x.mp4", pictures, options={})
+    (tmp_path / "sheet.csv").write_text("subject,video,onset,offset,emotion\ns1,x,3,8,sad\n")
+    prepare(tmp_path, tmp_path / "out", backbone)
+    found, follow = shards.load(tmp_path / "out").flow, displacement.Displacement("none", 30.0)
+    cropped = [one.image for one in align.align_none(frames.read(tmp_path / "videos" / "x.mp4"), 32)]
+    expected = [displacement.NONE if row in (3, 4) else follow.next(cropped[row]) for row in range(9)]
+    np.testing.assert_array_equal(found, expected)
+    assert found[2].any() and found[5].any() and not found[:1].any()
 
 
 def test_previews_have_the_same_frames(prepared):
@@ -146,6 +145,14 @@ def copy(source, prepared, tmp_path):
     shutil.copytree(source, tmp_path / "source")
     shutil.copytree(prepared[0], tmp_path / "out")
     return tmp_path / "source", tmp_path / "out"
+
+
+def test_shards_of_another_layout_are_packed_again(copy, backbone):
+    source, out = copy
+    state = builders.read_state(out)
+    (out / builders.STATE).write_text(json.dumps(state | {"schema": "2.1.0"}))
+    assert prepare(source, out, backbone)[1]
+    assert builders.read_state(out) == state
 
 
 def test_changed_annotations_are_repacked_from_the_cache(copy, backbone, monkeypatch):
@@ -201,8 +208,6 @@ def test_gaps_are_stored(source, backbone, tmp_path):
     assert [one.invalid for one in summaries] == [0, 2, 0]
     loaded = shards.load(tmp_path / "out")
     assert (~loaded.store.valid).sum() == 2
-    b = loaded.metas[2].row
-    assert loaded.motion[b + 3 : b + 6].tolist() == [0, 0, 0] and loaded.motion[b + 2] > 0
 
 
 def test_uneven_rate_is_noticed(source, backbone, tmp_path):
@@ -232,7 +237,7 @@ def test_damaged_cache_is_done_again(copy, backbone):
     wrong = {
         "num_source": np.bool_(True), "source": whole["source"][::-1], "valid": whole["valid"][1:],
         "fps": np.float32(0), "inputs": whole["inputs"].astype(np.float32),
-        "motion": np.full_like(whole["motion"], np.nan),
+        "flow": whole["flow"][:, :11],
         "notes": np.zeros(3), "uneven": np.float32(1),
     }  # fmt: skip
     cache.write_bytes(cache.read_bytes()[:100])
@@ -354,7 +359,7 @@ def test_worker_processes_and_cascade(tmp_path, backbone):
     assert [one.invalid for one in summaries] == [0, 0]
     loaded = shards.load(tmp_path / "out")
     assert loaded.store.valid.all() and loaded.store.inputs.shape == (48, 128)
-    assert 0 < loaded.motion[1:24].mean() < 5
+    assert 0 < np.abs(loaded.flow[1:24]).mean() < 5
 
 
 def test_commands(source, tmp_path, capsys):

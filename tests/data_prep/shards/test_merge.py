@@ -38,7 +38,7 @@ def test_everything_comes_along(prepared, tmp_path):
     one, a, b = (shards.load(path) for path in (tmp_path, prepared / "a", prepared / "b"))
     assert [(meta.subject, meta.video) for meta in one.metas] == [("a/s1", "x"), ("a/s2", "y"), ("b/s1", "x")]
     np.testing.assert_array_equal(one.store.inputs, np.concatenate([a.store.inputs, b.store.inputs]))
-    np.testing.assert_array_equal(one.motion, np.concatenate([a.motion, b.motion]))
+    np.testing.assert_array_equal(one.flow, np.concatenate([a.flow, b.flow]))
     assert one.metadata["classes"] == ["happy", "sad"] and one.metadata["dataset"] == "merged"
     for new, old in zip(one.events, a.events + b.events, strict=True):
         for column, before in zip(new, old, strict=True):
