@@ -17,6 +17,7 @@ COLUMNS = (
 SCHEMES = {
     "loso": "leave-one-subject-out", "kfold": "folds by video", "leave-one-dataset-out": "leave-one-dataset-out",
 }  # fmt: skip
+CHARTED = ("f1_s", *orderings.NAMING, "map_s")
 SCALES = {name: 100 if name in headline.SHARES else 1 for name in headline.NUMBERS}  # of the columns
 
 
@@ -93,7 +94,7 @@ def _verdicts(result: Mapping[str, Any]) -> Table:
     lines, judged = [], 0
     for one in result["orderings"]:
         pair = [printed.get(paper_tables.method(result["table"], one[side])) for side in ("better", "worse")]
-        for name in orderings.NUMBERS:
+        for name in one["numbers"]:
             got = one["verdicts"].get(name)
             paper = [published.number(row, name) if row else None for row in pair]
             if not got and None in paper:
@@ -136,7 +137,7 @@ def write(out: Path, result: Mapping[str, Any]) -> Path:
     for one in written:
         tables.save(one, out, ("csv", "tex", "txt"))
     run_here = [(row["method"], row["numbers"]) for row in result["rows"] if not row["obstacle"]]
-    drawn = figures.seeds(run_here, {name: headline.NUMBERS[name].short for name in orderings.NUMBERS})
+    drawn = figures.seeds(run_here, {name: headline.NUMBERS[name].short for name in CHARTED})
     caption = "A dot is a seed, the line their mean. Each panel has its own scale."
     chart = pages.Chart(figures.uri(drawn), "Every seed of every row as a dot", caption)
     waiting = [
