@@ -5,14 +5,16 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from toys import tiny_config, toy_data
+from toys import quiet, tiny_config, toy_data
 
-from fedn_jax.cascade import recognise, samples
-from fedn_jax.cascade.recognisers import Spotter
+from fedn_jax.cascade import recognise, samples, streams
+from fedn_jax.cascade.recognisers import RECOGNISERS
+from fedn_jax.cascade.samplers import Spotter
 from fedn_jax.core.types import Detections
 from fedn_jax.data import shards
 from fedn_jax.data.problem import make_problem
-from fedn_jax.engine import parameters
+from fedn_jax.engine import fit, parameters
+from fedn_jax.models import strnet
 
 
 class Toy(NamedTuple):
@@ -49,7 +51,34 @@ def draw_networks(toy):
 
 
 def made_problem(toy, name, config=None):
-    """The problem of a recogniser behind that spotter."""
-    config = config or recognise.training_config(toy.config, name)
-    spotter = Spotter(toy.run, toy.config, toy.dataset, make_problem(toy.config, toy.dataset))
+    """The problem of a recogniser behind that spotter, after what is trained before it."""
+    config, spotter = config or recognise.training_config(toy.config, name), spotter_of(toy, flow_of(toy))
+    if first := RECOGNISERS[name].first:
+        first(spotter, toy.named, config, fit.facts_of(toy.named, toy.dataset), quiet)
     return samples.make_problem(name, config, spotter, toy.named, toy.found)
+
+
+def draw_streams(spotter, named, *_):
+    """Writes STR's streams of the folds, untrained; stands for ``streams.train``."""
+    init = jax.jit(strnet.make_spotting_task().init)
+    for index, name in enumerate(named.folds.name):
+        path = parameters.path_of(spotter.training / streams.DIRECTORY, name)
+        parameters.save(path, jax.device_get(init(jax.random.key(index))), {"fold": name})
+
+
+def flow_of(toy):
+    """Stands for optical flow: what the second frame of a pair has of its first features, as stripes of a picture."""
+    inputs = toy.dataset.store.inputs[:, :6]
+
+    def flow(pairs):
+        rows = np.repeat(inputs[pairs[:, 1]].astype(np.float32) / 10 + 0.5, 7, 1)
+        return np.broadcast_to(rows[:, :, None, None], (len(pairs), 42, 42, 3)).clip(0, 1).astype(np.float16)
+
+    return flow
+
+
+def spotter_of(toy, flow=None):
+    """What samplers read of it."""
+    plain, training = make_problem(toy.config, toy.dataset), toy.run / recognise.TRAINING
+    parts = (plain.task, plain.geometry, toy.dataset.metas, toy.dataset.store, plain.store, training, flow)
+    return Spotter(toy.run, toy.config, *parts)

@@ -186,7 +186,7 @@ def _folder(args: argparse.Namespace) -> None:
     sheet = annotations.read_folder(
         args.annotations, args.videos, shared.classes_of(args), args.first_frame, skip=args.out,
         openface=args.aligner == "openface", originals=args.originals, rate=args.rate, subject=args.subject,
-        reading=shared.reading(args),
+        folders=args.subject_folders, reading=shared.reading(args),
     )  # fmt: skip
     _prepare(args, sheet.items, sheet.classes, args.first_frame, "folder", {}, args.fps or None)
 

@@ -83,6 +83,7 @@ def run(args: argparse.Namespace) -> None:
                 suffixes,
                 args.out,
                 subject=args.subject,
+                folders=args.subject_folders,
                 reading=shared.reading(args),
             )
         except UserError as error:

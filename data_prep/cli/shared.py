@@ -124,7 +124,12 @@ def add_table(parser: argparse.ArgumentParser) -> None:
         "numbers, or times such as 0:12.5; or ELAN documents (.eaf), subtitles, events.tsv",
     )  # fmt: skip
     add_elan(parser)
-    parser.add_argument("--subject", metavar="NAME", help="who is seen in rows without a subject")
+    who = parser.add_mutually_exclusive_group()
+    who.add_argument("--subject", metavar="NAME", help="who is seen in rows without a subject")
+    who.add_argument(
+        "--subject-folders", action="store_true",
+        help="who is seen in rows without a subject is the name of the folder that the video lies in",
+    )  # fmt: skip
     parser.add_argument("--classes", metavar="A,B,...", help="the emotions in order (default: those found, sorted)")
     parser.add_argument("--first-frame", type=int, default=1, help="number of a video's first frame (default: 1)")
 
@@ -216,7 +221,7 @@ def say_written(out: Path, written: bool) -> None:
       out: directory of the result.
       written: they were written; False: they were there already.
     """
-    print(f"{'shards written' if written else 'shards are up to date, nothing to do'}: {out}")
+    print(f"{'shards written' if written else 'shards are up to date, nothing to do'}: {out}; next: fedn verify {out}")
 
 
 def classes_of(args: argparse.Namespace) -> list[str] | None:

@@ -113,14 +113,14 @@ def grey(picture: np.ndarray) -> np.ndarray:
 
 
 def make_samples(
-    frames: Any, aligner: str, cache: Path, progress: Progress, flow: Callable[..., np.ndarray] = tvl1
+    frames: Any, aligner: str, cache: Path | None, progress: Progress, flow: Callable[..., np.ndarray] = tvl1
 ) -> Callable[[np.ndarray], np.ndarray]:
     """Samples of pairs of frames, which are kept, since a pair takes a fifth of a second.
 
     Args:
-      frames: [R, S, S, 3] uint8 RGB, aligned; may be mapped from a file.
+      frames: [R, S, S, 3] uint8 RGB, aligned; may be mapped from a file, or a dict of those that are wanted.
       aligner: that aligned them.
-      cache: a directory; what depends on the data must be part of its name.
+      cache: a directory; what depends on the data must be part of its name. None: nothing is kept on the disk.
       progress: bars.
       flow: (first, second) -> flow.
 
@@ -140,11 +140,13 @@ def make_samples(
         found = channels(flow(*(grey(frames[row]) for row in pair)))
         return regions(found, EYES[aligner]).astype(np.float16)
 
-    known = _read(cache)
+    known = _read(cache) if cache else {}
 
     def samples(pairs: np.ndarray) -> np.ndarray:
         wanted = [tuple(pair) for pair in np.asarray(pairs).tolist()]
         missing = [pair for pair in dict.fromkeys(wanted) if pair not in known]
+        if not missing:
+            return np.stack([known[pair] for pair in wanted])
         bar = progress(total=len(missing), desc="optical flow", unit="pair", leave=False)
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             for start in range(0, len(missing), KEPT_EVERY):
@@ -152,7 +154,8 @@ def make_samples(
                 for pair, sample in zip(chosen, pool.map(one, chosen), strict=True):
                     part[pair] = sample
                     bar.update()
-                _write(cache, part)
+                if cache:
+                    _write(cache, part)
                 known.update(part)
         bar.close()
         return np.stack([known[pair] for pair in wanted])

@@ -1,7 +1,8 @@
 """One video to rows on the disk, embeddings or aligned faces, for detection: frames are seen once."""
 
+import itertools
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -65,6 +66,25 @@ def extract(
     if found is None:
         raise UserError(f"{done}: damaged as soon as it was written; check the disk")
     return found
+
+
+def pictures(
+    source: Source, options: Options, rows: Collection[int], person: Person | None = None
+) -> dict[int, np.ndarray]:
+    """Some of the aligned frames, exactly as they were embedded: the video is decoded and aligned once more.
+
+    Args:
+      source: the video.
+      options: as of ``extract``.
+      rows: frames that are wanted, as rows of the embeddings.
+      person: as of ``extract``.
+
+    Returns:
+      row -> [size, size, 3] uint8 RGB.
+    """
+    wanted, last = set(rows), max(rows, default=-1)
+    faces = itertools.islice(Faces(source, options, only=person and person.only), last + 1)
+    return {row: image.copy() for row, image in enumerate(faces) if row in wanted}
 
 
 def _row(backbone: Backbone | AlignedFrames) -> tuple[Any, tuple[int, ...]]:

@@ -27,6 +27,7 @@ from fedn_jax.formats.times import Seconds
 REQUIRED = ("subject", "video", "onset", "offset", "emotion")
 OPTIONAL = ("apex", "kind")
 _LARGEST = 2**30  # frame number; int32 must hold it, with --first-frame
+WHO = "--subject for rows without one, or --subject-folders: the name of the folder that the video lies in"
 BY_LENGTH = -1  # of the kind column: the sheet does not say, the length in seconds decides
 
 
@@ -67,6 +68,7 @@ def read_folder(
     originals: Path | None = None,
     rate: float = 30.0,
     subject: str | None = None,
+    folders: bool = False,
     reading: Options = Options(),  # noqa: B008
 ) -> Sheet:
     """Reads a sheet and finds the file of each of its videos.
@@ -83,7 +85,8 @@ def read_folder(
       openface: the videos are folders that OpenFace wrote, NAME_aligned.
       originals: a folder with the pictures that OpenFace was given, one sub-folder NAME each.
       rate: frames per second of folders of pictures.
-      subject: of rows that name none; None: every row must name one.
+      subject: of rows that name none; None: every row must name one, unless ``folders``.
+      folders: the subject of rows that name none is the name of the folder that their video lies in.
       reading: of ELAN documents.
 
     Returns:
@@ -97,7 +100,7 @@ def read_folder(
     if not directory.is_dir():
         raise UserError(f"{directory}: no such folder; expected the folder with the videos")
     problems: list[str] = []
-    rows, named = _read_files(paths, first_frame, subject, reading, problems)
+    rows, named = _read_files(paths, first_frame, subject, folders, reading, problems)
     sound = not problems
     names = list(classes) if classes else sorted({row.emotion for row in rows if row.event})
     if len(set(names)) != len(names) or not all(names):
@@ -106,7 +109,9 @@ def read_folder(
     if not files.names:
         what = "folder that ends in _aligned" if openface else f"file that ends in {' '.join(suffixes)}"
         problems.append(f"{directory}: no {what}")
-    items = _collect(rows, named, files, names, problems) if files.names else []
+    items = _collect(rows, files, names, problems) if files.names else []
+    if named is not None:  # else a row that could not be read may be about any of them
+        problems += _without_a_row(files, named, any(map(_is_table, paths)))
     items = [item._replace(source=_source(item, directory, openface, originals, rate, problems)) for item in items]
     if rows and not names and sound:
         problems.append("no row has an expression; expected at least one onset, offset and emotion")
@@ -186,17 +191,21 @@ def resolve_kinds(events: np.ndarray, fps: float) -> np.ndarray:
     return events
 
 
+def _is_table(path: Path) -> bool:
+    return exchange.format_of(path) in ("csv", "excel")
+
+
 def _read_files(
-    paths: list[Path], first_frame: int, subject: str | None, reading: Options, problems: list[str]
+    paths: list[Path], first_frame: int, subject: str | None, folders: bool, reading: Options, problems: list[str]
 ) -> tuple[list[_Row], list[str] | None]:
     """(rows without a mistake, all that any row may name; None where a row does not say which video it is about)."""
     rows, named, seen = [], [], {}
     for path in paths:
         found: list[str] = []
-        if exchange.format_of(path) in ("csv", "excel"):
-            of_file, names = _read_table(path, first_frame, subject, found)
+        if _is_table(path):
+            of_file, names = _read_table(path, first_frame, subject, folders, found)
         else:
-            of_file, names = _read_times(path, subject, reading, found)
+            of_file, names = _read_times(path, subject, folders, reading, found)
         named = None if named is None or names is None else named + names
         if len(paths) > 1:
             of_file, found = (
@@ -213,13 +222,16 @@ def _read_files(
 
 
 def _read_times(
-    path: Path, subject: str | None, reading: Options, problems: list[str]
+    path: Path, subject: str | None, folders: bool, reading: Options, problems: list[str]
 ) -> tuple[list[_Row], list[str] | None]:
     """The rows of a file that is no table, such as an ELAN document; see ``_read_files``."""
     found, rows = exchange.read(path, "ground truth", options=reading), []
     for who, video in found.videos:
-        if not (who or subject):
-            problems.append(f"video {shown(video)}: the file does not say who is seen; give --subject")
+        if not (who or subject or folders):
+            problems.append(
+                f"video {shown(video)}: the file does not say who is seen; name the participant of its tiers in ELAN, "
+                f"or give {WHO}"
+            )
         rows.append(_Row(f"video {shown(video)}", who or subject or "", video, "", None))
     for row in found.rows:
         if not row.emotion:
@@ -231,7 +243,7 @@ def _read_times(
 
 
 def _read_table(
-    path: Path, first_frame: int, subject: str | None, problems: list[str]
+    path: Path, first_frame: int, subject: str | None, folders: bool, problems: list[str]
 ) -> tuple[list[_Row], list[str] | None]:
     """The rows of a table; see ``_read_files``."""
     records, _, comma = table_files.columns(
@@ -244,7 +256,7 @@ def _read_table(
         video = fields.get("video", " ".join(names))
         named = [*named, *names, video] if named is not None and video and not cells.unusable(video) else None
         fields = fields | ({"subject": subject} if subject and not fields.get("subject") else {})
-        row, found = (None, [problem]) if problem else _parse(where, fields, first_frame, comma)
+        row, found = (None, [problem]) if problem else _parse(where, fields, first_frame, comma, folders)
         problems += found
         rows += [] if row is None else [row]
     if not rows and not problems:
@@ -252,10 +264,12 @@ def _read_table(
     return rows, named
 
 
-def _parse(where: str, fields: dict[str, str], first_frame: int, comma: bool) -> tuple[_Row | None, list[str]]:
+def _parse(
+    where: str, fields: dict[str, str], first_frame: int, comma: bool, folders: bool
+) -> tuple[_Row | None, list[str]]:
     """(the row, or None; what is wrong with it)."""
     fields = times.only_expressions(fields)
-    whys = {"subject": "is empty; write who is seen, or give --subject for rows without one", "video": "is empty"}
+    whys = {"video": "is empty"} | ({} if folders else {"subject": f"is empty; write who is seen, or give {WHO}"})
     found = [f"{name} {why}" for name, why in whys.items() if not fields[name]]
     onset, offset, wrong = times.ends(fields, {name: name for name in REQUIRED}, comma, _LARGEST)
     found += wrong
@@ -298,9 +312,7 @@ def _source(
     return Source(path, rate, openface, given)
 
 
-def _collect(
-    rows: list[_Row], named: list[str] | None, files: video_files.Index, classes: list[str], problems: list[str]
-) -> list[VideoItem]:
+def _collect(rows: list[_Row], files: video_files.Index, classes: list[str], problems: list[str]) -> list[VideoItem]:
     by_path: dict[Path, tuple[str, str, list[tuple]]] = {}
     ids: dict[tuple[str, str], Path] = {}
     for row in rows:
@@ -308,21 +320,20 @@ def _collect(
         if path is None:
             problems.append(f"{row.where}: video {shown(row.video)}: {why} below {files.directory}")
             continue
+        who = row.subject or path.resolve().parent.name
         if row.event and row.emotion not in classes:
             problems.append(f"{row.where}: emotion must be one of {', '.join(classes)}; got {shown(row.emotion)}")
             continue
-        subject, video, events = by_path.setdefault(path, (row.subject, row.video, []))
-        if subject != row.subject:
+        subject, video, events = by_path.setdefault(path, (who, row.video, []))
+        if subject != who:
             problems.append(
-                f"{row.where}: video {shown(row.video)} belongs to {shown(subject)} above; got {shown(row.subject)}"
+                f"{row.where}: video {shown(row.video)} belongs to {shown(subject)} above; got {shown(who)}"
             )
         elif ids.setdefault((subject, video), path) != path:
             problems.append(f"{row.where}: video {shown(row.video)} of {shown(subject)} names two files")
         if row.event:
             onset, apex, offset, kind = row.event
             events.append((onset, apex, offset, classes.index(row.emotion), kind))
-    if named is not None:  # else a row that could not be read may be about any of them
-        problems += _without_a_row(files, named)
     return [_item(subject, video, Source(path), events) for path, (subject, video, events) in by_path.items()]
 
 
@@ -339,12 +350,14 @@ def _item(subject: str, video: str, source: Source, events: list[tuple]) -> Vide
     return VideoItem(subject, video, source, np.array(known, np.int32), cut, seconds)
 
 
-def _without_a_row(files: video_files.Index, named: list[str]) -> list[str]:
+def _without_a_row(files: video_files.Index, named: list[str], tables: bool) -> list[str]:
     """Videos that no row names, not even one with a mistake, and not even together with another file."""
     mentioned = {path for name in set(named) for path in video_files.meant(name, files)}
+    line = "no row in the file; if nothing happens in it, add a row with only subject and video"
+    if not tables:
+        line = "no file is about it; if nothing happens in it, give a document without annotations"
     return [
-        f"{path.relative_to(files.directory)}: no row in the file; if nothing happens in it, add a row with only "
-        "subject and video; else move it out of the folder"
+        f"{path.relative_to(files.directory)}: {line}; else move it out of the folder"
         for path in files.videos
         if path not in mentioned
     ]

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from fedn_jax.cascade.recognisers import RECOGNISERS, Spotter, make_task
+from fedn_jax.cascade.recognisers import RECOGNISERS, make_task
+from fedn_jax.cascade.samplers import Spotter
 from fedn_jax.core.types import Config, Detections, Events, Folds, Store, VideoMeta, Windows
 from fedn_jax.data import splits
 from fedn_jax.data.problem import Problem
@@ -28,7 +29,7 @@ def make_problem(name: str, config: Config, spotter: Spotter, named: Problem, fo
       The problem.
     """
     metas, recogniser = named.metas, RECOGNISERS[name]
-    tests = _tests(spotter.problem.folds)
+    tests = _tests(named.folds)
     samples, taught, spotted = [], [], {}  # rows of the store; (row, video, event, fold); video -> its rows
 
     def add(inputs: np.ndarray) -> list[int]:
@@ -85,8 +86,8 @@ def _tests(folds: Folds) -> dict[str, tuple[int, ...]]:
 
 def _seen(spotter: Spotter, video: int, interval: np.ndarray) -> np.ndarray:
     """[N] bool: intervals that show a face; others teach nothing."""
-    meta, per_row = spotter.problem.metas[video], spotter.problem.geometry.frames_per_row
-    valid = spotter.problem.store.valid[meta.row : meta.row + meta.num_rows]
+    meta, per_row = spotter.metas[video], spotter.geometry.frames_per_row
+    valid = spotter.store.valid[meta.row : meta.row + meta.num_rows]
     return np.array([valid[a // per_row : -(-b // per_row)].any() for a, b in interval], bool)
 
 
@@ -108,6 +109,4 @@ def _own(folds: Folds, owners: Sequence[str]) -> Folds:
     owners = np.array(owners)
     allowed = [np.isin(owners, ["", name]) for name in folds.name]
     lists = [row[(row >= 0) & own[row]] for row, own in zip(folds.positive, allowed, strict=True)]
-    size = max(map(len, lists))
-    padded = [np.pad(row, (0, size - len(row)), constant_values=-1) for row in lists]
-    return folds._replace(positive=np.stack(padded).astype(np.int32))
+    return folds._replace(positive=splits.padded(lists))

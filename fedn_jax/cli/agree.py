@@ -104,9 +104,15 @@ def _read(path: Path, options: Any) -> Any:
     """The table of one coder."""
     from fedn_jax.core.errors import UserError
     from fedn_jax.formats import exchange
+    from fedn_jax.inference import results
 
     if not path.is_dir():
         return exchange.read(path, "annotations", options=options)
+    if (path / results.ALL).exists():
+        raise UserError(
+            f"{path}: `fedn detect` wrote several files of every video there; give {path / results.ALL}, or a folder "
+            "with the corrected files alone"
+        )
     suffixes = (*exchange.BY_SUFFIX, ".csv")
     found = sorted(one for one in path.iterdir() if one.suffix.lower() in suffixes and not one.name.startswith("."))
     if not found:

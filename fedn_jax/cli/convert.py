@@ -67,7 +67,7 @@ def convert(args: argparse.Namespace) -> None:
     options = converters.Options(
         args.fps, first_frame=args.first_frame, truth=args.ground_truth, tiers=tuple(args.tiers), label=args.label
     )
-    what = "ground truth" if args.ground_truth else "predictions"
+    what = "ground truth" if args.ground_truth else "annotations or detections"
     table = exchange.merge([exchange.read(path, what, args.source, options) for path in args.inputs])
     if args.subject:
         if predictions.has_subjects(table):

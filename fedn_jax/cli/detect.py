@@ -24,7 +24,7 @@ LARGEST = "largest"
 class Detector(NamedTuple):
     """What looks at videos: a trained run, or the rules of facial actions."""
 
-    detect: Callable[..., Any]  # (inputs [T, ...], decode.Facts) -> new_video.Found
+    detect: Callable[..., Any]  # (inputs [T, ...], decode.Facts, flow between frames) -> new_video.Found
     classes: list[str]
     label: str  # what the classes are
     options: Any  # of the preparation
@@ -48,7 +48,8 @@ def add_arguments(commands: Any) -> None:
     )  # fmt: skip
     one.add_argument(
         "--run", type=Path, metavar="RUN",
-        help=f"{command.RUN}; without it: facial actions of real faces (smile, brow raise ...), no emotions",
+        help="made by `fedn train` or `fedn recognise`; without it: facial actions of real faces (smile, brow raise "
+        "...), no emotions",
     )  # fmt: skip
     one.add_argument("--config", metavar="FILE", help=f"with --run: {own_code.HELP}")
     one.add_argument("--out", type=Path, required=True, metavar="DIR", help="directory for the results")
@@ -128,6 +129,7 @@ def detect(args: argparse.Namespace) -> None:
 def _of_run(args: argparse.Namespace) -> Detector:
     """The networks of a run, with the preparation that they were trained with."""
     from fedn_jax import models
+    from fedn_jax.core import schema
     from fedn_jax.inference import new_video as detection
     from fedn_jax.inference import trust
 
@@ -138,13 +140,15 @@ def _of_run(args: argparse.Namespace) -> Detector:
     options, backbone = _preparation(args, model)
     reads_frames = models.TASKS[model.config.task].frames
     features = backbone.description if reads_frames else model.recorded["metadata"]["backbone"]
+    behind = {"emotions": f"{model.cascade.recogniser}, behind the spotter {model.run}"} if model.cascade else {}
     about = {
-        "run": str(args.run), "folds": ", ".join(model.folds), "score threshold": f"{threshold:.3f}, {origin}",
-        "trained on": model.recorded["metadata"]["dataset"], "features": features,
+        "run": str(args.run), **behind, "folds": ", ".join(model.folds),
+        "score threshold": f"{threshold:.3f}, {origin}",
+        "trained on": schema.dataset(model.recorded["metadata"]), "features": features,
         "faces": _faces(options), "fedn_jax": model.recorded["versions"]["fedn_jax"],
     }  # fmt: skip
-    run = lambda inputs, facts: networks(inputs, facts.valid > 0)
-    judge = trust.make_judge(args.run, features)
+    run = lambda inputs, facts, flow: networks(inputs, facts.valid > 0, flow)
+    judge = trust.make_judge(model.run, features)
     label = model.config.data.label if model.config.data.recognition else "emotion"
     return Detector(run, model.classes, label, options, backbone, threshold, about, judge, args.any_face)
 
@@ -171,7 +175,7 @@ def _of_actions(args: argparse.Namespace) -> Detector:
         "score threshold": f"{threshold:.3f}; 0.5 is the least, 0.75 is twice as far from rest",
         "features": backbone.description, "faces": _faces(options), "fedn_jax": metadata.version("fedn_jax"),
     }  # fmt: skip
-    run = lambda inputs, facts: actions.spot(
+    run = lambda inputs, facts, flow: actions.spot(
         inputs, facts.valid > 0, landmarker.NAMES, facts.fps, threshold, facts.shot
     )
     return Detector(run, [one.label for one in actions.ACTIONS], "action", options, backbone, threshold, about)
@@ -225,7 +229,7 @@ def _preparation(args: argparse.Namespace, model: Any) -> tuple[Any, Any]:
         if args.backbone:
             raise UserError(f"{args.run}: reads the frames themselves; --backbone changes nothing, leave it out")
         return options, AlignedFrames(made["size"], recorded["input_shape"][0])
-    backbone = kinds.load(args.backbone or args.run / schema.BACKBONE)
+    backbone = kinds.load(args.backbone or model.run / schema.BACKBONE)
     if backbone.sha != made["backbone"]:
         raise UserError(
             f"{args.run}: was trained on features of {recorded['metadata']['backbone']}; got other weights, "
@@ -296,7 +300,7 @@ def _detect_one(
             f"{video}: its faces do not look like those that the run was trained on ({verdict.numbers}), so detections "
             "would mean little; add --any-face to detect all the same"
         )
-    result = detector.detect(got.inputs, facts)
+    result = detector.detect(got.inputs, facts, _flow(source, detector.options, person, progress))
     notes = {"verdict": verdict.text} if verdict else {}
     notes |= {"this video": "; ".join(facts.notes)} if facts.notes else {}
     found = detection.present(
@@ -313,6 +317,22 @@ def _detect_one(
         video_page.write(parts["html"], found, got.media if show else None, "video/mp4", pictures, poster)
     with beside_bars():
         _tell(", ".join([str(video), *who]), found, int((~per_frame.valid).sum()), facts.notes, place)
+
+
+def _flow(source: Any, options: Any, person: Any, progress: Any) -> Callable[[Any], Any]:
+    """Optical flow between aligned frames of a video, which are decoded again: most recognisers never ask."""
+    from data_prep.faces import flow
+    from data_prep.shards import extract
+
+    known: dict[bytes, Any] = {}  # every fold asks for the same pairs
+
+    def samples(pairs: Any) -> Any:
+        if pairs.tobytes() not in known:
+            frames = extract.pictures(source, options, pairs.ravel().tolist(), person)
+            known[pairs.tobytes()] = flow.make_samples(frames, options.aligner, None, progress)(pairs)
+        return known[pairs.tobytes()]
+
+    return samples
 
 
 def _tell(video: str, found: Any, lost: int, notes: Sequence[str], place: Any) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from fedn_jax.cli import command, config_files, own_code, runs
+from fedn_jax.cli import command, config_files, own_code, recognise, runs
 from fedn_jax.core import errors
 from fedn_jax.core.text import progress_bar
 
@@ -80,6 +80,7 @@ def reproduce(args: argparse.Namespace, overrides: Sequence[str]) -> None:
       UserError: no such table, or a configuration without rows of it.
     """
     use_all_cores()
+    from fedn_jax.cascade.recognisers import RECOGNISERS
     from fedn_jax.data import problem
     from fedn_jax.experiments import paper_tables
     from fedn_jax.reports import reproduce_page, tables
@@ -98,9 +99,13 @@ def reproduce(args: argparse.Namespace, overrides: Sequence[str]) -> None:
     number = TABLES[args.table]
     several = paper_tables.rows(
         number, names, lambda row: config_files.load(f"{args.config}:{row}", overrides),
-        int(dataset.metadata["frames_per_row"]),
+        int(dataset.metadata["frames_per_row"]), bool(dataset.metadata.get("frames")),
     )  # fmt: skip
-    result = paper_tables.run(args.out, number, several, args.seeds, dataset, _backbone(args.data), progress_bar())
+    recognisers = [row.config.cascade.recogniser for row in several if not row.obstacle]
+    needs_flow = any(RECOGNISERS[name].frames for name in recognisers if name)
+    flow = recognise.flow_of(args.data, dataset) if needs_flow else None
+    backbone = _backbone(args.data)
+    result = paper_tables.run(args.out, number, several, args.seeds, dataset, backbone, progress_bar(), flow)
     page = reproduce_page.write(args.out, result)
     for one in reproduce_page.result_tables(result):
         print(tables.to_text(one))

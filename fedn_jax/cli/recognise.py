@@ -30,7 +30,7 @@ def add_arguments(commands: Any) -> None:
         dest="recogniser",
         required=True,
         metavar="NAME",
-        help="the recogniser: ceflnet, str or frozen-features",
+        help="the recogniser: ceflnet, str, str-joint or frozen-features",
     )
     one.add_argument(
         "--config", metavar="FILE",
@@ -70,7 +70,7 @@ def recognise(args: argparse.Namespace, overrides: Sequence[str]) -> None:
         written.check(args.out, runs.EVALUATION)
     own_code.keep(args.out, args.config or "", added)
     dataset = shards.load(args.data)
-    flow = _flow(args.data, dataset) if RECOGNISERS[args.recogniser].frames else None
+    flow = flow_of(args.data, dataset) if RECOGNISERS[args.recogniser].frames else None
     with files.scratch(args.out / "evaluation") as made:
         results = cascade.recognise(
             args.run, args.recogniser, config, dataset, progress_bar(), args.out, Path(made), flow
@@ -85,8 +85,19 @@ def recognise(args: argparse.Namespace, overrides: Sequence[str]) -> None:
     print(f"next:    fedn report {args.run} {args.out} --out comparison")
 
 
-def _flow(data: Path, dataset: Any) -> Any:
-    """Optical flow between frames of the data, kept beside them."""
+def flow_of(data: Path, dataset: Any) -> Any:
+    """Optical flow between frames of the data, kept beside them.
+
+    Args:
+      data: directory made by `fedn prepare`.
+      dataset: what it holds.
+
+    Returns:
+      A ``samplers.Flow``.
+
+    Raises:
+      UserError: data without frames, or faces of an aligner that does not say where the eyes are.
+    """
     from data_prep.faces import flow
     from fedn_jax.core import schema
     from fedn_jax.data import shards

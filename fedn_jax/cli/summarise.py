@@ -25,8 +25,8 @@ def add_arguments(commands: Any) -> None:
     """
     one = command.add(commands, "summarise", "expressions per person and condition, and tests", summarise, EXAMPLES)
     one.add_argument(
-        "tables", type=Path, nargs="+", metavar="CSV",
-        help="detections.csv of `fedn detect`, and tables of videos that were corrected",
+        "tables", type=Path, nargs="+", metavar="FILE",
+        help="detections.csv of `fedn detect`, and files of videos that were corrected: CSV with seconds, .eaf, .srt",
     )  # fmt: skip
     one.add_argument(
         "--design", type=Path, required=True, metavar="CSV",
@@ -63,4 +63,4 @@ def summarise(args: argparse.Namespace) -> None:
         with files.scratch(args.out / FIGURE) as folder:
             for path in figures.save(summary_tables.figure(result), folder / FIGURE):
                 path.replace(targets[path.name])
-    print(f"written: {args.out}")
+    print(f"written: {args.out}; each emotion by itself is in its tables")

@@ -39,7 +39,9 @@ PAPER_ROWS: dict[str, dict[str, Any]] = {  # of Tables 2 to 4, whatever the data
 }
 CASCADE_ROWS: dict[str, dict[str, Any]] = {  # of Table 2, and our rival: recognisers behind FEDN
     "table2/spotting_only_ceflnet": {"data.recognition": False, "cascade.recogniser": "ceflnet"},
+    "table2/spotting_only_str": {"data.recognition": False, "cascade.recogniser": "str"},
     "table2/ceflnet": {"cascade.recogniser": "ceflnet"},
+    "table2/str": {"cascade.recogniser": "str"},
     "table2/frozen_features": {"cascade.recogniser": "frozen-features"},
 }
 
@@ -146,6 +148,7 @@ def default() -> ConfigDict:
 
     config.cascade = ConfigDict()
     config.cascade.recogniser = ""  # what names the intervals of a run; set by `fedn recognise`. "": the network itself
+    config.cascade.grid = 12  # open: frames between the pairs of frames on which STR's streams learn to spot
 
     config.predict = ConfigDict()
     config.predict.nms_iou = 0.01  # open: overlapping a better detection by more drops a candidate
@@ -239,6 +242,7 @@ def validate(config: ConfigDict) -> ConfigDict:
         between(config, option, low, high)
     for name in ("negatives", "learning_rate", "weight_decay"):
         errors.at_least(f"train.{name}", config.train[name], 0)
+    errors.at_least("cascade.grid", config.cascade.grid, 1)
     for name in ("train_hop", "test_hop"):
         errors.at_least(f"window.{name}", config.window[name], config.window.stride)
         if config.window[name] % config.window.stride:

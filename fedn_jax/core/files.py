@@ -80,8 +80,7 @@ def check_plain(path: Path, what: str = "") -> None:
     if os.path.isfile(path):
         return
     expected = f"expected a file with {what}" if what else "expected a file"
-    there = "is a directory" if os.path.isdir(path) else "a pipe or a device"
-    problem = there if os.path.exists(path) else "no such file"
+    problem = "a folder" if os.path.isdir(path) else "a pipe or a device" if os.path.exists(path) else "no such file"
     raise UserError(f"{path}: {problem}; {expected}")
 
 

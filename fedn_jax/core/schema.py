@@ -52,6 +52,19 @@ METADATA = (
     "labels",
     "preparation",
 )
+OWN = {"folder": "own videos", "features": "own features"}  # data sets that are no released ones, in words
+
+
+def dataset(metadata: dict[str, Any]) -> str:
+    """What a data set is, for people.
+
+    Args:
+      metadata: of the data set.
+
+    Returns:
+      The name of a released one, or words.
+    """
+    return OWN.get(metadata["dataset"], metadata["dataset"])
 
 
 def fields(metadata: dict[str, Any]) -> dict[str, tuple[tuple[int | None, ...] | None, str, str]]:

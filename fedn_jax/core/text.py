@@ -30,6 +30,24 @@ def percent(value: float | None) -> str:
     return DASH if value is None else f"{100 * value:.1f}"
 
 
+def points(difference: float | None) -> str:
+    """A difference of two shares in percentage points, with its sign.
+
+    Args:
+      difference: in [-1, 1]; None: there is none.
+
+    Returns:
+      Points with one decimal.
+
+    >>> points(0.012), points(-0.5), points(0.0004), points(None)
+    ('+1.2', '−50.0', '0.0', '–')
+    """
+    if difference is None:
+        return DASH
+    text = f"{abs(100 * difference):.1f}"
+    return text if text == "0.0" else ("+" if difference > 0 else "−") + text
+
+
 def count(number: int, thing: str, things: str = "") -> str:
     """How many there are, in words.
 

@@ -38,21 +38,28 @@ def _with_inner(name: str, test: set[int], units: dict[str, set[int]], share: fl
     return [_fold(name, test, train, windows), _fold(name + INNER, held, train - held, windows)]
 
 
+def padded(lists: Sequence[np.ndarray]) -> np.ndarray:
+    """Window lists of one length.
+
+    Args:
+      lists: K lists of windows.
+
+    Returns:
+      [K, P] int32; -1 pads.
+    """
+    size = max(1, max(len(indices) for indices in lists))
+    return np.stack([np.pad(one, (0, size - len(one)), constant_values=-1) for one in lists]).astype(np.int32)
+
+
 def _stack(folds: Sequence[tuple]) -> Folds:
     """Pads the window lists to one length."""
-
-    def pad(lists: list[np.ndarray]) -> np.ndarray:
-        size = max(1, max(len(indices) for indices in lists))
-        padded = [np.pad(indices, (0, size - len(indices)), constant_values=-1) for indices in lists]
-        return np.stack(padded).astype(np.int32)
-
     names, positive, negative, test = zip(*folds, strict=True)
     for name, windows in zip(names, positive, strict=True):
         if not len(windows):
             raise UserError(f"fold {name!r} has no training window with an expression: nothing to learn from")
     keys = np.array([zlib.crc32(name.encode()) for name in names], np.uint32)
     none = np.zeros((len(names), 0), np.float32)
-    return Folds(tuple(names), keys, pad(positive), pad(negative), tuple(test), none)
+    return Folds(tuple(names), keys, padded(positive), padded(negative), tuple(test), none)
 
 
 def _subjects(metas: Sequence[VideoMeta]) -> dict[str, set[int]]:

@@ -1,6 +1,8 @@
 """The trained variables of one fold as one file: what prediction needs, without the rest of the training."""
 
-from collections.abc import Mapping
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +106,34 @@ def _again(path: Path) -> str:
 
 def _flat(tree: Tree) -> dict[str, Any]:
     return traverse_util.flatten_dict(tree, sep="/")
+
+
+def digest(run: Path, folds: Sequence[str]) -> str:
+    """What tells the networks of a run from others; the files say it of themselves, and are not read whole.
+
+    Args:
+      run: directory of the run.
+      folds: names.
+
+    Returns:
+      Text.
+
+    Raises:
+      UserError: a file is missing or damaged.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    found = {}
+    for fold in folds:
+        path = path_of(run, fold)
+        if not path.exists():
+            raise UserError(f"{path}: no such file; start `fedn train` again to finish the run")
+        try:
+            with safe_open(path, "np") as file:
+                found[fold] = (file.metadata() or {}).get("digest", "")
+        except (SafetensorError, ValueError) as error:
+            raise UserError(f"{path}: not a whole .safetensors file ({excerpt(error)}); {_again(path)}") from None
+    return hashlib.sha256(json.dumps(found, sort_keys=True).encode()).hexdigest()
 
 
 def variables_of(params: Tree, extra: Tree, index: int) -> Tree:

@@ -11,7 +11,7 @@ from fedn_jax.core.text import count
 from fedn_jax.core.types import Detections, Events
 from fedn_jax.evaluation import agreement, bootstrap, matching
 from fedn_jax.formats import predictions
-from fedn_jax.formats.cells import shown
+from fedn_jax.formats.cells import shown_video
 from fedn_jax.formats.clocks import Clocks, Stamps
 from fedn_jax.formats.predictions import Table
 
@@ -69,12 +69,12 @@ def gather(tables: Mapping[str, Table], clocks: Clocks) -> Codings:
     videos = [video for video in named[next(iter(named))].videos if all(video in one.videos for one in named.values())]
     if not videos:
         listed = "; ".join(
-            f"{name}: {predictions.first_of([shown(*v) for v in one.videos])}" for name, one in named.items()
+            f"{name}: {predictions.first_of([shown_video(*v) for v in one.videos])}" for name, one in named.items()
         )
         raise UserError(f"no video that all have; {listed}")
     notes = []
     for name, one in named.items():
-        rest = [shown(*video) for video in one.videos if video not in videos]
+        rest = [shown_video(*video) for video in one.videos if video not in videos]
         notes += [f"{name}: left out {predictions.first_of(rest)}, which not all have"] if rest else []
     if not any(subject for subject, _ in videos):
         notes.append("no file says who is seen: every video counts as a person")

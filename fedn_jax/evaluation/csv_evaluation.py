@@ -13,8 +13,8 @@ from fedn_jax.core import errors, schema
 from fedn_jax.core.errors import UserError
 from fedn_jax.core.types import Detections, Events
 from fedn_jax.evaluation import evaluate, matching, metrics, protocols, ties
+from fedn_jax.formats.cells import shown_video
 from fedn_jax.formats.predictions import Paired
-from fedn_jax.formats.table_files import shown
 
 KINDS = ("all", *schema.KINDS)
 NO_SCORES = "average precision ranks detections by their score; the predictions have no column score"
@@ -130,7 +130,7 @@ def _padded(scored: Paired, fps: Any, notes: list[str]) -> tuple[Detections, Eve
         rate = fps.get(video, 0) if isinstance(fps, Mapping) else fps
         rates[row] = rate
         if not 0 < rate < np.inf:
-            problems.append(f"video {shown(*video)}: expected frames per second above 0; got {rate or 'none'}")
+            problems.append(f"video {shown_video(*video)}: expected frames per second above 0; got {rate or 'none'}")
     errors.report("fps", problems)
     for name, kind, group in (("predictions", det_kind, found), ("ground truth", true.kind, true)):
         if (kind < 0)[group.valid].any():

@@ -16,6 +16,7 @@ RULE = (
     "ordering is seen, or not seen where the sign is the other one; else it is undecided, and with one seed always"
 )
 NUMBERS = ("f1_s", "map_s", "map_d")  # of the headline: what is compared; the last needs emotions
+NAMING = ("f1_r", "map_d")  # of them what a recogniser changes
 
 
 class Ordering(NamedTuple):
@@ -25,10 +26,15 @@ class Ordering(NamedTuple):
     claim: str
     better: str  # row of a configuration; "" is FEDN
     worse: str
+    numbers: tuple[str, ...] = NUMBERS  # that are compared
 
 
 ORDERINGS = (
     Ordering(2, "recognising too helps spotting", "", "table2/spotting_only"),
+    Ordering(2, "joint beats spotting, then CEFLNet", "", "table2/spotting_only_ceflnet", ("f1_s", *NAMING)),
+    Ordering(2, "joint beats spotting, then STR", "", "table2/spotting_only_str", ("f1_s", *NAMING)),
+    Ordering(2, "its own emotions beat CEFLNet's", "", "table2/ceflnet", NAMING),
+    Ordering(2, "its own emotions beat STR's", "", "table2/str", NAMING),
     Ordering(3, "segment attention helps", "", "table3/no_segment_attention"),
     Ordering(3, "window attention helps", "", "table3/no_window_attention"),
     Ordering(3, "both attentions help", "", "table3/no_attention"),
@@ -96,7 +102,7 @@ def judge_all(table: int, values: Mapping[str, Mapping[str, Sequence[float | Non
 
     Args:
       table: of the paper.
-      values: row -> number of ``NUMBERS`` -> one value per seed; None where a number does not exist.
+      values: row -> number of the headline -> one value per seed; None where a number does not exist.
 
     Returns:
       One dict per ordering: its fields, and "verdicts", number -> Verdict; empty where a row was not run.
@@ -105,7 +111,7 @@ def judge_all(table: int, values: Mapping[str, Mapping[str, Sequence[float | Non
     for one in (each for each in ORDERINGS if each.table == table):
         verdicts = {}
         if one.better in values and one.worse in values:
-            for number in NUMBERS:
+            for number in one.numbers:
                 pairs = list(zip(values[one.better][number], values[one.worse][number], strict=True))
                 if all(value is not None for pair in pairs for value in pair):
                     verdicts[number] = judge(*zip(*pairs, strict=True))

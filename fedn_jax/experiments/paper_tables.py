@@ -5,14 +5,18 @@ OUT/table3.json              every number of every seed, unrounded; the same as 
 """
 
 import json
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from fedn_jax.cascade import recognise
+from fedn_jax.cascade import recognise, streams
+from fedn_jax.cascade.recognisers import RECOGNISERS
+from fedn_jax.cascade.samplers import Flow
 from fedn_jax.core import config as configs
+from fedn_jax.core import files
 from fedn_jax.core.errors import UserError
 from fedn_jax.core.text import Progress
 from fedn_jax.core.types import Config
@@ -34,7 +38,9 @@ class Row(NamedTuple):
     obstacle: str  # why these data cannot train it; "" if they can
 
 
-def rows(table: int, names: Sequence[str], load: Callable[[str], Config], frames_per_row: int) -> list[Row]:
+def rows(
+    table: int, names: Sequence[str], load: Callable[[str], Config], frames_per_row: int, frames: bool = True
+) -> list[Row]:
     """The rows of a table that a configuration has.
 
     Args:
@@ -42,6 +48,7 @@ def rows(table: int, names: Sequence[str], load: Callable[[str], Config], frames
       names: all rows of the configuration.
       load: row -> its configuration.
       frames_per_row: of the data; more than one: clip features.
+      frames: the data keep the aligned frames.
 
     Returns:
       The variants in the order of the configuration, then FEDN, as the paper has them.
@@ -57,6 +64,9 @@ def rows(table: int, names: Sequence[str], load: Callable[[str], Config], frames
         config = load(name)
         clips, wants = frames_per_row > 1, config.model.segment_fusion == "none"
         obstacle = "" if clips == wants else f"needs {'clip features' if wants else 'frame embeddings'}"
+        recogniser = config.cascade.recogniser
+        if not obstacle and not frames and recogniser and RECOGNISERS[recogniser].frames:
+            obstacle = "needs aligned frames (`fedn prepare --frames`)"
         found.append(Row(name, method(table, name), config, obstacle))
     return found
 
@@ -190,13 +200,27 @@ def _spotters(out: Path, row: Row, several: Sequence[Row], seeds: int) -> list[f
     )
 
 
-def _evaluate(run: fit.Run, spotter: fit.Run | None, dataset: shards.Dataset, progress: Progress) -> dict[str, Any]:
+def _share_streams(out: Path, row: Row, several: Sequence[Row], seeds: int) -> None:
+    """STR's streams do not depend on the spotter: behind the second one those of the first are taken."""
+    alike = [one for one in several if one.config.cascade.recogniser == row.config.cascade.recogniser]
+    for runs in zip(*(runs_of(out, one, seeds) for one in alike), strict=True):
+        rooms = [run.directory / recognise.TRAINING / streams.DIRECTORY for run in runs]
+        trained = next((room for room in rooms if (room / "parameters").is_dir()), None)
+        own = runs[alike.index(row)].directory / recognise.TRAINING / streams.DIRECTORY
+        if trained and not own.exists():
+            with files.building(own) as fresh:
+                shutil.copytree(trained, fresh, dirs_exist_ok=True)
+
+
+def _evaluate(
+    run: fit.Run, spotter: fit.Run | None, dataset: shards.Dataset, progress: Progress, flow: Flow | None
+) -> dict[str, Any]:
     """The numbers of a run; of a cascade after its recogniser is trained."""
     if spotter is None:
         return run_evaluation.evaluate_run(run.directory, run.config, dataset, progress).metrics
     name = run.config.cascade.recogniser
     config = recognise.training_config(spotter.config, name)
-    return recognise.recognise(spotter.directory, name, config, dataset, progress, run.directory).metrics
+    return recognise.recognise(spotter.directory, name, config, dataset, progress, run.directory, flow=flow).metrics
 
 
 def run(
@@ -207,6 +231,7 @@ def run(
     dataset: shards.Dataset,
     backbone: flops.Cost | None,
     progress: Progress,
+    flow: Flow | None = None,
 ) -> dict[str, Any]:
     """Trains what is not trained yet, and evaluates all of it.
 
@@ -218,6 +243,7 @@ def run(
       dataset: loaded shards.
       backbone: of one frame, or None.
       progress: bars.
+      flow: optical flow between frames of the data, for rows that need it.
 
     Returns:
       Content of ``table{N}.json``.
@@ -230,8 +256,10 @@ def run(
     train(out, several, seeds, dataset, progress)
     found, first, origins = [], None, {}
     for row in several:
+        if not row.obstacle and row.config.cascade.recogniser:
+            _share_streams(out, row, several, seeds)
         scored = [] if row.obstacle else [
-            _evaluate(run, spotter, dataset, progress)
+            _evaluate(run, spotter, dataset, progress, flow)
             for run, spotter in zip(runs_of(out, row, seeds), _spotters(out, row, several, seeds), strict=True)
         ]  # fmt: skip
         first = first or (scored[0] if scored else None)
@@ -245,7 +273,7 @@ def run(
             "cost": None if row.obstacle or row.config.cascade.recogniser else price(row, dataset, backbone),
             "changes": (configs.PAPER_ROWS | configs.CASCADE_ROWS).get(row.name, {}),
         })  # fmt: skip
-    values = {one["row"]: {name: one["numbers"][name]["values"] for name in orderings.NUMBERS}
+    values = {one["row"]: {name: number["values"] for name, number in one["numbers"].items()}
               for one in found if one["numbers"]}  # fmt: skip
     judged = orderings.judge_all(table, values)
     result = {

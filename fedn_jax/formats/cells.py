@@ -182,3 +182,19 @@ def shown(*names: str) -> str:
     "'s15' / 'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa'..."
     """
     return " / ".join(repr(name[:40]) + "..." * (len(name) > 40) for name in names)
+
+
+def shown_video(subject: str, video: str) -> str:
+    """A video for a message.
+
+    Args:
+      subject: "" where nobody says who is seen.
+      video: its name.
+
+    Returns:
+      Subject and video, or the video alone.
+
+    >>> shown_video("", "anna"), shown_video("s15", "anna")
+    ("'anna'", "'s15' / 'anna'")
+    """
+    return shown(subject, video) if subject else shown(video)

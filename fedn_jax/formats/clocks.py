@@ -163,5 +163,7 @@ def _turned(table: Table, clocks: Clocks, timed: bool) -> tuple[Table, list[str]
             left[row.video] = left.get(row.video, 0) + 1
         rows.append(row)
     what = "times in seconds" if timed else "times in frames"
-    lines = [f"video {cells.shown(*video)} has {count(rows_, 'row')} with {what}" for video, rows_ in left.items()]
+    lines = [
+        f"video {cells.shown_video(*video)} has {count(rows_, 'row')} with {what}" for video, rows_ in left.items()
+    ]
     return table._replace(rows=rows), lines

@@ -29,7 +29,7 @@ from fedn_jax.core import files, schema
 from fedn_jax.core.errors import UserError
 from fedn_jax.core.text import count
 from fedn_jax.formats import cells, predictions, table_files, times
-from fedn_jax.formats.cells import shown
+from fedn_jax.formats.cells import shown, shown_video
 from fedn_jax.formats.predictions import Row, Table
 from fedn_jax.ops import intervals
 
@@ -151,12 +151,17 @@ def _write_megc(path: Path, table: Table, options: Options) -> list[str]:
     """A submission: videos by their names alone, as the challenge gives them."""
     twice = [name for name, count in Counter(video for _, video in table.videos).items() if count > 1]
     if twice:
-        raise UserError(f"{path}: video {shown(twice[0])} belongs to several subjects; the format has no subjects")
+        raise UserError(
+            f"{table.path}: video {shown(twice[0])} belongs to several subjects; the format has no subjects"
+        )
     rows = []
     for row in table.rows:
         limit = schema.MICRO_SECONDS * frame_rate(options, row.video)
         if not row.kind and math.isnan(limit):
-            raise UserError(f"{path}: video {shown(*row.video)} has rows without a kind; expected kinds, or its fps")
+            raise UserError(
+                f"{table.path}: video {shown_video(*row.video)} has rows without a kind; give --fps: what lasts half a "
+                "second or less is micro"
+            )
         kind = row.kind or ("micro" if row.offset - row.onset + 1 <= limit else "macro")
         rows.append((row.video[1], row.onset, row.offset, MEGC_TYPES[kind]))
     _write_csv(path, tuple(dict.fromkeys(MEGC.values())), rows)
@@ -181,10 +186,12 @@ def _write_activitynet(path: Path, table: Table, options: Options) -> list[str]:
     entries: dict[tuple[str, str], list[dict[str, Any]]] = {video: [] for video in table.videos}
     for subject, video in entries:
         if math.isnan(frame_rate(options, (subject, video))):
-            raise UserError(f"{path}: video {shown(subject, video)}: expected its fps, above 0 and up to {HIGHEST_FPS}")
+            raise UserError(
+                f"{table.path}: video {shown_video(subject, video)}: expected --fps, above 0 and up to {HIGHEST_FPS}"
+            )
         if "/" in subject:
             raise UserError(
-                f"{path}: subject {shown(subject)} has a '/', which the format needs to part it from videos"
+                f"{table.path}: subject {shown(subject)} has a '/', which the format needs to part it from videos"
             )
     for row in table.rows:
         fps = frame_rate(options, row.video)

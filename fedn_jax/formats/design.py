@@ -7,14 +7,15 @@ from typing import NamedTuple
 
 from fedn_jax.core import errors
 from fedn_jax.core.errors import UserError
-from fedn_jax.formats import predictions, table_files, times
-from fedn_jax.formats.cells import shown
+from fedn_jax.formats import exchange, predictions, table_files, times
+from fedn_jax.formats.cells import shown, whole
 
 SPAN = tuple(times.SECONDS.values())
 FRAMES = "timestamp"  # a column of tables with a row per frame, which say nothing more
 DESIGN = ("video", "condition")
 PARTS = ("subject", "start", "end")
-COLUMNS = ("video", "subject", "what", *SPAN, "emotion", FRAMES, "onset")
+COLUMNS = ("video", "subject", "what", *SPAN, "emotion", FRAMES, *times.SECONDS)
+SAME = 0.01  # seconds: as far apart as two decimals are, to which a spreadsheet may round
 
 
 class Expression(NamedTuple):
@@ -34,6 +35,15 @@ class Observed(NamedTuple):
     expressions: list[Expression]
 
 
+class Mark(NamedTuple):
+    """A frame and the second at which it is shown, as a row of a table says."""
+
+    edge: int  # the frame that begins then: the onset, or the one after the offset
+    second: float
+    where: str
+    frame: int  # as the row has it
+
+
 class Part(NamedTuple):
     """A line of a design: a video, or a stretch of one, belongs to a condition."""
 
@@ -50,18 +60,25 @@ def read(paths: Sequence[Path]) -> dict[str, Observed]:
 
     Args:
       paths: ``detections.csv`` of `fedn detect`, which knows how long videos are; beside it tables of single videos,
-        whose expressions count in place of those in it. Tables of frames are passed over.
+        or files in seconds such as ELAN documents, whose expressions count in place of those in it. Tables of frames
+        are passed over.
 
     Returns:
       Name of a video -> what is known of it.
 
     Raises:
-      UserError: all that is wrong with the tables; videos whose length is not known; two tables that disagree.
+      UserError: all that is wrong with the tables; videos whose length is not known; two tables that disagree; a
+        frame of a video that is shown later than a later one.
     """
     whole: dict[str, Observed] = {}
     single: dict[str, tuple[Path, list[Expression]]] = {}
+    marks: dict[str, list[Mark]] = {}
     problems: list[str] = []
     for path in paths:
+        if exchange.FORMATS[exchange.format_of(path)].unit == "seconds":
+            for video, expressions in _of_file(path).items():
+                problems += _once(single, video, path, expressions)
+            continue
         found = table_files.columns(path, "detections", (), COLUMNS)
         names = {name for record in found.records for name in record.cells}
         if FRAMES in names:
@@ -72,26 +89,69 @@ def read(paths: Sequence[Path]) -> dict[str, Observed]:
         table: dict[str, Observed] = {}
         for record in found.records:
             problems += _add(table, record, found.comma, path)
+            for mark in _marks(record, found.comma, path):
+                marks.setdefault(record.cells["video"], []).append(mark)
         if "what" in names:
             problems += [f"{path}: video {shown(one)} is in another table, too" for one in table if one in whole]
             whole |= table
             continue
         for video, one in table.items():
-            before = single.setdefault(video, (path, one.expressions))
-            if before[1] != one.expressions:
-                problems.append(
-                    f"{path}: differs from {before[0]} in the expressions of video {shown(video)}; give one"
-                )
+            problems += _once(single, video, path, one.expressions)
     for video, (path, expressions) in single.items():
         if video in whole:
             whole[video] = whole[video]._replace(expressions=expressions)
         else:
             problems.append(f"{path}: how long video {shown(video)} is, is not known; give detections.csv, too")
+    problems += [line for of_video in marks.values() for line in _contradiction(of_video)]
     problems += [f"video {shown(name)}: no row says how long it is" for name, one in whole.items() if not one.seconds]
     errors.report("detections", problems)
     if not whole:
         raise UserError("detections: no video; expected detections.csv of `fedn detect`")
     return whole
+
+
+def _of_file(path: Path) -> dict[str, list[Expression]]:
+    """Expressions of a file in seconds, by the name of the video."""
+    table = exchange.read(path, "detections")
+    found: dict[str, list[Expression]] = {video: [] for _, video in table.videos}
+    for row in table.rows:
+        found[row.video[1]].append(Expression(*map(float, row.span), row.emotion))
+    return {video: sorted(expressions) for video, expressions in found.items()}
+
+
+def _once(
+    single: dict[str, tuple[Path, list[Expression]]], video: str, path: Path, expressions: list[Expression]
+) -> list[str]:
+    """Adds what a file says of one video; returns what is wrong with it."""
+    before = single.setdefault(video, (path, expressions))
+    if before[1] == expressions:
+        return []
+    return [f"{path}: differs from {before[0]} in the expressions of video {shown(video)}; give one"]
+
+
+def _marks(record: table_files.Record, comma: bool, path: Path) -> list[Mark]:
+    """What a row says of the clock of its video, where it has frames and seconds."""
+    ends = {name: record.cells.get(name, "") for name in (*times.SECONDS, *SPAN)}
+    frames = [whole(ends[name], comma) for name in times.SECONDS]
+    seconds = [times.number(ends[name], comma) for name in SPAN]
+    if record.problem or None in frames or None in seconds:
+        return []
+    where, (onset, offset), (begin, end) = f"{path}, {record.where}", frames, seconds
+    return [
+        Mark(onset, float(begin), f"{where}: onset", onset),
+        Mark(offset + 1, float(end), f"{where}: offset", offset),
+    ]
+
+
+def _contradiction(marks: list[Mark]) -> list[str]:
+    """The first two marks of a video that cannot both be true: later frames are shown later, the same frame once."""
+    for one, other in itertools.pairwise(sorted(set(marks))):
+        if other.second - one.second > SAME if one.edge == other.edge else other.second <= one.second:
+            return [
+                f"{one.where} {one.frame} is at {one.second:g} s, but {other.where} {other.frame} at "
+                f"{other.second:g} s; where frames were changed, change the seconds, too, or leave the frames empty"
+            ]
+    return []
 
 
 def _add(table: dict[str, Observed], record: table_files.Record, comma: bool, path: Path) -> list[str]:
@@ -105,7 +165,8 @@ def _add(table: dict[str, Observed], record: table_files.Record, comma: bool, pa
     if not any(texts) and not cells.get("onset"):
         return []
     if begin is None or end is None or end < begin:
-        return [f"{where}: expected times in onset_seconds and offset_seconds; got {shown(*texts)}"]
+        advice = "of frames, `fedn convert TABLE.csv NEW.eaf --videos VIDEO` makes times"
+        return [f"{where}: expected times in onset_seconds and offset_seconds; got {shown(*texts)}; {advice}"]
     what = cells.get("what", "") or "expression"
     if what == "video" and not one.seconds:
         table[cells["video"]] = one._replace(seconds=float(end))

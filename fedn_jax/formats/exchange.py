@@ -17,7 +17,10 @@ from fedn_jax.formats.converters import Options
 from fedn_jax.formats.predictions import Table
 
 UNNAMED = "expression"  # stands for the emotion where none is known
-NO_CLOCK = "give --videos, whose time stamps count, or --fps"
+NO_CLOCK = {
+    "frames": "give --videos, whose time stamps count, or --fps",
+    "seconds": "give --videos, whose time stamps count, or --fps; where a table has both, its frames count",
+}
 
 
 class Format(NamedTuple):
@@ -210,7 +213,7 @@ def in_unit(table: Table, unit: str, known: Clocks) -> Table:
       UserError: videos whose clock is needed and not known.
     """
     table, left = (clocks.in_seconds if unit == "seconds" else clocks.in_frames)(table, known)
-    errors.report(f"{table.path}", [f"{line}; expected {unit}: {NO_CLOCK}" for line in left] if unit else [])
+    errors.report(f"{table.path}", [f"{line}; expected {unit}: {NO_CLOCK[unit]}" for line in left] if unit else [])
     return table
 
 
@@ -283,5 +286,5 @@ def described(table: Table) -> str:
     Returns:
       Such as "3 rows of 2 videos".
     """
-    videos = {cells.shown(*video) for video in table.videos}
+    videos = {cells.shown_video(*video) for video in table.videos}
     return f"{count(len(table.rows), 'row')} of {count(len(videos), 'video')}"

@@ -25,7 +25,7 @@ from fedn_jax.core.text import count
 from fedn_jax.core.types import Detections, Events
 from fedn_jax.formats import cells as values
 from fedn_jax.formats import table_files, times
-from fedn_jax.formats.table_files import shown
+from fedn_jax.formats.cells import shown, shown_video
 from fedn_jax.formats.times import Seconds
 
 REQUIRED = {name: name for name in ("subject", "video", "onset", "offset", "emotion")}  # ours -> the file's
@@ -248,7 +248,7 @@ def join(predictions: Table, truth: Table, allow: Collection[str] = ()) -> Paire
     )
     notes += [f"--allow {name} {ALLOWANCES[name]}: {first_of(found[name])}" for name in found if found[name]]
     with_some = set(predictions.videos)
-    if absent := [shown(*video) for video in truth.videos if video not in with_some]:
+    if absent := [shown_video(*video) for video in truth.videos if video not in with_some]:
         notes.append(f"no predictions for {len(absent)} of {count(len(truth.videos), 'video')}, where all expressions "
                      f"count as missed: {first_of(absent)}")  # fmt: skip
     silent = [table.what for table in (predictions, truth) if table.rows and not table.classes]
@@ -357,7 +357,7 @@ def _unmatched(predictions: Table, truth: Table) -> list[str]:
         same = subjects.get(video[1])
         hint = f", which has that video of subject {shown(same)}" if same is not None else ""
         lines.append(
-            f"predictions: video {shown(*video)} ({count(counts[video], 'row')}) is not in the ground truth{hint}"
+            f"predictions: video {shown_video(*video)} ({count(counts[video], 'row')}) is not in the ground truth{hint}"
         )
     return lines
 

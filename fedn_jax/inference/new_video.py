@@ -12,6 +12,7 @@ import jax
 import numpy as np
 
 from fedn_jax import models
+from fedn_jax.cascade.samplers import Flow, Spotter
 from fedn_jax.core import errors
 from fedn_jax.core.errors import UserError
 from fedn_jax.core.types import Config, Detections, Store, Task, Tree, VideoMeta
@@ -22,6 +23,8 @@ from fedn_jax.evaluation import matching, thresholds
 from fedn_jax.evaluation.thresholds import Threshold
 from fedn_jax.formats import detection_files
 from fedn_jax.formats.clocks import Stamps
+from fedn_jax.inference import cascades
+from fedn_jax.inference.cascades import Cascade
 from fedn_jax.ops import apex, intervals, nms, windows
 
 ENSEMBLE = "ensemble"  # all folds: their network outputs are averaged
@@ -31,8 +34,9 @@ CURVE = 1200  # points of a confidence curve, at most
 
 
 class Model(NamedTuple):
-    """The trained networks of a run."""
+    """The trained networks of a run; of a cascade those of its spotter, with the recognisers behind them."""
 
+    run: Path  # where these networks lie
     config: Config
     classes: list[str]
     geometry: windows.Geometry
@@ -40,6 +44,7 @@ class Model(NamedTuple):
     thresholds: dict[str, Threshold]  # name -> of the run's evaluation; empty if there is none
     recorded: dict[str, Any]  # content of run.json
     obstacle: str = ""  # why thresholds of the run cannot be used, although there are some
+    cascade: Cascade | None = None  # what names the intervals; None: the networks themselves
 
 
 class Found(NamedTuple):
@@ -62,14 +67,14 @@ def load(run: Path, fold: str = ENSEMBLE) -> Model:
       The model.
 
     Raises:
-      UserError: not a finished run of ``fedn train``, or no such fold.
+      UserError: not a finished run of ``fedn train`` or ``fedn recognise``, a cascade whose spotter is gone, or no
+        such fold.
     """
     recorded, config = run_dir.read_run(run), run_dir.load_config(run)
     if config.cascade.recogniser:
-        raise UserError(
-            f"{run}: a cascade, made by `fedn recognise`, names what was spotted in its own data; for new "
-            "videos give the run of its spotter"
-        )
+        spotter = load(cascades.spotter_of(run), fold)
+        cascade = cascades.load(run, list(spotter.folds))
+        return spotter._replace(classes=cascade.classes, cascade=cascade)
     known = {"programs", "input_shape", "fps", "versions"} <= set(recorded)
     if not (known and "frames_per_row" in recorded.get("metadata", {})):
         raise UserError(f"{run}: was trained by an older version, or training never began; train it again")
@@ -88,7 +93,7 @@ def load(run: Path, fold: str = ENSEMBLE) -> Model:
     found = {name: parameters.load(parameters.path_of(run, name), expected, name)[0] for name in wanted}
     chosen, obstacle = _thresholds(run)
     chosen = {name: one for name, one in chosen.items() if name in wanted}
-    return Model(config, recorded["classes"], geometry, found, chosen, recorded, obstacle)
+    return Model(run, config, recorded["classes"], geometry, found, chosen, recorded, obstacle)
 
 
 def _thresholds(run: Path) -> tuple[dict[str, Threshold], str]:
@@ -108,7 +113,7 @@ def _task(config: Config, geometry: windows.Geometry, recorded: dict[str, Any]) 
     return models.make_task(config, geometry, len(recorded["classes"]), tuple(recorded["input_shape"]))
 
 
-def make_detector(model: Model, threshold: float) -> Callable[[np.ndarray, np.ndarray], Found]:
+def make_detector(model: Model, threshold: float) -> Callable[..., Found]:
     """Detection in one video after another; compiled once.
 
     Args:
@@ -116,7 +121,9 @@ def make_detector(model: Model, threshold: float) -> Callable[[np.ndarray, np.nd
       threshold: lowest score of a detection.
 
     Returns:
-      detect(inputs [T, ...] as the task reads them, valid [T] bool) -> Found. ``inputs`` may be a memory-mapped file.
+      detect(inputs [T, ...] as the task reads them, valid [T] bool, flow=None) -> Found. ``inputs`` may be a
+      memory-mapped file; ``flow`` is between its frames, for recognisers that need it. Curves of a cascade show what is
+      reported, since weaker candidates are not named.
     """
     config, geometry = model.config, model.geometry
     task = _task(config, geometry, model.recorded)
@@ -128,6 +135,8 @@ def make_detector(model: Model, threshold: float) -> Callable[[np.ndarray, np.nd
     per_piece = max(1, min(WINDOWS, PIECE // (hop * math.prod(model.recorded["input_shape"]))))
     size = per_piece * hop + geometry.frames + context
     folds = [jax.device_put(variables) for variables in model.folds.values()]
+    own = len(model.recorded["classes"])  # classes of the networks; a recogniser's may be others
+    namer = model.cascade and cascades.make_namer(model.cascade, chunk)
 
     def piece(inputs: np.ndarray, valid: np.ndarray, numbers: Any, start: int, end: int) -> dict[str, np.ndarray]:
         """Network outputs of the windows of [start, end), averaged over the folds."""
@@ -144,11 +153,11 @@ def make_detector(model: Model, threshold: float) -> Callable[[np.ndarray, np.nd
         mean = {name: np.mean([fold[name] for fold in outputs], 0, np.float32) for name in averaged}
         return outputs[0] | mean | {"starts": outputs[0]["starts"] + np.int32(start)}
 
-    def detect(inputs: np.ndarray, valid: np.ndarray) -> Found:
+    def detect(inputs: np.ndarray, valid: np.ndarray, flow: Flow | None = None) -> Found:
         valid = np.asarray(valid, bool)
         numbers = chosen.statistics(inputs, valid) if chosen else None  # of a subject, too: nobody else is seen here
-        curves = np.zeros((len(model.classes), min(CURVE, len(valid))), np.float32)
-        frames = np.zeros((len(model.classes), len(valid)), np.float32)
+        curves = np.zeros((own, min(CURVE, len(valid))), np.float32)
+        frames = np.zeros((own, len(valid)), np.float32)
         kept = []
         cut = windows.pieces(len(valid), geometry, hop, per_piece)
         outputs = (piece(inputs, valid, numbers, *edges) for edges in cut)
@@ -160,6 +169,15 @@ def make_detector(model: Model, threshold: float) -> Callable[[np.ndarray, np.nd
             kept.append(Detections(*(column[strong] for column in found)))
         strong = Detections(*(np.concatenate(column) for column in zip(*kept, strict=True)))
         best = _suppress(strong, rule, threshold)
+        if namer:
+            seen = standardization.standardize(inputs, numbers) if numbers else inputs
+            meta = VideoMeta("", "", len(valid), 0.0, 0, 0, len(valid))
+            stores = Store(inputs, valid), Store(seen, valid)
+            spotter = Spotter(model.run, config, task, geometry, [meta], *stores, model.cascade.training, flow)
+            best = best._replace(emotion=namer(spotter, best.interval))
+            curves, frames = (np.zeros((len(model.classes), each.shape[1]), np.float32) for each in (curves, frames))
+            for each in (curves, frames):
+                _raise_curves(each, best, len(valid))
         return Found(best, apex.farthest(inputs, valid, best.interval), curves, frames)
 
     return detect

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from fedn_jax.core import schema
 from fedn_jax.core.text import count, percent
 from fedn_jax.data import likeness
 from fedn_jax.engine import run_dir
@@ -37,7 +38,7 @@ def make_judge(run: Path, features: str) -> Callable[[np.ndarray, np.ndarray], V
       UserError: a file of the run is damaged.
     """
     metadata = run_dir.read_run(run)["metadata"]
-    about = f"Trained on {metadata['dataset']}, features {features}. {_own_numbers(run)}. "
+    about = f"Trained on {schema.dataset(metadata)}, features {features}. {_own_numbers(run)}. "
     path = run_dir.likeness_path(run)
     known = likeness.load(path) if path.exists() else None
     limit = known and likeness.limit(known)

@@ -3,20 +3,20 @@
 from collections.abc import Mapping
 from typing import Any
 
-from fedn_jax.core.text import DASH
 from fedn_jax.evaluation.coders import ALL
 from fedn_jax.reports import tables
-from fedn_jax.reports.tables import Cell, Column, Table
+from fedn_jax.reports.tables import Cell, Column, Table, texts, words
+
+ENDS = ("low", "high")  # of an interval
 
 
-def _bounded(number: Mapping[str, Any] | None, digits: int = 2, scale: float = 1.0) -> list[Cell]:
+def _bounded(bounds: Mapping[str, Any] | None, digits: int = 2, scale: float = 1.0) -> list[Cell]:
     """A number and both ends of its interval."""
-    values = [None] * 3 if number is None else [number[name] for name in ("value", "low", "high")]
-    return [Cell(DASH) if one is None else Cell(f"{scale * one:.{digits}f}", scale * one) for one in values]
+    return [tables.number(bounds and bounds[name], digits, scale) for name in ("value", "low", "high")]
 
 
 def _columns(title: str) -> list[Column]:
-    return [Column(title), Column(f"{title} low"), Column(f"{title} high")]
+    return [Column(title), *(Column(f"{title} {end}") for end in ENDS)]
 
 
 def _groups(result: Mapping[str, Any], rows: Any) -> list[tuple[str, list[list[Cell]]]]:
@@ -28,14 +28,10 @@ def _groups(result: Mapping[str, Any], rows: Any) -> list[tuple[str, list[list[C
 
 
 def _who(pair: Mapping[str, Any]) -> list[Cell]:
-    return [tables.words(name) for name in (pair["emotion"], *pair["coders"])]
+    return [words(name) for name in (pair["emotion"], *pair["coders"])]
 
 
-HEAD = [
-    Column("emotion", number=False),
-    Column("coder A", detail=True, number=False),
-    Column("coder B", detail=True, number=False),
-]
+HEAD = [*texts("emotion"), *(one._replace(detail=True) for one in texts("coder A", "coder B"))]
 
 
 def events(result: Mapping[str, Any]) -> Table:
@@ -47,11 +43,10 @@ def events(result: Mapping[str, Any]) -> Table:
     Returns:
       The table.
     """
-    counts = [Column("A"), Column("B"), Column("pairs")]
-    columns = [*HEAD, *counts, *_columns("F1"), *_columns("kappa")]
+    columns = [*HEAD, *map(Column, ("A", "B", "pairs")), *_columns("F1"), *_columns("kappa")]
 
     def rows(pair: Mapping[str, Any]) -> list[list[Cell]]:
-        numbers = [tables.words(pair[name]) for name in ("events_a", "events_b", "pairs")]
+        numbers = [words(pair[name]) for name in ("events_a", "events_b", "pairs")]
         return [[*_who(pair), *numbers, *_bounded(pair["f1"]), *_bounded(pair["kappa"])]]
 
     note = f"Expressions of A, of B, and pairs of both with temporal IoU of at least {result['iou']:g}; F1 of these"
@@ -71,14 +66,12 @@ def times(result: Mapping[str, Any]) -> Table:
     names = {"bias": "mean", "lower": "lower", "upper": "upper"}
     seconds = result["unit"] == "s"
     digits, scale, unit = (0, 1000.0, "milliseconds") if seconds else (1, 1.0, "frames")
-    columns = [Column("difference", number=False), *(one._replace(detail=True) for one in HEAD)]
-    columns += [Column("edge", detail=True, number=False), Column("pairs")]
-    for title in names.values():
-        columns += _columns(title)
+    columns = [*texts("difference"), *(one._replace(detail=True) for one in [*HEAD, *texts("edge")]), Column("pairs")]
+    columns += [column for title in names.values() for column in _columns(title)]
 
     def rows(pair: Mapping[str, Any]) -> list[list[Cell]]:
         return [
-            [tables.words(f"{edge}, {pair['emotion']}"), *_who(pair), tables.words(edge), tables.words(pair["pairs"])]
+            [words(f"{edge}, {pair['emotion']}"), *_who(pair), words(edge), words(pair["pairs"])]
             + [cell for name in names for cell in _bounded(pair[edge][name], digits, scale)]
             for edge in ("onset", "offset")
         ]
@@ -97,10 +90,9 @@ def amounts(result: Mapping[str, Any]) -> Table:
     Returns:
       The table.
     """
-    columns = [Column("emotion", number=False), Column("of", number=False), Column("videos")]
-    columns += [*_columns("ICC2"), *_columns("ICC3")]
+    columns = [*texts("emotion", "of"), Column("videos"), *_columns("ICC2"), *_columns("ICC3")]
     rows = [
-        [tables.words(row["emotion"]), tables.words(row["what"]), tables.words(row["videos"])]
+        [words(row[name]) for name in ("emotion", "what", "videos")]
         + [*_bounded(row["icc_absolute"]), *_bounded(row["icc_consistency"])]
         for row in result["icc"]
     ]
@@ -118,19 +110,13 @@ def persons(result: Mapping[str, Any]) -> Table:
     Returns:
       The table, for all emotions together in print, for each in CSV.
     """
-    columns = [Column("person", number=False), *HEAD, *map(Column, ("A", "B", "pairs", "F1", "kappa"))]
-
-    def cell(value: float | None) -> Cell:
-        return Cell(DASH) if value is None else Cell(f"{value:.2f}", value)
+    columns = [*texts("person"), *HEAD, *map(Column, ("A", "B", "pairs", "F1", "kappa"))]
 
     def rows(pair: Mapping[str, Any]) -> list[list[Cell]]:
         return [
-            [tables.words(one["person"]), *_who(pair)]
-            + [
-                *(tables.words(one[name]) for name in ("events_a", "events_b", "pairs")),
-                cell(one["f1"]),
-                cell(one["kappa"]),
-            ]
+            [words(one["person"]), *_who(pair)]
+            + [words(one[name]) for name in ("events_a", "events_b", "pairs")]
+            + [tables.number(one[name], 2) for name in ("f1", "kappa")]
             for one in pair["persons"]
         ]
 
@@ -147,9 +133,12 @@ def text(result: Mapping[str, Any]) -> str:
       Lines of at most 80 columns.
     """
     whole = dict(result, pairs=[pair for pair in result["pairs"] if pair["emotion"] == ALL])
-    shown = [
-        events(result),
-        times(whole),
-        amounts(dict(result, icc=[row for row in result["icc"] if row["emotion"] == ALL])),
-    ]
-    return "\n".join(tables.to_text(one) for one in shown)
+    rows = [row for row in result["icc"] if row["emotion"] == ALL]
+    shown = [events(result), times(whole), amounts(dict(result, icc=rows))]
+    return "\n".join(tables.to_text(one._replace(columns=[*map(_short, one.columns)])) for one in shown)
+
+
+def _short(column: Column) -> Column:
+    """The ends of an interval stand behind their number, so that they need no longer name."""
+    end = column.title.rpartition(" ")[2]
+    return column._replace(title=end) if end in ENDS else column

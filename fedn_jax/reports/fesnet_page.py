@@ -8,7 +8,7 @@ from fedn_jax.core.text import DASH, count
 from fedn_jax.evaluation import evaluate, kinds
 from fedn_jax.experiments import fesnet_tables
 from fedn_jax.reports import pages, tables
-from fedn_jax.reports.tables import Cell, Column, Table, words
+from fedn_jax.reports.tables import Cell, Column, Table, spread, texts, words
 
 TITLES = {"f1_mae": "F1 MaE", "f1_me": "F1 ME", "f1": "F1", "edit": "Edit", "acc": "Acc", "all_neutral": "All neutral"}
 
@@ -23,10 +23,10 @@ def result_table(result: Mapping[str, Any]) -> Table:
       A table of two groups, in percent.
     """
     number, n, paper = result["table"], len(result["seeds"]), fesnet_tables.content()
-    columns = [Column("Method", number=False), *(Column(title, "%") for title in TITLES.values())]
+    columns = [*texts("Method"), *(Column(title, "%") for title in TITLES.values())]
     printed = [one for one in paper["rows"] if one["table"] == number]
     theirs = [[words(one["method"]), *(Cell(one["printed"].get(name, DASH)) for name in TITLES)] for one in printed]
-    ours = [[words(row["method"]), *(_spread(row["numbers"][name]) for name in TITLES)] for row in result["rows"]]
+    ours = [[words(row["method"]), *(spread(row["numbers"][name]) for name in TITLES)] for row in result["rows"]]
     here = f"Run here, mean ± standard deviation of {count(n, 'seed')}" if n > 1 else "Run here, one seed"
     where = printed[0]["dataset"]
     notes = [
@@ -39,13 +39,6 @@ def result_table(result: Mapping[str, Any]) -> Table:
         notes.insert(0, f"Not comparable: these data are {result['data'].get('dataset')}, the paper's {where}.")
     groups = [(f"FESNet, Table {number}, as printed", theirs), (here, ours)]
     return Table(f"fesnet-table{number}", f"Table {number} of the FESNet paper, and runs here", columns, groups, notes)
-
-
-def _spread(entry: Mapping[str, Any]) -> Cell:
-    if entry["mean"] is None:
-        return Cell(DASH)
-    text = f"{entry['mean']:.1f}"
-    return Cell(text + (f" ± {entry['std']:.1f}" if entry["std"] is not None else ""), entry["mean"])
 
 
 def write(out: Path, result: Mapping[str, Any]) -> Path:

@@ -11,7 +11,7 @@ from fedn_jax.evaluation import extrapolation
 from fedn_jax.reports import figures, pages, tables
 from fedn_jax.reports.figures import INK, PAGE
 from fedn_jax.reports.pages import COLORS
-from fedn_jax.reports.tables import Cell, Column, Table, share, words
+from fedn_jax.reports.tables import Cell, Column, Table, share, texts, words
 
 LAW = (
     "1 - F1 is taken to fall as a power of the number of training subjects, as it did so far; that supposes more "
@@ -28,7 +28,7 @@ def table(found: Mapping[str, Any]) -> Table:
     Returns:
       A table.
     """
-    columns = [Column("Training subjects", number=False), Column("Share", "%")]
+    columns = [*texts("Training subjects"), Column("Share", "%")]
     columns += [Column(title, "%") for title in ("F1", "from", "to", "lowest", "highest")]
     rows = [
         [_size(one["subjects"]), share(one["share"]), *(share(one[key]) for key in ("f1", "low", "high")),

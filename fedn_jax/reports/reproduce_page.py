@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from fedn_jax.core.text import DASH, count
+from fedn_jax.core.text import DASH, count, points
 from fedn_jax.evaluation import headline
 from fedn_jax.experiments import orderings, paper_tables, published
 from fedn_jax.reports import figures, pages, published_table, run_tables, tables
-from fedn_jax.reports.tables import Cell, Column, Table, words
+from fedn_jax.reports.tables import Cell, Column, Table, spread, texts, words
 
 COLUMNS = (
     published_table.RESULTS[0], *published_table.NUMBERS, Column("Params", "10^6"), Column("FLOP", "10^9"),
@@ -17,14 +17,8 @@ COLUMNS = (
 SCHEMES = {
     "loso": "leave-one-subject-out", "kfold": "folds by video", "leave-one-dataset-out": "leave-one-dataset-out",
 }  # fmt: skip
+CHARTED = ("f1_s", *orderings.NAMING, "map_s")
 SCALES = {name: 100 if name in headline.SHARES else 1 for name in headline.NUMBERS}  # of the columns
-
-
-def _spread(entry: Mapping[str, Any], scale: float) -> Cell:
-    if entry["mean"] is None:
-        return Cell(DASH)
-    text = f"{scale * entry['mean']:.1f}"
-    return Cell(text + (f" ± {scale * entry['std']:.1f}" if entry["std"] is not None else ""), scale * entry["mean"])
 
 
 def _printed(row: published.Row) -> list[Cell]:
@@ -35,10 +29,10 @@ def _printed(row: published.Row) -> list[Cell]:
 def _ours(row: Mapping[str, Any], seeds: int) -> list[Cell]:
     if row["obstacle"]:
         return [words(f"{row['method']}, not run"), *[Cell(DASH)] * (len(COLUMNS) - 1)]
-    cells = [_spread(row["numbers"][name], scale) for name, scale in SCALES.items()]
+    cells = [spread(row["numbers"][name], scale) for name, scale in SCALES.items()]
     for name, unit in (("parameters", 1e6), ("flops", 1e9)):
-        cost = row["cost"] and row["cost"][name] / unit  # None: of a cascade, which computes per window and interval
-        cells.append(Cell(DASH) if cost is None else Cell(f"{cost:.2f}", cost))
+        # A cascade, which computes per window and interval, has no cost.
+        cells.append(tables.number(row["cost"] and row["cost"][name] / unit, 2))
     return [words(row["method"]), *cells, words(seeds)]
 
 
@@ -92,7 +86,7 @@ def _flops(result: Mapping[str, Any]) -> list[str]:
 
 
 def _verdicts(result: Mapping[str, Any]) -> Table:
-    columns = [Column(title, number=False) for title in ("Ordering", "Number", "Verdict")]
+    columns = texts("Ordering", "Number", "Verdict")
     columns += [Column("Difference", "points"), Column("Paper", "points")]
     printed = {
         row.method: row for row in published.rows("casme2", "annotated", result["table"]) if row.options is not None
@@ -100,7 +94,7 @@ def _verdicts(result: Mapping[str, Any]) -> Table:
     lines, judged = [], 0
     for one in result["orderings"]:
         pair = [printed.get(paper_tables.method(result["table"], one[side])) for side in ("better", "worse")]
-        for name in orderings.NUMBERS:
+        for name in one["numbers"]:
             got = one["verdicts"].get(name)
             paper = [published.number(row, name) if row else None for row in pair]
             if not got and None in paper:
@@ -108,8 +102,8 @@ def _verdicts(result: Mapping[str, Any]) -> Table:
             judged += got is not None
             cells = [words(one["claim"]), words(headline.NUMBERS[name].short), words(got["word"] if got else "not run")]
             cells.append(_difference(got))
-            difference = None if None in paper else 100 * (paper[0] - paper[1])
-            lines.append([*cells, Cell(DASH) if difference is None else Cell(_signed(difference), difference)])
+            difference = None if None in paper else paper[0] - paper[1]
+            lines.append([*cells, Cell(DASH) if difference is None else Cell(points(difference), 100 * difference)])
     spread = "mean ± standard error" if len(result["seeds"]) > 1 else "of the one seed, so without an error"
     rule = f"{result['rule']}. Differences: {spread}, in percentage points."
     if result["chance"] is not None:
@@ -125,15 +119,7 @@ def _difference(verdict: Mapping[str, Any] | None) -> Cell:
     if not verdict:
         return Cell(DASH)
     error = "" if verdict["error"] is None else f" ±{100 * verdict['error']:.1f}"
-    return Cell(_signed(100 * verdict["mean"]) + error, 100 * verdict["mean"])
-
-
-def _sentence(text: str) -> str:
-    return f"{text[:1].upper()}{text[1:]}."
-
-
-def _signed(value: float) -> str:
-    return ("+" if value > 0 else "−" if value < 0 else "") + f"{abs(value):.1f}"
+    return Cell(points(verdict["mean"]) + error, 100 * verdict["mean"])
 
 
 def write(out: Path, result: Mapping[str, Any]) -> Path:
@@ -151,7 +137,7 @@ def write(out: Path, result: Mapping[str, Any]) -> Path:
     for one in written:
         tables.save(one, out, ("csv", "tex", "txt"))
     run_here = [(row["method"], row["numbers"]) for row in result["rows"] if not row["obstacle"]]
-    drawn = figures.seeds(run_here, {name: headline.NUMBERS[name].short for name in orderings.NUMBERS})
+    drawn = figures.seeds(run_here, {name: headline.NUMBERS[name].short for name in CHARTED})
     caption = "A dot is a seed, the line their mean. Each panel has its own scale."
     chart = pages.Chart(figures.uri(drawn), "Every seed of every row as a dot", caption)
     waiting = [
@@ -163,11 +149,12 @@ def write(out: Path, result: Mapping[str, Any]) -> Path:
         f"{result['obstacle']}. The paper's rows are shown so that their order can be looked up; its numbers and those "
         "below cannot be compared."
     )
+    threshold = result["definition"]["threshold"]
     return pages.write(
         out / f"table{number}.html",
         f"Table {number} of the FEDN paper, trained here",
         f"Every row with {count(len(result['seeds']), 'seed')}, {SCHEMES[result['config']['folds']['scheme']]}. "
-        + _sentence(result["definition"]["threshold"]),
+        f"{threshold[:1].upper()}{threshold[1:]}.",
         [
             (written[0].title, [*waiting, written[0], chart, f"{headline.MAP_ORDER}."]),
             (written[1].title, [written[1]]),

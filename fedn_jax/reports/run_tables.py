@@ -4,11 +4,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fedn_jax.core import errors
-from fedn_jax.core.text import DASH, percent, plain
+from fedn_jax.core.text import DASH, percent, plain, points
 from fedn_jax.evaluation import evaluate, headline, leaks, ties
 from fedn_jax.evaluation.metrics import Counts
 from fedn_jax.reports import tables
-from fedn_jax.reports.tables import Cell, Column, Table, share, words
+from fedn_jax.reports.tables import Cell, Column, Table, share, texts, words
 
 Runs = Mapping[str, Mapping[str, Any]]  # name -> content of metrics.json
 ALSO = (  # beside the headline: title, path in metrics.json, entry of evaluate.DEFINITIONS
@@ -49,8 +49,21 @@ def _numbers(metrics: Mapping[str, Any]) -> Table:
         cells = [words(x) if isinstance(x, int) else share(x) for x in values]
         cells = [cell if cell.share is None else cell._replace(text=f"{cell.text} %") for cell in cells]
         rows.append([words(title), *cells, words(headline.worded(metrics, meaning))])
-    columns = [Column("Number", number=False), *map(Column, sources), Column("Definition", number=False)]
-    return Table("numbers", "All numbers, and what they mean", columns, [("", rows)])
+    columns = [*texts("Number"), *map(Column, sources), *texts("Definition")]
+    notes = [f"Above the threshold means at least the {known['threshold']}. mAP needs no threshold."]
+    notes += [*ties_notes(metrics), *_confidence(metrics)]
+    return Table("numbers", "All numbers, and what they mean", columns, [("", rows)], notes)
+
+
+def _confidence(metrics: Mapping[str, Any]) -> list[str]:
+    """The intervals over subjects, if they are known."""
+    found = metrics.get("confidence")
+    if not found or not found["f1"]:
+        return []
+    shown = {"spotting F1": found["f1"], "recognition accuracy": headline.recognises(metrics) and found.get("accuracy")}
+    spans = [f"{title} {' to '.join(map(percent, span))} %" for title, span in shown.items() if span]
+    text = f"{100 * found['level']:.0f} % interval over subjects: {', '.join(spans)}"
+    return [f"{text} ({(metrics.get('definition') or evaluate.DEFINITIONS)['confidence']})."]
 
 
 def subjects(runs: Runs) -> Table:
@@ -69,7 +82,7 @@ def subjects(runs: Runs) -> Table:
     if not runs:
         raise errors.UserError("a table needs at least one run; got none")
     single = len(runs) == 1
-    columns, rows = [Column("Subject", number=False)], []
+    columns, rows = texts("Subject"), []
     for name in map(plain, runs):
         for title, unit in (("GT", ""), ("TP", ""), ("N", ""), ("Precision", "%"), ("Recall", "%"), ("F1", "%"),
                             ("Recognition", "%")):  # fmt: skip
@@ -120,7 +133,7 @@ def _pooled(metrics: Mapping[str, Any]) -> list[Cell]:
 
 def _kinds(metrics: Mapping[str, Any]) -> Table:
     """Macro-, micro-expressions and both, of runs whose classes are kinds; with F1 over folds."""
-    columns = [Column("Kind", number=False), Column("GT"), Column("TP"), Column("N")]
+    columns = [*texts("Kind"), *map(Column, ("GT", "TP", "N"))]
     columns += [Column(title, "%") for title in ("Precision", "Recall", "F1", "F1, folds", "±")]
     groups = []
     for title, one in [("", metrics), *headline.baselines(metrics).items()]:
@@ -150,22 +163,17 @@ def _labels(metrics: Mapping[str, Any]) -> Table:
     rows, notes = [], []
     for name, value in found["labels"].items():
         factor = 1 if name.startswith("edit") or name == "accuracy_eq6" else 100
-        rows.append([words(titles[name]), Cell(DASH) if value is None else Cell(f"{factor * value:.2f}", value)])
+        rows.append([words(titles[name]), tables.number(value, 2, factor)])
         meaning = known["frame_accuracy" if name == "accuracy" else name]
         notes.append(f"{titles[name]}: {headline.worded(metrics, meaning)}.")
-    columns = [Column("Labels per frame", number=False), Column("Value")]
+    columns = [*texts("Labels per frame"), Column("Value")]
     return Table("labels", "Labels per frame", columns, [("", rows)], notes)
 
 
 def _emotions(metrics: Mapping[str, Any]) -> Table:
     """A row per emotion, or per kind; none where they are not told apart."""
     what = headline.worded(metrics, "emotion").capitalize()
-    columns = [
-        Column(what, number=False),
-        Column("GT"),
-        Column("Spotted"),
-        Column("Right"),
-    ]
+    columns = [*texts(what), *map(Column, ("GT", "Spotted", "Right"))]
     columns += [Column(title, "%") for title in ("Recall", "AP.50", "mAP")]
     rows = [
         [words(row["class"]), *(words(row[key]) for key in ("gt", "tp", "correct")),
@@ -184,20 +192,35 @@ def _confusion(metrics: Mapping[str, Any], classes: Sequence[str]) -> Table:
         total = sum(counts)
         cells = [Cell(f"{n} ({percent(n / total)} %)" if n else "0", n, n / max(total, 1)) for n in counts]
         rows.append([words(name), *cells])
-    columns = [Column("Annotated as", number=False), *(Column(name, drawn="shade") for name in classes)]
+    columns = [*texts("Annotated as"), *(Column(name, drawn="shade") for name in classes)]
     notes = [*definitions(metrics, {"Confusion": "confusion"}), "Shares are of the row."]
     return Table("confusion", "Confusion", columns, [("", rows)], notes)
 
 
 def _protocols(metrics: Mapping[str, Any]) -> Table:
     """The same detections, counted by every rule of the field."""
-    columns = [Column("Rule", number=False), Column("TP"), Column("N"), Column("F1", "%")]
+    columns = [*texts("Rule"), Column("TP"), Column("N"), Column("F1", "%"), *texts("What it does")]
     rows = [
         [words(name + " (above)" * (name == metrics.get("protocol"))), words(row["tp"]), words(row["n"]),
          share(row["f1"]), words(row["definition"])]
         for name, row in (metrics.get("protocols") or {}).items()
     ]  # fmt: skip
-    return Table("protocols", "Rules of counting", [*columns, Column("What it does", number=False)], [("", rows)])
+    return Table("protocols", "Rules of counting", columns, [("", rows)], _scores(metrics) if rows else [])
+
+
+def _scores(metrics: Mapping[str, Any]) -> list[str]:
+    """STRS and the measures of one label per frame, with what they mean."""
+    known = metrics.get("definition") or evaluate.DEFINITIONS
+    strs = [percent(headline.value(metrics, f"strs/{name}")) for name in ("f1_spot", "f1_analysis", "strs")]
+    texts = ["Spot-then-recognise score (STRS): {} % x {} % = {} %; ".format(*strs)]
+    texts[0] += f"{known['strs']}, where f1_analysis is the {known['strs.f1_analysis']}."
+    if found := metrics.get("segmental"):
+        f1 = ", ".join(f"{overlap}: {percent(one)}{' %' * (one is not None)}" for overlap, one in found["f1"].items())
+        texts.append(
+            f"One label per frame: frame accuracy {percent(found['frame_accuracy'])} % ({known['frame_accuracy']}); "
+            f"edit score {found['edit']:.1f} ({known['edit']}); F1 at an IoU of {f1} ({known['f1.segments']})."
+        )
+    return [headline.worded(metrics, text) for text in texts]
 
 
 def _leaks(metrics: Mapping[str, Any]) -> Table:
@@ -205,28 +228,22 @@ def _leaks(metrics: Mapping[str, Any]) -> Table:
     found = metrics.get("leaks") or {}
     rows = [["None: the numbers above", metrics["spotting"], Cell(DASH), "", ""]] if found else []
     for name, row in found.items():
-        gain = row["gain"]
-        cell = Cell(DASH) if gain is None else Cell(f"{100 * gain:+.1f}", 100 * gain)
+        cell = tables.number(row["gain"], 1, 100)._replace(text=points(row["gain"]))
         title = leaks.LEAKS[name].title + (f" (x {row['factor']:.2f})" if "factor" in row else "")
         rows.append([title, row, cell, row["definition"], row["source"]])
     cells = [
         [words(title), *(words(row[key]) for key in ("gt", "tp", "n")), share(row["f1"]), gain, *map(words, texts)]
         for title, row, gain, *texts in rows
     ]
-    columns = [
-        Column("Leak", number=False),
-        *map(Column, ("GT", "TP", "N")),
-        Column("F1", "%"),
-        Column("Gain", "points"),
-    ]
-    columns += [Column("What it does", number=False), Column("Published code that does it", number=False)]
+    columns = [*texts("Leak"), *map(Column, ("GT", "TP", "N")), Column("F1", "%"), Column("Gain", "points")]
+    columns += texts("What it does", "Published code that does it")
     note = "Gain: F1 less that of the run, in percent points. None of these is a result."
     return Table("leaks", "What leaks are worth", columns, [("", cells)], [note])
 
 
 def _average(metrics: Mapping[str, Any]) -> Table:
     """Mean average precision: a row per definition, of the network and of the baselines."""
-    columns = [Column("mAP, IoU .50:.05:.95", number=False), Column("Spotting", "%"), Column("Detection", "%")]
+    columns = [*texts("mAP, IoU .50:.05:.95"), Column("Spotting", "%"), Column("Detection", "%")]
     ways = {"coco": "101-point", "all_point": "all-point"}
     sources = [("", metrics), *((f"{name}, ", one) for name, one in headline.baselines(metrics).items())]
     sources = [(name, one) for name, one in sources if headline.value(one, "map/coco/spotting") is not None or not name]
@@ -292,15 +309,11 @@ def run_text(metrics: Mapping[str, Any]) -> str:
     notes = [*table.notes, *definitions(metrics, {"Threshold": "threshold"})]
     shown = [table._replace(title="", notes=notes), _average(metrics)]
     shown += [_kinds(metrics), _labels(metrics)] if metrics.get("kinds") else []
-    shown += [_without_texts(_leaks(metrics))] if metrics.get("leaks") else []
+    if metrics.get("leaks"):
+        found = _leaks(metrics)
+        columns = [one._replace(detail=not one.number) for one in found.columns[1:]]  # numbers fit a terminal
+        shown.append(found._replace(columns=[found.columns[0], *columns]))
     return "\n".join(tables.to_text(one) for one in shown)
-
-
-def _without_texts(table: Table) -> Table:
-    """The columns of a table that fit a terminal: its name and its numbers."""
-    keep = [index for index, column in enumerate(table.columns) if not index or column.number]
-    groups = [(title, [[row[index] for index in keep] for row in rows]) for title, rows in table.groups]
-    return table._replace(columns=[table.columns[index] for index in keep], groups=groups)
 
 
 def csv_text(result: Mapping[str, Any]) -> str:

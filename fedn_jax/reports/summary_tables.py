@@ -5,26 +5,16 @@ from typing import Any
 
 import numpy as np
 
-from fedn_jax.core.text import DASH
 from fedn_jax.evaluation.summary import ALL, MEASURES, Cell
 from fedn_jax.reports import figures, tables
 from fedn_jax.reports.pages import COLORS
-from fedn_jax.reports.tables import Column, Table
+from fedn_jax.reports.tables import Column, Table, number, texts, words
 
 DIGITS = {"count": 1, "rate": 2, "duration": 2, "latency": 1, "share": 3}
 TITLES = {
     "count": "expressions", "rate": "expressions per minute", "duration": "seconds per expression",
     "latency": "seconds to the first", "share": "share of the time",
 }  # fmt: skip
-
-
-def _number(value: float | None, digits: int) -> tables.Cell:
-    missing = value is None or not np.isfinite(value)
-    return tables.Cell(DASH) if missing else tables.Cell(f"{value:.{digits}f}", value)
-
-
-def _text(*titles: str) -> list[Column]:
-    return [Column(title, number=False) for title in titles]
 
 
 def persons(cells: Sequence[Cell]) -> Table:
@@ -36,10 +26,10 @@ def persons(cells: Sequence[Cell]) -> Table:
     Returns:
       The table.
     """
-    columns = [*_text("person", "condition", "emotion"), Column("seconds seen"), *map(Column, MEASURES)]
+    columns = [*texts("person", "condition", "emotion"), Column("seconds seen"), *map(Column, MEASURES)]
     rows = [
-        [*map(tables.words, cell[:3]), _number(cell.seconds, 1)]
-        + [_number(getattr(cell, name), DIGITS[name]) for name in MEASURES]
+        [*map(words, cell[:3]), number(cell.seconds, 1)]
+        + [number(getattr(cell, name), DIGITS[name]) for name in MEASURES]
         for cell in cells
     ]
     return Table("persons", "Expressions of persons", columns, [("", rows)], [f"{k}: {v}" for k, v in MEASURES.items()])
@@ -54,13 +44,13 @@ def conditions(result: Mapping[str, Any]) -> Table:
     Returns:
       The table.
     """
-    columns = [*_text("condition"), *_text("emotion"), Column("measure", number=False, detail=True)]
-    columns += [Column("n"), Column("mean"), Column("low"), Column("high")]
+    columns = [*texts("condition", "emotion"), Column("measure", number=False, detail=True)]
+    columns += map(Column, ("n", "mean", "low", "high"))
     groups = []
     for measure in MEASURES:
         rows = [
-            [*(tables.words(row[name]) for name in ("condition", "emotion", "measure", "n"))]
-            + [_number(row[name], DIGITS[measure]) for name in ("mean", "low", "high")]
+            [*(words(row[name]) for name in ("condition", "emotion", "measure", "n"))]
+            + [number(row[name], DIGITS[measure]) for name in ("mean", "low", "high")]
             for row in result["conditions"]
             if row["measure"] == measure
         ]
@@ -78,15 +68,15 @@ def tests(result: Mapping[str, Any]) -> Table:
     Returns:
       The table.
     """
-    columns = [*_text("conditions"), *_text("emotion"), Column("measure", number=False, detail=True)]
-    columns += [Column("n"), Column("difference"), Column("low"), Column("high"), Column("p"), Column("p Holm")]
+    columns = [*texts("conditions", "emotion"), Column("measure", number=False, detail=True)]
+    columns += map(Column, ("n", "difference", "low", "high", "p", "p Holm"))
     groups = []
     for measure in MEASURES:
         rows = [
-            [tables.words(" - ".join(row["conditions"]))]
-            + [tables.words(row[name]) for name in ("emotion", "measure", "n")]
-            + [_number(row[name], DIGITS[measure]) for name in ("difference", "low", "high")]
-            + [_number(row[name], 4) for name in ("p", "p_holm")]
+            [words(" - ".join(row["conditions"]))]
+            + [words(row[name]) for name in ("emotion", "measure", "n")]
+            + [number(row[name], DIGITS[measure]) for name in ("difference", "low", "high")]
+            + [number(row[name], 4) for name in ("p", "p_holm")]
             for row in result["tests"]
             if row["measure"] == measure
         ]
@@ -139,8 +129,8 @@ def figure(result: Mapping[str, Any]) -> Any:
                     np.abs([mean - low, high - mean]), fmt=figures.MARKERS[place % len(figures.MARKERS)], markersize=4,
                     capsize=2, color=COLORS[place % len(COLORS)], label=figures.label(name),
                 )  # fmt: skip
-            words = [figures.label(name, 12) for name in emotions]
-            axis.set_xticks(np.arange(len(emotions)), words, rotation=30, ha="right")
+            shown = [figures.label(name, 12) for name in emotions]
+            axis.set_xticks(np.arange(len(emotions)), shown, rotation=30, ha="right")
             axis.set_ylim(bottom=0)
             axis.set_title(TITLES[measure])
         figures.legend(drawn, axes[0])

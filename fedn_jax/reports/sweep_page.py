@@ -8,7 +8,7 @@ from fedn_jax.core.text import count, percent
 from fedn_jax.reports import figures, pages, tables
 from fedn_jax.reports.figures import INK, PAGE, SOFT, label
 from fedn_jax.reports.pages import COLORS
-from fedn_jax.reports.tables import Cell, Column, Table, share, words
+from fedn_jax.reports.tables import Cell, Column, Table, share, texts, words
 
 STATES = {"complete": COLORS[0], "pruned": COLORS[4], "fail": COLORS[6], "running": COLORS[5]}
 STATUS = (
@@ -35,9 +35,9 @@ def table(found: Mapping[str, Any]) -> Table:
     """
     options, settings = list(found["space"]), found["settings"]
     rungs = [str(rung) for rung in settings["rungs"]]
-    columns = [Column("Trial", number=False), Column("Score", "%"), *(Column(f"at {rung}", "%") for rung in rungs)]
+    columns = [*texts("Trial"), Column("Score", "%"), *(Column(f"at {rung}", "%") for rung in rungs)]
     columns += [Column(option.rpartition(".")[2]) for option in options]
-    columns += [Column("State", number=False, detail=True), Column("Reason", number=False, detail=True)]
+    columns += [one._replace(detail=True) for one in texts("State", "Reason")]
     order = sorted(
         found["trials"],
         key=lambda one: (-(-1 if one["score"] is None else one["score"]), -max(one["rungs"].values(), default=-1)),

@@ -3,8 +3,9 @@
 import csv
 import html as markup
 import io
+import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -30,6 +31,8 @@ class Cell(NamedTuple):
     text: str
     value: Any = ""
     share: float | None = None
+    below: Sequence[str] = ()  # lines of a page
+    best: bool = False  # marked on a page
 
 
 class Table(NamedTuple):
@@ -65,6 +68,47 @@ def share(value: float | None) -> Cell:
       The cell.
     """
     return Cell(percent(value)) if value is None else Cell(percent(value), 100 * value, value)
+
+
+def texts(*titles: str) -> list[Column]:
+    """Columns of text.
+
+    Args:
+      *titles: of the columns.
+
+    Returns:
+      The columns.
+    """
+    return [Column(title, number=False) for title in titles]
+
+
+def number(value: float | None, digits: int = 1, scale: float = 1.0) -> Cell:
+    """A cell of a number that is no share.
+
+    Args:
+      value: None, or not finite: there is no such number.
+      digits: after the point.
+      scale: that it is multiplied by.
+
+    Returns:
+      The cell.
+    """
+    missing = value is None or not math.isfinite(value)
+    return Cell(DASH) if missing else Cell(f"{scale * value:.{digits}f}", scale * value)
+
+
+def spread(entry: Mapping[str, Any], scale: float = 1.0) -> Cell:
+    """A cell of a mean and its standard deviation.
+
+    Args:
+      entry: "mean" and "std", None where they do not exist.
+      scale: that both are multiplied by.
+
+    Returns:
+      The cell; its value is the mean.
+    """
+    cell, error = number(entry["mean"], 1, scale), entry["std"]
+    return cell if error is None else cell._replace(text=f"{cell.text} ± {scale * error:.1f}")
 
 
 def _shown(table: Table) -> tuple[list[int], list[Column]]:
@@ -209,13 +253,14 @@ def _side(column: Column) -> str:
 
 def _td(cell: Cell, column: Column) -> str:
     """A cell of a page, with its share as a bar below it or as a shade behind it."""
-    style, bar = "", ""
+    style, below = "", "".join(f"<small>{raised(line)}</small>" for line in cell.below)
     if cell.share is not None and column.drawn == "shade":
         ink = ";color:#fff" if cell.share > 0.55 else ""
         style = f' style="background:rgba(31,78,121,{0.05 + 0.85 * cell.share:.2f}){ink}"'
     if cell.share is not None and column.drawn == "bar":
-        bar = f'<span class="meter"><i style="width:{100 * cell.share:.1f}%"></i></span>'
-    return f"<td{_side(column)}{style}>{raised(cell.text)}{bar}</td>"
+        below += f'<span class="meter"><i style="width:{100 * cell.share:.1f}%"></i></span>'
+    text = f'<strong class="best">{raised(cell.text)}</strong>' if cell.best else raised(cell.text)
+    return f"<td{_side(column)}{style}>{text}{below}</td>"
 
 
 def _to_html(table: Table) -> str:

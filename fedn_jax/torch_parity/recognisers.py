@@ -68,14 +68,16 @@ def strnet_to_torch(params: Tree) -> dict[str, np.ndarray]:
     Returns:
       name -> array.
     """
-    found = {f"output.{part}": array for part, array in _plain(params["output"]).items()}
-    for ours, theirs in [*((f"stream_{i}", f"streams.{i}.0") for i in range(3)), ("joint", "joint")]:
-        taps = np.asarray(params[ours]["kernel"])
+    streams, top = params["streams"], params["top"]
+    found = {f"output.{part}": array for part, array in _plain(top["output"]).items()}
+    convolutions = {f"streams.{i}.0": streams[f"stream_{i}"] for i in range(3)} | {"joint": top["joint"]}
+    for theirs, layer in convolutions.items():
+        taps = np.asarray(layer["kernel"])
         found[f"{theirs}.weight"] = taps.reshape(5, 5, -1, taps.shape[-1]).transpose(3, 2, 0, 1).copy()
-        found[f"{theirs}.bias"] = np.asarray(params[ours]["bias"])
+        found[f"{theirs}.bias"] = np.asarray(layer["bias"])
     for i in range(3):
-        found[f"streams.{i}.2.weight"] = np.asarray(params[f"norm_{i}"]["scale"])
-        found[f"streams.{i}.2.bias"] = np.asarray(params[f"norm_{i}"]["bias"])
+        found[f"streams.{i}.2.weight"] = np.asarray(streams[f"norm_{i}"]["scale"])
+        found[f"streams.{i}.2.bias"] = np.asarray(streams[f"norm_{i}"]["bias"])
     return found
 
 
@@ -118,8 +120,9 @@ def both(name: str, dtype: str) -> tuple[dict[str, Any], dict[str, Any]]:
     moved = jax.tree.map(lambda x: np.asarray(x) + 0.1 * rng.random(x.shape, np.float32), drawn)
     params, others = moved.pop("params"), moved
     peer, state = case.peer(), case.to_torch(params)
-    for index in range(len(others.get("batch_stats", ()))):
-        kept = others["batch_stats"][f"norm_{index}"]
+    statistics = others.get("batch_stats", {}).get("streams", {})
+    for index in range(len(statistics)):
+        kept = statistics[f"norm_{index}"]
         state |= {f"streams.{index}.2.running_mean": kept["mean"], f"streams.{index}.2.running_var": kept["variance"]}
     state = {key: torch.from_numpy(np.array(array)) for key, array in state.items()}
     missing, unknown = peer.load_state_dict(state, strict=False)

@@ -5,11 +5,12 @@ import json
 
 import numpy as np
 import pytest
-from cascades import draw_networks, made_problem, toy_cascade
+from cascades import draw_networks, draw_streams, made_problem, toy_cascade
 from safetensors.numpy import load_file
 from toys import quiet
 
-from fedn_jax.cascade import recognise
+from fedn_jax.cascade import recognise, streams
+from fedn_jax.cascade.recognisers import RECOGNISERS
 from fedn_jax.cli.main import main
 from fedn_jax.core.errors import UserError
 from fedn_jax.core.types import Detections
@@ -21,12 +22,13 @@ WIDTH = 32  # features of an embedding
 TRAINING = {
     "ceflnet": {"train.epochs": 14, "train.learning_rate": 1e-2, "train.batch_size": 6},
     "frozen-features": {"train.epochs": 20, "train.learning_rate": 0.1, "train.batch_size": 6},
+    "str": {"train.epochs": 40, "train.learning_rate": 1e-2, "train.batch_size": 6},
 }
 
 
-def named_by(name, out, emotions=None, **changes):
+def named_by(name, out, emotions=None, change=lambda toy: toy, **changes):
     """(toy, what its recognisers say of what was spotted), after a training in ``out``."""
-    toy = toy_cascade(out / "spotter", emotions, WIDTH)
+    toy = change(toy_cascade(out / "spotter", emotions, WIDTH))
     draw_networks(toy)
     config = recognise.training_config(toy.config, name)
     config.update_from_flattened_dict(TRAINING[name] | changes)
@@ -43,9 +45,11 @@ def numbers(toy, found):
     return evaluate.evaluate_detections(matching.pad(found), events, subjects, classes, 0.0)
 
 
-@pytest.mark.parametrize("name", ["ceflnet", "frozen-features"])
-def test_it_learns_what_there_is_to_learn(name, tmp_path):
+@pytest.mark.parametrize("name", ["ceflnet", "frozen-features", "str"])
+def test_it_learns_what_there_is_to_learn(name, tmp_path, monkeypatch):
     """Of every fold; with labels dealt out anew nothing is left to learn but the share of the largest class."""
+    as_drawn = RECOGNISERS["str"]._replace(first=draw_streams)  # their own training has a test of its own
+    monkeypatch.setitem(RECOGNISERS, "str", as_drawn)
     toy, found = named_by(name, tmp_path / "right")
     result = numbers(toy, found)
     assert result["recognition"]["accuracy"] > 0.9
@@ -55,6 +59,39 @@ def test_it_learns_what_there_is_to_learn(name, tmp_path):
     shuffled = np.random.default_rng(1).permutation(np.arange(count) % 4 == 0)  # a quarter, whoever it was before
     toy, found = named_by(name, tmp_path / "shuffled", emotions=shuffled)
     assert numbers(toy, found)["recognition"]["accuracy"] <= 0.75 + 0.1
+
+
+@pytest.mark.parametrize("name", ["ceflnet", "frozen-features", "str"])
+def test_a_fold_is_the_same_bits_whatever_its_subject_is(name, tmp_path, monkeypatch):
+    """Faces, expressions and emotions of one subject are others: only folds that learn from it change."""
+    monkeypatch.setitem(streams.TRAINING, "train.epochs", 1)
+    changed = "s2"
+
+    def change(toy):
+        rng, inputs = np.random.default_rng(5), toy.dataset.store.inputs.copy()
+        events, found = list(toy.dataset.events), list(toy.found)
+        for video, meta in enumerate(toy.dataset.metas):
+            if meta.subject == changed:
+                inputs[meta.row : meta.row + meta.num_rows] += rng.normal(size=(meta.num_rows, WIDTH)).astype(
+                    np.float16
+                )
+                one = events[video]
+                events[video] = one._replace(interval=one.interval + [-3, 4], emotion=1 - one.emotion)
+                found[video] = found[video]._replace(interval=one.interval - 2)
+        store = toy.dataset.store._replace(inputs=inputs)
+        dataset = toy.dataset._replace(store=store, events=events)
+        return toy._replace(dataset=dataset, named=recognise.with_emotions(toy.config, dataset), found=found)
+
+    named_by(name, tmp_path / "one", **{"train.epochs": 1})
+    named_by(name, tmp_path / "other", change=change, **{"train.epochs": 1})
+    rooms = {"own/parameters"} | ({"spotter/recogniser/streams/parameters"} if name == "str" else set())
+    for room in rooms:
+        files = {path.name: path for path in (tmp_path / "one" / room).iterdir()}
+        assert set(files) == {f"s{i}.safetensors" for i in range(4)}
+        for file, path in files.items():
+            one, other = load_file(path), load_file(tmp_path / "other" / room / file)
+            same = all(np.array_equal(one[key], other[key]) for key in one)
+            assert same == (file == f"{changed}.safetensors"), (room, file)
 
 
 def test_a_kill_changes_nothing(tmp_path, monkeypatch):
@@ -132,7 +169,6 @@ def test_what_is_spotted_stays(small_demo, tmp_path, capsys):
     capsys.readouterr()
     for words, said in (
         (["evaluate", whole, "--data", small_demo / "data"], "a cascade, whose numbers"),
-        (["detect", "x.mp4", "--run", whole, "--out", tmp_path / "found"], "give the run of its spotter"),
         (["recognise", run, "--data", small_demo / "data", "--with", "str2", "--out", whole], "--with must be one of"),
         (["recognise", run, "--data", small_demo / "data", "--with", "ceflnet", "--out", run], "is the run itself"),
         (["recognise", run, "--data", small_demo / "data", "--with", "ceflnet", "--out", whole], "another config"),

@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from cascades import made_problem, toy_cascade
+from cascades import made_problem, spotter_of, toy_cascade
 
-from fedn_jax.cascade import recognisers, samples
+from fedn_jax.cascade import recognisers, samplers, samples
 from fedn_jax.core.types import Store, VideoMeta
 
 
@@ -12,16 +12,16 @@ from fedn_jax.core.types import Store, VideoMeta
     (1, [0, 0, 0], 0), (30, [0, 0, 0, 1, 1, 2], 29), (75, [0, 1, 2, 3], 74), (200, [0, 2, 5, 8, 10], 197),
 ])  # fmt: skip
 def test_frames_are_spread_from_onset_to_offset(length, first, last):
-    places = recognisers.spread(np.ones(300, bool), np.array([[50, 50 + length]]))[0] - 50
+    places = samplers.spread(np.ones(300, bool), np.array([[50, 50 + length]]))[0] - 50
     assert places[: len(first)].tolist() == first and places[-1] == last and (np.diff(places) >= 0).all()
 
 
 def test_a_frame_without_a_face_is_replaced_by_its_nearest():
     valid = np.ones(10, bool)
     valid[[0, 1, 4]] = False
-    assert recognisers.spread(valid, np.array([[0, 5]]), 5).tolist() == [[2, 2, 2, 3, 3]]
+    assert samplers.spread(valid, np.array([[0, 5]]), 5).tolist() == [[2, 2, 2, 3, 3]]
     valid[:5] = False
-    assert recognisers.spread(valid, np.array([[0, 5]]), 5).tolist() == [[0, 1, 2, 3, 4]]  # there is no other
+    assert samplers.spread(valid, np.array([[0, 5]]), 5).tolist() == [[0, 1, 2, 3, 4]]  # there is no other
 
 
 def test_whole_frames_lie_in_the_video():
@@ -42,7 +42,7 @@ def test_a_fold_never_saw_its_subject(name, tmp_path, monkeypatch):
         folds = {subject: index for index, subject in enumerate(number)}
 
         def sampler(spotter, fold):
-            own = recognisers.embeddings(spotter, "")
+            own = samplers.embeddings(spotter, "")
             return lambda video, *of: own(video, *of)[:, 0] * [1, 0, *[0] * 6] + folds[fold] * np.eye(8)[1]
 
         changed = recognisers.RECOGNISERS[name]._replace(sampler=sampler)
@@ -81,8 +81,7 @@ def test_flow_goes_from_the_onset_to_the_apex(tmp_path):
         return np.zeros((len(pairs), 42, 42, 3), np.float16)
 
     dataset = toy.dataset._replace(store=Store(inputs, valid))
-    spotter = recognisers.Spotter(tmp_path, toy.config, dataset, toy.named, flow)
-    sample = recognisers.onset_to_apex(spotter, "")
+    sample = samplers.onset_to_apex(spotter_of(toy._replace(dataset=dataset), flow), "")
     sample(1, interval, apex)
     sample(1, interval, np.full(3, -1))
     a, b, c = (meta.row + interval[:, 0]).tolist()

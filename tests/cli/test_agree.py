@@ -27,6 +27,9 @@ def test_a_folder_of_documents_and_a_table(tmp_path, capsys):
     assert run(*words) == 0
     text = capsys.readouterr().out.partition("written: ")[0]
     assert all(len(line) <= 80 for line in text.splitlines()) and "A: coder, B: found" in text
+    heads = [line.split() for line in text.splitlines() if "  low  " in line]
+    assert heads[0] == "emotion A B pairs F1 low high kappa low high".split()
+    assert heads[1] == "difference pairs mean low high lower low high upper low high".split() and len(heads) == 3
     result = json.loads((tmp_path / "out" / "agreement.json").read_text())
     whole = result["pairs"][0]
     assert (whole["pairs"], whole["events_a"], whole["events_b"]) == (4, 4, 4) and whole["f1"]["value"] == 1
@@ -45,10 +48,13 @@ def test_a_folder_of_documents_and_a_table(tmp_path, capsys):
 
 def test_mistakes(tmp_path, capsys):
     (tmp_path / "empty").mkdir()
+    (tmp_path / "found").mkdir()
+    (tmp_path / "found" / "detections.csv").touch()
     (tmp_path / "a.csv").write_text("subject,video,onset,offset,emotion\ns,v,0:01,0:02,joy\n")
     for words, expected in (
         ([tmp_path / "a.csv"], "two coders at least"),
         ([tmp_path / "a.csv", tmp_path / "empty"], "holds no annotations"),
+        ([tmp_path / "a.csv", tmp_path / "found"], f"give {tmp_path / 'found' / 'detections.csv'}, or a folder"),
         ([tmp_path / "a.csv", tmp_path / "empty" / ".." / "a.csv"], "a.csv is given twice"),
         ([tmp_path / "a.csv", tmp_path / "b.csv"], "b.csv: no such file; expected a file with annotations"),
         ([tmp_path / "a.csv", tmp_path / "a.csv", "--fps", 3, "--videos", tmp_path], "give one of them"),

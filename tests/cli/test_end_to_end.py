@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 from media import REAL, needs_real
+from quick import QUICKLY
 from toys import SHALLOW, SMALL_DEMO, TINY, WIDE, options
 
 from fedn_jax.cli.main import main
@@ -44,7 +45,7 @@ def final_digests(run):
 
 
 def test_killed_three_times_it_ends_the_same(shards, tmp_path):
-    environment = os.environ | {"XLA_FLAGS": ""}
+    environment = os.environ | {"XLA_FLAGS": QUICKLY}
     subprocess.run(train(shards, tmp_path / "whole"), check=True, env=environment, cwd=ROOT, capture_output=True)
     rng, killed = random.Random(0), 0
     for goal in (1, 3, 4):

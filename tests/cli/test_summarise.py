@@ -14,7 +14,10 @@ def test_from_tables_to_tests(tmp_path, capsys):
             name = f"p{person}_{condition}"
             plan += f"{name},{condition}\n"
             rows += f"p{person},{name},video,1,,1800,0,60,60,,\n"
-            rows += "".join(f"p{person},{name},expression,1,1,9,{2 + k},{2.5 + k},0.5,joy,0.9\n" for k in range(many))
+            rows += "".join(
+                f"p{person},{name},expression,{61 + 30 * k},,{75 + 30 * k},{2 + k},{2.5 + k},0.5,joy,0.9\n"
+                for k in range(many)
+            )
     (tmp_path / "detections.csv").write_text(HEADER + rows)
     (tmp_path / "design.csv").write_text(plan)
     words = ["summarise", tmp_path / "detections.csv", "--design", tmp_path / "design.csv", "--out", tmp_path / "out"]

@@ -104,6 +104,6 @@ def test_other_files_are_one_line(tmp_path):
     with pytest.raises(UserError, match=r"x.npz: holds no array `b`, `c`; make it again"):
         arrays.load_npz(path, ["b", "a", "c"])
     os.mkfifo(tmp_path / "pipe")
-    for name, problem in (("none", "no such file"), ("pipe", "a pipe or a device"), ("", "is a directory")):
+    for name, problem in (("none", "no such file"), ("pipe", "a pipe or a device"), ("", "a folder")):
         with pytest.raises(UserError, match=rf"{problem}; expected a file with arrays"):
             arrays.load_npz(tmp_path / name, ["a"])

@@ -167,7 +167,7 @@ def test_reading_has_bounds(tmp_path):
     (tmp_path / "zero").symlink_to("/dev/zero")
     for name, problem in (
         ("none", "no such file"), ("loop", "no such file"), ("x" * 300, "no such file"), ("a\0b", "no such file"),
-        ("pipe", "a pipe or a device"), ("zero", "a pipe or a device"), (".", "is a directory"),
+        ("pipe", "a pipe or a device"), ("zero", "a pipe or a device"), (".", "a folder"),
     ):  # fmt: skip
         with pytest.raises(UserError, match=f"{problem}; expected a file$"):
             files.read_bytes(tmp_path / name, 10)

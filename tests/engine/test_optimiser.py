@@ -8,6 +8,7 @@ import numpy as np
 import optax
 import pytest
 import toy_task
+from quick import run_as_users_compile
 from safetensors.numpy import load_file
 from toys import pictures, quiet, toy_config
 
@@ -20,12 +21,18 @@ from fedn_jax.engine import fit, parameters, train_step, trainer
 ON = {"train.clip_norm": 0.5, "train.warmup_steps": 5, "train.ema_decay": 0.9, "train.schedule": "cosine"}
 
 
+TOYS = {  # the toy, with both drivers
+    "toy": models.Model(toy_task.make_task, lambda config: config),
+    "toy_by_steps": models.Model(
+        lambda *args: toy_task.make_task(*args)._replace(driver="steps"), lambda config: config
+    ),
+}
+
+
 @pytest.fixture(autouse=True)
 def toys(monkeypatch):
-    """The toy, with both drivers."""
-    by_steps = lambda *args: toy_task.make_task(*args)._replace(driver="steps")
-    for name, make in {"toy": toy_task.make_task, "toy_by_steps": by_steps}.items():
-        monkeypatch.setitem(models.TASKS, name, models.Model(make, lambda config: config))
+    for name, model in TOYS.items():
+        monkeypatch.setitem(models.TASKS, name, model)
 
 
 def with_options(**changes):
@@ -87,10 +94,20 @@ def test_the_mean_is_that_of_optax():
     np.testing.assert_allclose(two[0], (0.5 * 1 + 1 * 2) / 1.5, rtol=1e-6)
 
 
-def test_both_drivers_any_devices_and_a_stop_in_between_change_nothing():
-    scanned = run([with_options(**ON)], [0], jax.devices()[:1], range(3))
-    stepped = run([with_options(**ON, task="toy_by_steps")], [0], jax.devices()[:1], range(3))
+def test_both_drivers_give_the_same_bits():
+    run_as_users_compile(__file__, "compare_drivers")
+
+
+def compare_drivers():
+    models.TASKS |= TOYS
+    scanned, stepped = (
+        run([with_options(**ON, task=task)], [0], jax.devices()[:1], range(3)) for task in ("toy", "toy_by_steps")
+    )
     jax.tree.map(np.testing.assert_array_equal, scanned, stepped)
+
+
+def test_any_devices_and_a_stop_in_between_change_nothing():
+    scanned = run([with_options(**ON)], [0], jax.devices()[:1], range(3))
     several = [with_options(**ON), with_options(**ON | {"train.clip_norm": 5.0, "train.ema_decay": 0.5})]
     together = run(several, [0, 1], jax.devices()[:2], range(3))
     half = run(several, [0, 1], jax.devices()[:2], range(1))

@@ -21,7 +21,7 @@ def quickly_compiled():
     """One level without attention: what is tested is how folds are mapped, which is the same for every network."""
     config = tiny_config()
     config.anchors.reaches = [[0, 64]]
-    config.model.update(segment_fusion="mean", window_attention="none")
+    config.model.update(segment_fusion="mean", window_attention="none", head="coupled")
     return config
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+from quick import QUICKLY
 from toys import SHALLOW, TINY, options
 
 from fedn_jax.core.errors import UserError
@@ -92,7 +93,7 @@ def train(data, out, number):
         out,
         *options(**changes | {"folds.programs": number}),
     ]
-    environment = os.environ | {"JAX_ENABLE_X64": "1", "XLA_FLAGS": ""}
+    environment = os.environ | {"JAX_ENABLE_X64": "1", "XLA_FLAGS": QUICKLY}
     return subprocess.Popen(
         [sys.executable, "-m", "fedn_jax.cli.main", *map(str, words)], cwd=ROOT, env=environment,
         stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,

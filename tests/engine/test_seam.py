@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import toy_task
+from quick import QUICKLY, run_as_users_compile
 from safetensors.numpy import load_file
 from toys import FRAMES, pictures, quiet, toy_config
 
@@ -26,6 +27,13 @@ from fedn_jax.inference import new_video
 HERE = Path(__file__).parent
 
 
+def make_by_steps(*args):
+    return toy_task.make_task(*args)._replace(driver="steps")
+
+
+BY_STEPS = models.Model(make_by_steps, lambda config: config)
+
+
 @pytest.fixture
 def config(monkeypatch):
     monkeypatch.setitem(models.TASKS, "toy", models.Model(toy_task.make_task, lambda config: config))
@@ -35,11 +43,7 @@ def config(monkeypatch):
 @pytest.fixture
 def by_steps(monkeypatch):
     """The toy, with the other driver."""
-
-    def make(*args):
-        return toy_task.make_task(*args)._replace(driver="steps")
-
-    monkeypatch.setitem(models.TASKS, "toy_by_steps", models.Model(make, lambda config: config))
+    monkeypatch.setitem(models.TASKS, "toy_by_steps", BY_STEPS)
 
 
 @pytest.fixture
@@ -107,9 +111,14 @@ def trained(maker, config, folds, devices, epochs, state=None):
     return final, metrics
 
 
-def test_both_drivers_give_the_same_bits(config, by_steps):
+def test_both_drivers_give_the_same_bits():
     """One fold on one device: the loop on the device and the loop on the host, which move windows alike."""
-    dataset = pictures()
+    run_as_users_compile(__file__, "compare_drivers")
+
+
+def compare_drivers():
+    models.TASKS |= {"toy": models.Model(toy_task.make_task, lambda config: config), "toy_by_steps": BY_STEPS}
+    config, dataset = toy_config(), pictures()
     config.train.phase = True
     one, scanned = trained(trainer.make_trainer(config, dataset), config, [0], jax.devices()[:1], range(3))
     config.task = "toy_by_steps"
@@ -151,7 +160,7 @@ def test_a_killed_training_by_steps_goes_on_to_the_same_bits(config, by_steps, o
     script.write_text(KILLED)
     run, whole = tmp_path / "run", tmp_path / "whole"
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(HERE), str(HERE.parent), *sys.path])}
-    environment["XLA_FLAGS"] = "--xla_force_host_platform_device_count=1"
+    environment["XLA_FLAGS"] = f"{QUICKLY} --xla_force_host_platform_device_count=1"
 
     def start(*words):
         command = [sys.executable, str(script), str(run), *words]

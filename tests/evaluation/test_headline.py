@@ -12,7 +12,8 @@ import pytest
 from fedn_jax.core.errors import UserError
 from fedn_jax.core.types import Detections, Events, VideoMeta
 from fedn_jax.evaluation import evaluate, headline, matching
-from fedn_jax.reports import compare_page, published_table, run_page, run_tables, tables, timeline
+from fedn_jax.experiments import comparison
+from fedn_jax.reports import published_table, run_page, run_tables, tables, timeline
 
 
 def test_six_numbers():
@@ -70,8 +71,8 @@ def test_a_spotter_shows_a_dash_everywhere(tmp_path):
         head, *rest = csv.reader(io.StringIO(tables.FORMATS["csv"](table)))
         judged = [index for index, title in enumerate(head) if title.startswith(("Recognition", "F1 R", "mAP D ("))]
         assert judged and rest and all(row[index] == "" for row in rest for index in judged)
-    run = compare_page.Run("a", {"data.recognition": False}, {}, metrics, [])
-    (row,) = compare_page.compare([run])["rows"]
+    run = comparison.Run("a", {"data.recognition": False}, {}, metrics, [])
+    (row,) = comparison.compare([run])["rows"]
     assert [cell["text"] for cell in row["cells"]] == ["100.0", "–", "100.0", "–"]
     assert [cell["interval"] is None for cell in row["cells"]] == [False, True, True, True]
     page = run_page.write(tmp_path, metrics, videos, ["expression"]).read_text()  # on the page

@@ -8,7 +8,7 @@ from scipy import stats
 
 from fedn_jax.core.errors import UserError
 from fedn_jax.evaluation import summary
-from fedn_jax.formats import design
+from fedn_jax.formats import design, elan
 from fedn_jax.formats.design import Expression, Observed, Part
 
 VIDEOS = {
@@ -123,3 +123,42 @@ def test_two_tables_that_disagree(tmp_path):
         design.read(paths)
     for text in ("y.csv: differs from", "z.csv: how long video 'other' is, is not", "video 'a' is in another table"):
         assert text in str(caught.value)
+
+
+HEADER = "video,onset,offset,onset_seconds,offset_seconds,emotion\n"
+
+
+@pytest.mark.parametrize(
+    ("row", "wrong"),
+    [
+        ("a,31,60,1,2,joy\n", ""),  # as it was found
+        ("a,31,60,1.00,2.00,joy\n", ""),  # rounded by a spreadsheet
+        ("a,28,60,0.9,2,joy\n", ""),  # corrected, both
+        ("a,,,0.9,2,joy\n", ""),  # the seconds alone
+        ("a,28,60,1,2,joy\n", "onset 28 is at 1 s, but .*all.csv, line 3: onset 31 at 1 s"),
+        ("a,31,66,1,2,joy\n", "offset 60 is at 2 s, but .*x.csv, line 2: offset 66 at 2 s"),
+        ("a,31,60,0.5,2,joy\n", "onset 31 is at 0.5 s, but .*onset 31 at 1 s"),
+        ("a,31,60,,,joy\n", "expected times in onset_seconds .* `fedn convert TABLE.csv NEW.eaf --videos VIDEO` makes"),
+    ],
+)
+def test_frames_that_were_changed_without_their_seconds(tmp_path, row, wrong):
+    whole = (
+        "video,what,onset,offset,onset_seconds,offset_seconds,emotion\na,video,1,90,0,3,\na,expression,31,60,1,2,joy\n"
+    )
+    (tmp_path / "all.csv").write_text(whole)
+    (tmp_path / "x.csv").write_text(HEADER + row)
+    paths = [tmp_path / "all.csv", tmp_path / "x.csv"]
+    if wrong:
+        with pytest.raises(UserError, match=wrong):
+            design.read(paths)
+    else:
+        assert len(design.read(paths)["a"].expressions) == 1
+
+
+def test_corrected_documents_count_in_place_of_what_was_found(tmp_path):
+    (tmp_path / "all.csv").write_text(FOUND)
+    made = [elan.Annotation(12.0, 13.5, "joy"), elan.Annotation(1.0, 2.0, "sad")]
+    elan.write(tmp_path / "corrected.eaf", tmp_path / "a.mp4", made, ["joy", "sad"], "anna", scored=False)
+    found = design.read([tmp_path / "all.csv", tmp_path / "corrected.eaf"])
+    assert found["a"].expressions == [Expression(1.0, 2.0, "sad"), Expression(12.0, 13.5, "joy")]
+    assert found["b"] == design.read([tmp_path / "all.csv"])["b"]

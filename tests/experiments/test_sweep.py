@@ -13,6 +13,7 @@ from types import SimpleNamespace
 import numpy as np
 import optuna
 import pytest
+from quick import QUICKLY
 from toys import SHALLOW, TINY, quiet
 
 from fedn_jax.cli import config_files
@@ -272,7 +273,7 @@ def test_the_whole_command_and_a_kill(shards, tmp_path, capsys):
     """Killed while a batch trains, it ends with every trial once, and the finished ones untouched."""
     path, out = config_file(tmp_path / "mine.py", "trials=4, batch=2, rungs=(1,)"), tmp_path / "out"
     words = ["sweep", "--config", str(path), "--data", str(shards), "--out", str(out)]
-    environment = os.environ | {"XLA_FLAGS": "", "PYTHONPATH": str(ROOT)}
+    environment = os.environ | {"XLA_FLAGS": QUICKLY, "PYTHONPATH": str(ROOT)}
     process = subprocess.Popen(
         [sys.executable, "-m", "fedn_jax.cli.main", *words], env=environment, cwd=ROOT, stderr=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,

@@ -116,8 +116,8 @@ def test_megc_file(folder):
 def test_megc_kinds_by_length(folder):
     rows = [Row("", ("a", "a"), 1, last) for last in (15, 16)]  # 0.5 s at 30 frames per second are 15 frames
     table = predictions.make(Path("x"), "predictions", [("a", "a")], rows)
-    assert "without a kind; expected kinds, or its fps" in refused(
-        FORMATS["megc"].write, folder / "m.csv", table, Options()
+    assert refused(FORMATS["megc"].write, folder / ".part-m.csv", table, Options()) == (
+        "x: video 'a' / 'a' has rows without a kind; give --fps: what lasts half a second or less is micro"
     )
     assert FORMATS["megc"].write(folder / "m.csv", table, Options(fps={("a", "a"): 30})) == []
     assert [row.kind for row in FORMATS["megc"].read(folder / "m.csv", "predictions", Options()).rows] == [

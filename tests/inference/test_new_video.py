@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import subprocess
+from pathlib import Path
 
 import jax
 import media
@@ -35,7 +36,7 @@ def model():
     task = models.make_task(config, GEOMETRY, 2, (8,))
     folds = {f"s{i}": jax.device_get(jax.jit(task.init)(jax.random.key(i))) for i in range(2)}
     chosen = {"s0": Threshold(0.2, "best"), "s1": Threshold(0.4, "best")}
-    return new_video.Model(config, ["a", "b"], GEOMETRY, folds, chosen, recorded)
+    return new_video.Model(Path("run"), config, ["a", "b"], GEOMETRY, folds, chosen, recorded)
 
 
 def video(frames, seed=0):

@@ -36,7 +36,7 @@ def test_faces_unlike_those_of_the_run_are_told_apart(run):
     known = trust.make_judge(run, "blendshapes")(store.inputs[:ROWS], VALID)
     assert known.alike is True and "look like those" in known.text
     assert known.text.startswith(
-        "Trained on folder, features blendshapes. On its test videos it found 60.0 % of 10 exp"
+        "Trained on own videos, features blendshapes. On its test videos it found 60.0 % of 10 exp"
     )
     assert "and 75.0 % of what it found was right" in known.text
     other = trust.make_judge(run, "blendshapes")(faces(1, 1)[0].inputs, VALID)

@@ -15,9 +15,12 @@ def drawn(classes=4):
 
 def test_parameters():
     params = jax.eval_shape(drawn)["params"]
-    count = lambda names: sum(leaf.size for name in names for leaf in jax.tree.leaves(params[name]))
-    trunk = [name for name in params if name not in ("joint", "output")]
-    assert (count(trunk), count(["joint"]), count(["output"])) == (392, 2808, 1572)
+    count = lambda tree: sum(leaf.size for leaf in jax.tree.leaves(tree))
+    assert (count(params["streams"]), count(params["top"]["joint"]), count(params["top"]["output"])) == (
+        392,
+        2808,
+        1572,
+    )
 
 
 def test_it_is_the_network_of_ordinary_convolutions_and_pools():
@@ -26,6 +29,7 @@ def test_it_is_the_network_of_ordinary_convolutions_and_pools():
     rng = np.random.default_rng(0)
     variables = jax.tree.map(lambda x: np.abs(x + 0.1 * rng.normal(size=x.shape)).astype(np.float32), variables)
     params, stats, inputs = variables["params"], variables["batch_stats"], rng.random((3, 42, 42, 3), np.float32)
+    kernels, stats, top = params["streams"], stats["streams"], params["top"]
 
     def conv(x, layer):
         kernel = layer["kernel"].reshape(5, 5, x.shape[-1], -1)
@@ -37,12 +41,12 @@ def test_it_is_the_network_of_ordinary_convolutions_and_pools():
     streams = []
     for index in range(3):
         layer, norm, known = (tree[name] for tree, name in (
-            (params, f"stream_{index}"), (params, f"norm_{index}"), (stats, f"norm_{index}")))  # fmt: skip
+            (kernels, f"stream_{index}"), (kernels, f"norm_{index}"), (stats, f"norm_{index}")))  # fmt: skip
         x = jax.nn.relu(conv(inputs[..., index : index + 1], layer) + layer["bias"])
         x = (x - known["mean"]) / np.sqrt(known["variance"] + 1e-3) * norm["scale"] + norm["bias"]
         streams.append(pool(x, 3))
-    x = pool(jax.nn.relu(conv(jnp.concatenate(streams, -1), params["joint"]) + params["joint"]["bias"]), 2)
-    expected = x.reshape(3, -1) @ params["output"]["kernel"] + params["output"]["bias"]
+    x = pool(jax.nn.relu(conv(jnp.concatenate(streams, -1), top["joint"]) + top["joint"]["bias"]), 2)
+    expected = x.reshape(3, -1) @ top["output"]["kernel"] + top["output"]["bias"]
     got = jax.jit(lambda x: StrNet(4).apply(variables, x, False, jnp.ones(3, bool)))(inputs)
     np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-4)
 
@@ -60,6 +64,7 @@ def test_padding_moves_no_statistics():
 
 def test_large_kernels_cost():
     params = jax.tree.map(jnp.zeros_like, drawn()["params"])
-    params["joint"]["kernel"] += 1.0
-    params["stream_2"]["kernel"] += 1.0
+    params["top"]["joint"]["kernel"] += 1.0
+    params["streams"]["stream_2"]["kernel"] += 1.0
+    assert np.isclose(strnet.top_penalty(params["top"]), 0.1 * 25 * 14 * 8)
     assert np.isclose(strnet.penalty(params), 0.1 * 25 * 14 * 8 + 0.001 * 25 * 8)

@@ -3,6 +3,7 @@
 import sys
 from pathlib import Path
 
+import cv2
 import jax
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
 import _count  # noqa: E402
 import _standin  # noqa: E402
 import _timing  # noqa: E402
+import apex  # noqa: E402
 import suppression  # noqa: E402
 import torch_reference  # noqa: E402
 
@@ -75,3 +77,19 @@ def test_the_machine_and_the_command_are_printed(monkeypatch):
     monkeypatch.setattr(sys, "argv", ["/somewhere/sweep.py", "--small"])
     command, machine = _timing.machine().splitlines()
     assert command == "python benchmarks/sweep.py --small" and "jax" in machine
+
+
+def test_differences_from_the_apex_by_hand():
+    """A picture that moves away from the onset and back; the frame that is farthest has the largest flow."""
+    rng = np.random.default_rng(0)
+    first = cv2.GaussianBlur(rng.integers(0, 256, (64, 64, 3), np.uint8), (0, 0), 2)
+    frames = np.stack([np.roll(first, shift, 1) for shift in (0, 1, 2, 1, 0)])
+    moved = apex.strengths(frames, apex.dis)
+    assert int(np.argmax(moved)) == 2 and moved[0] < 0.1
+    found = [apex.Expression(20, 5, {"middle": 10}), apex.Expression(40, 22, {"middle": 20})]
+    lines = apex.table(found)
+    assert (
+        "2 expressions" in lines[0]
+        and "30.0 frames" in lines[0]
+        and lines[2].split() == ["middle", "3.5", "3.5", "+1.5"]
+    )

@@ -134,6 +134,16 @@ def test_how_a_run_was_made_is_readable(problem, tmp_path):
     assert pages.made({}) == pages.made({"data": {"labels": {}, "preparation": {}}}) == []
 
 
+def test_scores_of_other_papers_stand_below_the_rules_of_counting(problem):
+    strs = {"f1_spot": 0.5, "f1_analysis": 0.4, "strs": 0.2}
+    frames = {"frame_accuracy": 0.8, "edit": 45.04, "f1": {"0.10": 0.5, "0.25": None}}
+    rules = {"megc": {"tp": 1, "n": 2, "f1": 0.5, "definition": "d"}}
+    metrics = problem[0] | {"protocols": rules, "strs": strs, "segmental": frames}
+    first, second = run_tables.page_tables(metrics, CLASSES)["protocols"].notes
+    assert first.startswith("Spot-then-recognise score (STRS): 50.0 % x 40.0 % = 20.0 %; ")
+    assert "frame accuracy 80.0 % (" in second and "edit score 45.0 (" in second and "0.10: 50.0 %, 0.25: – (" in second
+
+
 def test_page_when_nothing_is_found_or_annotated(problem, tmp_path):
     one = problem[1][0]
     empty = one._replace(
@@ -141,7 +151,7 @@ def test_page_when_nothing_is_found_or_annotated(problem, tmp_path):
     )
     result = evaluated([empty])
     page = run_page.write(tmp_path, result | {"baselines": {"flow": result}}, [empty], CLASSES).read_text()
-    assert "so\nthere is no spotting F1" in page and "no better" not in page and DASH in page
+    assert "so there is no spotting F1" in page and "no better" not in page and DASH in page
     assert "nan" not in re.sub(r"data:[^\"]*", "", page).lower()
     assert DASH in run_tables.run_text(result)
 

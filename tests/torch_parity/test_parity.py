@@ -66,7 +66,7 @@ def test_losses():
     assert not verdicts(targets.costs(("float64",)))
 
 
-@pytest.mark.parametrize("name", cases.VARIANTS)
+@pytest.mark.parametrize("name", sorted(set(cases.VARIANTS) - {"table4/iou", "table4/giou"}))  # see test_losses
 def test_forward_losses_and_gradients_of_every_variant(name):
     few = {name: cases.VARIANTS[name]}
     assert not verdicts(network.run(("float32", "float64") if name == "fedn" else ("float64",), few, False))
@@ -108,6 +108,18 @@ def test_fesnet(name, train, dtype, refine):
 # ---- What is broken is found ----------------------------------------------------------------------------------------
 
 
+@pytest.fixture(scope="module")
+def program():
+    return network.make_ours(cases.make(cases.configure({}, SMALL)), hasty=True)
+
+
+@pytest.fixture
+def compiled_once(program, monkeypatch):
+    """Our side of a whole network is one program for all tests that change its parameters only."""
+    monkeypatch.setattr(network, "make_ours", lambda pair, hasty: program)
+
+
+@pytest.mark.usefixtures("compiled_once")
 @pytest.mark.parametrize(
     ("layer", "first"),
     [("fusion.reduce", "segments"), ("blocks.1.conv", "block_1"), ("anchored.0.class_output", "anchored.0 logits")],
@@ -196,6 +208,7 @@ def test_traps_of_the_optimiser(monkeypatch, wrong):
     assert verdicts(training.adam(200))
 
 
+@pytest.mark.usefixtures("compiled_once")
 def test_the_order_of_the_packed_projections_matters(monkeypatch):
     monkeypatch.setattr(torch_weights, "IN_PROJ", ("key", "query", "value"))
     lines = list(network.run(("float64",), {"x": {}}, False))

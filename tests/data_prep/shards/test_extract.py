@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from data_prep.backbones import embed
+from data_prep.faces import decode
 from data_prep.faces.decode import Options
 from data_prep.media.sources import Source
 from data_prep.shards import extract
@@ -47,3 +48,14 @@ def test_a_damaged_cache_is_made_again(tmp_path, monkeypatch, name):
     assert again.faces.is_file() and again.facts.num_source == 3
     monkeypatch.setattr(extract, "_extract", None)
     run()
+
+
+def test_frames_that_are_taken_again_are_those_that_were_embedded(tmp_path):
+    """As preparation stores them: another rate than the file's, a gap, and only some of them."""
+    path = media.write_video(tmp_path / "video.mp4", media.face_frames(1, 20), fps=25)
+    options, stored = Options("cascade", 48, 30.0), tmp_path / "frames.raw"
+    facts = decode.decode(Source(path), options, 1, stored, tmp_path / "preview.mp4")
+    frames = np.fromfile(stored, np.uint8).reshape(len(facts.valid), 48, 48, 3)
+    got = extract.pictures(Source(path), options, [17, 3, 3, 20])
+    assert set(got) == {3, 17, 20} and all(np.array_equal(image, frames[row]) for row, image in got.items())
+    assert extract.pictures(Source(path), options, []) == {}

@@ -9,6 +9,7 @@ import trees
 
 from data_prep.sheets import annotations, video_files
 from fedn_jax.core.errors import UserError
+from fedn_jax.formats import elan
 
 HEADER = "subject,video,onset,offset,emotion,apex,kind\n"
 
@@ -283,6 +284,30 @@ def test_who_is_seen_in_rows_without_a_subject(folder):
     text = GOOD.replace("s1,", ",")
     assert "line 2: subject is empty; write who is seen, or give --subject" in problems(folder, text)
     assert [item.subject for item in read(folder, text, subject="anna").items] == ["anna", "s2", "s2"]
+
+
+def test_who_is_seen_may_be_the_name_of_a_folder(tmp_path):
+    """Documents name nobody, as those that `fedn detect` writes without --subject."""
+    for person in ("anna", "ben"):
+        (tmp_path / "videos" / person).mkdir(parents=True)
+        (tmp_path / "videos" / person / f"{person}_1.mp4").write_bytes(b"")
+        made = [elan.Annotation(1.0, 2.0, "smile")]
+        elan.write(tmp_path / f"{person}.eaf", tmp_path / f"{person}_1.mp4", made, ["smile"], "", scored=False)
+    paths = [tmp_path / "anna.eaf", tmp_path / "ben.eaf"]
+    sheet = annotations.read_folder(paths, tmp_path / "videos", folders=True)
+    assert [(item.subject, len(item.events)) for item in sheet.items] == [("anna", 1), ("ben", 1)]
+    with pytest.raises(UserError, match="anna.eaf, video 'anna_1': the file does not say who is seen.* --subject-fold"):
+        annotations.read_folder(paths, tmp_path / "videos")
+    (tmp_path / "table.csv").write_text(
+        "subject,video,onset,offset,emotion\ncarl,anna_1,1,9,joy\n,ben_1,1,9,joy\n,ben_1,20,30,joy\n"
+    )
+    sheet = annotations.read_folder(tmp_path / "table.csv", tmp_path / "videos", folders=True)
+    assert [(item.subject, len(item.events)) for item in sheet.items] == [("carl", 1), ("ben", 2)]
+    with pytest.raises(UserError, match="ben_1.mp4: no file is about it; .* give a document without annotations"):
+        annotations.read_folder(paths[:1], tmp_path / "videos", folders=True)
+    elan.write(tmp_path / "ben.eaf", tmp_path / "ben_1.mp4", [], ["smile"], "", scored=False)
+    sheet = annotations.read_folder(paths, tmp_path / "videos", folders=True)
+    assert [(item.subject, len(item.events)) for item in sheet.items] == [("anna", 1), ("ben", 0)]
 
 
 def test_the_folder_of_the_videos_is_no_out(tmp_path):
