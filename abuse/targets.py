@@ -228,7 +228,7 @@ TARGETS = (
     ),
     Target(
         "own code of a run (evaluate)",
-        12,
+        20,
         {"in/run": "own/run", "in/data": "of_features/data"},
         ["evaluate", "in/run", "--data", "in/data", "--config", "in/run/own_code.py"],
         [
