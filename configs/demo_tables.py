@@ -3,7 +3,8 @@
     fedn reproduce table3 --data demo/data --out tables
     fedn reproduce table2 --data frames --out tables      with data that keep frames, see docs/training.md
 
-Expected result of Table 2: docs/benchmarks.md, "Table 2 in small"; of the others none is recorded for this version.
+Expected result of Table 2: docs/benchmarks.md, "Table 2 in small"; of the
+others none is recorded for this version.
 """
 
 from fedn_jax.core import config as fedn_config

@@ -15,7 +15,9 @@ recognition 84.1 %; see docs/benchmarks.md.
 
 from fedn_jax.core import config as fedn_config
 
-ROWS = fedn_config.PAPER_ROWS | {"shuffled": {"data.shuffle_labels": True}}
+I3D = "table3/i3d"  # its clips do not fit the stride below, and there are none of these videos
+ROWS = {name: row for name, row in fedn_config.PAPER_ROWS.items() if name != I3D}
+ROWS |= {"shuffled": {"data.shuffle_labels": True}}
 
 
 def get_config(row: str = ""):

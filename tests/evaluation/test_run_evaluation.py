@@ -75,6 +75,7 @@ def evaluate(tmp_path, monkeypatch):
             classes=["expression"],
             task=SimpleNamespace(whole=False),
             label="none",
+            left_out="2 micro-expressions left out (data.kind=macro)",
         )
         dataset = SimpleNamespace(
             problem=problem, metadata={"signature": "x", "classes": ["expression"]}, flow=np.zeros((1, 12, 2))
@@ -98,6 +99,7 @@ def told(results, tmp_path):
 def test_an_inner_fold_that_finds_nothing_falls_back_and_says_so(evaluate, tmp_path):
     results = evaluate()
     found = results.metrics
+    assert found["definition"]["gt"].startswith("annotated expressions; 2 micro-expressions left out (data.kind=macro)")
     assert found["thresholds"] == pytest.approx({"a": 0.4, "b": 0.5, "c": 0.4})
     assert found["threshold_origins"] == {"a": "best", "b": "no hit", "c": "best"}
     assert found["other_options"] == {}

@@ -37,8 +37,9 @@ def test_rows_that_were_not_run_have_no_verdict():
     values = {"": {name: [0.5, 0.6] for name in orderings.NUMBERS}}
     assert all(not one["verdicts"] for one in orderings.judge_all(3, values))
     values["table2/spotting_only"] = {"f1_s": [0.4, 0.5], "map_s": [0.4, 0.6], "map_d": [None, None]}
-    (one,) = orderings.judge_all(2, values)
+    one, *cascades = orderings.judge_all(2, values)
     assert set(one["verdicts"]) == {"f1_s", "map_s"}
+    assert cascades and all(not other["verdicts"] for other in cascades)
 
 
 def test_every_ordering_names_rows_that_exist_in_the_papers_table():

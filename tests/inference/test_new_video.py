@@ -414,6 +414,7 @@ def test_videos_as_players_show_them(small_demo, tmp_path, capsys):
     cue = next(line for line in (tmp_path / "out" / "late.vtt").read_text().splitlines() if "-->" in line)
     assert cue.startswith("00:00:01.")
     assert f"{late}: " in printed and "in 1.8 s, 24 frames" in printed
+    printed = " ".join(printed.split())
     assert "may be cut off" in printed.split("cut.mkv")[1] and "may be cut off" not in printed.split("cut.mkv")[0]
     assert "may be cut off" in (tmp_path / "out" / "cut.html").read_text()
 
