@@ -1,7 +1,9 @@
 """The paper's tables on the built-in data set; narrower still.
 
     fedn reproduce table3 --data demo/data --out tables
-    fedn reproduce table2 --data frames --out tables      with data that keep frames, see docs/training.md
+    fedn reproduce table2 --data frames --out tables
+
+Table 2 needs data that keep frames (docs/training.md).
 
 Expected result of Table 2: docs/benchmarks.md, "Table 2 in small"; of the
 others none is recorded for this version.
