@@ -136,4 +136,5 @@ class Task(NamedTuple):
     encoding: Encoding | None = None  # None: nothing of a window belongs to its video alone
     census: Callable[..., Float[Array, " C"]] | None = None  # (targets of one window, inside [S]) -> [C], added up
     driver: str = "scan"  # how epochs run and where inputs lie, see trainer.DRIVERS
+    notes: tuple[str, ...] = ()  # what to say before training
     whole: bool = False  # decode needs all windows of a video at once, and each of its candidates is an answer

@@ -142,7 +142,7 @@ def fit_problem(
             agreed = programs.agree(directories, recorded, wanted, lambda fresh: _split(runs, trainer, fresh))
         if dataset is not None:
             _write_likeness(directories, dataset)
-    log.info(_describe(len(runs), agreed, trainer))
+    log.info("\n".join([_describe(len(runs), agreed, trainer), *problem.task.notes]))
     waiting = False
     while agreed:
         held = []

@@ -1,6 +1,5 @@
 """FEDN as a task: what the trainer, the predictor and the folds call (Fang et al., arXiv 2504.07660)."""
 
-import logging
 import math
 
 import jax.numpy as jnp
@@ -15,8 +14,6 @@ from fedn_jax.models.fedn import fusion
 from fedn_jax.models.fedn.network import HEADS, NUM_BLOCKS, WINDOW_ATTENTION, Fedn
 from fedn_jax.ops import anchors, losses, windows
 from fedn_jax.ops.targets import Targets, assign
-
-log = logging.getLogger(__name__)
 
 SAVED = ("offsets", "free", "logits", "positions")
 
@@ -96,10 +93,11 @@ def make_task(config: Config, geometry: windows.Geometry, num_classes: int, inpu
             "per row; expected 'none' for clip features (one row per segment) and another fusion for frame embeddings"
         )
     segment_heads = fusion.fitting_heads(input_width, model.heads)
+    notes = ()
     if segment_heads != model.heads and model.segment_fusion == "attention":
-        log.info(
+        notes = (
             f"the segment attention has {segment_heads} heads instead of {model.heads} (model.heads), which do not "
-            f"divide the data's {input_width} features"
+            f"divide the data's {input_width} features",
         )
     levels = len(anchor.reaches)
     strides = [geometry.stride * 2 ** (NUM_BLOCKS + level) for level in range(levels)]
@@ -173,4 +171,4 @@ def make_task(config: Config, geometry: windows.Geometry, num_classes: int, inpu
             valid=kept & (interval[:, 1] > interval[:, 0]),
         )
 
-    return Task(init, apply, targets, tally, loss, decode, SAVED, Encoding(features, read))
+    return Task(init, apply, targets, tally, loss, decode, SAVED, Encoding(features, read), notes=notes)
