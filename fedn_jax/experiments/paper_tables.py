@@ -72,7 +72,7 @@ def rows(
 
 
 def method(table: int, name: str) -> str:
-    """A row's name in the paper; its own where the paper has none.
+    """A row's name in the paper; its own, in words, where the paper has none.
 
     Args:
       table: of the paper.
@@ -85,7 +85,7 @@ def method(table: int, name: str) -> str:
     for row in published.rows("casme2", "annotated", table):
         if row.options is not None and {k: v for k, v in row.options.items() if k != "features"} == wanted:
             return row.method
-    return name or "FEDN"
+    return name.rpartition("/")[2].replace("_", " ") or "FEDN"
 
 
 def directory(out: Path, name: str, seed: int) -> Path:

@@ -38,7 +38,7 @@ def test_two_spotters_are_trained_once_and_the_recognisers_stand_behind_them(mon
     names = [*configs.PAPER_ROWS, *configs.CASCADE_ROWS]
     several = paper_tables.rows(2, names, lambda row: config_files.load(f"{TABLES}:{row}", []), 1)
     methods = ["FEDN (w/o rec)", "FEDN (w/o rec) + CEFLNet", "FEDN (w/o rec) + STR", "FEDN + CEFLNet", "FEDN + STR"]
-    assert [row.method for row in several] == [*methods, "table2/frozen_features", "FEDN"]
+    assert [row.method for row in several] == [*methods, "frozen features", "FEDN"]
     trained, behind, scored = [], [], []
 
     def evaluated(run, config, *rest):
