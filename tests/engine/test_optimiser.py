@@ -133,7 +133,7 @@ def test_what_is_on_belongs_to_the_structure_and_how_much_does_not():
     of = lambda name, value: configs.structure(with_options(**{f"train.{name}": value}))
     for name in ("clip_norm", "ema_decay"):
         assert of(name, 0.0) != of(name, 0.5) == of(name, 0.9)
-    for name, value, said in (("ema_decay", 1.0, "between 0 and 1"), ("clip_norm", -1.0, "at least 0"),
+    for name, value, said in (("ema_decay", 1.0, "between 0 and 0.999999"), ("clip_norm", -1.0, "at least 0"),
                               ("warmup_steps", -1, "at least 0")):  # fmt: skip
         with pytest.raises(UserError, match=f"train.{name} must .*{said}"):
             configs.validate(with_options(**{f"train.{name}": value}))

@@ -161,7 +161,7 @@ def test_other_files(tmp_path):
     path.write_bytes(bytes(range(256)) * 40)
     with pytest.raises(UserError):
         openface.read_csv(path)
-    with pytest.raises(UserError, match="no such file; expected a file with OpenFace's frames"):
+    with pytest.raises(UserError, match="a folder; expected a file with OpenFace's frames"):
         openface.read_csv(tmp_path)
     assert "not readable as CSV" in csv_error(path, NEW + "\n" + "1" * 200_000)
     assert "frame 900000 in a file of 1 rows" in csv_error(path, NEW + "\n900000,0,0,1,1,0\n")
