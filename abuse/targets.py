@@ -25,7 +25,7 @@ class Target(NamedTuple):
     """One kind of input."""
 
     name: str
-    share: int  # of 1,000 inputs
+    share: int  # of the inputs, as many in proportion
     copies: dict[str, str]  # path below the working directory -> path below the seeds
     words: Sequence[str]
     victims: Sequence[Victim]
@@ -41,8 +41,6 @@ VIDEOS = commands.prepare_videos("in/videos", "in/sheet.csv", "out")
 RUN = {"in/run": "of_features/run", "in/data": "of_features/data"}
 _CUT = {"in/run": "cut/run", "in/data": "of_features/data", "in/mine.py": "configs/of_features.py"}
 _TRAIN = ["train", "--config", "in/mine.py", "--data", "in/data", "--out", "in/run"]
-_BACKBONE = ["train-backbone", "in/table.csv", "--out", "out/net.safetensors", "--aligner", "none", "--size", "32"]
-_BACKBONE += ["--epochs", "1", "--workers", "1"]
 RUN_OF_VIDEOS = {"in/run": "of_videos/run", "in/videos/one.mp4": "containers/in_mp4.mp4"}
 TABLE = (*texts.TABLE, *texts.TABLE, *plain.BYTES)
 WORKBOOK = (*archives.WORKBOOK, *archives.WORKBOOK, *plain.BYTES, archives.zip_bomb)
@@ -93,6 +91,13 @@ def _weights(name: str, share: int, source: str, mutations: Sequence[Mutation]) 
         [Victim(f"in/{Path(source).name}", mutations)],
         checks.one_file("out/net.safetensors", checks.backbone),
     )
+
+
+def _faces(name: str, share: int, victim: Victim) -> Target:
+    words = ["train-backbone", "in/table.csv", "--out", "out/net.safetensors", "--aligner", "none", "--size", "32"]
+    words += ["--epochs", "1", "--workers", "1"]
+    written = checks.one_file("out/net.safetensors", checks.backbone)
+    return Target(name, share, {"in": "faces"}, words, [victim], written, seconds=60)
 
 
 _RUN_FILES = [
@@ -247,24 +252,8 @@ TARGETS = (
         checks.outputs,
         ["in/run/"],
     ),
-    Target(
-        "table of labelled pictures",
-        10,
-        {"in": "faces"},
-        _BACKBONE,
-        [Victim("in/table.csv", (*texts.TABLE, *plain.BYTES))],
-        checks.one_file("out/net.safetensors", checks.backbone),
-        seconds=60,
-    ),
-    Target(
-        "labelled pictures",
-        4,
-        {"in": "faces"},
-        _BACKBONE,
-        [Victim("in/all/*/*/*", (*media.PICTURE, *plain.BYTES))],
-        checks.one_file("out/net.safetensors", checks.backbone),
-        seconds=60,
-    ),
+    _faces("table of labelled pictures", 10, Victim("in/table.csv", (*texts.TABLE, *plain.BYTES))),
+    _faces("labelled pictures", 4, Victim("in/all/*/*/*", (*media.PICTURE, *plain.BYTES))),
     Target(
         "cache",
         25,

@@ -34,7 +34,7 @@ def toy_cascade(run, emotions=None, width=8):
         parts = np.split(np.asarray(emotions, np.int32), np.cumsum([len(one.emotion) for one in events])[:-1])
         events = [one._replace(emotion=part) for one, part in zip(events, parts, strict=True)]
     metadata = {"signature": "toy", "classes": ["a", "b"], "frames_per_row": 1, "dataset": "toy", "backbone": "toy"}
-    dataset = shards.Dataset(store, metas, events, np.zeros(len(store.valid), np.float32), metadata)
+    dataset = shards.Dataset(store, metas, events, np.zeros((len(store.valid), 12, 2), np.float16), metadata)
     config = tiny_config()
     found = [Detections(one.interval, np.linspace(0.9, 0.6, 3, dtype=np.float32), 0 * one.emotion, one.valid)
              for one in events]  # fmt: skip

@@ -1,6 +1,6 @@
 """A model that is not FEDN's kin, in few lines: pictures, batch normalisation, one label per frame.
 
-TASKS["toy"] = Model(toy_task.make_task, lambda config: config)
+models.TASKS |= toy_task.MODELS
 """
 
 import flax.linen as nn
@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import optax
 
 from fedn_jax.core.types import Task
-from fedn_jax.models import layers
+from fedn_jax.models import Model, layers
 from fedn_jax.ops import frame_labels
 
 
@@ -56,3 +56,14 @@ def make_task(config, geometry, num_classes, input_shape):
 
     saved = ("logits", "inside")
     return Task(init, apply, targets, tally, loss, decode, saved, census=census, whole=True)
+
+
+def make_by_steps(*args):
+    """The same, with the other driver."""
+    return make_task(*args)._replace(driver="steps")
+
+
+MODELS = {
+    "toy": Model(make_task, lambda config: config),
+    "toy_by_steps": Model(make_by_steps, lambda config: config),
+}

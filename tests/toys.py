@@ -66,7 +66,7 @@ def pictures(subjects=3, seed=0):
         events.append(Events(interval, interval.mean(-1), emotion, np.zeros(2, np.int32), np.ones(2, bool)))
     store = Store(np.concatenate(inputs), np.ones(len(metas) * FRAMES, bool))
     metadata = {"signature": "toy", "classes": ["a", "b"], "frames_per_row": 1, "dataset": "toy", "backbone": "none"}
-    return shards.Dataset(store, metas, events, np.zeros(len(store.valid), np.float32), metadata)
+    return shards.Dataset(store, metas, events, np.zeros((len(store.valid), 12, 2), np.float16), metadata)
 
 
 def toy_config():

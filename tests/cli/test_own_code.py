@@ -16,8 +16,6 @@ from fedn_jax.ops import losses
 FILE = """
 import jax.numpy as jnp
 from fedn_jax.core import config as c
-from fedn_jax.engine import run_dir
-from fedn_jax.experiments import search_space, sweep
 from fedn_jax.ops import losses
 
 losses.INTERVAL_LOSSES["edges"] = lambda found, true: jnp.abs(found - true).max(-1)
@@ -102,7 +100,7 @@ def test_a_compiled_file_beside_the_code_is_not_run(tmp_path, monkeypatch):
     run, evil = tmp_path / "run", tmp_path / "evil.py"
     run.mkdir()
     evil.write_text(FILE + f"raise SystemExit({'x' * 3!r})\n")
-    own_code.files.write_text(run / own_code.CODE, FILE + "#" * (len(evil.read_text()) - len(FILE)))
+    (run / own_code.CODE).write_text(FILE + "#" * (len(evil.read_text()) - len(FILE)))
     os.utime(evil, (1, 1))
     os.utime(run / own_code.CODE, (1, 1))
     (run / "__pycache__").mkdir()
@@ -132,7 +130,7 @@ def test_an_error_in_own_code_is_one_line_that_names_its_place(shards, tmp_path,
     own.write_text(FILE.replace("jnp.abs(found - true)", "jnp.abs(found - nothing)"))
     assert train(shards, tmp_path / "run", own) == 2
     said = capsys.readouterr().err
-    assert f"--config {own}: line 8: NameError: name 'nothing' is not defined; correct that code" in said
+    assert f"--config {own}: line 6: NameError: name 'nothing' is not defined; correct that code" in said
     assert "Traceback" not in said
     own.write_text("raise SystemExit")
     assert train(shards, tmp_path / "run", own) == 2

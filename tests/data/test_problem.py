@@ -9,7 +9,7 @@ from fedn_jax.data import problem, shards
 def dataset(**changes):
     store, metas, events = toy_data(**changes)
     metadata = {"classes": ["a", "b"], "frames_per_row": 1, "signature": "x"}
-    return shards.Dataset(store, metas, events, np.zeros(len(store.valid), np.float32), metadata)
+    return shards.Dataset(store, metas, events, np.zeros((len(store.valid), 12, 2), np.float16), metadata)
 
 
 def with_kinds(one, kinds):

@@ -17,9 +17,7 @@ FOLDS = ("s0", "s1")
 @pytest.fixture
 def dataset(monkeypatch):
     """Two subjects; the toy model on one device, with both drivers."""
-    by_steps = lambda *args: toy_task.make_task(*args)._replace(driver="steps")
-    for name, make in {"toy": toy_task.make_task, "toy_by_steps": by_steps}.items():
-        monkeypatch.setitem(models.TASKS, name, models.Model(make, lambda config: config))
+    monkeypatch.setattr(models, "TASKS", models.TASKS | toy_task.MODELS)
     monkeypatch.setattr(jax, "local_devices", lambda: jax.devices()[:1])
     return pictures(subjects=2)
 

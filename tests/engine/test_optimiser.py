@@ -21,18 +21,9 @@ from fedn_jax.engine import fit, parameters, train_step, trainer
 ON = {"train.clip_norm": 0.5, "train.warmup_steps": 5, "train.ema_decay": 0.9, "train.schedule": "cosine"}
 
 
-TOYS = {  # the toy, with both drivers
-    "toy": models.Model(toy_task.make_task, lambda config: config),
-    "toy_by_steps": models.Model(
-        lambda *args: toy_task.make_task(*args)._replace(driver="steps"), lambda config: config
-    ),
-}
-
-
 @pytest.fixture(autouse=True)
 def toys(monkeypatch):
-    for name, model in TOYS.items():
-        monkeypatch.setitem(models.TASKS, name, model)
+    monkeypatch.setattr(models, "TASKS", models.TASKS | toy_task.MODELS)
 
 
 def with_options(**changes):
@@ -99,7 +90,7 @@ def test_both_drivers_give_the_same_bits():
 
 
 def compare_drivers():
-    models.TASKS |= TOYS
+    models.TASKS |= toy_task.MODELS
     scanned, stepped = (
         run([with_options(**ON, task=task)], [0], jax.devices()[:1], range(3)) for task in ("toy", "toy_by_steps")
     )

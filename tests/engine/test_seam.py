@@ -27,23 +27,11 @@ from fedn_jax.inference import new_video
 HERE = Path(__file__).parent
 
 
-def make_by_steps(*args):
-    return toy_task.make_task(*args)._replace(driver="steps")
-
-
-BY_STEPS = models.Model(make_by_steps, lambda config: config)
-
-
 @pytest.fixture
 def config(monkeypatch):
-    monkeypatch.setitem(models.TASKS, "toy", models.Model(toy_task.make_task, lambda config: config))
+    """Of the toy, which is known with both drivers."""
+    monkeypatch.setattr(models, "TASKS", models.TASKS | toy_task.MODELS)
     return toy_config()
-
-
-@pytest.fixture
-def by_steps(monkeypatch):
-    """The toy, with the other driver."""
-    monkeypatch.setitem(models.TASKS, "toy_by_steps", BY_STEPS)
 
 
 @pytest.fixture
@@ -117,7 +105,7 @@ def test_both_drivers_give_the_same_bits():
 
 
 def compare_drivers():
-    models.TASKS |= {"toy": models.Model(toy_task.make_task, lambda config: config), "toy_by_steps": BY_STEPS}
+    models.TASKS |= toy_task.MODELS
     config, dataset = toy_config(), pictures()
     config.train.phase = True
     one, scanned = trained(trainer.make_trainer(config, dataset), config, [0], jax.devices()[:1], range(3))
@@ -129,7 +117,7 @@ def compare_drivers():
         np.testing.assert_allclose(a["loss"], b["loss"], rtol=1e-6)
 
 
-def test_steps_on_any_number_of_devices_and_from_any_epoch(config, by_steps):
+def test_steps_on_any_number_of_devices_and_from_any_epoch(config):
     """Three folds in two columns of slots, stopped and gone on with to the same bits; a fold is the same alone."""
     devices, config.task = jax.devices(), "toy_by_steps"
     given = trainer.make_trainer(config, pictures()), config
@@ -142,7 +130,7 @@ def test_steps_on_any_number_of_devices_and_from_any_epoch(config, by_steps):
     assert metrics[0]["loss"].shape == (3,) and len(set(metrics[0]["loss"].tolist())) == 3
 
 
-def test_by_steps_the_whole_way_from_a_file_that_is_mapped(config, by_steps, one_device, tmp_path):
+def test_by_steps_the_whole_way_from_a_file_that_is_mapped(config, one_device, tmp_path):
     dataset = pictures()
     path = tmp_path / "frames.u8"
     path.write_bytes(dataset.store.inputs.tobytes())
@@ -154,7 +142,7 @@ def test_by_steps_the_whole_way_from_a_file_that_is_mapped(config, by_steps, one
     assert found.metrics["spotting"]["f1"] > 0.8
 
 
-def test_a_killed_training_by_steps_goes_on_to_the_same_bits(config, by_steps, one_device, tmp_path):
+def test_a_killed_training_by_steps_goes_on_to_the_same_bits(config, one_device, tmp_path):
     """Another process, killed inside a save, between two, and in prediction, against one that ran here."""
     script = tmp_path / "train.py"
     script.write_text(KILLED)
@@ -187,10 +175,9 @@ import toys, toy_task
 from toys import quiet
 from fedn_jax import models
 from fedn_jax.engine import checkpoint, fit, predict, programs
-make = lambda *args: toy_task.make_task(*args)._replace(driver="steps")
-models.TASKS["toy"] = models.Model(make, lambda config: config)
+models.TASKS |= toy_task.MODELS
 config = toys.toy_config()
-config.train.epochs = 6
+config.task, config.train.epochs = "toy_by_steps", 6
 run, when = Path(sys.argv[1]), sys.argv[-1]
 die = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
 start, number = checkpoint.Writer.start, []

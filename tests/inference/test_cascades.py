@@ -4,7 +4,6 @@ import csv
 import json
 import shutil
 
-import cv2
 import jax
 import media
 import numpy as np
@@ -111,7 +110,6 @@ def test_curves_show_what_is_reported(small_demo, cascade):
         assert (inside == score).all()  # detections of one video do not overlap
 
 
-@pytest.mark.skipif(not hasattr(cv2, "optflow"), reason="needs opencv-contrib-python-headless")
 def test_flow_of_a_new_video_is_that_of_its_frames(tmp_path, monkeypatch):
     """Decoded once more, when a recogniser asks, and once for all folds."""
     path, options = media.write_video(tmp_path / "video.mp4", media.face_frames(1, 12)), Options("cascade", 48, 30.0)

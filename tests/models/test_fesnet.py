@@ -273,7 +273,7 @@ def brightening(videos=4, frames=72, seed=0):
         events.append(Events(interval, interval.mean(-1), np.full(2, -1, np.int32), kind, np.ones(2, bool)))
     store = Store(np.concatenate(inputs), np.ones(videos * frames, bool))
     metadata = {"signature": "toy", "classes": [], "frames_per_row": 1, "dataset": "toy", "backbone": "none"}
-    return shards.Dataset(store, metas, events, np.zeros(len(store.valid), np.float32), metadata)
+    return shards.Dataset(store, metas, events, np.zeros((len(store.valid), 12, 2), np.float16), metadata)
 
 
 def test_a_square_that_brightens_is_labelled(network):

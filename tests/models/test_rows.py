@@ -28,7 +28,7 @@ def toy_dataset(frames_per_row, frames=False):
         store = store._replace(inputs=np.zeros((len(store.valid), 112, 112, 3), np.uint8))
     frames = [meta._replace(num_frames=meta.num_frames * frames_per_row) for meta in metas]
     metadata = {"signature": "toy", "classes": ["a", "b"], "frames_per_row": frames_per_row}
-    return shards.Dataset(store, frames, events, np.zeros(len(store.valid), np.float32), metadata)
+    return shards.Dataset(store, frames, events, np.zeros((len(store.valid), 12, 2), np.float16), metadata)
 
 
 @pytest.mark.parametrize("spec", SPECS, ids=str)

@@ -3,6 +3,8 @@
 import csv
 from pathlib import Path
 
+import av
+import cv2
 import numpy as np
 import pytest
 
@@ -10,9 +12,6 @@ from data_prep import synthetic
 from data_prep.synthetic import dataset, faces, people
 from fedn_jax.core.errors import UserError
 from fedn_jax.core.schema import KINDS, MICRO_SECONDS
-
-cv2 = pytest.importorskip("cv2")
-av = pytest.importorskip("av")
 
 SETTINGS = {
     "num_subjects": 2,
