@@ -44,7 +44,8 @@ TRAIN = {
 }  # rooms whose tests compile networks
 SLOW = (  # the files that take longest, the longest first: `make test` begins with them, `make test-fast` omits them
     "torch_parity/test_parity.py", "cli/test_end_to_end.py", "cascade/test_recognise.py",
-    "inference/test_new_video.py", "engine/test_fit.py", "models/test_rows.py", "engine/test_train_step.py",
+    "inference/test_new_video.py", "inference/test_cascades.py", "engine/test_fit.py", "models/test_rows.py",
+    "engine/test_train_step.py",
     "evaluation/test_metrics.py", "engine/test_parallel.py", "models/test_fesnet.py", "engine/test_programs.py",
     "models/test_fedn.py", "experiments/test_sweep.py", "engine/test_seam.py", "experiments/test_paper_tables.py",
     "reports/test_video_page.py", "data_prep/shards/test_builders.py", "data_prep/shards/test_dask.py",

@@ -340,5 +340,6 @@ def test_from_frames_to_files(tmp_path, monkeypatch):
     rows = slice(meta.row, meta.row + meta.num_rows)
     again = new_video.make_detector(model, 0.0)(dataset.store.inputs[rows], dataset.store.valid[rows])
     order = np.argsort(expected.interval[expected.valid][:, 0])
+    assert len(order)
     np.testing.assert_array_equal(again.detections.interval, expected.interval[expected.valid][order])
     np.testing.assert_array_equal(again.detections.emotion, expected.emotion[expected.valid][order])
