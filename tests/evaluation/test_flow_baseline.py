@@ -56,6 +56,9 @@ def test_a_face_that_settles_elsewhere_has_a_new_rest():
     found = detect(flow, setting=flow_baseline.Setting(4.0, 0.25, 0.5))
     assert len(found.score) and np.abs(found.interval[0] - 450).max() < 2 * FPS
     assert flow_baseline.strength(flow, np.ones(900, bool), FPS, 4.0, 0.25)[600:].max() < 0.2 * found.score[0]
+    flow[750:, :, 0] -= 3  # 10 seconds: more than half of 4, less than half of 30
+    narrow, wide = (flow_baseline.strength(flow, np.ones(900, bool), FPS, rest, 0.25)[550:650] for rest in (4.0, 30.0))
+    assert narrow.max() < 0.2 * wide.min()
 
 
 def test_every_region_is_counted_in_its_own_distances():
@@ -93,6 +96,8 @@ def test_a_detection_lasts_half_a_second_and_stays_in_the_video():
 def test_plateaus_and_quiet_videos():
     signal = np.zeros(100)
     signal[40:70] = 3
+    assert flow_baseline.detect(signal, FPS, 0.5).interval.tolist() == [[40, 70]]
+    signal[[45, 65]] = 5, 4  # the lower peak belongs to the higher one
     assert flow_baseline.detect(signal, FPS, 0.5).interval.tolist() == [[40, 70]]
     for quiet in (np.zeros((50, 12, 2)), np.full((50, 12, 2), 7.0), np.zeros((1, 12, 2))):
         assert len(detect(quiet).score) == 0

@@ -158,16 +158,21 @@ def test_thumbnails_follow_their_expressions(tmp_path):
     assert (tmp_path / "a.html").read_text() == (tmp_path / "b.html").read_text()
 
 
+def text_of(page):
+    """What a reader sees of it."""
+    return re.sub(r"<(style|script).*?</\1>|<[^>]+>", " ", page.read_text(), flags=re.DOTALL)
+
+
 def test_a_page_of_facial_actions_says_nothing_of_emotions_or_of_a_trained_network(tmp_path):
     video_page.write(tmp_path / "a.html", found(label="action"), None, "", None)
-    text = re.sub(r"<(style|script).*?</\1>|<[^>]+>", " ", (tmp_path / "a.html").read_text(), flags=re.DOTALL)
+    text = text_of(tmp_path / "a.html")
     assert "above the person's own rest" in text and "furthest from rest" in text and "5 facial actions found" in text
     assert "emotion" not in text.lower() and "probability" not in text
 
 
 def test_a_page_of_kinds_speaks_of_kinds(tmp_path):
     video_page.write(tmp_path / "a.html", found(label="kind"), None, "", None)
-    text = re.sub(r"<(style|script).*?</\1>|<[^>]+>", " ", (tmp_path / "a.html").read_text(), flags=re.DOTALL)
+    text = text_of(tmp_path / "a.html")
     assert "confidence in the kind" in text and "probability" in text and "5 expressions found" in text
     assert "action" not in text.lower() and "emotion" not in text.lower()
 
