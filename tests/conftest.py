@@ -43,7 +43,7 @@ TRAIN = {
     "torch_parity",
 }  # rooms whose tests compile networks
 SLOW = (  # the files that take longest, the longest first: `make test` begins with them, `make test-fast` omits them
-    "torch_parity/test_parity.py", "cli/test_end_to_end.py", "cascade/test_recognise.py",
+    "torch_parity/test_parity.py", "cli/test_end_to_end.py", "cascade/test_recognise.py", "cascade/test_streams.py",
     "inference/test_new_video.py", "inference/test_cascades.py", "engine/test_fit.py", "models/test_rows.py",
     "engine/test_train_step.py",
     "evaluation/test_metrics.py", "engine/test_parallel.py", "models/test_fesnet.py", "engine/test_programs.py",

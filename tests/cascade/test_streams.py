@@ -83,8 +83,8 @@ def test_pairs_near_an_expression_and_away(tmp_path):
 
 def test_they_learn_to_spot_and_stay_as_they_are(tmp_path, monkeypatch):
     """What spots on videos of a subject who was left out; then a recogniser is trained, and not a bit of them moves."""
-    monkeypatch.setitem(streams.TRAINING, "train.epochs", 4)
-    monkeypatch.setitem(streams.TRAINING, "train.learning_rate", 5e-3)
+    for name, value in {"train.epochs": 2, "train.batch_size": 16, "train.learning_rate": 1e-2}.items():
+        monkeypatch.setitem(streams.TRAINING, name, value)
     toy = toy_cascade(tmp_path)
     config, spotter = config_of(toy, 10), spotter_of(toy, flow_of(toy))
     streams.train(spotter, toy.named, config, fit.facts_of(toy.named, toy.dataset), quiet)
