@@ -11,6 +11,11 @@ from fedn_jax.core import errors
 from fedn_jax.core.errors import UserError
 from fedn_jax.core.text import count, progress_bar
 
+EXAMPLES = (
+    "fedn train-backbone faces --out mine.safetensors",
+    "fedn train-backbone faces.csv --out mine.safetensors --aligner none",
+    "fedn train-backbone --drawn 60 --out mine.safetensors",
+)
 LARGEST = 1024  # pixels of a side: more than any network of faces reads
 
 
@@ -20,15 +25,7 @@ def add_arguments(commands: Any) -> None:
     Args:
       commands: what ``ArgumentParser.add_subparsers`` returned.
     """
-    one = commands.add_parser(
-        "train-backbone", help="labelled pictures of faces -> a file for --backbone",
-        **shared.ending(
-            "fedn train-backbone faces --out mine.safetensors",
-            "fedn train-backbone faces.csv --out mine.safetensors --aligner none",
-            "fedn train-backbone --drawn 60 --out mine.safetensors",
-        ),
-    )  # fmt: skip
-    one.set_defaults(function=run, takes_options=False)
+    one = shared.add(commands, "train-backbone", "labelled pictures of faces -> a file for --backbone", run, EXAMPLES)
     one.add_argument(
         "pictures", type=Path, nargs="?", metavar="DIR|TABLE",
         help="DIR/LABEL/PICTURE or DIR/LABEL/PERSON/PICTURE; or CSV or Excel: path,label and, where known, person",
