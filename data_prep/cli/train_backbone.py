@@ -79,8 +79,7 @@ def run(args: argparse.Namespace) -> None:
         written.check(args.out.parent, [args.out.name])
     files.check_place(args.out)
     faces, tests, labels = _drawn(args) if args.pictures is None else _own(args)
-    light = faces.images.reshape(-1, 3) / np.float32(255)
-    mean, std = (tuple(np.round(x.astype(float), 3).tolist()) for x in (light.mean(0), light.std(0).clip(0.01)))
+    mean, std = training.light(faces.images)
     batch = min(args.batch_size, len(faces.label))
     plan = training.Plan(widths[args.widths], args.size, mean, std, args.epochs, batch, args.seed)
     variables = training.train(faces.images, (faces.label,), len(labels), _cost, plan, partial(print, flush=True))
@@ -134,8 +133,6 @@ def _own(args: argparse.Namespace) -> tuple[Any, Any, list[str]]:
 
 def _drawn(args: argparse.Namespace) -> tuple[Any, Any, list[str]]:
     """The same of drawn people, of whom the last are held out."""
-    import numpy as np
-
     from data_prep import synthetic
     from data_prep.backbones import pretrain
     from data_prep.backbones.pictures import Faces
@@ -146,9 +143,7 @@ def _drawn(args: argparse.Namespace) -> tuple[Any, Any, list[str]]:
     held = min(max(round(args.held_out * args.drawn), 1), args.drawn - 1)
     parts, first = [], synthetic.FIRST_STILL
     for number in (args.drawn - held, held):
-        stills = [pretrain.person(args.seed, 20, first + index) for index in range(number)]
-        who = np.repeat([f"person{first + index}" for index in range(number)], [len(one.label) for one in stills])
-        images = pretrain.crop(np.concatenate([one.images for one in stills]))
-        parts.append(Faces(images, np.concatenate([one.label for one in stills]), who))
+        drawn = pretrain.draw(args.seed, first, number, 20, args.workers)
+        parts.append(Faces(pretrain.crop(drawn.images), drawn.label, drawn.person.astype(str)))
         first += number
     return *parts, ["none", *synthetic.CLASSES]
