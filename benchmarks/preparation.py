@@ -50,11 +50,12 @@ def full_backbone() -> embed.Backbone:
 # Prepares one video and prints the peak memory of the process in GB.
 ALONE = """
 import pathlib, resource, sys
-from data_prep import decode, embed
-from data_prep.sources import Source
+from data_prep.backbones import embed
+from data_prep.faces import decode
+from data_prep.media.sources import Source
 faces = decode.Faces(Source(pathlib.Path(sys.argv[1])), decode.Options("cascade", 112))
 backbone = embed.load_backbone("slim")
-assert sum(len(part) for part in embed.embed(faces, backbone))
+assert sum(len(part) for part in backbone.features(face.image for face in faces))
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6)
 """
 

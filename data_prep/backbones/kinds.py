@@ -174,10 +174,9 @@ def seen(inputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     Returns:
       The same with zeros in gaps, and [T] uint8, 1 where a face was seen.
     """
-    if inputs.dtype == np.uint8:
-        return inputs, np.ones(len(inputs), np.uint8)
-    there = ~np.isnan(inputs).any(1)
-    return np.where(there[:, None], inputs, np.float16(0)), there.astype(np.uint8)
+    there = ~np.isnan(inputs).reshape(len(inputs), -1).any(1)
+    shown = there.reshape(-1, *[1] * (inputs.ndim - 1))
+    return np.where(shown, inputs, inputs.dtype.type(0)), there.astype(np.uint8)
 
 
 def seen_at_all(path: Path, valid: np.ndarray) -> np.ndarray:

@@ -30,6 +30,7 @@ class Stills(NamedTuple):
     images: np.ndarray  # [N, SIZE + 2 MARGIN, SIZE + 2 MARGIN, 3] uint8
     label: np.ndarray  # [N] int32, 0 for no expression
     strength: np.ndarray  # [N] float32, 0 to 1
+    person: np.ndarray  # [N] int32, number of who is drawn
 
 
 def person(seed: int, per_identity: int, number: int) -> Stills:
@@ -64,7 +65,8 @@ def person(seed: int, per_identity: int, number: int) -> Stills:
         labels.append(label + 1)
         strengths.append(strength)
     pictures = np.array(images, np.uint8).reshape(len(images), side, side, 3)
-    return Stills(pictures, np.array(labels, np.int32), np.array(strengths, np.float32))
+    who = np.full(len(images), number, np.int32)
+    return Stills(pictures, np.array(labels, np.int32), np.array(strengths, np.float32), who)
 
 
 def draw(seed: int, first: int, num_identities: int, per_identity: int, workers: int) -> Stills:

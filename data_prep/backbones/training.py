@@ -20,6 +20,24 @@ class Plan(NamedTuple):
     seed: int  # of weights, order and augmentation
 
 
+def light(images: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """How bright pictures are, picture by picture: there may be more of them than fit the memory as floats.
+
+    Args:
+      images: [N, side, side, 3] uint8.
+
+    Returns:
+      Mean and standard deviation of R, G, B for a ``Plan``, in [0, 1], the latter at least 0.01; three decimals.
+    """
+    moments = np.zeros((2, 3))
+    for image in images:
+        pixels = image.reshape(-1, 3) / 255.0
+        moments += pixels.mean(0), (pixels**2).mean(0)
+    mean, square = moments / len(images)
+    std = np.sqrt((square - mean**2).clip(1e-4))
+    return tuple(mean.round(3).tolist()), tuple(std.round(3).tolist())
+
+
 def augment(images: np.ndarray, rng: np.random.Generator, size: int) -> np.ndarray:
     """Moves, mirrors, lights and blurs pictures as the aligner's rest and cameras do.
 

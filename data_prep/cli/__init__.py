@@ -1,4 +1,4 @@
-"""The commands ``fedn prepare``, ``merge``, ``verify`` and ``convert-backbone``: arguments and printing."""
+"""The commands of preparation: ``fedn prepare``, ``verify`` and ``convert-backbone``, and those of the files beside."""
 
 import argparse
 import json
@@ -14,43 +14,42 @@ DRAWN_ONLY = (
     "--backbone is not given: slim is taken, which has seen drawn faces only; for real faces give --backbone "
     "blendshapes (after `fedn fetch face-landmarker`), or a checkpoint of your own (fedn convert-backbone)"
 )
+PREPARE = (
+    "fedn prepare folder --videos videos --annotations expressions.csv --out data",
+    "fedn prepare casme2 --videos rawpic --annotations CASME2.xlsx --out data",
+    "fedn prepare SOURCE --help",
+)
+FOLDER = (
+    "fedn prepare folder --videos videos --annotations expressions.csv --out data",
+    "fedn prepare folder --videos videos --annotations expressions.csv --out data \\\n"
+    "      --fps 30 --classes positive,surprise,negative,others",
+)
+VERIFY = ("fedn verify data", "fedn verify casme2 --annotations CASME2.xlsx")
+CONVERT = ("fedn convert-backbone net.pth --out net.safetensors --normalization imagenet",)
 
 log = logging.getLogger(__name__)
 
 
 def add_arguments(commands: Any) -> None:
-    """Adds ``prepare``, ``merge``, ``verify`` and ``convert-backbone`` to the command line.
+    """Adds the commands of preparation to the command line.
 
     Args:
       commands: what ``ArgumentParser.add_subparsers`` returned; its ``dest`` must be "command".
     """
-    parser = commands.add_parser(
-        "prepare", help="videos or features with annotations -> shards; resumable",
-        **shared.ending(
-            "fedn prepare folder --videos videos --annotations expressions.csv --out data",
-            "fedn prepare casme2 --videos rawpic --annotations CASME2.xlsx --out data",
-            "fedn prepare SOURCE --help",
-        ),
-    )  # fmt: skip
-    parser.set_defaults(function=run, takes_options=False)
+    title = "videos or features with annotations -> shards; resumable"
+    parser = shared.add(commands, "prepare", title, _release, PREPARE)  # a source says what else is called
     sources = parser.add_subparsers(dest="source", metavar="SOURCE", required=True)
 
     for name, (title, _) in shared.RELEASES.items():
         example = f"fedn prepare {name} --videos released --annotations sheet.xlsx --out data"
-        one = sources.add_parser(name, help=f"{title}: the released folder and sheet", **shared.ending(example))
+        one = shared.add(sources, name, f"{title}: the released folder and sheet", _release, [example])
         one.add_argument("--videos", type=Path, required=True, metavar="DIR", help="the frames or videos as released")
         shared.add_sheet(one, (name,), required=True)
         shared.add_partial(one)
         shared.add_videos(one)
 
-    one = sources.add_parser(
-        "folder", help="a folder of videos and a table of their expressions (CSV, Excel)",
-        **shared.ending(
-            "fedn prepare folder --videos videos --annotations expressions.csv --out data",
-            "fedn prepare folder --videos videos --annotations expressions.csv --out data \\\n"
-            "      --fps 30 --classes positive,surprise,negative,others",
-        ),
-    )  # fmt: skip
+    title = "a folder of videos and a table of their expressions (CSV, Excel)"
+    one = shared.add(sources, "folder", title, _folder, FOLDER)
     one.add_argument("--videos", type=Path, required=True, metavar="DIR", help="folder of videos, sub-folders too")
     one.add_argument("--rate", type=float, default=30.0, help="frames per second of folders of pictures (default: 30)")
     shared.add_table(one)
@@ -59,11 +58,7 @@ def add_arguments(commands: Any) -> None:
     features.add_arguments(sources)
     merge.add_arguments(commands)
 
-    one = commands.add_parser(
-        "verify", help="check and count prepared data, or a released sheet",
-        **shared.ending("fedn verify data", "fedn verify casme2 --annotations CASME2.xlsx"),
-    )  # fmt: skip
-    one.set_defaults(function=run, takes_options=False)
+    one = shared.add(commands, "verify", "check and count prepared data, or a released sheet", _verify, VERIFY)
     one.add_argument(
         "what", metavar="DIR|DATASET",
         help=f"the --out of `fedn prepare`; or, with --annotations, one of {', '.join(shared.RELEASES)}",
@@ -72,11 +67,7 @@ def add_arguments(commands: Any) -> None:
     one.add_argument("--json", type=Path, metavar="OUT", help="write the counts to this file, too")
     one.add_argument("--force", action="store_true", help="replace that file, whoever wrote it")
 
-    one = commands.add_parser(
-        "convert-backbone", help="a PyTorch ResNet18 -> a file for --backbone",
-        **shared.ending("fedn convert-backbone net.pth --out net.safetensors --normalization imagenet"),
-    )  # fmt: skip
-    one.set_defaults(function=run, takes_options=False)
+    one = shared.add(commands, "convert-backbone", "a PyTorch ResNet18 -> a file for --backbone", _convert, CONVERT)
     one.add_argument("checkpoint", type=Path, metavar="CKPT", help=".pth, .pt, .pth.tar or .safetensors")
     one.add_argument("--out", type=Path, required=True, metavar="FILE", help="the new file, *.safetensors")
     one.add_argument(
@@ -98,28 +89,11 @@ def parse(words: list[str]) -> argparse.Namespace:
       words: such as ["prepare", "folder", ...].
 
     Returns:
-      Arguments for ``run``.
+      Arguments for their ``function``.
     """
     parser = argparse.ArgumentParser(prog="fedn")
     add_arguments(parser.add_subparsers(dest="command", required=True))
     return parser.parse_args(words)
-
-
-def run(args: argparse.Namespace) -> None:
-    """Runs ``prepare``, ``verify`` or ``convert-backbone``.
-
-    Args:
-      args: parsed arguments.
-
-    Raises:
-      UserError: input that cannot be used.
-    """
-    if args.command == "verify":
-        _verify(args)
-    elif args.command == "convert-backbone":
-        _convert(args)
-    else:
-        {"folder": _folder, "features": features.run}.get(args.source, _release)(args)
 
 
 # ---- Verify ---------------------------------------------------------------------------------------------------------

@@ -8,6 +8,14 @@ from data_prep.cli import shared
 from fedn_jax.core.errors import UserError
 from fedn_jax.core.text import count, progress_bar
 
+EXAMPLES = (
+    "fedn prepare features --features i3d --annotations expressions.csv \\\n      --frames-per-row 2 --out data",
+    "fedn prepare features --features openface --annotations expressions.csv \\\n"
+    "      --columns 'AU*_r,AU*_c,pose_R*' --out data",
+    "fedn prepare features --features i3d --dataset casme2 \\\n"
+    "      --annotations sheet.xlsx --frames-per-row 2 --partial --out data",
+)
+
 
 def add_arguments(sources: Any) -> None:
     """Adds ``features`` to the sources of ``prepare``.
@@ -15,15 +23,8 @@ def add_arguments(sources: Any) -> None:
     Args:
       sources: what ``ArgumentParser.add_subparsers`` returned.
     """
-    one = sources.add_parser(
-        "features", help="arrays (I3D ...) or tables (OpenFace, py-feat) of another tool, and a table of expressions",
-        **shared.ending("fedn prepare features --features i3d --annotations expressions.csv \\\n"
-                  "      --frames-per-row 2 --out data",
-                  "fedn prepare features --features openface --annotations expressions.csv \\\n"
-                  "      --columns 'AU*_r,AU*_c,pose_R*' --out data",
-                  "fedn prepare features --features i3d --dataset casme2 \\\n"
-                  "      --annotations sheet.xlsx --frames-per-row 2 --partial --out data"),
-    )  # fmt: skip
+    title = "arrays (I3D) or tables (OpenFace, py-feat), and a table of expressions"
+    one = shared.add(sources, "features", title, run, EXAMPLES)
     one.add_argument(
         "--features", type=Path, required=True, metavar="DIR", help="folder of .npz or .npy files, or tables"
     )

@@ -8,6 +8,11 @@ from data_prep.cli import shared
 from fedn_jax.core.errors import UserError
 from fedn_jax.core.text import count, progress_bar
 
+EXAMPLES = (
+    "fedn merge casme2=data casme3=data3 --emotions emotions.csv --out both",
+    "fedn train --config own_data --data both --out run \\\n      --config.folds.scheme=leave-one-dataset-out",
+)
+
 
 def add_arguments(commands: Any) -> None:
     """Adds ``merge`` to the command line.
@@ -15,15 +20,8 @@ def add_arguments(commands: Any) -> None:
     Args:
       commands: what ``ArgumentParser.add_subparsers`` returned.
     """
-    one = commands.add_parser(
-        "merge", help="several prepared data sets as one, for training across data sets",
-        **shared.ending(
-            "fedn merge casme2=data casme3=data3 --emotions emotions.csv --out both",
-            "fedn train --config own_data --data both --out run \\\n"
-            "      --config.folds.scheme=leave-one-dataset-out",
-        ),
-    )  # fmt: skip
-    one.set_defaults(function=run, takes_options=False)
+    title = "several prepared data sets as one, for training across data sets"
+    one = shared.add(commands, "merge", title, run, EXAMPLES)
     one.add_argument(
         "sources", nargs="+", metavar="NAME=DIR",
         help="a name, and the --out of `fedn prepare`; subjects will be named NAME/SUBJECT",

@@ -1,7 +1,7 @@
 """What the commands of preparation share: arguments, and a released data set as a list of videos."""
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,18 +16,30 @@ RELEASES = {
 }
 
 
-def ending(*examples: str) -> dict[str, Any]:
-    """Arguments of ``add_parser`` that end the help with examples.
+def add(
+    commands: Any, name: str, title: str, function: Callable[..., Any], examples: Sequence[str],
+    more: Sequence[str] = (),
+) -> argparse.ArgumentParser:  # fmt: skip
+    """Adds a command, or a source of ``prepare``.
 
     Args:
-      *examples: commands.
+      commands: what ``ArgumentParser.add_subparsers`` returned.
+      name: what the user types.
+      title: what it does, in one line of the help above it.
+      function: does it; called with the arguments. It returns None, or an exit code.
+      examples: lines for the end of the help.
+      more: lines below them.
 
     Returns:
-      Keywords.
+      The parser, for arguments.
     """
-    heading = "examples:" if len(examples) > 1 else "example:"
-    text = "\n".join([heading, *(f"  {one}" for one in examples)])
-    return {"epilog": text, "formatter_class": argparse.RawDescriptionHelpFormatter}
+    lines = ["examples:" if len(examples) > 1 else "example:", *(f"  {one}" for one in examples), *more]
+    parser = commands.add_parser(
+        name, help=title, description=f"{title[0].upper()}{title[1:]}.", epilog="\n".join(lines),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    parser.set_defaults(function=function, takes_options=False)
+    return parser
 
 
 def add_partial(parser: argparse.ArgumentParser) -> None:

@@ -11,6 +11,11 @@ from fedn_jax.core import errors
 from fedn_jax.core.errors import UserError
 from fedn_jax.core.text import count, progress_bar
 
+EXAMPLES = (
+    "fedn train-backbone faces --out mine.safetensors",
+    "fedn train-backbone faces.csv --out mine.safetensors --aligner none",
+    "fedn train-backbone --drawn 60 --out mine.safetensors",
+)
 LARGEST = 1024  # pixels of a side: more than any network of faces reads
 
 
@@ -20,15 +25,7 @@ def add_arguments(commands: Any) -> None:
     Args:
       commands: what ``ArgumentParser.add_subparsers`` returned.
     """
-    one = commands.add_parser(
-        "train-backbone", help="labelled pictures of faces -> a file for --backbone",
-        **shared.ending(
-            "fedn train-backbone faces --out mine.safetensors",
-            "fedn train-backbone faces.csv --out mine.safetensors --aligner none",
-            "fedn train-backbone --drawn 60 --out mine.safetensors",
-        ),
-    )  # fmt: skip
-    one.set_defaults(function=run, takes_options=False)
+    one = shared.add(commands, "train-backbone", "labelled pictures of faces -> a file for --backbone", run, EXAMPLES)
     one.add_argument(
         "pictures", type=Path, nargs="?", metavar="DIR|TABLE",
         help="DIR/LABEL/PICTURE or DIR/LABEL/PERSON/PICTURE; or CSV or Excel: path,label and, where known, person",
@@ -82,8 +79,7 @@ def run(args: argparse.Namespace) -> None:
         written.check(args.out.parent, [args.out.name])
     files.check_place(args.out)
     faces, tests, labels = _drawn(args) if args.pictures is None else _own(args)
-    light = faces.images.reshape(-1, 3) / np.float32(255)
-    mean, std = (tuple(np.round(x.astype(float), 3).tolist()) for x in (light.mean(0), light.std(0).clip(0.01)))
+    mean, std = training.light(faces.images)
     batch = min(args.batch_size, len(faces.label))
     plan = training.Plan(widths[args.widths], args.size, mean, std, args.epochs, batch, args.seed)
     variables = training.train(faces.images, (faces.label,), len(labels), _cost, plan, partial(print, flush=True))
@@ -137,8 +133,6 @@ def _own(args: argparse.Namespace) -> tuple[Any, Any, list[str]]:
 
 def _drawn(args: argparse.Namespace) -> tuple[Any, Any, list[str]]:
     """The same of drawn people, of whom the last are held out."""
-    import numpy as np
-
     from data_prep import synthetic
     from data_prep.backbones import pretrain
     from data_prep.backbones.pictures import Faces
@@ -149,9 +143,7 @@ def _drawn(args: argparse.Namespace) -> tuple[Any, Any, list[str]]:
     held = min(max(round(args.held_out * args.drawn), 1), args.drawn - 1)
     parts, first = [], synthetic.FIRST_STILL
     for number in (args.drawn - held, held):
-        stills = [pretrain.person(args.seed, 20, first + index) for index in range(number)]
-        who = np.repeat([f"person{first + index}" for index in range(number)], [len(one.label) for one in stills])
-        images = pretrain.crop(np.concatenate([one.images for one in stills]))
-        parts.append(Faces(images, np.concatenate([one.label for one in stills]), who))
+        drawn = pretrain.draw(args.seed, first, number, 20, args.workers)
+        parts.append(Faces(pretrain.crop(drawn.images), drawn.label, drawn.person.astype(str)))
         first += number
     return *parts, ["none", *synthetic.CLASSES]

@@ -57,7 +57,7 @@ def align_none(frames: Iterator[np.ndarray], size: int) -> Iterator[Aligned]:
         if frame.any():
             yield cut(frame, pose, size, size / side)
         else:
-            yield _gap(size)
+            yield gap(size)
 
 
 def align_cascade(frames: Iterator[np.ndarray], size: int) -> Iterator[Aligned]:
@@ -98,7 +98,7 @@ def _followed(tracker: "Tracker", frames: Iterator[np.ndarray], size: int) -> It
     while waiting and not tracker.start(list(waiting)):
         for _ in range(min(_LOOK_EVERY, len(waiting))):
             waiting.popleft()
-            yield _gap(size)
+            yield gap(size)
         waiting.extend(islice(frames, LOOKAHEAD - len(waiting)))
     while waiting:
         frame = waiting.popleft()
@@ -170,7 +170,7 @@ class Tracker:
         elif self._count >= _CHECK_EVERY:
             pose = self._check(frame, grey, pose)
         if pose is None:
-            return _gap(size)
+            return gap(size)
         self._pose, self._before, self._last = pose, pose, self._small(grey)
         return cut(frame, widened(pose, self._room), size, size / (self._side * self._room))
 
@@ -263,7 +263,15 @@ def widened(pose: np.ndarray, room: float) -> np.ndarray:
     return np.column_stack([linear, pose[:, 2] + (pose[:, :2] - linear) @ (0.5, 0.5)])
 
 
-def _gap(size: int) -> Aligned:
+def gap(size: int) -> Aligned:
+    """What stands for a frame without a face.
+
+    Args:
+      size: side of the picture, pixels.
+
+    Returns:
+      A black one.
+    """
     return Aligned(np.zeros((size, size, 3), np.uint8), False, np.zeros((2, 3)))
 
 

@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from fractions import Fraction
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -14,6 +14,9 @@ from data_prep.media.frames import Frame, resample
 from data_prep.media.sources import Source
 from fedn_jax.core import files, schema
 from fedn_jax.core.errors import UserError
+
+if TYPE_CHECKING:
+    from data_prep.faces.align import Aligned
 
 
 class Options(NamedTuple):
@@ -33,10 +36,16 @@ class Facts(NamedTuple):
     seconds: np.ndarray  # [num_source] float64, when each of them is shown, from the file's start
     ends: np.ndarray  # [num_source] float64, until when: the next one, but for holes and the last one
     valid: np.ndarray  # [T] uint8
-    flow: np.ndarray  # [T, 12, 2] float16, how far regions of the face have moved against the nose; see displacement
     uneven: bool  # the file's frames do not come at a constant rate
     notes: tuple[str, ...]  # what was odd about the source
     shot: np.ndarray  # [T] int32, rising from 0: cuts of the film before the frame, as far as the aligner says
+
+
+class Decoded(NamedTuple):
+    """What a worker finds out about a video of a data set."""
+
+    facts: Facts
+    flow: np.ndarray  # [T, 12, 2] float16, how far regions of the face have moved against the nose; see displacement
 
 
 DEFAULT = Options()
@@ -51,7 +60,7 @@ def fits(stored: Mapping[str, np.ndarray]) -> bool:
     """Whether stored facts can be those of a video; a file that can be read may hold others.
 
     Args:
-      stored: fields of :class:`Facts`, all or some, perhaps with ``inputs`` [T, D] float16.
+      stored: fields of :class:`Facts`, all or some, perhaps with ``inputs`` [T, D] float16 and ``flow``.
 
     Returns:
       True if types, lengths and numbers fit one another.
@@ -66,7 +75,7 @@ def fits(stored: Mapping[str, np.ndarray]) -> bool:
     ends = {len(stored[name]) for name in ("seconds", "ends") if name in stored}
     if lengths != {len(source)} or ends - {number} or not len(source) or not stored["fps"] > 0:
         return False
-    if stored["flow"].shape[1:] != (schema.REGIONS, 2):
+    if "flow" in stored and stored["flow"].shape[1:] != (schema.REGIONS, 2):
         return False
     return bool(
         0 <= source[0] and source[-1] < number and (np.diff(source) >= 0).all() and (stored["valid"] <= 1).all()
@@ -99,30 +108,26 @@ class Faces:
         self._odd: list[str] = []
         self._index: list[int] = []
         self._valid: list[bool] = []
-        self._flow: list[np.ndarray] = []
         self._shots: list[int] = []
         self._cuts = 0
         self._unreadable = 0
         self._present: deque[bool] = deque()  # of frames that the aligner still holds: whether there was a picture
 
-    def __iter__(self) -> Iterator[np.ndarray]:
-        """Yields [size, size, 3] uint8 RGB per frame; black where there is no face."""
+    def __iter__(self) -> Iterator["Aligned"]:
+        """Yields the face of each frame; where there is no picture, one without a face."""
         import cv2
 
-        from data_prep.faces import align, displacement
+        from data_prep.faces import align
 
         cv2.setNumThreads(1)  # the processes share the cores
         size = self._options.size
-        black, moved = np.zeros((size, size, 3), np.uint8), displacement.Displacement(self._options.aligner, self.fps)
+        none = align.gap(size)
         for face in align.ALIGNERS[self._options.aligner](self._images(), size):
             while not self._present.popleft():
-                yield self._note(False, displacement.NONE, black)
-            if face.cut:
-                self._cuts += 1
-                moved.restart()
-            yield self._note(face.valid, moved.next(face.image) if face.valid else displacement.NONE, face.image)
+                yield self._note(none)
+            yield self._note(face)
         for _ in self._present:
-            yield self._note(False, displacement.NONE, black)
+            yield self._note(none)
         if not any(self._valid):
             raise UserError(
                 f"{self._source.path}: no face in any of its {len(self._valid)} frames; expected an upright, frontal "
@@ -150,11 +155,11 @@ class Faces:
             if frame.image is not None:
                 yield frame.image
 
-    def _note(self, valid: bool, flow: np.ndarray, image: np.ndarray) -> np.ndarray:
-        self._flow.append(flow)
-        self._valid.append(valid)
+    def _note(self, face: "Aligned") -> "Aligned":
+        self._cuts += face.cut
+        self._valid.append(face.valid)
         self._shots.append(self._cuts)
-        return image
+        return face
 
     def facts(self) -> Facts:
         """What is known after the last frame.
@@ -180,14 +185,13 @@ class Faces:
             seconds=seconds,
             ends=sources.ends(seconds, self._holes, self._length, fps),
             valid=np.array(self._valid, np.uint8),
-            flow=np.array(self._flow, np.float16),
             uneven=len(gaps) > 1 and bool(np.abs(gaps - gaps.mean()).max() > 0.5 * gaps.mean()),
             notes=tuple(notes),
             shot=np.array(self._shots, np.int32),
         )
 
 
-def decode(source: Source, options: Options, first_frame: int, raw: Path, preview: Path) -> Facts:
+def decode(source: Source, options: Options, first_frame: int, raw: Path, preview: Path) -> Decoded:
     """Decodes and aligns one source; runs in a worker process, in constant memory.
 
     Args:
@@ -198,17 +202,23 @@ def decode(source: Source, options: Options, first_frame: int, raw: Path, previe
       preview: file for a small video of them.
 
     Returns:
-      What is known about the frames.
+      What is known about the frames, and how the face moves in them.
 
     Raises:
       UserError: unreadable source, or not one face in it.
     """
+    from data_prep.faces import displacement
+
     faces = Faces(source, options, first_frame)
+    moved, flow = displacement.Displacement(options.aligner, faces.fps), []
     with raw.open("wb") as file, writer(preview, options.size, options.size, faces.fps) as show:
-        for image in faces:
-            file.write(image.tobytes())
-            show(image)
-    return faces.facts()
+        for face in faces:
+            file.write(face.image.tobytes())
+            show(face.image)
+            if face.cut:
+                moved.restart()
+            flow.append(moved.next(face.image) if face.valid else displacement.NONE)
+    return Decoded(faces.facts(), np.array(flow, np.float16))
 
 
 # Length of a video in seconds up to which -> (height of the picture, constant rate factor) of its small copy.

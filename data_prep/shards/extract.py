@@ -84,7 +84,7 @@ def pictures(
     """
     wanted, last = set(rows), max(rows, default=-1)
     faces = itertools.islice(Faces(source, options, only=person and person.only), last + 1)
-    return {row: image.copy() for row, image in enumerate(faces) if row in wanted}
+    return {row: face.image for row, face in enumerate(faces) if row in wanted}
 
 
 def _row(backbone: Backbone | AlignedFrames) -> tuple[Any, tuple[int, ...]]:
@@ -114,13 +114,9 @@ def _load(done: Path, backbone: Backbone | AlignedFrames) -> Extracted | None:
 
 
 def _extract(
-    source: Source,
-    options: Options,
-    backbone: Backbone | AlignedFrames,
-    out: Path,
-    progress: Any,
+    source: Source, options: Options, backbone: Backbone | AlignedFrames, out: Path, progress: Any,
     person: Person | None,
-) -> None:
+) -> None:  # fmt: skip
     info = None if source.path.is_dir() else frames.probe(source.path)
     total = round(info.seconds * info.fps) if info and info.seconds else None
     with ExitStack() as stack:
@@ -137,9 +133,9 @@ def _extract(
         keep = stack.enter_context(writer(out / "faces.mp4", options.size, options.size, faces.fps))
 
         def pictures() -> Iterator[np.ndarray]:
-            for image in faces:
-                keep(image)
-                yield image
+            for face in faces:
+                keep(face.image)
+                yield face.image
 
         seen = []
         with (out / "inputs.raw").open("wb") as file:

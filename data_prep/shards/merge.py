@@ -163,10 +163,10 @@ def _unfitting(table: Mapping[tuple[str, str], str], parts: Mapping[str, Part]) 
 
 
 def _check_alike(parts: Mapping[str, Part]) -> None:
-    signs = [part.metadata["signature"] for part in parts.values()]
-    for number, (name, part) in enumerate(parts.items()):
-        if signs[number] in signs[:number]:
-            raise UserError(f"{name}={part.path}: is the same data as another one, so people would be there twice")
+    seen: dict[str, str] = {}  # signature -> name
+    for name, part in parts.items():
+        if (before := seen.setdefault(part.metadata["signature"], name)) != name:
+            raise UserError(f"{name}={part.path}: is the same data as {before}, so people would be there twice")
     (first, one), *others = parts.items()
     for name, other in others:
         for key in ALIKE:

@@ -9,7 +9,7 @@ import numpy as np
 
 from data_prep.backbones import kinds
 from data_prep.backbones.kinds import Backbone
-from data_prep.faces.decode import Facts, Options, decode, fits
+from data_prep.faces.decode import Decoded, Options, decode, fits
 from data_prep.media.sources import Source
 from fedn_jax.core import arrays, files, schema
 from fedn_jax.core.errors import UserError
@@ -39,14 +39,14 @@ class Job(NamedTuple):
         return self.cache.with_suffix(f"{self.attempt}.raw")
 
 
-def decode_job(job: Job) -> Facts:
+def decode_job(job: Job) -> Decoded:
     """Makes the ``raw`` file of a job.
 
     Args:
       job: the job.
 
     Returns:
-      What is known about the frames.
+      What is known about the frames, and how the face moves in them.
 
     Raises:
       UserError: see :func:`decode.decode`.
@@ -54,18 +54,18 @@ def decode_job(job: Job) -> Facts:
     return decode(job.source, job.options, job.first_frame, job.raw, job.preview)
 
 
-def embed_raw(job: Job, facts: Facts, backbone: Backbone) -> None:
+def embed_raw(job: Job, decoded: Decoded, backbone: Backbone) -> None:
     """Embeds the aligned frames and writes the cache file, all of it or nothing.
 
     Args:
       job: its ``raw`` file is there, and is removed.
-      facts: about the frames.
+      decoded: of ``decode_job``.
       backbone: the feature extractor.
 
     Raises:
       UserError: the backbone sees no face in any frame.
     """
-    size = job.options.size
+    facts, size = decoded.facts, job.options.size
     pictures = np.memmap(job.raw, np.uint8, "r").reshape(-1, size, size, 3)
     inputs, seen = kinds.seen(np.concatenate(list(backbone.features(pictures))))
     codes = stills.encode(pictures) if job.frames else {}
@@ -74,6 +74,7 @@ def embed_raw(job: Job, facts: Facts, backbone: Backbone) -> None:
     valid = kinds.seen_at_all(job.source.path, facts.valid & seen)
     content = facts._asdict() | {
         "inputs": inputs,
+        "flow": decoded.flow,
         "valid": valid,
         "fps": np.float32(facts.fps),
         "notes": np.array(facts.notes, np.str_),

@@ -18,7 +18,7 @@ import numpy as np
 from data_prep.backbones import kinds
 from data_prep.backbones.kinds import Backbone
 from data_prep.faces import landmarker_file
-from data_prep.faces.decode import DEFAULT, Facts, Options
+from data_prep.faces.decode import DEFAULT, Decoded, Options
 from data_prep.media import sources
 from data_prep.media.frames import check_rate
 from data_prep.shards import builders, records, video_cache
@@ -227,7 +227,7 @@ def _processes(backbone: Backbone, jobs: dict[int, Job], workers: int, finished:
             finished(index, result if isinstance(result, UserError) else None)
 
 
-def _decoded(jobs: dict[int, Job], workers: int) -> Generator[tuple[int, Facts | UserError], None, None]:
+def _decoded(jobs: dict[int, Job], workers: int) -> Generator[tuple[int, Decoded | UserError], None, None]:
     """Decodes; at most ``workers`` + 1 results wait on the disk at a time."""
     if workers == 1 or len(jobs) < 2:
         for index, job in jobs.items():
@@ -247,7 +247,7 @@ def _decoded(jobs: dict[int, Job], workers: int) -> Generator[tuple[int, Facts |
                 yield running.pop(future), _outcome(future)
 
 
-def _outcome(future: Future) -> Facts | UserError:
+def _outcome(future: Future) -> Decoded | UserError:
     error = future.exception()
     if error is not None and not isinstance(error, UserError):
         raise error

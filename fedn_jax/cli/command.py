@@ -5,6 +5,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from data_prep.cli import shared
+
 OVERRIDES = "--config.KEY=VALUE changes one option, e.g. --config.train.epochs=3"
 ALL_OPTIONS = "fedn configs --options lists all of them"
 DATA = "directory made by `fedn prepare`"
@@ -28,13 +30,9 @@ def add(
     Returns:
       The parser, for arguments.
     """
-    lines = ["examples:" if len(examples) > 1 else "example:", *(f"  {one}" for one in examples)]
-    lines += ["", f"{OVERRIDES};", ALL_OPTIONS] if options else []
-    parser = commands.add_parser(
-        name, help=title, description=f"{title[0].upper()}{title[1:]}.", epilog="\n".join(lines),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
-    parser.set_defaults(function=function, takes_options=options)
+    more = ["", f"{OVERRIDES};", ALL_OPTIONS] if options else []
+    parser = shared.add(commands, name, title, function, examples, more)
+    parser.set_defaults(takes_options=options)
     return parser
 
 

@@ -117,5 +117,6 @@ def built_in(
     command += ["--classes", ",".join(synthetic.CLASSES), "--out", out / "data", "--backbone", "slim"]
     command += ["--workers", workers] if workers else []
     command += ["--frames"] if frames else []
-    prepare.run(prepare.parse([str(word) for word in command]))
+    args = prepare.parse([str(word) for word in command])
+    args.function(args)
     return out / "data"

@@ -128,7 +128,6 @@ def detect(args: argparse.Namespace) -> None:
 
 def _of_run(args: argparse.Namespace) -> Detector:
     """The networks of a run, with the preparation that they were trained with."""
-    from fedn_jax import models
     from fedn_jax.core import schema
     from fedn_jax.inference import new_video as detection
     from fedn_jax.inference import trust
@@ -137,9 +136,7 @@ def _of_run(args: argparse.Namespace) -> Detector:
     model = detection.load(args.run, args.fold or detection.ENSEMBLE)
     threshold, origin = detection.choose_threshold(model, args.threshold)
     networks = detection.make_detector(model, threshold)
-    options, backbone = _preparation(args, model)
-    reads_frames = models.TASKS[model.config.task].frames
-    features = backbone.description if reads_frames else model.recorded["metadata"]["backbone"]
+    options, backbone, features = _preparation(args, model)
     behind = {"emotions": f"{model.cascade.recogniser}, behind the spotter {model.run}"} if model.cascade else {}
     about = {
         "run": str(args.run), **behind, "folds": ", ".join(model.folds),
@@ -210,8 +207,8 @@ def _frames(video: Path) -> int:
         return sum(1 for _ in video.iterdir()) if video.is_dir() else 1
 
 
-def _preparation(args: argparse.Namespace, model: Any) -> tuple[Any, Any]:
-    """(options of the preparation, backbone) that the run was trained with."""
+def _preparation(args: argparse.Namespace, model: Any) -> tuple[Any, Any, str]:
+    """(options of the preparation, backbone, what it is in words) that the run was trained with."""
     from data_prep.backbones import kinds
     from data_prep.backbones.aligned_frames import AlignedFrames
     from data_prep.faces.decode import Options
@@ -228,14 +225,15 @@ def _preparation(args: argparse.Namespace, model: Any) -> tuple[Any, Any]:
     if models.TASKS[model.config.task].frames:
         if args.backbone:
             raise UserError(f"{args.run}: reads the frames themselves; --backbone changes nothing, leave it out")
-        return options, AlignedFrames(made["size"], recorded["input_shape"][0])
+        frames = AlignedFrames(made["size"], recorded["input_shape"][0])
+        return options, frames, frames.description
     backbone = kinds.load(args.backbone or model.run / schema.BACKBONE)
     if backbone.sha != made["backbone"]:
         raise UserError(
             f"{args.run}: was trained on features of {recorded['metadata']['backbone']}; got other weights, "
             f"{backbone.description} ({backbone.sha[:16]}): give that file with --backbone"
         )
-    return options, backbone
+    return options, backbone, recorded["metadata"]["backbone"]
 
 
 def _source(video: Path, rate: float, detector: Detector) -> Any:

@@ -7,7 +7,6 @@ one value. The comment beside an option in ``default()`` is what ``fedn configs 
 
 import ast
 import inspect
-import math
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -199,8 +198,6 @@ def check_options(config: Any) -> ConfigDict:
         kind = type(known[key])
         if type(value) is not kind and not (kind is float and type(value) is int):
             raise UserError(f"option {key} must be of type {kind.__name__}, such as {known[key]!r}; got {value!r}")
-        if kind is float and not math.isfinite(value):
-            raise UserError(f"option {key} must be a finite number, such as {known[key]!r}; got {value!r}")
         if kind is float and value and not TINY <= abs(value) <= HUGE:
             raise UserError(f"option {key} must be 0, or between {TINY} and {HUGE}; got {value!r}")
         if kind is int and key != "seed" and not abs(value) < LARGEST_INT:
@@ -334,7 +331,7 @@ def override(config: ConfigDict, key: str, text: str) -> None:
     except (ValueError, SyntaxError):
         value = text
     if isinstance(current[key], float) and type(value) is int:
-        value = float(value) if abs(value) < 2**1000 else text
+        value = float(value) if abs(value) <= HUGE else text
     if type(value) is not type(current[key]):
         kind = type(current[key]).__name__
         raise UserError(f"option {key} must be of type {kind}, such as {current[key]!r}; got {text!r}")

@@ -132,6 +132,11 @@ def naming(path: Path) -> Iterator[None]:
         raise
 
 
+def _refuse_directory(path: Path) -> None:
+    if path.is_dir():  # "." and "/", too, which have no name
+        raise UserError(f"{path}: is a directory; expected the name of a file to write")
+
+
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Writes a file whole or not at all.
@@ -146,8 +151,7 @@ def replacing(path: Path) -> Iterator[Path]:
     Raises:
       UserError: ``path`` is a directory.
     """
-    if path.is_dir():  # "." and "/", too, which have no name
-        raise UserError(f"{path}: is a directory; expected the name of a file to write")
+    _refuse_directory(path)
     with _part(path, directory=False) as part:
         yield part
         part.replace(path)
@@ -237,8 +241,7 @@ def check_place(path: Path) -> None:
       UserError: a directory is there.
       OSError: what writing would raise.
     """
-    if path.is_dir():
-        raise UserError(f"{path}: is a directory; expected the name of a file to write")
+    _refuse_directory(path)
     with scratch(path):
         pass
 

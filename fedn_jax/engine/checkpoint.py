@@ -221,7 +221,7 @@ def restore(directory: Path, template: Tree, facts: Mapping[str, Any] = NOTHING)
     return None
 
 
-def why_not(directory: Path, step: int, template: Tree, facts: Mapping[str, Any] = NOTHING) -> str:
+def why_not(directory: Path, step: int, template: Tree, facts: Mapping[str, Any]) -> str:
     """Why a step cannot be read; nothing is moved.
 
     Args:

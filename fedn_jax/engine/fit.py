@@ -228,9 +228,9 @@ def _finish(work: Work, shares: Sequence[Share], profile: Path | None) -> bool:
     for run, share in owned:  # of a finished program; what a kill in between left, too
         states = programs.checkpoints(run, share.number)
         known = checkpoint.steps(states)
-        if config.train.keep_state if to_train else config.train.epochs in known:
-            known.remove(config.train.epochs)
-            for step in known:
+        keep_last = config.train.keep_state if to_train else config.train.epochs in known
+        if keep_last:
+            for step in set(known) - {config.train.epochs}:
                 shutil.rmtree(states / str(step))
         else:
             shutil.rmtree(states, ignore_errors=True)

@@ -15,7 +15,6 @@ from fedn_jax.formats.cells import shown_video
 from fedn_jax.formats.clocks import Clocks, Stamps
 from fedn_jax.formats.predictions import Table
 
-ALLOW = ("unknown-emotions", "duplicates")  # coders need not use the same words
 ALL = "all"  # every expression, whatever its emotion
 DEFINITIONS = {
     "f1": "2 x pairs / (events of both); pairs are one-to-one, with temporal IoU of at least the bound, and of one "

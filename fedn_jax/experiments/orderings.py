@@ -16,7 +16,7 @@ RULE = (
     "ordering is seen, or not seen where the sign is the other one; else it is undecided, and with one seed always"
 )
 NUMBERS = ("f1_s", "map_s", "map_d")  # of the headline: what is compared; the last needs emotions
-NAMING = ("f1_r", "map_d")  # of them what a recogniser changes
+NAMING = ("f1_r", "map_d")  # of the headline: what a recogniser changes
 
 
 class Ordering(NamedTuple):

@@ -70,7 +70,7 @@ def read(paths: Sequence[Path]) -> dict[str, Observed]:
       UserError: all that is wrong with the tables; videos whose length is not known; two tables that disagree; a
         frame of a video that is shown later than a later one.
     """
-    whole: dict[str, Observed] = {}
+    known: dict[str, Observed] = {}
     single: dict[str, tuple[Path, list[Expression]]] = {}
     marks: dict[str, list[Mark]] = {}
     problems: list[str] = []
@@ -92,22 +92,22 @@ def read(paths: Sequence[Path]) -> dict[str, Observed]:
             for mark in _marks(record, found.comma, path):
                 marks.setdefault(record.cells["video"], []).append(mark)
         if "what" in names:
-            problems += [f"{path}: video {shown(one)} is in another table, too" for one in table if one in whole]
-            whole |= table
+            problems += [f"{path}: video {shown(one)} is in another table, too" for one in table if one in known]
+            known |= table
             continue
         for video, one in table.items():
             problems += _once(single, video, path, one.expressions)
     for video, (path, expressions) in single.items():
-        if video in whole:
-            whole[video] = whole[video]._replace(expressions=expressions)
+        if video in known:
+            known[video] = known[video]._replace(expressions=expressions)
         else:
             problems.append(f"{path}: how long video {shown(video)} is, is not known; give detections.csv, too")
     problems += [line for of_video in marks.values() for line in _contradiction(of_video)]
-    problems += [f"video {shown(name)}: no row says how long it is" for name, one in whole.items() if not one.seconds]
+    problems += [f"video {shown(name)}: no row says how long it is" for name, one in known.items() if not one.seconds]
     errors.report("detections", problems)
-    if not whole:
+    if not known:
         raise UserError("detections: no video; expected detections.csv of `fedn detect`")
-    return whole
+    return known
 
 
 def _of_file(path: Path) -> dict[str, list[Expression]]:

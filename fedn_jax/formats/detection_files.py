@@ -25,11 +25,8 @@ from fedn_jax.formats.subtitles import Cue
 from fedn_jax.formats.times import Seconds
 
 CSV_COLUMNS = ("subject", "video", "onset", "apex", "offset", "onset_seconds", "offset_seconds", "emotion", "score")
-NOUNS = {
-    "emotion": "expression",
-    "kind": "expression",
-    "action": "facial action",
-}  # what is found, by what its classes are
+# What is found, by what its classes are.
+NOUNS = {"emotion": "expression", "kind": "expression", "action": "facial action"}
 ONSET = operator.attrgetter("onset")
 
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from fedn_jax.core import errors
 from fedn_jax.core.errors import UserError
 from fedn_jax.core.text import count
-from fedn_jax.formats import bids, cells, clocks, converters, elan, predictions, subtitles
+from fedn_jax.formats import bids, clocks, converters, elan, predictions, subtitles
 from fedn_jax.formats.clocks import Clocks, Steady
 from fedn_jax.formats.converters import Options
 from fedn_jax.formats.predictions import Table
@@ -286,5 +286,4 @@ def described(table: Table) -> str:
     Returns:
       Such as "3 rows of 2 videos".
     """
-    videos = {cells.shown_video(*video) for video in table.videos}
-    return f"{count(len(table.rows), 'row')} of {count(len(videos), 'video')}"
+    return f"{count(len(table.rows), 'row')} of {count(len(set(table.videos)), 'video')}"

@@ -81,7 +81,7 @@ def write(
       title: of the page.
       about: a sentence below the title.
       sections: (heading, items) each; without items it is left out. An item is a paragraph, a ``tables.Table``, a
-        ``Chart``, a tuple of small charts, a dict, or what ``made`` returns.
+        ``Chart``, a tuple of small charts, a dict, what ``made`` returns, or ``run_page.Timelines``.
       template: file in ``TEMPLATES`` that extends "sections.html.j2".
       **content: "lead", a sentence; "warning", words in bold and items; "footer"; what else the template calls by name.
 

@@ -212,15 +212,15 @@ def _scores(metrics: Mapping[str, Any]) -> list[str]:
     """STRS and the measures of one label per frame, with what they mean."""
     known = metrics.get("definition") or evaluate.DEFINITIONS
     strs = [percent(headline.value(metrics, f"strs/{name}")) for name in ("f1_spot", "f1_analysis", "strs")]
-    texts = ["Spot-then-recognise score (STRS): {} % x {} % = {} %; ".format(*strs)]
-    texts[0] += f"{known['strs']}, where f1_analysis is the {known['strs.f1_analysis']}."
+    sentences = ["Spot-then-recognise score (STRS): {} % x {} % = {} %; ".format(*strs)]
+    sentences[0] += f"{known['strs']}, where f1_analysis is the {known['strs.f1_analysis']}."
     if found := metrics.get("segmental"):
         f1 = ", ".join(f"{overlap}: {percent(one)}{' %' * (one is not None)}" for overlap, one in found["f1"].items())
-        texts.append(
+        sentences.append(
             f"One label per frame: frame accuracy {percent(found['frame_accuracy'])} % ({known['frame_accuracy']}); "
             f"edit score {found['edit']:.1f} ({known['edit']}); F1 at an IoU of {f1} ({known['f1.segments']})."
         )
-    return [headline.worded(metrics, text) for text in texts]
+    return [headline.worded(metrics, text) for text in sentences]
 
 
 def _leaks(metrics: Mapping[str, Any]) -> Table:

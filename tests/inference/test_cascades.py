@@ -115,7 +115,7 @@ def test_curves_show_what_is_reported(small_demo, cascade):
 def test_flow_of_a_new_video_is_that_of_its_frames(tmp_path, monkeypatch):
     """Decoded once more, when a recogniser asks, and once for all folds."""
     path, options = media.write_video(tmp_path / "video.mp4", media.face_frames(1, 12)), Options("cascade", 48, 30.0)
-    facts = decode.decode(Source(path), options, 1, tmp_path / "frames.raw", tmp_path / "preview.mp4")
+    facts, _ = decode.decode(Source(path), options, 1, tmp_path / "frames.raw", tmp_path / "preview.mp4")
     frames = np.fromfile(tmp_path / "frames.raw", np.uint8).reshape(len(facts.valid), 48, 48, 3)
     pairs = np.array([[0, 5], [2, 9]])
     samples = detect._flow(Source(path), options, None, quiet)

@@ -18,6 +18,7 @@ import _count  # noqa: E402
 import _standin  # noqa: E402
 import _timing  # noqa: E402
 import apex  # noqa: E402
+import preparation  # noqa: E402
 import suppression  # noqa: E402
 import torch_reference  # noqa: E402
 
@@ -37,6 +38,10 @@ def test_the_stand_in_counts_what_it_says():
     budget = _count.count(problem, 4)
     assert budget.state_bytes > 3 * 4 * budget.parameters and budget.step > 2 * budget.forward > 0
     assert _count.count(problem, 8).moved == pytest.approx(budget.moved, rel=1e-3)  # of a window, not of a batch
+
+
+def test_the_process_whose_memory_is_measured_finds_what_it_imports():
+    exec("\n".join(line for line in preparation.ALONE.splitlines() if "import" in line))
 
 
 def test_nms_in_c_keeps_the_same(tmp_path):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from data_prep import synthetic
-from data_prep.backbones import kinds, pictures
+from data_prep.backbones import kinds, pictures, training
 from fedn_jax.cli.main import main
 from fedn_jax.core.errors import UserError
 
@@ -56,6 +56,16 @@ def test_it_learns_is_tested_on_others_and_loads(folder, tmp_path, capsys, hasty
     assert features.shape == (1, 128) and np.isfinite(features).all()
     out.write_bytes(b"mine")
     assert train(folder, out) == 2 and "was changed since it was written" in capsys.readouterr().err
+
+
+def test_the_light_is_that_of_all_pictures():
+    """Also of more pixels than a float32 can add up."""
+    images = np.random.default_rng(0).integers(0, 256, (3, 8, 8, 3), np.uint8)
+    mean, std = training.light(images)
+    np.testing.assert_allclose(mean, images.mean((0, 1, 2)) / 255, atol=6e-4)
+    np.testing.assert_allclose(std, images.std((0, 1, 2)) / 255, atol=6e-4)
+    many = np.broadcast_to(np.uint8(255), (18, 1000, 1000, 3))
+    assert training.light(many) == ((1.0,) * 3, (0.01,) * 3)
 
 
 def test_nobody_is_in_both_parts(folder):

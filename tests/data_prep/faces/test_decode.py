@@ -17,7 +17,7 @@ RATE, COUNT, HALF = 30, 24, 12
 
 def facts_of(path, fps=None):
     faces = Faces(Source(Path(path)), Options(aligner="none", size=32, fps=fps))
-    return list(faces), faces.facts()
+    return [face.image for face in faces], faces.facts()
 
 
 @pytest.fixture(scope="module")

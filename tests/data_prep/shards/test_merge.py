@@ -53,7 +53,7 @@ def test_everything_comes_along(prepared, tmp_path):
     assert merge.merge(sources(prepared), tmp_path) is None
     with pytest.raises(UserError, match="was prepared with other options .*choose another --out"):
         merge.merge({"a": prepared / "a", "c": prepared / "b"}, tmp_path)
-    with pytest.raises(UserError, match=r"c=.*a: is the same data as another one, so people would be there twice"):
+    with pytest.raises(UserError, match=r"c=.*a: is the same data as a, so people would be there twice"):
         merge.merge({"a": prepared / "a", "c": prepared / "a"}, tmp_path / "twice")
 
 
