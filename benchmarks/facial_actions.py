@@ -13,8 +13,9 @@ fedn_jax/inference/actions.py: FLOOR was chosen on drawn people, no limit on rea
 import argparse
 import csv
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -37,6 +38,8 @@ DRAWN = {  # action -> what is drawn
 }  # fmt: skip
 BEGUN, SHOWN = 0.02, 0.15  # strength of a drawn action from which it is there; and from which it counts
 Intervals = list[tuple[float, float]]  # half-open, frames
+# (log-odds [T, 52], valid [T], frames per second, shot [T] or None) -> what is found of every action, by its name
+Spotter = Callable[[np.ndarray, np.ndarray, float, np.ndarray | None], dict[str, Intervals]]
 
 
 class Tally:
@@ -72,10 +75,20 @@ def overlap(a: tuple[float, float], b: tuple[float, float]) -> float:
     return inside / (a[1] - a[0] + b[1] - b[0] - inside)
 
 
-def found_of(action: str, found: actions.Found) -> Intervals:
-    """What was found of one action."""
-    index = [one.name for one in actions.ACTIONS].index(action)
-    return [tuple(one) for one in found.detections.interval[found.detections.emotion == index].tolist()]
+def by_rule(odds: np.ndarray, valid: np.ndarray, fps: float, shot: np.ndarray | None = None) -> dict[str, Intervals]:
+    """What `fedn detect` finds without a run."""
+    found = actions.spot(odds, valid, NAMES, fps, shot=shot).detections
+    return {
+        one.name: [tuple(each) for each in found.interval[found.emotion == index].tolist()]
+        for index, one in enumerate(actions.ACTIONS)
+    }
+
+
+def played(strengths: np.ndarray, name: str) -> Intervals:
+    """When an action of DRAWN is there and counts: strengths [T, len(people.ACTIONS)]."""
+    strength = strengths[:, [people.INDEX[one] for one in DRAWN[name]]].mean(1)
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], (strength > BEGUN).astype(int), [0]]))).reshape(-1, 2)
+    return [(a, b) for a, b in edges.tolist() if strength[a:b].max() > SHOWN]
 
 
 def drawn(cache: Path) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
@@ -99,31 +112,36 @@ def drawn(cache: Path) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
         yield np.nan_to_num(stored["odds"]), valid, script.actions
 
 
-def of_drawn(cache: Path) -> list[str]:
+def of_drawn(cache: Path, spot: Spotter = by_rule) -> list[str]:
     """The table of the drawn people."""
     tallies = {name: Tally() for name in DRAWN}
-    for odds, valid, played in drawn(cache):
-        found = actions.spot(odds, valid, NAMES, actions.RATE)
+    for odds, valid, strengths in drawn(cache):
+        found = spot(odds, valid, actions.RATE, None)
         for name, tally in tallies.items():
-            strength = played[:, [people.INDEX[one] for one in DRAWN[name]]].mean(1)
-            edges = np.flatnonzero(np.diff(np.concatenate([[0], (strength > BEGUN).astype(int), [0]]))).reshape(-1, 2)
-            truth = [(a, b) for a, b in edges.tolist() if strength[a:b].max() > SHOWN]
-            tally.add(truth, found_of(name, found), len(valid) / actions.RATE)
+            tally.add(played(strengths, name), found[name], len(valid) / actions.RATE)
     counts = np.array([(len(one.hits), one.truth + one.found) for one in tallies.values()]).sum(0)
     return [tally.line(name) for name, tally in tallies.items()] + [
         f"all actions: F1 {200 * counts[0] / counts[1]:.1f} %"
     ]
 
 
-def looked_at(path: Path, cache: Path) -> tuple[actions.Found, int, float]:
-    """What is found in a video, its frames, their rate."""
+class Looked(NamedTuple):
+    """A video as spotters see it."""
+
+    odds: np.ndarray  # [T, 52]
+    valid: np.ndarray  # [T] bool
+    fps: float
+    shot: np.ndarray  # [T] int
+
+
+def looked_at(path: Path, cache: Path) -> Looked:
+    """A video's blendshapes."""
     backbone = blendshapes.load()
     got = extract.extract(Source(path), Options(backbone.aligner, backbone.size, actions.RATE), backbone, cache)
-    valid = got.facts.valid > 0
-    return actions.spot(got.inputs, valid, NAMES, got.facts.fps, shot=got.facts.shot), len(valid), got.facts.fps
+    return Looked(got.inputs, got.facts.valid > 0, got.facts.fps, got.facts.shot)
 
 
-def of_real(real: Path, cache: Path) -> list[str]:
+def of_real(real: Path, cache: Path, spot: Spotter = by_rule) -> list[str]:
     """The table of real people."""
     truth: dict[str, Intervals] = {}
     with (real / "real_smiles" / "annotations.csv").open() as file:
@@ -131,13 +149,13 @@ def of_real(real: Path, cache: Path) -> list[str]:
             truth.setdefault(row["video"], []).append((int(row["onset"]) - 1, int(row["offset"])))
     tally, lines = Tally(), []
     for name, intervals in truth.items():
-        found, number, rate = looked_at(real / "real_smiles" / "videos" / name, cache)
-        tally.add(intervals, found_of("smile", found), number / rate)
+        video = looked_at(real / "real_smiles" / "videos" / name, cache)
+        tally.add(intervals, spot(*video)["smile"], len(video.valid) / video.fps)
     lines.append(tally.line("smiles"))
     for path in sorted((real / "videos").glob("*.mp4")):
-        found, number, rate = looked_at(path, cache)
-        smiles = ", ".join(f"{a / rate:.1f} to {b / rate:.1f} s" for a, b in found_of("smile", found)) or "none"
-        lines.append(f"{path.name}, {number / rate:.1f} s: smiles {smiles}")
+        video = looked_at(path, cache)
+        smiles = [f"{a / video.fps:.1f} to {b / video.fps:.1f} s" for a, b in spot(*video)["smile"]]
+        lines.append(f"{path.name}, {len(video.valid) / video.fps:.1f} s: smiles {', '.join(smiles) or 'none'}")
     return lines
 
 
