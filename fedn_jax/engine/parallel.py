@@ -196,7 +196,8 @@ def _mapped(init: Callable, epoch: Callable, devices: tuple[jax.Device, ...]) ->
         donate_argnums=0,
         **options,
     )
-    return jax.pmap(jax.vmap(init), **options), step
+    start = jax.pmap(lambda fold, hyper: jax.lax.map(lambda one: init(*one), (fold, hyper)), **options)
+    return start, step  # fold by fold: drawn at once, the weights of many folds need more memory than a step
 
 
 # ---- One program -----------------------------------------------------------------------------------------------------
@@ -281,9 +282,11 @@ def _lower(init: Callable, epoch: Callable, devices: tuple[jax.Device, ...], sha
 
 @functools.lru_cache(maxsize=8)
 def _compile(init: Callable, epoch: Callable, devices: tuple[jax.Device, ...], shapes: tuple, modes: tuple) -> Any:
-    """One epoch, compiled for arguments of these shapes under these settings; kept, so that equal ones compile once."""
+    """(start, one epoch), compiled for arguments of these shapes under these settings; kept: equal ones compile once."""
     del modes
-    return _lower(init, epoch, devices, shapes).compile()
+    fold, hyper, _ = jax.tree.unflatten(*shapes)
+    start, _ = _mapped(init, epoch, devices)
+    return start.lower(fold, hyper).compile(), _lower(init, epoch, devices, shapes).compile()
 
 
 def _compiled(program: Program) -> Any:
@@ -300,7 +303,8 @@ def memory_needed(program: Program) -> tuple[int, int]:
       (bytes of one device, those of the data, which do not grow with the folds).
     """
     fixed = sum(leaf.nbytes for leaf in jax.tree.leaves(program.data)) // len(program.slots.devices)
-    return compiled.bytes_of(_compiled(program)), fixed
+    start, step = map(compiled.bytes_of, _compiled(program))
+    return max(start + fixed, step), fixed
 
 
 def run(
@@ -317,9 +321,8 @@ def run(
       (epoch number, metrics [K], a function that copies the state, leaves [K, ...], to the host; given a function of
       the state it copies only what that returns).
     """
-    step, slots = _compiled(program), program.slots
+    (start, step), slots = _compiled(program), program.slots
     fold, hyper, data = (place(tree, slots.devices) for tree in (program.fold, program.hyper, program.data))
-    start, _ = _mapped(program.init, program.epoch, slots.devices)
     current = start(fold, hyper) if state is None else place(scatter(state, slots), slots.devices)
     del state
     for number in epochs:

@@ -199,6 +199,21 @@ def test_memory_needed_holds_state_data_and_work():
     assert two[0] - one[0] >= 1e6 and one[0] >= inputs.nbytes + 1e6 + 4e6  # 250,000 numbers of state; the products
 
 
+def test_memory_of_the_start_is_counted_and_does_not_grow_with_the_folds():
+    store, metas, plan = planned()
+    every = splits.plan_loso(metas, plan, 0.25)
+
+    def init(fold, hyper):
+        drawn = jax.random.normal(train_step.fold_key(hyper, fold), (1000, 1000))
+        return TrainState((drawn @ drawn).sum(0), {}, {}, jnp.int32(0))
+
+    epoch = lambda state, fold, hyper, number, store, windows: (state, {"loss": state.params.sum()})
+    hyper = Hyper(np.float32(1), np.float32(1), np.uint32(0), {})
+    program = lambda folds: parallel.make_program(init, epoch, folds, hyper, store, plan, jax.devices()[:1])
+    two, six = (parallel.memory_needed(program(splits.take(every, range(count))))[0] for count in (2, 6))
+    assert two > 4e6 and six - two < 1e6  # drawn for one fold after another: of each only its state stays
+
+
 def train_folds(chosen, num_devices, epochs=2):
     """Final parameters, by fold name."""
     store, metas, plan = planned()
