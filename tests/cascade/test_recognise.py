@@ -15,8 +15,8 @@ from fedn_jax.cli.main import main
 from fedn_jax.core.errors import UserError
 from fedn_jax.core.types import Detections
 from fedn_jax.engine import checkpoint, fit, run_dir
-from fedn_jax.engine.trainer import of_problem
-from fedn_jax.evaluation import evaluate, matching
+from fedn_jax.engine.trainer import make_trainer
+from fedn_jax.evaluation import all_metrics, matching
 
 WIDTH = 32  # features of an embedding
 TRAINING = {
@@ -34,7 +34,7 @@ def named_by(name, out, emotions=None, change=lambda toy: toy, **changes):
     config.update_from_flattened_dict(TRAINING[name] | changes)
     problem = made_problem(toy, name, config)
     facts = fit.facts_of(problem, toy.dataset)
-    fit.fit_problem([fit.Run(out / "own", config)], of_problem(config, problem), facts, quiet)
+    fit.fit_problem([fit.Run(out / "own", config)], make_trainer(config, problem), facts, quiet)
     return toy, recognise._named(out / "own", problem, toy.found)
 
 
@@ -42,7 +42,7 @@ def numbers(toy, found):
     """What an evaluation says of them."""
     subjects, classes = [meta.subject for meta in toy.dataset.metas], toy.named.classes
     events = matching.pad(toy.named.events)
-    return evaluate.evaluate_detections(matching.pad(found), events, subjects, classes, 0.0)
+    return all_metrics.evaluate_detections(matching.pad(found), events, subjects, classes, 0.0)
 
 
 @pytest.mark.parametrize("name", ["ceflnet", "frozen-features", "str"])
