@@ -137,7 +137,7 @@ def test_names_are_those_of_the_right_interval(tmp_path):
     task = problem.task._replace(decode=lambda outputs, *rest: Detections(None, None, outputs["number"], None))
     outputs = lambda path, starts, shapes: {"number": 5 + np.arange(len(starts), dtype=np.int32)}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(recognise.predict, "load_outputs", outputs)
+        patch.setattr(recognise.output_files, "load", outputs)
         found = recognise._named(tmp_path, problem._replace(task=task), padded)
     assert [one.emotion.tolist() for one in found] == [[0, 5, 6, 0, 7]] * len(padded)
 

@@ -122,7 +122,8 @@ def stub_trainers(monkeypatch, **problem):
     """Trainers without a network; training does nothing."""
     folds = SimpleNamespace(name=("a", "a/inner"), test=((0,), (0,)))
     known = SimpleNamespace(folds=folds, **problem)
-    monkeypatch.setattr(trials, "make_trainer", lambda *_: SimpleNamespace(problem=known))
+    monkeypatch.setattr(trials, "make_problem", lambda *_: known)
+    monkeypatch.setattr(trials, "make_trainer", lambda config, problem, _: SimpleNamespace(problem=problem))
     monkeypatch.setattr(trials, "train", lambda remaining, *_: (remaining, np.ones(1, bool)))
 
 
