@@ -23,7 +23,9 @@ from data_prep.faces.landmarker import NAMES
 from fedn_jax.core import config as configs
 from fedn_jax.core.types import Config, Detections, Events, Store, Tree, VideoMeta
 from fedn_jax.data import shards
+from fedn_jax.data.problem import make_problem
 from fedn_jax.engine import parallel, predict, train_step
+from fedn_jax.engine.decode import make_decoder, rule_of
 from fedn_jax.engine.trainer import Trainer, make_program, make_trainer
 from fedn_jax.evaluation import matching, threshold_rules
 from fedn_jax.inference import actions
@@ -85,11 +87,13 @@ def train(trainer: Trainer, options: Config) -> Tree:
     return jax.device_put({"params": jax.tree.map(lambda leaf: leaf[0], params), **extra})
 
 
-def detect(trainer: Trainer, options: Config, variables: Tree, store: Store, metas: Sequence[VideoMeta]):
+def detect(
+    trainer: Trainer, options: Config, variables: Tree, store: Store, metas: Sequence[VideoMeta]
+) -> list[Detections]:
     """Detections of each stream, of any score."""
     task, chunk = trainer.problem.task, options.predict.chunk
     store = predict.place(task, store, jax.local_devices()[0])
-    decode = predict.make_decoder(task, predict.rule_of(options), chunk)
+    decode = make_decoder(task, rule_of(options), chunk)
     return [decode(predict.fetch(trainer.predictor(variables, store, meta)), meta.num_frames) for meta in metas]
 
 
@@ -113,7 +117,7 @@ def learn(seed: int, noise: np.ndarray, epochs: int) -> Spotter:
     """Trains a network on the simulated people of one seed, and chooses its threshold on those held out."""
     options, data = config(epochs), dataset(seed, noise)
     options.seed = seed
-    begun, trainer = time.process_time(), make_trainer(options, data, TESTED)
+    begun, trainer = time.process_time(), make_trainer(options, make_problem(options, data), TESTED)
     variables = train(trainer, options)
     held = trainer.problem.folds.test[trainer.problem.folds.name.index(TESTED)]
     found = detect(trainer, options, variables, data.store, [data.metas[i] for i in held])

@@ -10,9 +10,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
 
 import _simulator  # noqa: E402
 import facial_actions  # noqa: E402
+import simulated_actions  # noqa: E402
 
 from data_prep.faces.landmarker import NAMES  # noqa: E402
 from data_prep.synthetic import people  # noqa: E402
+from fedn_jax.data.problem import make_problem  # noqa: E402
 from fedn_jax.inference import actions  # noqa: E402
 
 SILENT = np.zeros((1, _simulator.PART, len(NAMES)))
@@ -78,3 +80,29 @@ def test_the_truth_by_hand():
     strengths[5:12, smile[0]] = 0.4  # one side: half as strong, 0.2
     strengths[20:25, smile] = 0.1  # too weak to count
     assert facial_actions.played(strengths, "smile") == [(5, 12)]
+
+
+def test_a_stream_is_about_one_action():
+    odds = np.full((FRAMES, len(NAMES)), -2.0)
+    odds[100:140, [NAMES.index("mouthSmileLeft"), NAMES.index("mouthSmileRight")]] += 1
+    valid = np.ones(FRAMES, bool)
+    valid[120] = False
+    shown = simulated_actions.streams(odds, valid, 30.0)
+    assert shown.shape == (len(facial_actions.DRAWN), FRAMES, 2 + len(NAMES))
+    smile = list(facial_actions.DRAWN).index("smile")
+    assert (shown[smile, 100:120, 0] == 1).all() and shown[smile, 120].max() == 0 and shown[smile, :100].max() == 0
+    assert shown[:, 100:120, 0].sum() == 20  # and no other action
+    np.testing.assert_allclose(shown[smile, 100:120, 1], 1 / np.log(2), rtol=1e-3)  # of the least rise that counts
+
+
+def test_the_network_is_tested_on_people_that_it_was_not_trained_on(monkeypatch):
+    for name, value in (("PEOPLE", 3), ("HELD", 2), ("FRAMES", 300)):
+        monkeypatch.setattr(simulated_actions, name, value)
+    options, data = simulated_actions.config(1), simulated_actions.dataset(0, SILENT)
+    problem = make_problem(options, data)
+    fold = problem.folds.name.index(simulated_actions.TESTED)
+    used = np.concatenate([problem.folds.positive[fold], problem.folds.negative[fold]])
+    trained = {data.metas[video].subject for video in problem.windows.video[used[used >= 0]]}
+    tested = {data.metas[video].subject for video in problem.folds.test[fold]}
+    assert trained == {"trained/0", "trained/1", "trained/2"} and tested == {"held/3", "held/4"}
+    assert sum(len(events.valid) for events in data.events) > 10
