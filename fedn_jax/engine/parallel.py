@@ -207,7 +207,7 @@ def _lower(init: Callable, epoch: Callable, devices: tuple[jax.Device, ...], sha
 
 @functools.lru_cache(maxsize=8)
 def _compile(init: Callable, epoch: Callable, devices: tuple[jax.Device, ...], shapes: tuple, modes: tuple) -> Any:
-    """(start, one epoch), compiled for arguments of these shapes under these settings; kept: equal ones compile once."""
+    """(start, one epoch), compiled for arguments of these shapes under these settings; equal ones compile once."""
     del modes
     fold, hyper, _ = jax.tree.unflatten(*shapes)
     start, _ = _mapped(init, epoch, devices)
