@@ -24,7 +24,7 @@ from fedn_jax.core.errors import UserError
 from fedn_jax.core.text import count
 from fedn_jax.core.types import Detections, Events
 from fedn_jax.formats import cells as values
-from fedn_jax.formats import table_files, times
+from fedn_jax.formats import table_files, times, video_names
 from fedn_jax.formats.cells import shown, shown_video
 from fedn_jax.formats.times import Seconds
 
@@ -287,40 +287,38 @@ def has_subjects(table: Table) -> bool:
     return not table.videos or any(subject not in ("", video) for subject, video in table.videos)
 
 
-def with_subjects(table: Table, subjects: Mapping[tuple[str, str], str]) -> Table:
-    """Gives videos another subject.
+def renamed(table: Table, names: Mapping[tuple[str, str], tuple[str, str]]) -> Table:
+    """Gives videos another subject, or another name.
 
     Args:
       table: of ``read``.
-      subjects: (subject, video) -> subject; others stay as they are.
+      names: (subject, video) -> (subject, video); others stay as they are.
 
     Returns:
       The table.
     """
-    full = {video: (subjects.get(video, video[0]), video[1]) for video in table.videos}
-    rows = [row._replace(video=full[row.video]) for row in table.rows]
-    return table._replace(videos=list(full.values()), rows=rows)
+    rows = [row._replace(video=names.get(row.video, row.video)) for row in table.rows]
+    return table._replace(videos=list(dict.fromkeys(names.get(one, one) for one in table.videos)), rows=rows)
 
 
 def _by_name(table: Table, other: Table) -> Table:
     """A table without subjects with those of the other, found by the names of the videos."""
     if has_subjects(table) or not has_subjects(other):
         return table
-    subjects: dict[str, list[str]] = {}
-    for subject, video in other.videos:
-        subjects.setdefault(video, []).append(subject)
-    several = {video: found for _, video in table.videos if len(found := subjects.get(video, [])) > 1}
+    found = {video: video_names.meant(("", video[1]), other.videos) for video in table.videos}
     advice = "fill the column subject, as `fedn convert --subject` does"
     errors.report(
         f"{table.path}",
         [
-            f"names no subjects, and the {other.what} has video {shown(video)} of {first_of(found)}; {advice}"
-            for video, found in several.items()
+            f"names no subjects, and the {other.what} has video {shown(video[1])} of "
+            f"{first_of([subject for subject, _ in several])}; {advice}"
+            for video, several in found.items()
+            if several[1:]
         ],
     )
-    known = {video: subjects[video[1]][0] for video in table.videos if video[1] in subjects}
     note = f"{table.what}: no subjects, so videos were found by their names"
-    return with_subjects(table, known)._replace(notes=[*table.notes, note])
+    one = {video: known[0] for video, known in found.items() if known}
+    return renamed(table, one)._replace(notes=[*table.notes, note])
 
 
 def _in_seconds(table: Table) -> list[str]:
