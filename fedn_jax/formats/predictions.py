@@ -4,8 +4,8 @@ A file is a table (``table_files``) with the columns subject, video, onset, offs
 kind. Frame numbers are inclusive and may begin anywhere, even below 0: only the two files have to agree. Where onset
 and offset are empty, times in seconds may stand in onset_seconds and offset_seconds; a cell such as 0:12.5 or 12.5 s is
 a time, too (``times``). A row with only subject and video lists a video in which nothing happens. Subject, emotion,
-score and kind are filled in every row or in none; without subjects a video is known by its name alone, as in what
-``fedn detect`` writes.
+score and kind are filled in every row or in none (in annotations a score may be missing: then none counts); without
+subjects a video is known by its name alone, as in what ``fedn detect`` writes.
 
 All mistakes of a file are reported at once; ``join`` says where two files do not fit.
 """
@@ -28,6 +28,7 @@ from fedn_jax.formats import table_files, times, video_names
 from fedn_jax.formats.cells import shown, shown_video
 from fedn_jax.formats.times import Seconds
 
+PREDICTIONS = "predictions"  # what a file is whose scores matter
 REQUIRED = {name: name for name in ("subject", "video", "onset", "offset", "emotion")}  # ours -> the file's
 OPTIONAL = {name: name for name in ("score", "kind", *times.SECONDS.values(), "what")}
 FILLED = ("emotion", "score", "kind")  # in every row or in none
@@ -193,18 +194,22 @@ def make(
       The table.
 
     Raises:
-      UserError: the problems, and columns that are filled in some rows only.
+      UserError: the problems, and columns that are filled in some rows only; but scores, which a person does not give
+        to what is added, are left out then, unless these are predictions.
     """
-    problems, has = list(problems), {}
+    problems, notes, has = list(problems), list(notes), {}
     for name in FILLED:
         empty = [row.where for row in rows if getattr(row, name) in ("", None)]
         has[name] = len(empty) < len(rows) or not rows
-        if has[name] and empty:
+        if has[name] and empty and name == "score" and what != PREDICTIONS:
+            rows, has[name] = [row._replace(score=None) for row in rows], False
+            notes.append(f"scores are left out: {count(len(empty), 'row')} of {len(rows)} without one")
+        elif has[name] and empty:
             problems.append(_partly(name, empty))
     errors.report(f"{path}", problems)
     classes = sorted({row.emotion for row in rows}) if has["emotion"] else []
     videos = list(dict.fromkeys(videos))
-    return Table(path, what, videos, rows, classes, has["score"], has["kind"], list(notes), tuple(vocabulary))
+    return Table(path, what, videos, rows, classes, has["score"], has["kind"], notes, tuple(vocabulary))
 
 
 def _partly(name: str, empty: list[str]) -> str:
