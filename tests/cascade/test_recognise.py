@@ -15,8 +15,8 @@ from fedn_jax.cli.main import main
 from fedn_jax.core.errors import UserError
 from fedn_jax.core.types import Detections
 from fedn_jax.engine import checkpoint, fit, run_dir
-from fedn_jax.engine.trainer import of_problem
-from fedn_jax.evaluation import evaluate, matching
+from fedn_jax.engine.trainer import make_trainer
+from fedn_jax.evaluation import all_metrics, matching
 
 WIDTH = 32  # features of an embedding
 TRAINING = {
@@ -34,7 +34,7 @@ def named_by(name, out, emotions=None, change=lambda toy: toy, **changes):
     config.update_from_flattened_dict(TRAINING[name] | changes)
     problem = made_problem(toy, name, config)
     facts = fit.facts_of(problem, toy.dataset)
-    fit.fit_problem([fit.Run(out / "own", config)], of_problem(config, problem), facts, quiet)
+    fit.fit_problem([fit.Run(out / "own", config)], make_trainer(config, problem), facts, quiet)
     return toy, recognise._named(out / "own", problem, toy.found)
 
 
@@ -42,7 +42,7 @@ def numbers(toy, found):
     """What an evaluation says of them."""
     subjects, classes = [meta.subject for meta in toy.dataset.metas], toy.named.classes
     events = matching.pad(toy.named.events)
-    return evaluate.evaluate_detections(matching.pad(found), events, subjects, classes, 0.0)
+    return all_metrics.evaluate_detections(matching.pad(found), events, subjects, classes, 0.0)
 
 
 @pytest.mark.parametrize("name", ["ceflnet", "frozen-features", "str"])
@@ -137,7 +137,7 @@ def test_names_are_those_of_the_right_interval(tmp_path):
     task = problem.task._replace(decode=lambda outputs, *rest: Detections(None, None, outputs["number"], None))
     outputs = lambda path, starts, shapes: {"number": 5 + np.arange(len(starts), dtype=np.int32)}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(recognise.predict, "load_outputs", outputs)
+        patch.setattr(recognise.output_files, "load", outputs)
         found = recognise._named(tmp_path, problem._replace(task=task), padded)
     assert [one.emotion.tolist() for one in found] == [[0, 5, 6, 0, 7]] * len(padded)
 

@@ -20,6 +20,7 @@ from fedn_jax.cli import config_files
 from fedn_jax.cli.main import main
 from fedn_jax.core import config as configs
 from fedn_jax.data import shards as data
+from fedn_jax.data.problem import make_problem
 from fedn_jax.engine.trainer import make_trainer
 from fedn_jax.experiments import search_space, sweep, trials
 from fedn_jax.experiments.search_space import Choice, Float, Settings
@@ -65,7 +66,7 @@ def search(out, **settings):
     "searched, settings, match",
     [
         ({}, {}, "SPACE is empty"),
-        ({"train.learnig_rate": Float(1, 2)}, {}, "did you mean 'train.learning_rate'"),
+        ({"train.learnig_rate": Float(1, 2)}, {}, "did you mean train.learning_rate"),
         ({"train.learning_rate": (1, 2)}, {}, r"must be space.Float\(low, high\)"),
         ({"train.learning_rate": Float(2.0, 1.0)}, {}, "low < high"),
         ({"train.learning_rate": Float(0.0, 1.0, log=True)}, {}, "low > 0 if log"),
@@ -121,7 +122,8 @@ def stub_trainers(monkeypatch, **problem):
     """Trainers without a network; training does nothing."""
     folds = SimpleNamespace(name=("a", "a/inner"), test=((0,), (0,)))
     known = SimpleNamespace(folds=folds, **problem)
-    monkeypatch.setattr(trials, "make_trainer", lambda *_: SimpleNamespace(problem=known))
+    monkeypatch.setattr(trials, "make_problem", lambda *_: known)
+    monkeypatch.setattr(trials, "make_trainer", lambda config, problem, _: SimpleNamespace(problem=problem))
     monkeypatch.setattr(trials, "train", lambda remaining, *_: (remaining, np.ones(1, bool)))
 
 
@@ -254,7 +256,7 @@ def test_trials_together_equal_trials_alone(shards):
 
     configurations = {0: small(), 5: small(**{"train.learning_rate": 2e-3, "loss.beta": 1.0})}
     with jax.enable_x64(True):
-        trainer = make_trainer(configurations[0], data.load(shards))
+        trainer = make_trainer(configurations[0], make_problem(configurations[0], data.load(shards)))
         inner = trials.inner_folds(trainer.problem.folds.name, ())
         state = lambda *numbers: trials.train(
             trials.Remaining(list(numbers), None), configurations, 1, trainer, inner, range(1), quiet
