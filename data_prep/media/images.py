@@ -117,6 +117,26 @@ def listing(directory: str | Path, first_frame: int = 1) -> Listing:
     return Listing(files, last, frozenset(), gaps(files, first_frame, last))
 
 
+def begin(numbers: Sequence[int]) -> int:
+    """Number of the first frame, where nobody says it.
+
+    Args:
+      numbers: of the pictures, ascending, at least one.
+
+    Returns:
+      1; but the lowest number where that is 0, or where the pictures are a stretch of a longer video.
+
+    >>> begin([3, 4, 5]), begin([0, 1, 2]), begin(range(5001, 5100))
+    (1, 0, 5001)
+    """
+    return numbers[0] if numbers[0] < 1 or _sparse(len(numbers), numbers[-1]) else 1
+
+
+def _sparse(pictures: int, length: int) -> bool:
+    """More than half of a long range is missing."""
+    return length > _SPARSE and 2 * pictures < length
+
+
 def check_range(where: str | Path, files: Mapping[int, Path], first_frame: int) -> None:
     """Refuses numbers of which one is far off the others, before a time line of millions of gaps is made.
 
@@ -129,7 +149,7 @@ def check_range(where: str | Path, files: Mapping[int, Path], first_frame: int) 
       UserError: more than half of a long range is missing; names the file beside the widest gap.
     """
     length = max(files) - first_frame + 1
-    if length <= _SPARSE or 2 * len(files) >= length:
+    if not _sparse(len(files), length):
         return
     numbers = sorted(files)
     steps = [b - a for a, b in pairwise([first_frame - 1, *numbers])]

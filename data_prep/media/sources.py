@@ -62,6 +62,23 @@ def listing(source: Source, first_frame: int) -> Listing | None:
     return images.listing(source.path, first_frame)
 
 
+def first_frame(source: Source) -> int:
+    """Number of the first frame, where nobody says it.
+
+    Args:
+      source: the source.
+
+    Returns:
+      1; of a folder of pictures see :func:`images.begin`.
+
+    Raises:
+      UserError: see :func:`images.pictures`.
+    """
+    if not source.path.is_dir() or source.openface:
+        return 1
+    return images.begin([number for number, _ in images.pictures(source.path)])
+
+
 def stream(source: Source, files: Listing | None, first_frame: int, notes: list[str] | None = None) -> Iterator[Frame]:
     """All frames, from first to last, one in memory at a time.
 

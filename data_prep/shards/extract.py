@@ -83,7 +83,8 @@ def pictures(
       row -> [size, size, 3] uint8 RGB.
     """
     wanted, last = set(rows), max(rows, default=-1)
-    faces = itertools.islice(Faces(source, options, only=person and person.only), last + 1)
+    all_faces = Faces(source, options, sources.first_frame(source), only=person and person.only)
+    faces = itertools.islice(all_faces, last + 1)
     return {row: face.image for row, face in enumerate(faces) if row in wanted}
 
 
@@ -129,7 +130,7 @@ def _extract(
             if bar is not None:
                 bar.update()
 
-        faces = Faces(source, options, watch=watch, only=person and person.only)
+        faces = Faces(source, options, sources.first_frame(source), watch=watch, only=person and person.only)
         keep = stack.enter_context(writer(out / "faces.mp4", options.size, options.size, faces.fps))
 
         def pictures() -> Iterator[np.ndarray]:

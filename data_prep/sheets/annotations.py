@@ -23,6 +23,7 @@ from fedn_jax.formats.cells import shown
 from fedn_jax.formats.clocks import Clock
 from fedn_jax.formats.converters import Options
 from fedn_jax.formats.times import Seconds
+from fedn_jax.formats.video_names import Video
 
 REQUIRED = ("subject", "video", "onset", "offset", "emotion")
 OPTIONAL = ("apex", "kind")
@@ -197,7 +198,7 @@ def _is_table(path: Path) -> bool:
 
 def _read_files(
     paths: list[Path], first_frame: int, subject: str | None, folders: bool, reading: Options, problems: list[str]
-) -> tuple[list[_Row], list[str] | None]:
+) -> tuple[list[_Row], list[Video] | None]:
     """(rows without a mistake, all that any row may name; None where a row does not say which video it is about)."""
     rows, named, seen = [], [], {}
     for path in paths:
@@ -223,7 +224,7 @@ def _read_files(
 
 def _read_times(
     path: Path, subject: str | None, folders: bool, reading: Options, problems: list[str]
-) -> tuple[list[_Row], list[str] | None]:
+) -> tuple[list[_Row], list[Video] | None]:
     """The rows of a file that is no table, such as an ELAN document; see ``_read_files``."""
     found, rows = exchange.read(path, "ground truth", options=reading), []
     for who, video in found.videos:
@@ -239,12 +240,12 @@ def _read_times(
         kind = schema.KINDS.index(row.kind) if row.kind else BY_LENGTH
         event = (row.onset, -1, row.offset, kind)
         rows.append(_Row(row.where, row.video[0] or subject or "", row.video[1], row.emotion, event))
-    return rows, [video for _, video in found.videos]
+    return rows, [(who or subject or "", video) for who, video in found.videos]
 
 
 def _read_table(
     path: Path, first_frame: int, subject: str | None, folders: bool, problems: list[str]
-) -> tuple[list[_Row], list[str] | None]:
+) -> tuple[list[_Row], list[Video] | None]:
     """The rows of a table; see ``_read_files``."""
     records, _, comma = table_files.columns(
         path, "a row per expression", REQUIRED, (*OPTIONAL, *times.SECONDS.values(), "what")
@@ -254,8 +255,9 @@ def _read_table(
         # Of a row with too many or too few cells any may be the video's name.
         names = [word.strip() for cell in line for word in re.split("[,;\t]", cells.text(cell))] if problem else []
         video = fields.get("video", " ".join(names))
-        named = [*named, *names, video] if named is not None and video and not cells.unusable(video) else None
         fields = fields | ({"subject": subject} if subject and not fields.get("subject") else {})
+        any_of = [("", name) for name in names] + [("" if problem else fields["subject"], video)]
+        named = [*named, *any_of] if named is not None and video and not cells.unusable(video) else None
         row, found = (None, [problem]) if problem else _parse(where, fields, first_frame, comma, folders)
         problems += found
         rows += [] if row is None else [row]
@@ -316,7 +318,7 @@ def _collect(rows: list[_Row], files: video_files.Index, classes: list[str], pro
     by_path: dict[Path, tuple[str, str, list[tuple]]] = {}
     ids: dict[tuple[str, str], Path] = {}
     for row in rows:
-        path, why = video_files.find(row.video, files)
+        path, why = video_files.find(row.video, files, row.subject)
         if path is None:
             problems.append(f"{row.where}: video {shown(row.video)}: {why} below {files.directory}")
             continue
@@ -350,9 +352,9 @@ def _item(subject: str, video: str, source: Source, events: list[tuple]) -> Vide
     return VideoItem(subject, video, source, np.array(known, np.int32), cut, seconds)
 
 
-def _without_a_row(files: video_files.Index, named: list[str], tables: bool) -> list[str]:
+def _without_a_row(files: video_files.Index, named: list[Video], tables: bool) -> list[str]:
     """Videos that no row names, not even one with a mistake, and not even together with another file."""
-    mentioned = {path for name in set(named) for path in video_files.meant(name, files)}
+    mentioned = {path for subject, name in set(named) for path in video_files.meant(name, files, subject)}
     line = "no row in the file; if nothing happens in it, add a row with only subject and video"
     if not tables:
         line = "no file is about it; if nothing happens in it, give a document without annotations"

@@ -9,6 +9,7 @@ from typing import NamedTuple, NoReturn
 
 from data_prep.media import images
 from fedn_jax.core.errors import UserError
+from fedn_jax.formats import video_names
 from fedn_jax.formats.cells import shown
 
 SUFFIXES = (
@@ -22,7 +23,7 @@ class Index(NamedTuple):
 
     directory: Path
     videos: list[Path]  # what belongs to the data set by its suffix, and folders of pictures, sorted
-    names: dict[str, list[Path]]  # NFC name, with and without folder, with and without ending -> files
+    names: dict[str, list[Path]]  # NFC name, with and without folder and ending, or that of its results -> files
     real: dict[str, Path]  # real path -> file
     folders: dict[str, Path]  # real path -> folder
 
@@ -120,6 +121,7 @@ def index(directory: Path, suffixes: Sequence[str], skip: Path | None, openface:
     videos = list({os.path.realpath(path): path for path in reversed(videos)}.values())[::-1]
     names: dict[str, list[Path]] = {}
     whole: dict[str, list[Path]] = {}
+    results: dict[str, list[Path]] = {}
     for path in [*videos, *others]:
         relative = path.relative_to(directory)
         bare = relative.with_name(path.name.removesuffix("_aligned") if path.is_dir() else path.stem)
@@ -127,24 +129,29 @@ def index(directory: Path, suffixes: Sequence[str], skip: Path | None, openface:
         given = (relative, relative.name, bare, bare.name) if path in videos else (relative, relative.name)
         for name in dict.fromkeys(map(nfc, given)):
             names.setdefault(name, []).append(path)
+        for name in video_names.of_file(Path(os.path.abspath(path))) if path in videos else ():
+            results.setdefault(name, []).append(path)
     # A full relative path is never ambiguous, even where another folder has a file of that name.
     real = {os.path.realpath(path): path for path in [*videos, *others]}
-    return Index(directory, sorted(videos), names | whole, real, places)
+    return Index(directory, sorted(videos), results | names | whole, real, places)
 
 
-def meant(name: str, files: Index) -> list[Path]:
+def meant(name: str, files: Index, subject: str = "") -> list[Path]:
     """The files that a cell may mean.
 
     Args:
       name: as the sheet writes it.
       files: of ``index``.
+      subject: who is seen, if it is known.
 
     Returns:
-      None, one or several.
+      None, one or several; of several those in a folder that is named as the subject, if there are any.
     """
     name = nfc(name.replace("\\", "/").removeprefix("./"))
     if name in files.names or "\0" in name:
-        return files.names.get(name, [])
+        found = files.names.get(name, [])
+        own = [path for path in found if nfc(path.resolve().parent.name) == nfc(subject)] if found[1:] else []
+        return own or found
     # Through a link to a folder that has another place here, or an absolute path.
     path = files.directory / name
     place = files.folders.get(os.path.realpath(path.parent))
@@ -153,17 +160,18 @@ def meant(name: str, files: Index) -> list[Path]:
     return [files.real[real]] if (real := os.path.realpath(path)) in files.real else []
 
 
-def find(name: str, files: Index) -> tuple[Path | None, str]:
+def find(name: str, files: Index, subject: str = "") -> tuple[Path | None, str]:
     """The file that a cell means.
 
     Args:
       name: as the sheet writes it.
       files: of ``index``.
+      subject: who is seen, if it is known; see ``meant``.
 
     Returns:
       The file and ""; or None and the reason, as the end of a sentence.
     """
-    found = meant(name, files)
+    found = meant(name, files, subject)
     if len(found) == 1:
         return found[0], ""
     if found:

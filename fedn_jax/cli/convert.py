@@ -1,6 +1,7 @@
 """The command ``fedn convert``."""
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,12 @@ def add_arguments(commands: Any) -> None:
         "--first-frame", type=int, default=1, metavar="N",
         help="number of the frame at second 0 (default: %(default)s)",
     )  # fmt: skip
-    one.add_argument("--subject", metavar="NAME", help="who is seen in the videos that name no subject")
+    who = one.add_mutually_exclusive_group()
+    who.add_argument("--subject", metavar="NAME", help="who is seen in the videos that name no subject")
+    who.add_argument(
+        "--subject-folders", action="store_true",
+        help="who is seen in these is the name of the folder that the video lies in, below --videos",
+    )  # fmt: skip
     shared.add_elan(one)
     one.add_argument("--ground-truth", action="store_true", help="activitynet: a ground truth, not predictions")
     one.add_argument("--force", action="store_true", help="replace files, whoever wrote them")
@@ -49,7 +55,8 @@ def convert(args: argparse.Namespace) -> None:
     """``fedn convert``: annotations or detections in another format.
 
     Args:
-      args: inputs, output, source, target, videos, fps, first_frame, subject, tiers, label, ground_truth, force.
+      args: inputs, output, source, target, videos, fps, first_frame, subject, subject_folders, tiers, label,
+        ground_truth, force.
 
     Raises:
       UserError: files that cannot be read, or would be replaced.
@@ -63,6 +70,8 @@ def convert(args: argparse.Namespace) -> None:
             errors.one_of(name, value, exchange.FORMATS)
     if args.videos and args.fps:
         raise UserError("--videos and --fps both say when frames are shown; give one of them")
+    if args.subject_folders and not args.videos:
+        raise UserError("--subject-folders needs --videos, the folder of the folders")
     target = args.target or exchange.format_of(args.output)
     options = converters.Options(
         args.fps, first_frame=args.first_frame, truth=args.ground_truth, tiers=tuple(args.tiers), label=args.label
@@ -72,12 +81,16 @@ def convert(args: argparse.Namespace) -> None:
     if args.subject:
         if predictions.has_subjects(table):
             raise UserError(f"{table.path}: names subjects; --subject is for files without them")
-        table = predictions.with_subjects(table, dict.fromkeys(table.videos, args.subject))
+        table = predictions.renamed(table, {video: (args.subject, video[1]) for video in table.videos})
     unit = exchange.FORMATS[target].unit
     known = exchange.steady(table, options)
     if args.videos:
         turned = {row.video for row in table.rows if row.timed != (unit == "seconds")}
         media, known = clocks_of(args.videos, table, args.first_frame, turned)
+        if args.subject_folders:
+            names = _by_folder(media)
+            table = predictions.renamed(table, names)
+            media, known = ({names.get(video, video): x for video, x in one.items()} for one in (media, known))
         options = options._replace(media=media)
     table = exchange.in_unit(table, unit, known)
     notes = list(table.notes)
@@ -91,6 +104,12 @@ def convert(args: argparse.Namespace) -> None:
     for note in dict.fromkeys(notes):
         print(f"note: {note}")
     print(f"{exchange.described(table)}: {args.output}")
+
+
+def _by_folder(media: Mapping[tuple[str, str], Path]) -> dict[tuple[str, str], tuple[str, str]]:
+    """Videos of nobody -> the folder and the name of their files."""
+    paths = {video: path.resolve() for video, path in media.items() if video[0] in ("", video[1])}
+    return {video: (path.parent.name, path.name if path.is_dir() else path.stem) for video, path in paths.items()}
 
 
 def clocks_of(videos: Path, table: Any, first_frame: int, wanted: Any = None) -> tuple[dict, dict]:
@@ -120,7 +139,7 @@ def clocks_of(videos: Path, table: Any, first_frame: int, wanted: Any = None) ->
         raise UserError(f"{videos}: no such file or folder; expected the video, or the folder of the videos")
     if videos.is_dir() and not video_files.has_pictures(videos):
         index = video_files.index(videos, video_files.SUFFIXES, None, openface=False)
-        found = {video: video_files.find(video[1], index) for video in table.videos}
+        found = {video: video_files.find(video[1], index, video[0]) for video in table.videos}
         problems = [
             f"video {shown(video[1])}: {why} below {videos}" for video, (path, why) in found.items() if not path
         ]
@@ -131,5 +150,10 @@ def clocks_of(videos: Path, table: Any, first_frame: int, wanted: Any = None) ->
     else:
         raise UserError(f"{videos}: is one video, and {table.path} has {len(table.videos)}; give their folder")
     chosen = media if wanted is None else {video: path for video, path in media.items() if video in wanted}
-    stamps = {path: sources.clock(Source(path), first_frame, progress_bar()) for path in dict.fromkeys(chosen.values())}
+    paths, bar = list(dict.fromkeys(chosen.values())), progress_bar()
+    if len(paths) < 2:
+        stamps = {path: sources.clock(Source(path), first_frame, bar) for path in paths}
+    else:
+        each = bar(paths, desc="time stamps", unit="video")
+        stamps = {path: sources.clock(Source(path), first_frame) for path in each}
     return media, {video: stamps[path] for video, path in chosen.items()}

@@ -267,7 +267,8 @@ def _people(source: Any, wanted: str, detector: Detector) -> list[Any]:
             f"--persons {wanted} needs faces that the face landmarker finds; these are aligned by "
             f"{detector.options.aligner}: try --aligner landmarker"
         )
-    people = persons.follow(sources.stream(source, sources.listing(source, 1), 1))
+    first = sources.first_frame(source)
+    people = persons.follow(sources.stream(source, sources.listing(source, first), first))
     if not people:
         raise UserError(f"{source.path}: nobody is seen for a second or longer")
     with beside_bars():
@@ -302,8 +303,9 @@ def _detect_one(
     notes = {"verdict": verdict.text} if verdict else {}
     notes |= {"this video": "; ".join(facts.notes)} if facts.notes else {}
     found = detection.present(
-        result, detector.classes, video, looked, 1, detector.threshold, detector.about | notes, subject, detector.label
-    )
+        result, detector.classes, video, looked, sources.first_frame(source), detector.threshold,
+        detector.about | notes, subject, detector.label,
+    )  # fmt: skip
     pictures = frames.pick(got.faces, result.apex.tolist()) if found.expressions else []
     with place.writing() as parts:
         for suffix, write in detection_files.FORMATS.items():

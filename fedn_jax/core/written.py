@@ -131,10 +131,11 @@ def check(directory: Path, names: Sequence[str], strangers: bool = False) -> Non
     Raises:
       UserError: such a file is there.
     """
+    there = [one for one in names if (directory / one).exists()]  # before the list, which is written before the files
     known = {one: checksums for entry in read(directory).values() for one, checksums in entry["files"].items()}
-    for one in names:
+    for one in there:
         path = directory / one
-        if not path.exists() or (one not in known and strangers):
+        if one not in known and strangers:
             continue
         if one not in known or not path.is_file() or _checksum(path) not in known[one]:
             how = "was changed since it was written" if one in known else "is there, and is not known to be a result"

@@ -6,6 +6,7 @@ Runs may differ in the numbers of ``Hyper`` only. Each ends as a directory of it
 import contextlib
 import logging
 import shutil
+import textwrap
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -18,7 +19,7 @@ from fedn_jax import models
 from fedn_jax.core import clock, errors, files
 from fedn_jax.core import config as configs
 from fedn_jax.core.errors import UserError
-from fedn_jax.core.text import Progress, count
+from fedn_jax.core.text import COLUMNS, Progress, count
 from fedn_jax.core.types import Config, Folds, Tree
 from fedn_jax.data import likeness, shards, splits
 from fedn_jax.data.problem import Problem, make_problem
@@ -189,20 +190,21 @@ def _chosen(names: Sequence[str], only: Sequence[str]) -> list[int]:
 
 
 def _describe(num_runs: int, agreed: Sequence[Sequence[Share]], trainer: Trainer) -> str:
-    """What will be trained, on what, in two lines."""
+    """What will be trained, on what, in lines that fit a terminal."""
     problem, devices = trainer.problem, jax.local_devices()
     names = [problem.folds.name[fold] for shares in agreed for share in shares for fold in share.folds]
     inner = sum(name.endswith(splits.INNER) for name in names)
     positive = int(problem.windows.events.valid.any(1).sum())
     largest = max(sum(len(share.folds) for share in shares) for shares in agreed)
-    together = f"in {len(agreed)} programs of at most {count(largest, 'fold')}, one after another"
-    return (
+    together = f"in {len(agreed)} programs of at most {count(largest, 'fold')}"
+    what = (
         f"{f'{num_runs} runs, ' if num_runs > 1 else ''}{count(len(names), 'fold')} ({inner} of them inner) on "
         f"{len(devices)} x {devices[0].device_kind}, {'all in one program' if len(agreed) == 1 else together}; "
-        f"{trainer.state_bytes / 1e6:.1f} MB of training state per fold\n"
-        f"{count(len(problem.windows.start), 'training window')}, {positive} with an expression"
-        f"{f'; {problem.left_out}' if problem.left_out else ''}"
+        f"{trainer.state_bytes / 1e6:.1f} MB of training state per fold"
     )
+    windows = f"{count(len(problem.windows.start), 'training window')}, {positive} with an expression"
+    windows += f"; {problem.left_out}" if problem.left_out else ""
+    return "\n".join(textwrap.fill(text, COLUMNS, subsequent_indent="  ") for text in (what, windows))
 
 
 class Work(NamedTuple):

@@ -10,7 +10,7 @@ from fedn_jax.core.errors import UserError
 from fedn_jax.core.text import count
 from fedn_jax.core.types import Detections, Events
 from fedn_jax.evaluation import agreement, bootstrap, matching
-from fedn_jax.formats import predictions
+from fedn_jax.formats import predictions, video_names
 from fedn_jax.formats.cells import shown_video
 from fedn_jax.formats.clocks import Clocks, Stamps
 from fedn_jax.formats.predictions import Table
@@ -98,19 +98,14 @@ def gather(tables: Mapping[str, Table], clocks: Clocks) -> Codings:
 
 
 def _subjects(tables: Mapping[str, Table]) -> dict[str, Table]:
-    """Tables without subjects get those of the first that has some, by the names of the videos."""
-    known: dict[str, set[str]] = {}
-    for table in tables.values():
-        if predictions.has_subjects(table):
-            for subject, video in table.videos:
-                known.setdefault(video, set()).add(subject)
-    single = {video: next(iter(found)) for video, found in known.items() if len(found) == 1}
-    found = {}
+    """Tables without subjects get those of the others, by the names of the videos."""
+    named = [table for table in tables.values() if predictions.has_subjects(table)]
+    known = list(dict.fromkeys(video for table in named for video in table.videos))
+    found = dict(tables)
     for name, table in tables.items():
-        missing = (
-            {} if predictions.has_subjects(table) else {one: single[one[1]] for one in table.videos if one[1] in single}
-        )
-        found[name] = predictions.with_subjects(table, missing) if missing else table
+        if not predictions.has_subjects(table):
+            several = {one: video_names.meant(("", one[1]), known) for one in table.videos}
+            found[name] = predictions.renamed(table, {one: own[0] for one, own in several.items() if len(own) == 1})
     return found
 
 

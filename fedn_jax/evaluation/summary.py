@@ -9,6 +9,7 @@ import numpy as np
 from fedn_jax.core.errors import UserError
 from fedn_jax.evaluation import bootstrap
 from fedn_jax.formats.design import Observed, Part
+from fedn_jax.formats.video_names import Video
 
 ALL = "all"
 MEASURES = {
@@ -44,7 +45,7 @@ def _overlap(spans: Sequence[tuple[float, float]], start: float, end: float) -> 
     return total
 
 
-def persons(videos: Mapping[str, Observed], parts: Sequence[Part]) -> list[Cell]:
+def persons(videos: Mapping[Video, Observed], parts: Sequence[Part]) -> list[Cell]:
     """Every measure of every person, condition and emotion.
 
     Args:

@@ -15,6 +15,11 @@ _ERROR = re.compile(r"#(REF|VALUE|NAME|NUM|NULL|DIV/0|SPILL|CALC)[!?]|#N/A|Err:[
 _NO_FORMULA = re.compile(rf"'(?='*\s*[{re.escape(FORMULA)}])")  # the apostrophe of ``core.text.no_formula``
 _INVISIBLE = "\ufeff\u200b"  # byte order mark, space without width
 
+
+class Clock(str):
+    """Stands in a cell of a workbook in which a time is seen with its seconds: that time as text."""
+
+
 Cell = Any  # str, float, bool, a date, a time or a Flaw; "" is an empty one. A CSV file holds text only
 
 
@@ -146,11 +151,12 @@ def number_or_nan(text: str) -> float | None:
     return real(text, comma=True)
 
 
-def unusable(cell: Any) -> str:
+def unusable(cell: Any, timed: bool = False) -> str:
     """Why a cell of any table cannot be used as it is.
 
     Args:
       cell: of a workbook or a CSV file.
+      timed: its column may hold times.
 
     Returns:
       The end of a sentence that begins with the name of the column; "" if nothing is wrong with it.
@@ -160,8 +166,11 @@ def unusable(cell: Any) -> str:
     """
     if isinstance(cell, Flaw):
         return cell.why
-    if isinstance(cell, datetime.date | datetime.time | datetime.timedelta):
-        return f"holds a date or a time ({cell}), as spreadsheets make of 1-2 or 3/4; type it again in a cell of text"
+    if isinstance(cell, datetime.time | datetime.timedelta) or (isinstance(cell, Clock) and not timed):
+        advice = "give it a format that shows seconds (.xlsx), or " if timed else ""
+        return f"holds a time of day ({cell}); {advice}type it again in a cell of text"
+    if isinstance(cell, datetime.date):
+        return f"holds a date ({cell}), as spreadsheets make of 1-2 or 3/4; type it again in a cell of text"
     if isinstance(cell, bool):
         return f"holds the truth value {str(cell).upper()}; type it again in a cell of text"
     if isinstance(cell, str) and _ERROR.fullmatch(cell.strip()):

@@ -7,8 +7,9 @@ from typing import NamedTuple
 
 from fedn_jax.core import errors
 from fedn_jax.core.errors import UserError
-from fedn_jax.formats import exchange, predictions, table_files, times
-from fedn_jax.formats.cells import shown, whole
+from fedn_jax.formats import exchange, predictions, table_files, times, video_names
+from fedn_jax.formats.cells import shown, shown_video, whole
+from fedn_jax.formats.video_names import Video
 
 SPAN = tuple(times.SECONDS.values())
 FRAMES = "timestamp"  # a column of tables with a row per frame, which say nothing more
@@ -48,14 +49,14 @@ class Part(NamedTuple):
     """A line of a design: a video, or a stretch of one, belongs to a condition."""
 
     where: str
-    video: str
-    subject: str  # "": that of the detections
+    video: Video
+    subject: str
     condition: str
     start: float  # seconds
     end: float | None  # None: to the end
 
 
-def read(paths: Sequence[Path]) -> dict[str, Observed]:
+def read(paths: Sequence[Path]) -> dict[Video, Observed]:
     """Reads tables of detections.
 
     Args:
@@ -64,20 +65,19 @@ def read(paths: Sequence[Path]) -> dict[str, Observed]:
         are passed over.
 
     Returns:
-      Name of a video -> what is known of it.
+      (subject, video) -> what is known of it.
 
     Raises:
       UserError: all that is wrong with the tables; videos whose length is not known; two tables that disagree; a
         frame of a video that is shown later than a later one.
     """
-    known: dict[str, Observed] = {}
-    single: dict[str, tuple[Path, list[Expression]]] = {}
-    marks: dict[str, list[Mark]] = {}
+    known: dict[Video, Observed] = {}
+    single: list[tuple[Video, Path, list[Expression]]] = []
+    marks: list[tuple[Video, Mark]] = []
     problems: list[str] = []
     for path in paths:
         if exchange.FORMATS[exchange.format_of(path)].unit == "seconds":
-            for video, expressions in _of_file(path).items():
-                problems += _once(single, video, path, expressions)
+            single += [(video, path, expressions) for video, expressions in _of_file(path).items()]
             continue
         found = table_files.columns(path, "detections", (), COLUMNS)
         names = {name for record in found.records for name in record.cells}
@@ -86,47 +86,59 @@ def read(paths: Sequence[Path]) -> dict[str, Observed]:
         if "video" not in names:
             problems.append(f"{path}: no column video; expected a table of `fedn detect`")
             continue
-        table: dict[str, Observed] = {}
+        table: dict[Video, Observed] = {}
         for record in found.records:
             problems += _add(table, record, found.comma, path)
-            for mark in _marks(record, found.comma, path):
-                marks.setdefault(record.cells["video"], []).append(mark)
+            marks += [(_video(record), mark) for mark in _marks(record, found.comma, path)]
         if "what" in names:
-            problems += [f"{path}: video {shown(one)} is in another table, too" for one in table if one in known]
+            problems += [f"{path}: video {shown_video(*one)} is in another table, too" for one in table if one in known]
             known |= table
             continue
-        for video, one in table.items():
-            problems += _once(single, video, path, one.expressions)
-    for video, (path, expressions) in single.items():
-        if video in known:
-            known[video] = known[video]._replace(expressions=expressions)
-        else:
-            problems.append(f"{path}: how long video {shown(video)} is, is not known; give detections.csv, too")
-    problems += [line for of_video in marks.values() for line in _contradiction(of_video)]
-    problems += [f"video {shown(name)}: no row says how long it is" for name, one in known.items() if not one.seconds]
+        single += [(video, path, one.expressions) for video, one in table.items()]
+    problems += _correct(known, single)
+    problems += _contradictions(known, marks)
+    problems += [
+        f"video {shown_video(*video)}: no row says how long it is" for video, one in known.items() if not one.seconds
+    ]
     errors.report("detections", problems)
     if not known:
         raise UserError("detections: no video; expected detections.csv of `fedn detect`")
     return known
 
 
-def _of_file(path: Path) -> dict[str, list[Expression]]:
-    """Expressions of a file in seconds, by the name of the video."""
+def _video(record: table_files.Record) -> Video:
+    return record.cells.get("subject", ""), record.cells.get("video", "")
+
+
+def _of_file(path: Path) -> dict[Video, list[Expression]]:
+    """Expressions of a file in seconds, by video."""
     table = exchange.read(path, "detections")
-    found: dict[str, list[Expression]] = {video: [] for _, video in table.videos}
+    found: dict[Video, list[Expression]] = {video: [] for video in table.videos}
     for row in table.rows:
-        found[row.video[1]].append(Expression(*map(float, row.span), row.emotion))
+        found[row.video].append(Expression(*map(float, row.span), row.emotion))
     return {video: sorted(expressions) for video, expressions in found.items()}
 
 
-def _once(
-    single: dict[str, tuple[Path, list[Expression]]], video: str, path: Path, expressions: list[Expression]
-) -> list[str]:
-    """Adds what a file says of one video; returns what is wrong with it."""
-    before = single.setdefault(video, (path, expressions))
-    if before[1] == expressions:
-        return []
-    return [f"{path}: differs from {before[0]} in the expressions of video {shown(video)}; give one"]
+def _correct(known: dict[Video, Observed], single: Sequence[tuple[Video, Path, list[Expression]]]) -> list[str]:
+    """Puts what files of single videos say in place of what is known of these; returns what is wrong."""
+    first: dict[Video, tuple[Path, list[Expression]]] = {}
+    problems = []
+    for name, path, expressions in single:
+        found = video_names.meant(name, known)
+        if len(found) != 1:
+            why = f"may be that of {_people(found)}; its file must say who is seen"
+            why = why if found else "is not known; give detections.csv, too"
+            problems.append(f"{path}: how long video {shown_video(*name)} is, {why}")
+            continue
+        before = first.setdefault(found[0], (path, expressions))
+        if before[1] != expressions:
+            problems.append(f"{path}: differs from {before[0]} in the expressions of video {shown(name[1])}; give one")
+        known[found[0]] = known[found[0]]._replace(expressions=expressions)
+    return problems
+
+
+def _people(videos: Sequence[Video]) -> str:
+    return predictions.first_of([shown(subject) for subject, _ in videos])
 
 
 def _marks(record: table_files.Record, comma: bool, path: Path) -> list[Mark]:
@@ -143,6 +155,15 @@ def _marks(record: table_files.Record, comma: bool, path: Path) -> list[Mark]:
     ]
 
 
+def _contradictions(known: dict[Video, Observed], marks: Sequence[tuple[Video, Mark]]) -> list[str]:
+    """Where the rows of a video cannot all be true; a line per video."""
+    by_video: dict[Video, list[Mark]] = {}
+    for name, mark in marks:
+        found = video_names.meant(name, known)
+        by_video.setdefault(found[0] if len(found) == 1 else name, []).append(mark)
+    return [line for of_video in by_video.values() for line in _contradiction(of_video)]
+
+
 def _contradiction(marks: list[Mark]) -> list[str]:
     """The first two marks of a video that cannot both be true: later frames are shown later, the same frame once."""
     for one, other in itertools.pairwise(sorted(set(marks))):
@@ -154,12 +175,13 @@ def _contradiction(marks: list[Mark]) -> list[str]:
     return []
 
 
-def _add(table: dict[str, Observed], record: table_files.Record, comma: bool, path: Path) -> list[str]:
+def _add(table: dict[Video, Observed], record: table_files.Record, comma: bool, path: Path) -> list[str]:
     """Adds a row to a table; returns what is wrong with it."""
     where, cells = f"{path}, {record.where}", record.cells
     if record.problem:
         return [f"{path}, {record.problem}"]
-    one = table.setdefault(cells["video"], Observed(cells.get("subject", ""), 0.0, [], []))
+    video = _video(record)
+    one = table.setdefault(video, Observed(video[0], 0.0, [], []))
     texts = [cells.get(name, "") for name in SPAN]
     begin, end = (times.number(text, comma) for text in texts)
     if not any(texts) and not cells.get("onset"):
@@ -169,9 +191,9 @@ def _add(table: dict[str, Observed], record: table_files.Record, comma: bool, pa
         return [f"{where}: expected times in onset_seconds and offset_seconds; got {shown(*texts)}; {advice}"]
     what = cells.get("what", "") or "expression"
     if what == "video" and not one.seconds:
-        table[cells["video"]] = one._replace(seconds=float(end))
+        table[video] = one._replace(seconds=float(end))
     elif what == "video":
-        return [f"{where}: a second row says how long video {shown(cells['video'])} is; are these two videos?"]
+        return [f"{where}: a second row says how long video {shown_video(*video)} is; are these two videos?"]
     elif what == "no face":
         one.gaps.append((float(begin), float(end)))
     elif what == "expression" and cells.get("emotion"):
@@ -188,12 +210,12 @@ def _time(text: str, comma: bool) -> float | None:
     return times.number(text, comma) if seconds is None else seconds
 
 
-def read_design(path: Path, videos: dict[str, Observed]) -> list[Part]:
+def read_design(path: Path, videos: dict[Video, Observed]) -> list[Part]:
     """Reads a design.
 
     Args:
-      path: a table with the columns video and condition; subject, where the detections name nobody; start and end, in
-        seconds or as 0:12.5, where a condition is a stretch of a video.
+      path: a table with the columns video and condition; subject, where the detections name nobody or have several
+        videos of that name; start and end, in seconds or as 0:12.5, where a condition is a stretch of a video.
       videos: of ``read``; a name may have an ending that it lacks there.
 
     Returns:
@@ -217,12 +239,15 @@ def read_design(path: Path, videos: dict[str, Observed]) -> list[Part]:
     return parts
 
 
-def _part(record: table_files.Record, comma: bool, videos: dict[str, Observed]) -> tuple[Part | None, list[str]]:
+def _part(record: table_files.Record, comma: bool, videos: dict[Video, Observed]) -> tuple[Part | None, list[str]]:
     """(the line of a design, or None; what is wrong with it)."""
     cells = {name: record.cells.get(name, "") for name in (*DESIGN, *PARTS)}
-    name = next((one for one in (cells["video"], Path(cells["video"]).stem) if one in videos), None)
-    if name is None:
-        return None, [f"video {shown(cells['video'])} is not among the detections"]
+    ways = (video_names.meant((cells["subject"], one), videos) for one in (cells["video"], Path(cells["video"]).stem))
+    found = next(filter(None, ways), [])
+    if len(found) != 1:
+        why = f"is of {_people(found)}; write the column subject" if found else "is not among the detections"
+        return None, [f"video {shown_video(cells['subject'], cells['video'])} {why}"]
+    (name,) = found
     wrong = [] if cells["condition"] else ["condition is empty"]
     edges = {key: _time(cells[key], comma) for key in ("start", "end")}
     for key, edge in edges.items():
@@ -237,7 +262,7 @@ def _part(record: table_files.Record, comma: bool, videos: dict[str, Observed]) 
     return None if wrong else Part(record.where, name, subject, cells["condition"], start, end), wrong
 
 
-def left_out(parts: Sequence[Part], videos: dict[str, Observed]) -> list[str]:
+def left_out(parts: Sequence[Part], videos: dict[Video, Observed]) -> list[str]:
     """Videos that a design does not name.
 
     Args:
@@ -247,5 +272,6 @@ def left_out(parts: Sequence[Part], videos: dict[str, Observed]) -> list[str]:
     Returns:
       A sentence, or none.
     """
-    rest = [shown(video) for video in videos if video not in {part.video for part in parts}]
+    named = {part.video for part in parts}
+    rest = [shown_video(*video) for video in videos if video not in named]
     return [f"not in the design, left out: {predictions.first_of(rest)}"] if rest else []

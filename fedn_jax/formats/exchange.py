@@ -71,7 +71,7 @@ def _known(table: Table) -> list[str]:
 
 def _write_bids(path: Path, table: Table, options: Options) -> list[str]:
     bids.write(path, table.rows, _known(table))
-    return []
+    return converters.left_out(table, "subjects")
 
 
 # ---- Workbooks -------------------------------------------------------------------------------------------------------
@@ -256,10 +256,9 @@ def places(out: Path, name: str, table: Table) -> dict[Path, Table]:
         return {out: table}
     from fedn_jax.core import files
 
-    names = {video: video[1] for video in table.videos}
-    if len({one.casefold() for one in names.values()}) < len(names):
-        names = {video: "_".join(filter(None, video)) for video in table.videos}
-    return {out / f"{files.file_name(names[video])}{form.suffix}": one for video, one in by_video(table).items()}
+    several = len({name.casefold() for _, name in table.videos}) < len(table.videos)  # as ``fedn detect`` names them
+    parts = {video: [part for part in video if part] if several else video[1:] for video in table.videos}
+    return {out / f"{files.file_name(*parts[video])}{form.suffix}": one for video, one in by_video(table).items()}
 
 
 def write(path: Path, name: str, table: Table, options: Options) -> list[str]:

@@ -4,8 +4,8 @@ A file is a table (``table_files``) with the columns subject, video, onset, offs
 kind. Frame numbers are inclusive and may begin anywhere, even below 0: only the two files have to agree. Where onset
 and offset are empty, times in seconds may stand in onset_seconds and offset_seconds; a cell such as 0:12.5 or 12.5 s is
 a time, too (``times``). A row with only subject and video lists a video in which nothing happens. Subject, emotion,
-score and kind are filled in every row or in none; without subjects a video is known by its name alone, as in what
-``fedn detect`` writes.
+score and kind are filled in every row or in none (in annotations a score may be missing: then none counts); without
+subjects a video is known by its name alone, as in what ``fedn detect`` writes.
 
 All mistakes of a file are reported at once; ``join`` says where two files do not fit.
 """
@@ -24,10 +24,11 @@ from fedn_jax.core.errors import UserError
 from fedn_jax.core.text import count
 from fedn_jax.core.types import Detections, Events
 from fedn_jax.formats import cells as values
-from fedn_jax.formats import table_files, times
+from fedn_jax.formats import table_files, times, video_names
 from fedn_jax.formats.cells import shown, shown_video
 from fedn_jax.formats.times import Seconds
 
+PREDICTIONS = "predictions"  # what a file is whose scores matter
 REQUIRED = {name: name for name in ("subject", "video", "onset", "offset", "emotion")}  # ours -> the file's
 OPTIONAL = {name: name for name in ("score", "kind", *times.SECONDS.values(), "what")}
 FILLED = ("emotion", "score", "kind")  # in every row or in none
@@ -193,18 +194,22 @@ def make(
       The table.
 
     Raises:
-      UserError: the problems, and columns that are filled in some rows only.
+      UserError: the problems, and columns that are filled in some rows only; but scores, which a person does not give
+        to what is added, are left out then, unless these are predictions.
     """
-    problems, has = list(problems), {}
+    problems, notes, has = list(problems), list(notes), {}
     for name in FILLED:
         empty = [row.where for row in rows if getattr(row, name) in ("", None)]
         has[name] = len(empty) < len(rows) or not rows
-        if has[name] and empty:
+        if has[name] and empty and name == "score" and what != PREDICTIONS:
+            rows, has[name] = [row._replace(score=None) for row in rows], False
+            notes.append(f"scores are left out: {count(len(empty), 'row')} of {len(rows)} without one")
+        elif has[name] and empty:
             problems.append(_partly(name, empty))
     errors.report(f"{path}", problems)
     classes = sorted({row.emotion for row in rows}) if has["emotion"] else []
     videos = list(dict.fromkeys(videos))
-    return Table(path, what, videos, rows, classes, has["score"], has["kind"], list(notes), tuple(vocabulary))
+    return Table(path, what, videos, rows, classes, has["score"], has["kind"], notes, tuple(vocabulary))
 
 
 def _partly(name: str, empty: list[str]) -> str:
@@ -287,40 +292,38 @@ def has_subjects(table: Table) -> bool:
     return not table.videos or any(subject not in ("", video) for subject, video in table.videos)
 
 
-def with_subjects(table: Table, subjects: Mapping[tuple[str, str], str]) -> Table:
-    """Gives videos another subject.
+def renamed(table: Table, names: Mapping[tuple[str, str], tuple[str, str]]) -> Table:
+    """Gives videos another subject, or another name.
 
     Args:
       table: of ``read``.
-      subjects: (subject, video) -> subject; others stay as they are.
+      names: (subject, video) -> (subject, video); others stay as they are.
 
     Returns:
       The table.
     """
-    full = {video: (subjects.get(video, video[0]), video[1]) for video in table.videos}
-    rows = [row._replace(video=full[row.video]) for row in table.rows]
-    return table._replace(videos=list(full.values()), rows=rows)
+    rows = [row._replace(video=names.get(row.video, row.video)) for row in table.rows]
+    return table._replace(videos=list(dict.fromkeys(names.get(one, one) for one in table.videos)), rows=rows)
 
 
 def _by_name(table: Table, other: Table) -> Table:
     """A table without subjects with those of the other, found by the names of the videos."""
     if has_subjects(table) or not has_subjects(other):
         return table
-    subjects: dict[str, list[str]] = {}
-    for subject, video in other.videos:
-        subjects.setdefault(video, []).append(subject)
-    several = {video: found for _, video in table.videos if len(found := subjects.get(video, [])) > 1}
+    found = {video: video_names.meant(("", video[1]), other.videos) for video in table.videos}
     advice = "fill the column subject, as `fedn convert --subject` does"
     errors.report(
         f"{table.path}",
         [
-            f"names no subjects, and the {other.what} has video {shown(video)} of {first_of(found)}; {advice}"
-            for video, found in several.items()
+            f"names no subjects, and the {other.what} has video {shown(video[1])} of "
+            f"{first_of([subject for subject, _ in several])}; {advice}"
+            for video, several in found.items()
+            if several[1:]
         ],
     )
-    known = {video: subjects[video[1]][0] for video in table.videos if video[1] in subjects}
     note = f"{table.what}: no subjects, so videos were found by their names"
-    return with_subjects(table, known)._replace(notes=[*table.notes, note])
+    one = {video: known[0] for video, known in found.items() if known}
+    return renamed(table, one)._replace(notes=[*table.notes, note])
 
 
 def _in_seconds(table: Table) -> list[str]:

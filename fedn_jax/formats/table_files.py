@@ -22,6 +22,7 @@ from fedn_jax.formats import workbooks
 from fedn_jax.formats.cells import Cell, column_name, shown, text, unusable, written
 
 MOST_BYTES = 2**26
+TIMED = ("onset", "apex", "offset", "onset_seconds", "offset_seconds", "duration", "start", "end")  # may be times
 HEADER_ROWS = 40  # in which a header is searched: some tables begin with notes
 _MOST_LINE = 2**24  # letters of a line
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
@@ -345,7 +346,11 @@ def _records(header: Header, wanted: Sequence[str]) -> Iterator[Record]:
         if not any(text(cell) for cell in line):
             continue
         cells = {name: written(line[i]) for name, i in indices.items() if i < len(line)}
-        found = [f"{name} {why}" for name, i in indices.items() if (why := i < len(line) and unusable(line[i]))]
+        found = [
+            f"{name} {why}"
+            for name, i in indices.items()
+            if (why := i < len(line) and unusable(line[i], name in TIMED))
+        ]
         if len(line) < width or any(text(cell) for cell in line[width:]):
             found = [f"{count(len(line), 'cell')}; expected {width} as in the header"]
         yield Record(where, cells, f"{where}: {'; '.join(found)}" if found else "", line)

@@ -14,7 +14,7 @@ from typing import Any
 from fedn_jax.core import files, written
 from fedn_jax.core.errors import UserError
 from fedn_jax.core.text import no_formula
-from fedn_jax.formats import detection_files
+from fedn_jax.formats import detection_files, video_names
 
 SUFFIXES = (*detection_files.FORMATS, detection_files.FRAMES, "html")
 ALL = "detections.csv"  # of all videos
@@ -199,15 +199,6 @@ def _span(begin: float, end: float) -> list[str]:
 
 def _names(video: Path, others: set[Path], tag: str = "") -> list[str]:
     """Names for the files of a video, the shortest first; those that would do for another one, too, are left out."""
-
-    def ways(path: Path) -> list[str]:
-        stem = path.name if path.is_dir() else path.stem
-        end = [tag] if tag else []
-        return [
-            files.file_name(*parts, *end)
-            for parts in ((stem,), (path.parent.name, stem), (path.name,), (path.parent.name, path.name))
-        ]
-
-    taken = [{name.casefold() for name in ways(other)} for other in others]
-    own = [name for name in dict.fromkeys(ways(video)) if not any(name.casefold() in names for names in taken)]
+    taken = [{name.casefold() for name in video_names.of_file(other, tag)} for other in others]
+    own = [name for name in video_names.of_file(video, tag) if not any(name.casefold() in names for names in taken)]
     return own or [files.file_name(str(video), *([tag] if tag else []))]

@@ -40,10 +40,11 @@ def table(found: Mapping[str, Any]) -> Table:
         for one in found["extrapolation"]["ahead"]
     ]
     level = f"{100 * extrapolation.LEVEL:.0f} %"
+    chance = "draws" if found["draws"] > 1 else "not over draws, of which there is one: true ones are wider"
     notes = [
         f"F1: spotting, pooled over test subjects, mean of {count(found['draws'], 'draw')} of training subjects.",
-        f"From, to: {level} interval over {count(found['test_subjects'], 'test subject')} and draws. Lowest, highest: "
-        "of the draws.",
+        f"From, to: {level} interval over {count(found['test_subjects'], 'test subject')} and {chance}. Lowest, "
+        "highest: of the draws.",
         verdict(found),
     ]
     groups = [("", rows), ("Foretold", ahead)]

@@ -45,6 +45,23 @@ def test_there_and_back_by_the_videos_own_time_stamps(folder, capsys):
     assert "2 rows with times in seconds; expected frames: give --videos" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("name", ["elan", "srt", "bids"])
+def test_videos_of_one_name_in_a_folder_per_person(folder, name, capsys):
+    for person in ("anna", "J\u00fcrgen"):
+        media.write_video(folder / "people" / person / "film 1.mp4", media.numbered(FRAMES))
+    table = "subject,video,onset,offset,emotion\nanna,film 1,4,9,joy\nJ\u00fcrgen,film 1,13,20,sad\n"
+    (folder / "labels.csv").write_text(table)
+    videos = ["--videos", folder / "people", "--subject-folders"]
+    assert run("convert", folder / "labels.csv", folder / "out", "--to", name, *videos) == 0
+    made = [
+        path for path in sorted((folder / "out").iterdir(), reverse=True) if path.suffix in (".eaf", ".srt", ".tsv")
+    ]
+    assert run("convert", *made, folder / "back.csv", *videos) == 0
+    assert (folder / "back.csv").read_text() == table
+    assert run("convert", *made, folder / "x.csv", "--subject-folders") == 2
+    assert "--subject-folders needs --videos" in capsys.readouterr().err
+
+
 def test_nothing_is_replaced_in_silence(folder, capsys):
     words = ["convert", folder / "labels.csv", folder / "out.csv"]
     assert run(*words) == 0 and run(*words) == 0  # its own result, unchanged

@@ -1,5 +1,7 @@
 """Runs of one structure as one program: the same numbers as alone, whatever is cut in between."""
 
+from types import SimpleNamespace
+
 import jax
 import numpy as np
 import pytest
@@ -7,6 +9,7 @@ from toys import SHALLOW, TINY, quiet
 
 from fedn_jax.core import config as configs
 from fedn_jax.data import shards as data
+from fedn_jax.data import splits
 from fedn_jax.data.problem import make_problem
 from fedn_jax.engine import checkpoint, fit, parallel, parameters, plan, programs, run_dir
 from fedn_jax.engine.fit import Run
@@ -160,3 +163,16 @@ def test_a_plan_says_what_a_run_takes(dataset, tmp_path):
     words = dict(plan.lines(said))
     assert words["folds"] == "4, 2 of them inner" and words["programs"].startswith("2, of 2, 2 folds, on 4 devices")
     assert words["steps"].startswith(f"1 epoch of {said.steps} step")
+
+
+def test_what_will_be_trained_fits_a_terminal():
+    folds = SimpleNamespace(name=[f"s{k:02d}{ending}" for k in range(50) for ending in ("", splits.INNER)])
+    windows = SimpleNamespace(events=SimpleNamespace(valid=np.ones((12345, 3), bool)), start=np.zeros(12345))
+    left_out = "4206 expressions of the data are not macro and are left out (data.kind)"
+    problem = SimpleNamespace(folds=folds, windows=windows, left_out=left_out)
+    agreed = [[SimpleNamespace(folds=range(k, k + 10))] for k in range(0, 100, 10)]
+    text = fit._describe(12, agreed, SimpleNamespace(problem=problem, state_bytes=123.4e6))
+    assert "12 runs, 100 folds (50 of them inner) on " in text and "in 10 programs of at most 10" in text.replace(
+        "\n  ", " "
+    )
+    assert all(len(line) <= 80 for line in text.splitlines())

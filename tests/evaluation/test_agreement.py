@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fedn_jax.core import files
 from fedn_jax.core.errors import UserError
 from fedn_jax.evaluation import agreement, bootstrap, coders
 from fedn_jax.formats import predictions
@@ -184,9 +185,11 @@ def test_without_clocks_and_lengths():
 
 def test_videos_that_not_all_have_and_detections_without_subjects():
     two = tables_of()["two"]
-    nameless = predictions.with_subjects(two, {video: "" for video in VIDEOS})
+    nameless = predictions.renamed(two, {video: ("", video[1]) for video in VIDEOS})
     got = coders.gather({"coder": tables_of()["one"], "found": nameless}, {})
     assert got.videos == VIDEOS and not got.notes
+    named = predictions.renamed(two, {video: ("", files.file_name(*video)) for video in VIDEOS})  # as results are
+    assert coders.gather({"coder": tables_of()["one"], "found": named}, {}).videos == VIDEOS
     less = {"one": table("one", ONE[:2], [A]), "two": two}
     got = coders.gather(less, {})
     assert got.videos == [A] and "two: left out 's1' / 'b', 's2' / 'c', which not all have" in got.notes[0]

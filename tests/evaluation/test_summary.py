@@ -12,15 +12,15 @@ from fedn_jax.formats import design, elan
 from fedn_jax.formats.design import Expression, Observed, Part
 
 VIDEOS = {
-    "a": Observed("anna", 60.0, [(10.0, 20.0)], [
+    ("anna", "a"): Observed("anna", 60.0, [(10.0, 20.0)], [
         Expression(5.0, 7.0, "joy"), Expression(6.0, 8.0, "sad"), Expression(29.0, 31.0, "joy"),
         Expression(40.0, 41.0, "joy"),
     ]),
-    "b": Observed("ben", 30.0, [], []),
+    ("ben", "b"): Observed("ben", 30.0, [], []),
 }  # fmt: skip
 PARTS = [
-    Part("line 2", "a", "anna", "film", 0.0, 30.0), Part("line 3", "a", "anna", "rest", 30.0, 60.0),
-    Part("line 4", "b", "ben", "film", 0.0, 30.0),
+    Part("line 2", ("anna", "a"), "anna", "film", 0.0, 30.0), Part("line 3", ("anna", "a"), "anna", "rest", 30.0, 60.0),
+    Part("line 4", ("ben", "b"), "ben", "film", 0.0, 30.0),
 ]  # fmt: skip
 HEADER = "subject,video,what,onset,apex,offset,onset_seconds,offset_seconds,seconds,emotion,score\n"
 FOUND = HEADER + (
@@ -45,7 +45,7 @@ def test_by_hand():
     none = cells["ben", "film", "all"]
     assert (none.count, none.rate, none.share) == (0, 0, 0) and np.isnan([none.duration, none.latency]).all()
     with pytest.raises(UserError, match="anna is never seen in condition dark"):
-        summary.persons(VIDEOS, [Part("", "a", "anna", "dark", 11.0, 19.0)])
+        summary.persons(VIDEOS, [Part("", ("anna", "a"), "anna", "dark", 11.0, 19.0)])
 
 
 def cells_of(table):
@@ -79,13 +79,14 @@ def test_tables_and_designs(tmp_path):
     table.write_text(FOUND)
     (tmp_path / "a_frames.csv").write_text("frame,timestamp,face_id,success,joy\n1,0.0,0,1,0.5\n")
     videos = design.read([table, tmp_path / "a_frames.csv"])
-    assert videos["a"] == Observed("anna", 60.0, [(10.0, 20.0)], [Expression(5.0, 7.0, "joy")])
+    assert videos["anna", "a"] == Observed("anna", 60.0, [(10.0, 20.0)], [Expression(5.0, 7.0, "joy")])
     corrected.write_text("subject,video,onset,apex,offset,onset_seconds,offset_seconds,emotion\nanna,a,,,,,,\n")
-    assert design.read([corrected, table])["a"].expressions == []
+    assert design.read([corrected, table])["anna", "a"].expressions == []
     plan.write_text("video,condition,start,end\na.mp4,film,0:00,0:30\na,rest,30 s,\nb,film,,99\n")
     assert design.read_design(plan, videos) == [
-        Part("line 2", "a", "anna", "film", 0.0, 30.0), Part("line 3", "a", "anna", "rest", 30.0, 60.0),
-        Part("line 4", "b", "anna", "film", 0.0, 30.0),
+        Part("line 2", ("anna", "a"), "anna", "film", 0.0, 30.0),
+        Part("line 3", ("anna", "a"), "anna", "rest", 30.0, 60.0),
+        Part("line 4", ("anna", "b"), "anna", "film", 0.0, 30.0),
     ]  # fmt: skip
     plan.write_text("video,condition,start,end\na,film,0,30\nc,film,,\na,,,\na,rest,29,x\nb,rest,9,3\na,late,29,60\n")
     with pytest.raises(UserError) as caught:
@@ -95,15 +96,17 @@ def test_tables_and_designs(tmp_path):
         "line 6: start 9 is not before end 3", "line 7: overlaps line 2",
     ):  # fmt: skip
         assert text in str(caught.value)
-    assert design.left_out([Part("", "a", "x", "y", 0, 1)], videos) == ["not in the design, left out: 'b'"]
+    assert design.left_out([Part("", ("anna", "a"), "x", "y", 0, 1)], videos) == [
+        "not in the design, left out: 'anna' / 'b'"
+    ]
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         (("video,1,,1800,0.0,60.0,60.0", "expression,1,,1800,0.0,60.0,60.0"), "expected video, no face, or expression"),
-        (("anna,b,video,1,,900,0,30,30,,\n", "anna,b,,,,,,,,,\n"), "video 'b': no row says how long it is"),
-        (("anna,b", "anna,a"), "line 5: a second row says how long video 'a' is"),
+        (("anna,b,video,1,,900,0,30,30,,\n", "anna,b,,,,,,,,,\n"), "video 'anna' / 'b': no row says how long it is"),
+        (("anna,b", "anna,a"), "line 5: a second row says how long video 'anna' / 'a' is"),
         (("no face,,,,10,20", "no face,,,,20,10"), "expected times in onset_seconds and offset_seconds"),
     ],
 )
@@ -121,7 +124,11 @@ def test_two_tables_that_disagree(tmp_path):
     paths = [tmp_path / f"{name}.csv" for name in ("all", "x", "y", "z", "all")]
     with pytest.raises(UserError) as caught:
         design.read(paths)
-    for text in ("y.csv: differs from", "z.csv: how long video 'other' is, is not", "video 'a' is in another table"):
+    for text in (
+        "y.csv: differs from",
+        "z.csv: how long video 'other' is, is not",
+        "video 'anna' / 'a' is in another table",
+    ):
         assert text in str(caught.value)
 
 
@@ -152,7 +159,7 @@ def test_frames_that_were_changed_without_their_seconds(tmp_path, row, wrong):
         with pytest.raises(UserError, match=wrong):
             design.read(paths)
     else:
-        assert len(design.read(paths)["a"].expressions) == 1
+        assert len(design.read(paths)["", "a"].expressions) == 1
 
 
 def test_corrected_documents_count_in_place_of_what_was_found(tmp_path):
@@ -160,5 +167,29 @@ def test_corrected_documents_count_in_place_of_what_was_found(tmp_path):
     made = [elan.Annotation(12.0, 13.5, "joy"), elan.Annotation(1.0, 2.0, "sad")]
     elan.write(tmp_path / "corrected.eaf", tmp_path / "a.mp4", made, ["joy", "sad"], "anna", scored=False)
     found = design.read([tmp_path / "all.csv", tmp_path / "corrected.eaf"])
-    assert found["a"].expressions == [Expression(1.0, 2.0, "sad"), Expression(12.0, 13.5, "joy")]
-    assert found["b"] == design.read([tmp_path / "all.csv"])["b"]
+    assert found["anna", "a"].expressions == [Expression(1.0, 2.0, "sad"), Expression(12.0, 13.5, "joy")]
+    assert found["anna", "b"] == design.read([tmp_path / "all.csv"])["anna", "b"]
+
+
+def test_videos_of_one_name_are_told_by_the_person(tmp_path):
+    rows = "".join(
+        f"{person},before,video,1,,1800,0,60,60,,\n{person},before,expression,31,,60,{second},{second + 1},1,joy,0.9\n"
+        for person, second in (("anna", 1), ("ben", 2))
+    )
+    (tmp_path / "all.csv").write_text(FOUND.splitlines(keepends=True)[0] + rows.replace("31,,60,2,3", "61,,90,2,3"))
+    corrected = tmp_path / "ben__before_events.tsv"
+    corrected.write_text("onset\tduration\ttrial_type\n5\t1\tsad\n")
+    found = design.read([tmp_path / "all.csv", corrected])
+    assert found["anna", "before"].expressions == [Expression(1.0, 2.0, "joy")]
+    assert found["ben", "before"].expressions == [Expression(5.0, 6.0, "sad")]
+    plan = tmp_path / "design.csv"
+    plan.write_text("subject,video,condition\nanna,before,film\nben,before.mp4,rest\n")
+    assert [part.video for part in design.read_design(plan, found)] == [("anna", "before"), ("ben", "before")]
+    plan.write_text("subject,video,condition\n,before,film\neva,before,film\n")
+    with pytest.raises(UserError) as caught:
+        design.read_design(plan, found)
+    assert "line 2: video 'before' is of 'anna', 'ben'; write the column subject" in str(caught.value)
+    assert "line 3: video 'eva' / 'before' is not among the detections" in str(caught.value)
+    corrected.rename(tmp_path / "before.tsv")
+    with pytest.raises(UserError, match="may be that of 'anna', 'ben'; its file must say who is seen"):
+        design.read([tmp_path / "all.csv", tmp_path / "before.tsv"])

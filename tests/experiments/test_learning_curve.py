@@ -86,6 +86,8 @@ def test_what_is_foretold_is_shown(tmp_path):
     what = {"missing": None, "exponent": [0.1, 0.4], "ahead": ahead}
     found = {"points": [point], "extrapolation": what, "draws": 2, "test_subjects": 21}
     text = " ".join(tables.to_text(learning_curve_page.table(found)).split())
+    alone = " ".join(learning_curve_page.table(found | {"draws": 1}).notes)
+    assert "and draws." in text and "and not over draws, of which there is one" in alone
     assert "40 – 70.0 60.0 75.0" in text and "between 60.0 and 75.0 %" in text
     assert np.isclose(learning_curve_page.figure(found).axes[0].get_ylim()[0], 0)
     assert "would lie between" in learning_curve_page.write(tmp_path, found).read_text()

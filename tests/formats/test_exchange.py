@@ -149,7 +149,7 @@ def test_formats_of_one_video_take_a_directory(tmp_path):
     with pytest.raises(UserError, match="expected a directory for 2 videos"):
         exchange.places(tmp_path / "x.eaf", "elan", both)
     found = exchange.places(tmp_path / "out", "elan", both)
-    assert [path.name for path in found] == ["s1_a.eaf", "s2_a.eaf"]
+    assert [path.name for path in found] == ["s1__a.eaf", "s2__a.eaf"]
     assert all(len(part.rows) == 1 for part in found.values())
     assert list(exchange.places(tmp_path / "x.csv", "csv", both)) == [tmp_path / "x.csv"]
     with pytest.raises(UserError, match="'a' has 1 row with times in seconds; expected frames: give --videos"):

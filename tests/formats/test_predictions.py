@@ -133,6 +133,10 @@ def test_a_column_is_filled_in_all_rows_or_in_none(tmp_path, column):
     value = {"emotion": "x", "score": "1", "kind": "macro"}[column]
     message = refused(read, tmp_path, text(value, "", ""))
     assert f"line 3: {column} is empty, as in 1 more row," in message
+    if column == "score":  # what a person adds to detections has none
+        table = read(tmp_path, text(value, "", ""), "annotations")
+        assert [row.score for row in table.rows] == [None] * 3 and not table.has_score
+        assert table.notes == ["scores are left out: 2 rows of 3 without one"]
     table = read(tmp_path, text("", ""))
     assert not {"emotion": table.classes, "score": table.has_score, "kind": table.has_kind}[column]
 

@@ -179,14 +179,49 @@ def test_merged_cells_are_named(tmp_path):
 @pytest.mark.parametrize(
     "cell, why",
     [
-        (datetime.datetime(2026, 2, 1), "holds a date or a time (2026-02-01)"),
-        (datetime.time(1, 2), "holds a date or a time (01:02:00)"),
+        (datetime.datetime(2026, 2, 1), "holds a date (2026-02-01)"),
+        (datetime.time(1, 2), "holds a time of day (1:02:00.000); type it again in a cell of text"),
         (True, "holds the truth value TRUE"),
     ],
 )
 def test_what_a_spreadsheet_made_of_a_name(tmp_path, cell, why):
     path = workbook(tmp_path / "book.xlsx", a=[ROWS[0], [cell, *ROWS[1][1:]]])
     assert f"row 2: subject {why}" in refused(path)
+
+
+CLOCKS = [  # what a person typed, the format that a spreadsheet then gives the cell, what is read
+    ("0:12.5", 12.5, "mm:ss.0", 12.5),
+    ("1:02:03", 3723, "h:mm:ss", 3723),
+    ("25:00:00.25", 90000.25, "[h]:mm:ss.000", 90000.25),
+    ("0:12", 720, "h:mm", "12:00"),  # 12 minutes, and it looks like 12 seconds
+    ("0:12 AM", 720, "h:mm:ss AM/PM", "12:00"),
+    ("1.1.1900 0:00:12", 86412, "m/d/yy h:mm:ss", "holds a date"),
+    ("0:12.5, of no format", 12.5, "0.000", "onset must be a whole number; got '0.000144"),
+]
+
+
+@pytest.mark.parametrize(("typed", "seconds", "code", "expected"), CLOCKS)
+def test_a_time_whose_seconds_are_seen_is_that_time(tmp_path, typed, seconds, code, expected):
+    path = workbook(tmp_path / "book.xlsx", a=[ROWS[0], ["s1", "a", seconds / 86400, seconds / 86400, "sad", 1]])
+
+    def format_as_typed(book):
+        for place in ("C2", "D2"):
+            book["a"][place].number_format = code
+
+    changed(path, format_as_typed)
+    if isinstance(expected, str):
+        assert expected in refused(path)
+    else:
+        (row,) = predictions.read(path, "predictions").rows
+        assert row.timed and row.span == (expected, expected)
+
+
+@pytest.mark.parametrize(
+    ("value", "seen", "expected"),
+    [("PT00H00M12.5S", "00:12.5", 12.5), ("PT00H12M00S", "00:12:00", 720.0), ("PT00H12M00S", "00:12", None)],
+)
+def test_a_time_of_opendocument_is_what_is_seen(value, seen, expected):
+    assert workbooks._time(value, seen) == expected
 
 
 def test_numbers_kept_as_text_and_names_in_two_forms(tmp_path):

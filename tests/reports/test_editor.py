@@ -173,3 +173,24 @@ def test_a_video_in_which_nothing_was_found(browser, tmp_path):
     assert spans(browser) == [[30, 37, CLASSES[0]]] and not browser.run("document.getElementById('lists').hidden")
     browser.click('.card[data-expression="0"]')
     assert browser.run("document.querySelectorAll('[aria-current]').length") == 3
+
+
+def test_files_are_named_as_the_page_since_people_may_have_videos_of_one_name(page):
+    (page.folder / "anna.html").rename(page.folder / "anna__before 1.html")
+    page.open(page.folder / "anna__before 1.html")
+    page.click('[data-edit="toggle"]')
+    page.click('[data-edit="csv"]')
+    for _ in range(200):
+        if (path := page.folder / "anna__before 1_corrected.csv").exists():
+            break
+        time.sleep(0.05)
+    assert path.exists()
+
+
+def test_a_pressed_button_can_be_read_under_the_mouse(page):
+    button = """getComputedStyle(document.querySelector('[data-edit="toggle"]'))"""
+    assert page.run("""document.querySelector('[data-edit="toggle"]:hover') !== null""")
+    assert (page.run(f"{button}.color"), page.run(f"{button}.backgroundColor")) == (
+        "rgb(255, 255, 255)",
+        "rgb(29, 37, 48)",
+    )

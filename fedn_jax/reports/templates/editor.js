@@ -172,7 +172,8 @@ function eaf() {
 }
 function save(kind) {
   const content = new Blob([{ csv, eaf }[kind]()], { type: kind === "csv" ? "text/csv" : "application/xml" });
-  const link = Object.assign(document.createElement("a"), { href: URL.createObjectURL(content), download: `${edit.dataset.video.replace(/\.[^.]*$/, "") || "video"}_corrected.${kind}` });
+  const page = decodeURIComponent(location.pathname.split("/").at(-1)).replace(/\.[^.]*$/, "");  // several videos may have one name
+  const link = Object.assign(document.createElement("a"), { href: URL.createObjectURL(content), download: `${page || "video"}_corrected.${kind}` });
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 60000);
   saved = true;

@@ -222,3 +222,17 @@ def test_an_impossible_rate_of_pictures_raises(rate, tmp_path):
     cv2.imwrite(str(tmp_path / "1.png"), picture(1))
     with pytest.raises(UserError, match="must be a number of frames per second from 0.1 to 1000; got "):
         images.stream(images.listing(tmp_path), rate, 1)
+
+
+def test_where_nobody_says_it_a_stretch_of_a_longer_video_begins_with_its_first_picture(tmp_path):
+    for lowest, begin in ((0, 0), (1, 1), (4, 1), (5001, 5001)):
+        place = tmp_path / str(lowest)
+        folder(place, {f"img_{number}.png": number % 100 for number in range(lowest, lowest + 6)})
+        source = sources.Source(place)
+        assert sources.first_frame(source) == begin
+        pictures = [f for f in sources.stream(source, sources.listing(source, begin), begin) if f.image is not None]
+        assert [number_of(frame.image) for frame in pictures] == [n % 100 for n in range(lowest, lowest + 6)]
+    folder(tmp_path / "stray", {f"{number}.png": number for number in (1, 2, 3, 4000)})
+    assert sources.first_frame(sources.Source(tmp_path / "stray")) == 1
+    with pytest.raises(UserError, match="expected at least half"):
+        sources.listing(sources.Source(tmp_path / "stray"), 1)

@@ -9,7 +9,7 @@ import trees
 
 from data_prep.sheets import annotations, video_files
 from fedn_jax.core.errors import UserError
-from fedn_jax.formats import elan
+from fedn_jax.formats import elan, video_names
 
 HEADER = "subject,video,onset,offset,emotion,apex,kind\n"
 
@@ -315,3 +315,35 @@ def test_the_folder_of_the_videos_is_no_out(tmp_path):
     (tmp_path / "link").symlink_to(tmp_path)
     with pytest.raises(ValueError, match="is the folder of the videos and --out; choose another --out"):
         list(video_files.walk(tmp_path, tmp_path / "link"))
+
+
+@pytest.fixture
+def people(tmp_path):
+    """A folder for each person, with videos of the same names."""
+    for person in ("anna", "J\u00fcrgen"):
+        for name in ("before.mp4", "after 1.mp4"):
+            path = tmp_path / "videos" / person / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(b"x")
+    return tmp_path
+
+
+def test_videos_of_one_name_are_found_by_the_person(people):
+    rows = ("anna,before,1,2,e", "J\u00fcrgen,before,3,4,e", "anna,after 1,,,", "J\u00fcrgen,after 1,,,")
+    text = "\n".join(["subject,video,onset,offset,emotion", *rows]) + "\n"
+    found = {item.source.path.parent.name: item for item in read(people, text).items if item.video == "before"}
+    assert found["anna"].events[0, 0] == 0 and found["J\u00fcrgen"].events[0, 0] == 2
+    assert "after 1.mp4: no row in the file" in problems(people, text.replace("anna,after 1,,,\n", ""))
+    assert "2 files of that name, write its folder too" in problems(people, text.replace("anna,before", "eva,before"))
+
+
+def test_files_that_are_named_as_results_are_found(people):
+    names = {name for path in (people / "videos").rglob("*.mp4") for name in video_names.of_file(path)[1:2]}
+    paths = []
+    for name in sorted(names):
+        paths.append(people / f"{name}_events.tsv")
+        paths[-1].write_text(f"onset\tduration\ttrial_type\n{len(paths)}\t1\tjoy\n")
+    items = annotations.read_folder(paths, people / "videos", folders=True).items
+    assert sorted((item.subject, item.source.path.name) for item in items) == [
+        ("J\u00fcrgen", "after 1.mp4"), ("J\u00fcrgen", "before.mp4"), ("anna", "after 1.mp4"), ("anna", "before.mp4"),
+    ]  # fmt: skip
