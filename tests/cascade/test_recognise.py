@@ -14,7 +14,7 @@ from fedn_jax.cascade.recognisers import RECOGNISERS
 from fedn_jax.cli.main import main
 from fedn_jax.core.errors import UserError
 from fedn_jax.core.types import Detections
-from fedn_jax.engine import checkpoint, fit, run_dir
+from fedn_jax.engine import fit
 from fedn_jax.engine.trainer import of_problem
 from fedn_jax.evaluation import evaluate, matching
 
@@ -94,29 +94,6 @@ def test_a_fold_is_the_same_bits_whatever_its_subject_is(name, tmp_path, monkeyp
             assert same == (file == f"{changed}.safetensors"), (room, file)
 
 
-def test_a_kill_changes_nothing(tmp_path, monkeypatch):
-    changes = {"train.epochs": 4, "train.checkpoint_minutes": 0.0}
-    _, whole = named_by("frozen-features", tmp_path / "whole", **changes)
-    save = checkpoint.save
-
-    def stopped(*args):
-        save(*args)
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(checkpoint, "save", stopped)
-    with pytest.raises(KeyboardInterrupt):
-        named_by("frozen-features", tmp_path / "cut", **changes)
-    monkeypatch.setattr(checkpoint, "save", save)
-    _, again = named_by("frozen-features", tmp_path / "cut", **changes)
-    paths = sorted((tmp_path / "whole" / "own" / "parameters").iterdir())
-    for path in paths:
-        one, other = (load_file(tmp_path / name / "own" / "parameters" / path.name) for name in ("whole", "cut"))
-        assert all(np.array_equal(one[name], other[name]) for name in one)
-    assert len(paths) == 4 and all(np.array_equal(a.emotion, b.emotion) for a, b in zip(whole, again, strict=True))
-    epochs = [entry["epoch"] for entry in run_dir.read_metrics(tmp_path / "cut" / "own")]
-    assert epochs == [1, 2, 3, 4]
-
-
 def test_a_recogniser_that_returns_the_annotation_is_always_right(tmp_path):
     toy = toy_cascade(tmp_path)
     found = [one._replace(emotion=events.emotion) for one, events in zip(toy.found, toy.named.events, strict=True)]
@@ -150,11 +127,8 @@ def table(path):
         return list(csv.DictReader(file))
 
 
-def test_what_is_spotted_stays(small_demo, tmp_path, capsys):
-    run, whole = small_demo / "run", tmp_path / "whole"
-    before = {path.name: path.read_bytes() for path in run.iterdir() if path.is_file()}
-    words = ["recognise", run, "--data", small_demo / "data", "--with", "frozen-features", "--out", whole]
-    assert main([*map(str, words), "--config.train.epochs=3"]) == 0
+def test_what_is_spotted_stays(small_demo, small_cascade, capsys):
+    run, whole = small_cascade / "run", small_cascade / "named"
     one, other = (json.loads((place / "metrics.json").read_text()) for place in (run, whole))
     for number in ("spotting", "thresholds", "threshold_origins", "oracle", "protocols"):
         assert one[number] == other[number]
@@ -165,7 +139,8 @@ def test_what_is_spotted_stays(small_demo, tmp_path, capsys):
     assert f"{run}; the emotions are those of the recogniser frozen-features" in " ".join(page.split())
     spotted = [[{**row, "emotion": ""} for row in table(place / "candidates.csv")] for place in (run, whole)]
     assert spotted[0] == spotted[1] and spotted[0]
-    assert before == {path.name: path.read_bytes() for path in run.iterdir() if path.is_file()}
+    files = [path for path in (small_demo / "run").iterdir() if path.is_file()]
+    assert len(files) > 5 and all((run / path.name).read_bytes() == path.read_bytes() for path in files)
     capsys.readouterr()
     for words, said in (
         (["evaluate", whole, "--data", small_demo / "data"], "a cascade, whose numbers"),

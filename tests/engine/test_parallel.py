@@ -141,6 +141,7 @@ def test_programs_are_as_few_as_fit_and_equal():
     assert parallel.split(22, 1, 1e9, linear(100, 10, 1)) == [range(22)]
     assert parallel.split(22, 2, 100 + 4 * 10, linear(100, 10, 2)) == [range(0, 7), range(7, 15), range(15, 22)]
     assert len(parallel.split(22, 2, 1e9, linear(0, 1, 2), programs=4)) == 4
+    assert parallel.split(8, 1, 1e9, linear(0, 1, 1), programs=3) == [range(0, 3), range(3, 5), range(5, 8)]
     assert parallel.split(2, 1, 1e9, linear(0, 1, 1), programs=9) == [range(0, 1), range(1, 2)]
     with pytest.raises(ValueError, match="one fold needs 0.00 GB of device memory; 0.00 GB are allowed"):
         parallel.split(22, 4, 100, linear(95, 10, 4))
@@ -225,7 +226,7 @@ def test_a_fold_alone_equals_the_fold_among_all_on_any_number_of_devices():
         alone = train_folds([2], 1)["s1"]
         shorter = train_folds([2, 5, 7], 2)["s1"]  # another number of padded steps and slots
         assert worst_difference(alone, shorter) <= 1e-6
-        among = {count: train_folds(None, count) for count in (1, 2, 4)}
+        among = {count: train_folds(None, count) for count in (1, 4)}
         for params in among.values():
             assert worst_difference(alone, params["s1"]) <= 1e-6
         assert worst_difference(among[1], among[4]) <= 1e-6
@@ -249,25 +250,3 @@ def test_gradients_are_not_summed_over_devices():
     for _, metrics, get_state in parallel.run(program, range(1)):
         np.testing.assert_array_equal(metrics["g"], alpha)
         np.testing.assert_array_equal(get_state().params, -alpha)
-
-
-def test_going_on_equals_never_having_stopped():
-    store, metas, plan = planned()
-    config = quickly_compiled()
-    task = models.make_task(config, GEOMETRY, 2, (8,))
-    some = splits.take(splits.plan_loso(metas, plan, 0.25), [0, 1, 2])
-    epoch = train_step.make_train_epoch(task, GEOMETRY, 8, 3, 4)
-    init = lambda fold, hyper: train_step.init_state(task, fold, hyper)
-
-    hyper, devices = configs.to_hyper(config), jax.devices()[:2]
-    program = parallel.make_program(init, epoch, some, hyper, store, plan, devices)
-
-    def run(epochs, state=None):
-        for _, _, get_state in parallel.run(program, epochs, state):
-            state = get_state()
-        return state
-
-    whole, half = run(range(4)), run(range(2))
-    resumed = run(range(2, 4), half)
-    for one, two in zip(jax.tree.leaves(whole), jax.tree.leaves(resumed), strict=True):
-        np.testing.assert_array_equal(one, two)
