@@ -72,7 +72,7 @@ def overlap(a: tuple[float, float], b: tuple[float, float]) -> float:
     return inside / (a[1] - a[0] + b[1] - b[0] - inside)
 
 
-def found_of(action: str, found: actions.Found) -> Intervals:
+def found_of(action: str, found: actions.Detected) -> Intervals:
     """What was found of one action."""
     index = [one.name for one in actions.ACTIONS].index(action)
     return [tuple(one) for one in found.detections.interval[found.detections.emotion == index].tolist()]
@@ -115,7 +115,7 @@ def of_drawn(cache: Path) -> list[str]:
     ]
 
 
-def looked_at(path: Path, cache: Path) -> tuple[actions.Found, int, float]:
+def looked_at(path: Path, cache: Path) -> tuple[actions.Detected, int, float]:
     """What is found in a video, its frames, their rate."""
     backbone = blendshapes.load()
     got = extract.extract(Source(path), Options(backbone.aligner, backbone.size, actions.RATE), backbone, cache)

@@ -24,7 +24,7 @@ import numpy as np
 
 from fedn_jax.core.types import Context
 from fedn_jax.data import splits
-from fedn_jax.engine import parallel, train_step
+from fedn_jax.engine import memory, parallel, train_step
 from fedn_jax.ops import windows
 
 DATA = {"casme2": _standin.CASME2, "casme3": _standin.CASME3}
@@ -189,7 +189,7 @@ def main() -> None:
     problem = _standin.make(SMALL if args.small else DATA[args.data], options(args))
     budget = _count.count(problem, args.batch)
     print(_count.describe(budget))
-    memory = parallel.memory_of([device], args.memory)
+    allowed = memory.allowed([device], args.memory)
     epoch = train_step.make_train_epoch(problem.task, problem.geometry, args.batch, _count.NEGATIVES, budget.steps)
 
     def program_of(folds: range) -> parallel.Program:
@@ -197,11 +197,11 @@ def main() -> None:
 
     start = time.perf_counter()
     bytes_of = lambda size: parallel.memory_needed(program_of(range(size)))
-    programs = [program_of(folds) for folds in parallel.split(len(problem.folds.name), 1, memory, bytes_of)]
+    programs = [program_of(folds) for folds in memory.pack(len(problem.folds.name), 1, allowed, bytes_of)]
     needed = max(parallel.memory_needed(one)[0] for one in programs)
     compiling, largest = time.perf_counter() - start, max(one.slots.num_folds for one in programs)
     print(
-        f"memory: {memory / 1e9:.1f} GB allowed: {len(programs)} program(s) of at most {largest} folds, "
+        f"memory: {allowed / 1e9:.1f} GB allowed: {len(programs)} program(s) of at most {largest} folds, "
         f"{needed / 1e9:.1f} GB as compiled, inputs {problem.store.inputs.nbytes / 1e9:.2f} GB"
     )
     rate, bandwidth = limits(args.small)

@@ -15,6 +15,7 @@ import numpy as np
 from fedn_jax.core import config as configs
 from fedn_jax.core.types import Config, Events, Store, VideoMeta
 from fedn_jax.data import shards, splits
+from fedn_jax.data.problem import make_problem
 from fedn_jax.engine import parallel
 from fedn_jax.engine.trainer import Trainer, make_program, make_trainer
 
@@ -56,7 +57,7 @@ def main() -> None:
     print(_timing.machine())
     print(f"{'trials x folds':<16}{'one program':>13}{'one by one':>13}{'ratio':>8}{'compiling':>20}")
     for number, count in CASES:
-        trainer = make_trainer(config(), dataset(count))
+        trainer = make_trainer(config(), make_problem(config(), dataset(count)))
         inner = [index for index, name in enumerate(trainer.problem.folds.name) if name.endswith(splits.INNER)]
         trials = [config(rate) for rate in np.geomspace(3e-4, 3e-3, number)]
         first, together = seconds(trainer, trials, inner)

@@ -29,7 +29,7 @@ SMALL = _standin.Size(22, 22, 256, 22, 4, 512)  # every fold has few windows: an
 TINY = {"model.width": 16, "model.head_width": 16, "model.heads": 2, "model.groups": 4, "model.head_depth": 1}
 SIZES = {  # name -> counts, options
     "small": (_standin.Size(3, 3, 512, 9, 2, 16), TINY | {"train.epochs": 2, "train.batch_size": 8}),
-    "overhead": (SMALL, {"train.negatives": 0, "train.batch_size": 4, "window.train_hop": 128, "train.epochs": 30}),
+    "overhead": (SMALL, {"train.negatives": 0, "train.batch_size": 8, "window.train_hop": 128, "train.epochs": 30}),
     "narrow": (_standin.CASME2, {"model.width": 64, "model.head_width": 64, "train.epochs": 2}),
     "paper": (_standin.CASME2, {}),
     "casme3": (_standin.CASME3, {}),
@@ -51,8 +51,8 @@ def write_features(size: _standin.Size, folder: Path) -> Path:
     words, rows = [f"emotion{number}" for number in range(size.classes)], []
     counts = np.full(size.videos, size.expressions // size.videos)
     counts[: size.expressions % size.videos] += 1
-    if size is SMALL:  # four subjects with expressions, so that training lists stay short
-        counts = np.where(np.arange(size.videos) < 4, 1, 0)
+    if size is SMALL:  # eight subjects with expressions: training lists stay short, and no inner fold takes all of them
+        counts = np.where(np.arange(size.videos) < 8, 1, 0)
     for video, count in enumerate(counts):
         name, subject = f"v{video:04d}", f"s{video % size.subjects:03d}"
         inputs = rng.standard_normal((size.frames, size.width), np.float32).astype(np.float16)
@@ -105,9 +105,11 @@ def main() -> None:
     for name in SIZES:
         chosen.add_argument(f"--{name}", dest="size", action="store_const", const=name)
     parser.add_argument("--epochs", type=int, help="instead of those of the size")
+    parser.add_argument("--memory-gb", type=float, help="that folds may fill, where other work needs the rest")
     args = parser.parse_args()
     size, changes = SIZES[args.size]
     changes = changes | ({"train.epochs": args.epochs} if args.epochs else {})
+    changes = changes | ({"folds.memory_gb": args.memory_gb} if args.memory_gb else {})
     options = [f"--config.{key}={value}" for key, value in changes.items()]
     os.chdir(Path(__file__).parents[1])  # the commands of this checkout, wherever it was started
     print(f"{_timing.machine()}\nload before: {os.getloadavg()[0]:.1f}; {args.size}: {size}; {changes}")

@@ -9,7 +9,7 @@ import numpy as np
 from fedn_jax.core import config as configs
 from fedn_jax.core.types import Detections, Events, VideoMeta
 from fedn_jax.engine import run_dir
-from fedn_jax.evaluation import evaluate, matching
+from fedn_jax.evaluation import all_metrics, matching
 from fedn_jax.reports import timeline
 
 EVIL = "<script>_$x^2$表\x1b\n" + "long" * 30  # a name from a stranger
@@ -40,7 +40,7 @@ def make_metrics(subjects=None, classes=CLASSES, ap=0.1, changes=None, **data):
         "map": {"coco": {"spotting": ap, "detection": ap / 2, "ap": curve}},
         "per_subject": [{"subject": name, **_summary(*counts), "accuracy": 0.75} for name, counts in subjects.items()],
         "per_class": [{"class": name, "gt": 1, "tp": 1, "correct": 1} for name in classes],
-        "definition": {key: text.format(iou=iou) for key, text in evaluate.DEFINITIONS.items()},
+        "definition": {key: text.format(iou=iou) for key, text in all_metrics.DEFINITIONS.items()},
         "config": config,
         "versions": {"jax": "0.10"},
         "data": {"dataset": "folder", "classes": list(classes), "backbone": "ResNet18", "aligner": "cascade",
@@ -123,4 +123,4 @@ def evaluated(videos, classes):
     """Metrics of videos."""
     found, true = (matching.pad([getattr(one, name) for one in videos]) for name in ("detections", "events"))
     subjects = [one.meta.subject for one in videos]
-    return evaluate.evaluate_detections(found, true, subjects, classes, np.array([one.threshold for one in videos]))
+    return all_metrics.evaluate_detections(found, true, subjects, classes, np.array([one.threshold for one in videos]))

@@ -100,12 +100,12 @@ def run(args: argparse.Namespace) -> None:
 
 def _released(path: Path) -> str:
     """A hint, as the end of a message, if a table is the sheet of a released data set; else ""."""
-    from data_prep.sheets import tables
+    from data_prep.sheets import release_sheets
     from data_prep.sheets.datasets import DATASETS, check
 
     for name, dataset in DATASETS.items():
         try:
-            labels = dataset.read(tables.read(path), [], check.choose(name, {}), [])
+            labels = dataset.read(release_sheets.read(path), [], check.choose(name, {}), [])
         except UserError:
             continue
         if labels.rows:

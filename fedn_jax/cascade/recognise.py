@@ -26,8 +26,8 @@ from fedn_jax.core.text import Progress
 from fedn_jax.core.types import Config, Detections
 from fedn_jax.data import shards, splits
 from fedn_jax.data.problem import Problem, make_problem
-from fedn_jax.engine import checkpoint, fit, parameters, predict, run_dir
-from fedn_jax.engine.trainer import of_problem
+from fedn_jax.engine import checkpoint, fit, output_files, parameters, predict, run_dir
+from fedn_jax.engine.trainer import make_trainer
 from fedn_jax.evaluation import headline, run_evaluation, thresholds
 from fedn_jax.evaluation.run_evaluation import Results
 
@@ -127,7 +127,7 @@ def recognise(
         first(spotter, named, config, facts, progress)
     problem = samples.make_problem(name, config, spotter, named, spotted.detections)
     facts["input_shape"] = list(problem.store.inputs.shape[1:])
-    fit.fit_problem([fit.Run(out / TRAINING, config)], of_problem(config, problem), facts, progress)
+    fit.fit_problem([fit.Run(out / TRAINING, config)], make_trainer(config, problem), facts, progress)
     relabelled = _named(out / TRAINING, problem, spotted.detections)
     result = _evaluate(spotted, named, relabelled, whole, dataset, recorded)
     result.metrics["cascade"] = {"spotter": str(run), "recogniser": name, SECTION: dict(config[SECTION])}
@@ -165,7 +165,7 @@ def _named(training: Path, problem: Problem, found: Sequence[Detections]) -> lis
         for video in test:
             meta, before = problem.metas[video], found[video]
             starts = predict.window_starts(meta, problem.geometry, 1)
-            outputs = predict.load_outputs(run_dir.outputs_path(training, fold, meta), starts, shapes)
+            outputs = output_files.load(run_dir.outputs_path(training, fold, meta), starts, shapes)
             valid = np.ones(len(starts), bool)
             emotion = np.zeros_like(before.emotion)
             count = int(before.valid.sum())

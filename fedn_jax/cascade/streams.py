@@ -18,7 +18,7 @@ from fedn_jax.core.types import Array, Config, Events, Folds, Store, Tree, Windo
 from fedn_jax.data import splits
 from fedn_jax.data.problem import Problem
 from fedn_jax.engine import fit, parameters
-from fedn_jax.engine.trainer import of_problem, shape_of_variables
+from fedn_jax.engine.trainer import make_trainer, shape_of_variables
 from fedn_jax.models import strnet
 from fedn_jax.models.recognition import GEOMETRY
 
@@ -52,7 +52,7 @@ def train(spotter: Spotter, named: Problem, config: Config, facts: dict[str, Any
     own = training_config(config)
     problem = make_problem(spotter, named, own)
     about = {name: facts[name] for name in OF_DATA} | {"input_shape": list(strnet.SAMPLE)}
-    fit.fit_problem([fit.Run(spotter.training / DIRECTORY, own)], of_problem(own, problem), about, progress)
+    fit.fit_problem([fit.Run(spotter.training / DIRECTORY, own)], make_trainer(own, problem), about, progress)
 
 
 def training_config(config: Config) -> Config:

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from data_prep.cli import shared
+from fedn_jax.core.errors import ALL_OPTIONS
 
 OVERRIDES = "--config.KEY=VALUE changes one option, e.g. --config.train.epochs=3"
-ALL_OPTIONS = "fedn configs --options lists all of them"
 DATA = "directory made by `fedn prepare`"
 RUN = "directory made by `fedn train`"
 

@@ -11,9 +11,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fedn_jax.cli.command import ALL_OPTIONS, OVERRIDES
+from fedn_jax.cli.command import OVERRIDES
 from fedn_jax.core import files
-from fedn_jax.core.errors import UserError
+from fedn_jax.core.errors import ALL_OPTIONS, UserError
 from fedn_jax.core.text import excerpt
 
 if TYPE_CHECKING:  # it imports jaxtyping and NumPy
@@ -185,12 +185,7 @@ def _reason(error: BaseException) -> str:
     said = " ".join((error.msg if isinstance(error, SyntaxError) else str(error)).split())
     unknown = re.match(r"\W*(?:Key )?\W*(\w+)\W+n?\W*(?:does not exist and cannot be added|Did you mean)", said)
     if unknown and isinstance(error, KeyError | AttributeError):
-        known = list(configs.flatten(configs.default()))
-        ends = {part: key for key in reversed(known) for part in (key, key.rpartition(".")[2], key.partition(".")[0])}
-        near = difflib.get_close_matches(unknown[1], ends, n=1)
-        wholes = {key.partition(".")[0] for key in known}
-        hint = f"; did you mean {near[0] if near[0] in wholes else ends[near[0]]}?" if near else ""
-        return f"no option {unknown[1]!r}{hint}; {ALL_OPTIONS}"
+        return configs.no_option(unknown[1])
     pattern = r"Could not override field '(.+?)'.* of original type <class '(.+?)'> .* to type <class '(.+?)'>"
     if isinstance(error, TypeError) and (found := re.match(pattern, said)):
         name, got, kind = found.groups()

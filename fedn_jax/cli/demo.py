@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from data_prep import cli as prepare
-from fedn_jax.cli import command, config_files, runs
+from fedn_jax.cli import command, config_files, run_results, train
 from fedn_jax.core.text import COLUMNS
 
 EXAMPLES = (
@@ -60,9 +60,9 @@ def demo(args: argparse.Namespace, overrides: Sequence[str]) -> None:
     say(1, "drawing videos of faces with known expressions, and preparing them")
     built_in(out, args.subjects, args.videos, args.seconds, args.seed, args.workers, frames)
     say(2, "training every fold" if frames else "training every leave-one-subject-out fold, in one program")
-    runs.train(_parsed("train", "--config", args.config, "--data", out / "data", "--out", out / "run"), overrides)
+    train.train_run(args.config, out / "data", out / "run", overrides)
     say(3, "evaluating on the subjects that each fold has not seen")
-    runs.evaluate_run(_parsed("evaluate", out / "run", "--data", out / "data"), [])
+    run_results.evaluate_run(out / "run", out / "data")
     print("\nThis is one run with one seed; other seeds and other machines give other numbers.")
     name, row = config_files.split(args.config)
     expected = getattr(config_files.module(name), "EXPECTED", {})
@@ -75,15 +75,6 @@ def _reads_frames(config: Any) -> bool:
     from fedn_jax import models
 
     return models.TASKS[config.task].frames
-
-
-def _parsed(*words: Any) -> argparse.Namespace:
-    """Arguments of a command of ``runs``, as if they were typed."""
-    parser = argparse.ArgumentParser()
-    commands = parser.add_subparsers(dest="command")
-    runs.add_train(commands)
-    runs.add_evaluate(commands)
-    return parser.parse_args([str(word) for word in words])
 
 
 def built_in(

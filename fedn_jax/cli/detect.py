@@ -24,7 +24,7 @@ LARGEST = "largest"
 class Detector(NamedTuple):
     """What looks at videos: a trained run, or the rules of facial actions."""
 
-    detect: Callable[..., Any]  # (inputs [T, ...], decode.Facts, flow between frames) -> new_video.Found
+    detect: Callable[..., Any]  # (inputs [T, ...], decode.Facts, flow between frames) -> new_video.Detected
     classes: list[str]
     label: str  # what the classes are
     options: Any  # of the preparation

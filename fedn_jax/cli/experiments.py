@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from fedn_jax.cli import command, config_files, own_code, recognise, runs
+from fedn_jax.cli import command, config_files, own_code, recognise, train
 from fedn_jax.core import errors
 from fedn_jax.core.text import progress_bar
 
@@ -112,7 +112,7 @@ def reproduce(args: argparse.Namespace, overrides: Sequence[str]) -> None:
     for row in several:
         if not row.obstacle:
             for run in paper_tables.runs_of(args.out, row, args.seeds):
-                runs.keep_backbone(args.data, run)
+                train.keep_backbone(args.data, run)
     print(f"page:    {page}\nnumbers: {args.out / f'table{number}.json'}")
 
 

@@ -17,13 +17,16 @@ from fedn_jax.cli import (
     convert,
     demo,
     detect,
+    evaluate,
     experiments,
     fetch,
     learning_curve,
     parity,
+    plan,
     recognise,
-    runs,
+    report,
     summarise,
+    train,
 )
 from fedn_jax.core import errors, files, processes, text
 from fedn_jax.core.errors import UserError
@@ -36,8 +39,8 @@ COMPUTE = {  # with JAX
     "sweep", "learning-curve", "reproduce", "parity",
 }  # fmt: skip
 IN_ORDER_OF_WORK = (
-    demo.add_arguments, fetch.add_arguments, prepare.add_arguments, configs.add_arguments, runs.add_plan,
-    runs.add_train, runs.add_evaluate, recognise.add_arguments, runs.add_report, detect.add_arguments,
+    demo.add_arguments, fetch.add_arguments, prepare.add_arguments, configs.add_arguments, plan.add_arguments,
+    train.add_arguments, evaluate.add_arguments, recognise.add_arguments, report.add_arguments, detect.add_arguments,
     convert.add_arguments, agree.add_arguments, summarise.add_arguments, experiments.add_sweep,
     learning_curve.add_arguments, experiments.add_reproduce, parity.add_arguments,
 )  # fmt: skip

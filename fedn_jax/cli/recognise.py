@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from fedn_jax.cli import command, config_files, own_code, runs
+from fedn_jax.cli import command, config_files, own_code, run_results
 from fedn_jax.core.errors import UserError
 from fedn_jax.core.text import progress_bar
 
@@ -67,7 +67,7 @@ def recognise(args: argparse.Namespace, overrides: Sequence[str]) -> None:
     config = cascade.training_config(run_dir.load_config(args.run), args.recogniser)
     config_files.override(config, overrides, (cascade.SECTION,))
     if not args.force:
-        written.check(args.out, runs.EVALUATION)
+        written.check(args.out, run_results.FILES)
     own_code.keep(args.out, args.config or "", added)
     dataset = shards.load(args.data)
     flow = flow_of(args.data, dataset) if RECOGNISERS[args.recogniser].frames else None
@@ -76,12 +76,9 @@ def recognise(args: argparse.Namespace, overrides: Sequence[str]) -> None:
             args.run, args.recogniser, config, dataset, progress_bar(), args.out, Path(made), flow
         )  # fmt: skip
         training = args.out / cascade.TRAINING
-        runs.save_evaluation(results, Path(made), args.out, training, args.data, args.force, own=True)
+        run_results.save_evaluation(results, Path(made), args.out, training, args.data, args.force, own=True)
     print(f"Emotions: {args.recogniser}. Intervals, scores and thresholds: {args.run}.\n")
-    print(run_tables.run_text(results.metrics))
-    print(
-        "\n" + "\n".join(f"{what} {args.out / name}" for what, name in zip(runs.SHOWN, runs.EVALUATION, strict=False))
-    )
+    print(f"{run_tables.run_text(results.metrics)}\n\n{run_results.lines(args.out)}")
     print(f"next:    fedn report {args.run} {args.out} --out comparison")
 
 

@@ -6,6 +6,7 @@ one value. The comment beside an option in ``default()`` is what ``fedn configs 
 """
 
 import ast
+import difflib
 import inspect
 import re
 from collections.abc import Mapping
@@ -194,7 +195,8 @@ def check_options(config: Any) -> ConfigDict:
     if missing := [key for key in known if key not in found]:
         raise UserError(f"option {missing[0]} is missing; expected a configuration that starts from default()")
     for key, value in found.items():
-        errors.one_of("option", key, known)
+        if key not in known:
+            raise UserError(no_option(key))
         kind = type(known[key])
         if type(value) is not kind and not (kind is float and type(value) is int):
             raise UserError(f"option {key} must be of type {kind.__name__}, such as {known[key]!r}; got {value!r}")
@@ -231,12 +233,13 @@ def validate(config: ConfigDict) -> ConfigDict:
             errors.at_least(option, flatten(config)[option], 0)
     for name in ("segments", "segment_frames", "stride"):
         errors.at_least(f"window.{name}", config.window[name], 1)
-    for option, low, high in (
-        ("window.inside", -1e-9, 1), ("folds.inner", -1e-9, 1), ("seed", -1, 2**32), ("evaluate.iou", 0, 1 + 1e-9),
-        ("train.ema_decay", -1e-9, 0.999999),  # nearer to 1 float32 does not tell it from 1, and the mean is NaN
-        ("predict.nms_iou", -1e-9, 1 + 1e-9), ("predict.sigma", 1e-6, 1e6), ("predict.max_detections", 0, 10**6),
+    for option, low, high, without in (
+        ("window.inside", 0, 1, [1]), ("folds.inner", 0, 1, [1]), ("seed", 0, 2**32 - 1, []),
+        ("train.ema_decay", 0, 0.999999, []),  # nearer to 1 float32 does not tell it from 1, and the mean is NaN
+        ("predict.nms_iou", 0, 1, []), ("predict.sigma", 1e-6, 1e6, []), ("predict.max_detections", 1, 10**6, []),
+        ("evaluate.iou", 0, 1, [0]),
     ):  # fmt: skip
-        between(config, option, low, high)
+        errors.between(option, flatten(config)[option], low, high, without)
     for name in ("negatives", "learning_rate", "weight_decay"):
         errors.at_least(f"train.{name}", config.train[name], 0)
     errors.at_least("cascade.grid", config.cascade.grid, 1)
@@ -254,21 +257,24 @@ def validate(config: ConfigDict) -> ConfigDict:
     return config
 
 
-def between(config: Mapping[str, Any], option: str, low: float, high: float) -> None:
-    """Raises unless an option lies between two numbers.
+def no_option(name: str) -> str:
+    """Says that an option does not exist.
 
     Args:
-      config: a configuration.
-      option: "section.key".
-      low: must be below the value.
-      high: must be above it.
+      name: what was given, "section.key" or a part of it.
 
-    Raises:
-      UserError: says the range and the value.
+    Returns:
+      The message, with the option that may have been meant.
+
+    >>> no_option("train.epoch")
+    "no option 'train.epoch'; did you mean train.epochs?; fedn configs --options lists all of them"
     """
-    value = flatten(config)[option]
-    if not low < value < high:
-        raise UserError(f"{option} must lie between {max(low, 0)} and {round(high, 6)}; got {value}")
+    known = list(flatten(default()))
+    ends = {part: key for key in reversed(known) for part in (key, key.rpartition(".")[2], key.partition(".")[0])}
+    near = difflib.get_close_matches(name, ends, n=1)
+    sections = {key.partition(".")[0] for key in known}
+    hint = f"; did you mean {near[0] if near[0] in sections else ends[near[0]]}?" if near else ""
+    return f"no option {name!r}{hint}; {errors.ALL_OPTIONS}"
 
 
 def with_row(config: ConfigDict, rows: Mapping[str, Mapping[str, Any]], row: str) -> ConfigDict:
@@ -288,7 +294,8 @@ def with_row(config: ConfigDict, rows: Mapping[str, Mapping[str, Any]], row: str
     if row:
         errors.one_of("row of the configuration", row, rows)
         for key in rows[row]:
-            errors.one_of(f"option of the row {row}", key, flatten(config))
+            if key not in flatten(config):
+                raise UserError(f"row {row}: {no_option(key)}")
         config.update_from_flattened_dict(rows[row])
     return config
 
@@ -325,7 +332,8 @@ def override(config: ConfigDict, key: str, text: str) -> None:
       UserError: no such option, or a value of another type than the option's.
     """
     current = flatten(config)
-    errors.one_of("option", key, current)
+    if key not in current:
+        raise UserError(no_option(key))
     try:
         value = text if isinstance(current[key], str) else ast.literal_eval(text)
     except (ValueError, SyntaxError):

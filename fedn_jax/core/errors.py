@@ -9,6 +9,7 @@ from typing import Any
 
 SHOWN = 40  # problems that a message lists; the rest is counted
 LISTED = 12  # choices that a message lists; of more, the nearest
+ALL_OPTIONS = "fedn configs --options lists all of them"  # after an option that does not exist
 FULL = {  # errors of the system after which nothing more can be written, and what helps
     errno.ENOSPC: "no space left; free some",
     errno.EDQUOT: "the disk quota is used up; free some of it",
@@ -83,6 +84,29 @@ def at_least(name: str, got: float, lowest: float) -> None:
     """
     if not got >= lowest:
         raise UserError(f"{name} must be at least {lowest}; got {got}")
+
+
+def between(name: str, got: float, low: float, high: float, without: Sequence[float] = ()) -> None:
+    """Checks a number against a range.
+
+    Args:
+      name: what is checked, for the message.
+      got: the number.
+      low: the lower end of the range.
+      high: the upper end.
+      without: ends that are not in the range themselves.
+
+    Raises:
+      UserError: with the range and the number.
+
+    >>> between("share", 0.0, 0, 1, without=[1])
+    >>> between("share", 1.0, 0, 1, without=[1])
+    Traceback (most recent call last):
+    fedn_jax.core.errors.UserError: share must be at least 0 and below 1; got 1.0
+    """
+    if not low <= got <= high or got in without:
+        lowest, highest = ("above" if low in without else "at least"), ("below" if high in without else "at most")
+        raise UserError(f"{name} must be {lowest} {low} and {highest} {high}; got {got}")
 
 
 def report(where: str, problems: Sequence[str]) -> None:

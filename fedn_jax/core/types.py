@@ -9,7 +9,7 @@ Axes of what modules pass to one another:
 
 Time inside the package is counted in frames of the video, from 0, as floats; intervals are half-open
 ``[onset, offset)``. Files speak inclusive frame numbers; they are converted where files are read and
-written (``data_prep.sheets``, ``fedn_jax.formats``, ``fedn_jax.engine.predict``).
+written (``data_prep.sheets``, ``fedn_jax.formats``, ``fedn_jax.engine.decode``).
 """
 
 from collections.abc import Callable

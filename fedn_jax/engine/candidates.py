@@ -11,7 +11,8 @@ import numpy as np
 from fedn_jax.core import arrays, files
 from fedn_jax.core.errors import UserError
 from fedn_jax.core.types import Array, Detections, Task
-from fedn_jax.engine.predict import AGAIN, Predicted
+from fedn_jax.engine.output_files import AGAIN
+from fedn_jax.engine.predict import Predicted
 from fedn_jax.ops import nms
 
 KEPT = ("interval", "score", "emotion")  # columns of a candidate
@@ -127,6 +128,5 @@ def suppress(candidates: Detections, rule: nms.Rule) -> Detections:
     Returns:
       [max_detections] detections by falling score (NumPy).
     """
-    padding = -len(candidates.score) % STRONGEST or (0 if len(candidates.score) else STRONGEST)
-    padded = Detections(*(np.pad(x, [(0, padding)] + [(0, 0)] * (x.ndim - 1)) for x in candidates))
-    return jax.device_get(_suppress(padded, rule))
+    size = STRONGEST * max(1, -(-len(candidates.score) // STRONGEST))
+    return jax.device_get(_suppress(nms.pad(candidates, size), rule))

@@ -21,10 +21,10 @@ from fedn_jax.core.errors import UserError
 from fedn_jax.core.text import Progress, count
 from fedn_jax.core.types import Config, Folds, Tree
 from fedn_jax.data import likeness, shards, splits
-from fedn_jax.data.problem import Problem
+from fedn_jax.data.problem import Problem, make_problem
 from fedn_jax.engine import checkpoint, longer, parameters, predict_folds, programs, run_dir, tracking, train_step
 from fedn_jax.engine.programs import Share
-from fedn_jax.engine.trainer import Trainer, empty_state, make_program, make_trainer, split
+from fedn_jax.engine.trainer import Trainer, empty_state, make_program, make_trainer, pack
 
 log = logging.getLogger(__name__)
 
@@ -77,7 +77,7 @@ def fit(
         models.validate(run.config)
     spent = clock.Spent()
     with spent.on("windows and folds"):
-        trainer = make_trainer(runs[0].config, dataset)
+        trainer = make_trainer(runs[0].config, make_problem(runs[0].config, dataset))
     fit_problem(runs, trainer, facts_of(trainer.problem, dataset), progress, only, profile, spent, dataset, track)
 
 
@@ -109,11 +109,13 @@ def fit_problem(
     dataset: shards.Dataset | None = None,
     track: Sequence[str] = tracking.DEFAULT,
 ) -> None:
-    """``fit`` where the problem is known.
+    """Trains all folds of all runs with a trainer, then predicts their test videos; ``fit`` makes one of a data set.
+
+    What an earlier start has finished is kept, and other processes may help, as ``fit`` says.
 
     Args:
       runs: their configurations have one structure, and were checked.
-      trainer: of that structure.
+      trainer: of that structure, with what is to be learned.
       facts: of ``facts_of``, and whatever else must not change.
       progress: bars.
       only: see ``fit``.
@@ -129,6 +131,12 @@ def fit_problem(
     problem, directories = trainer.problem, [run.directory for run in runs]
     wanted = _chosen(problem.folds.name, only)
     work = Work(runs, trainer, progress, spent, track)
+
+    def pack_all(axis: Sequence[tuple[int, int]]) -> list[range]:
+        log.info("compiling; what was compiled before on this machine comes from its cache")
+        first = runs[0].config.folds
+        return pack(trainer, [run.config for run in runs], axis, first.memory_gb, first.programs)
+
     with contextlib.ExitStack() as turns:
         for directory in sorted(set(directories)):
             directory.mkdir(parents=True, exist_ok=True)
@@ -139,7 +147,7 @@ def fit_problem(
             )
         recorded = [run_dir.open_run(run.directory, run.config, facts) for run in runs]
         with spent.on("compile"):
-            agreed = programs.agree(directories, recorded, wanted, lambda fresh: _split(runs, trainer, fresh))
+            agreed = programs.agree(directories, recorded, wanted, pack_all)
         if dataset is not None:
             _write_likeness(directories, dataset)
     log.info("\n".join([_describe(len(runs), agreed, trainer), *problem.task.notes]))
@@ -178,13 +186,6 @@ def _chosen(names: Sequence[str], only: Sequence[str]) -> list[int]:
         errors.one_of("--folds", name, outer)
     wanted = {name + ending for name in only or outer for ending in ("", splits.INNER)}
     return [index for index, name in enumerate(names) if name in wanted]
-
-
-def _split(runs: Sequence[Run], trainer: Trainer, axis: Sequence[tuple[int, int]]) -> list[range]:
-    """Ranges of (run, fold) pairs, one per program: as few as fit the memory."""
-    config = runs[0].config
-    log.info("compiling; what was compiled before on this machine comes from its cache")
-    return split(trainer, [run.config for run in runs], axis, config.folds.memory_gb, config.folds.programs)
 
 
 def _describe(num_runs: int, agreed: Sequence[Sequence[Share]], trainer: Trainer) -> str:

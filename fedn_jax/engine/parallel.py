@@ -4,11 +4,8 @@
 between folds, so nothing of a test subject can leak into its fold.
 """
 
-import contextlib
 import functools
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -17,12 +14,9 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from fedn_jax.core import errors
-from fedn_jax.core.errors import UserError
 from fedn_jax.core.types import Array, Folds, Hyper, Store, TrainState, Tree, Windows
 from fedn_jax.engine import compiled
 from fedn_jax.engine.train_step import Fold
-
-SHARE = 0.8  # of a device's memory that folds may fill; of a CPU, of the machine's
 
 
 def join_pod(environment: Mapping[str, str]) -> bool:
@@ -41,75 +35,6 @@ def join_pod(environment: Mapping[str, str]) -> bool:
     if pod:
         jax.distributed.initialize()
     return pod
-
-
-def memory_of(devices: Sequence[jax.Device], limit_gb: float) -> float:
-    """Memory that folds may fill on one device.
-
-    Args:
-      devices: the devices that will run.
-      limit_gb: the user's limit; 0 asks the devices; CPU devices share the memory of the machine.
-
-    Returns:
-      Bytes.
-    """
-    if limit_gb > 0:
-        return limit_gb * 1e9
-    stats = [device.memory_stats() or {} for device in devices]
-    return SHARE * min(known.get("bytes_limit") or _machine_memory() / len(devices) for known in stats)
-
-
-def _machine_memory(root: Path = Path("/")) -> float:
-    """Bytes of this machine, or of the part of it that the job may use, as schedulers set it by control groups."""
-    limits = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
-    with contextlib.suppress(OSError):
-        for line in (root / "proc/self/cgroup").read_text().splitlines():
-            _, controllers, name = line.split(":", 2)
-            if controllers and "memory" not in controllers.split(","):
-                continue
-            base = root / "sys/fs/cgroup" / ("memory" if controllers else "")
-            for group in (base / name.lstrip("/"), *(base / name.lstrip("/")).parents):  # a limit holds for all below
-                with contextlib.suppress(OSError, ValueError):  # "max": none
-                    limits.append(int((group / ("memory.limit_in_bytes" if controllers else "memory.max")).read_text()))
-    return float(min(limits))
-
-
-def split(
-    num_folds: int, num_devices: int, memory: float, bytes_of: Callable[[int], tuple[int, int]], programs: int = 1
-) -> list[range]:
-    """Splits folds among as few programs as fit the devices' memory.
-
-    Args:
-      num_folds: K.
-      num_devices: D.
-      memory: bytes of one device that folds may fill.
-      bytes_of: number of folds of a program -> (bytes of one device that it needs, those that do not grow with
-        folds), as its compiler says.
-      programs: at least so many.
-
-    Returns:
-      Ranges of folds, one per program, as equal as can be.
-
-    Raises:
-      UserError: not even one fold fits.
-    """
-    number = min(programs, num_folds)
-    while True:
-        edges = np.linspace(0, num_folds, number + 1).round().astype(int)
-        largest = int(np.diff(edges).max())
-        needed, fixed = bytes_of(largest)
-        if needed <= memory:
-            return [range(a, b) for a, b in zip(edges[:-1], edges[1:], strict=True)]
-        per_device = -(-largest // num_devices)
-        if per_device == 1:
-            raise UserError(
-                f"one fold needs {needed / 1e9:.2f} GB of device memory; {memory / 1e9:.2f} GB are allowed: raise "
-                "folds.memory_gb, or make train.batch_size or the model smaller"
-            )
-        # As many as would fit if all but the fixed part grew with the folds; the compiler has the last word.
-        fit = int(per_device * (memory - fixed) / (needed - fixed)) if memory > fixed else 1
-        fit = min(max(fit, 1), per_device - 1)
-        number = max(number + 1, -(-num_folds // (fit * num_devices)))
 
 
 # ---- Slots: K folds on D devices ------------------------------------------------------------------------------------
@@ -196,7 +121,8 @@ def _mapped(init: Callable, epoch: Callable, devices: tuple[jax.Device, ...]) ->
         donate_argnums=0,
         **options,
     )
-    return jax.pmap(jax.vmap(init), **options), step
+    start = jax.pmap(lambda fold, hyper: jax.lax.map(lambda one: init(*one), (fold, hyper)), **options)
+    return start, step  # fold by fold: drawn at once, the weights of many folds need more memory than a step
 
 
 # ---- One program -----------------------------------------------------------------------------------------------------
@@ -281,9 +207,11 @@ def _lower(init: Callable, epoch: Callable, devices: tuple[jax.Device, ...], sha
 
 @functools.lru_cache(maxsize=8)
 def _compile(init: Callable, epoch: Callable, devices: tuple[jax.Device, ...], shapes: tuple, modes: tuple) -> Any:
-    """One epoch, compiled for arguments of these shapes under these settings; kept, so that equal ones compile once."""
+    """(start, one epoch), compiled for arguments of these shapes under these settings; equal ones compile once."""
     del modes
-    return _lower(init, epoch, devices, shapes).compile()
+    fold, hyper, _ = jax.tree.unflatten(*shapes)
+    start, _ = _mapped(init, epoch, devices)
+    return start.lower(fold, hyper).compile(), _lower(init, epoch, devices, shapes).compile()
 
 
 def _compiled(program: Program) -> Any:
@@ -300,7 +228,8 @@ def memory_needed(program: Program) -> tuple[int, int]:
       (bytes of one device, those of the data, which do not grow with the folds).
     """
     fixed = sum(leaf.nbytes for leaf in jax.tree.leaves(program.data)) // len(program.slots.devices)
-    return compiled.bytes_of(_compiled(program)), fixed
+    start, step = map(compiled.bytes_of, _compiled(program))
+    return max(start + fixed, step), fixed
 
 
 def run(
@@ -317,9 +246,8 @@ def run(
       (epoch number, metrics [K], a function that copies the state, leaves [K, ...], to the host; given a function of
       the state it copies only what that returns).
     """
-    step, slots = _compiled(program), program.slots
+    (start, step), slots = _compiled(program), program.slots
     fold, hyper, data = (place(tree, slots.devices) for tree in (program.fold, program.hyper, program.data))
-    start, _ = _mapped(program.init, program.epoch, slots.devices)
     current = start(fold, hyper) if state is None else place(scatter(state, slots), slots.devices)
     del state
     for number in epochs:

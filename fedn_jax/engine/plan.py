@@ -9,8 +9,8 @@ import numpy as np
 from fedn_jax.core.text import count
 from fedn_jax.core.types import Config
 from fedn_jax.data import shards, splits
-from fedn_jax.data.problem import Problem
-from fedn_jax.engine import parallel, predict
+from fedn_jax.data.problem import Problem, make_problem
+from fedn_jax.engine import memory, predict
 from fedn_jax.engine.trainer import Trainer, make_program, make_trainer, shape_of_variables
 
 
@@ -55,11 +55,11 @@ def make_plan(
     Raises:
       UserError: options that do not fit the data or one another, or not even one fold fits the memory.
     """
-    trainer = make_trainer(config, dataset)
-    problem, local = trainer.problem, jax.local_devices()
+    problem, local = make_problem(config, dataset), jax.local_devices()
+    trainer = make_trainer(config, problem)
     devices = num_devices or len(local)
     names = problem.folds.name
-    memory = parallel.memory_of(local, memory_gb or config.folds.memory_gb)
+    allowed = memory.allowed(local, memory_gb or config.folds.memory_gb)
 
     def on_one_device(size: int) -> Any:
         """A program of so many folds as one of the devices sees it."""
@@ -68,7 +68,7 @@ def make_plan(
     def bytes_of(size: int) -> tuple[int, int]:
         return trainer.driver.memory_needed(on_one_device(size))
 
-    ranges = parallel.split(len(names), devices, memory, bytes_of, config.folds.programs)
+    ranges = memory.pack(len(names), devices, allowed, bytes_of, config.folds.programs)
     sizes = tuple(len(part) for part in ranges)
     needed, data = bytes_of(max(sizes))
     parameters = jax.tree.leaves(shape_of_variables(problem.task, config))
@@ -80,7 +80,7 @@ def make_plan(
         windows=len(problem.windows.start), positive=int(problem.windows.events.valid.any(1).sum()),
         steps=splits.steps_per_epoch(problem.folds, config.train.batch_size, config.train.negatives),
         epochs=config.train.epochs, parameters=sum(leaf.size for leaf in parameters), state_bytes=state,
-        programs=sizes, devices=devices, memory=memory, needed=needed, data_bytes=data,
+        programs=sizes, devices=devices, memory=allowed, needed=needed, data_bytes=data,
         disk_training=3 * max(sizes) * state + len(names) * per_fold,
         disk_finished=(len(names) - inner) * per_fold + outputs + config.train.keep_state * len(names) * state,
         seconds=_seconds(trainer, on_one_device(max(sizes))) * config.train.epochs * len(sizes) if measure else None,
@@ -118,7 +118,7 @@ def lines(plan: Plan) -> list[tuple[str, str]]:
         if plan.seconds is None
         else (f"{plan.seconds / 3600:.2f} h for all epochs, from one that was measured here, without prediction")
     )
-    memory = (
+    filled = (
         f"{size(plan.needed)} as compiled ({size(plan.data_bytes)} whatever the folds); {size(plan.memory)} allowed"
     )
     return [
@@ -128,7 +128,7 @@ def lines(plan: Plan) -> list[tuple[str, str]]:
         ("steps", f"{count(plan.epochs, 'epoch')} of {count(plan.steps, 'step')}"),
         ("network", f"{plan.parameters:,} parameters; {size(plan.state_bytes)} of training state per fold"),
         ("programs", f"{len(plan.programs)}, of {groups} folds, on {count(plan.devices, 'device')}"),
-        ("memory of a device", memory),
+        ("memory of a device", filled),
         ("disk while training", f"at most {size(plan.disk_training)}"),
         ("disk when finished", size(plan.disk_finished)),
         ("time", hours),

@@ -1,25 +1,15 @@
-"""From a trained network and a video to detections: network outputs first, so that all that follows can be redone."""
+"""From a trained network and a video to network outputs, from which all that follows (``decode``) can be redone."""
 
-import collections
-import csv
 import functools
-import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fedn_jax.core import arrays, files
-from fedn_jax.core.errors import UserError
-from fedn_jax.core.types import Array, Config, Detections, Store, Task, Tree, VideoMeta, Windows
-from fedn_jax.ops import intervals, nms, windows
-
-CSV_COLUMNS = ("subject", "video", "onset", "offset", "score", "emotion")
-AGAIN = "remove it and start `fedn train` again, which predicts it anew"
-AHEAD = 3  # videos that a device is given before the first of them is fetched
+from fedn_jax.core.types import Array, Store, Task, Tree, VideoMeta, Windows
+from fedn_jax.ops import windows
 
 
 class Predicted(NamedTuple):
@@ -88,7 +78,7 @@ def make_predictor(
             row, num_rows, count = (np.full(chunk, x, np.int32) for x in (meta.row, meta.num_rows, segments))
             got = windows.gather_host(store, Windows(row, num_rows, tile, count, row, None), geometry)
             outputs.append(apply_to(variables, jax.device_put(got, device)))
-        return Predicted(outputs, (starts * geometry.stride).astype(np.int32))
+        return Predicted(outputs, window_starts(meta, geometry, hop_frames))
 
     def predict(variables: Tree, store: Store, meta: VideoMeta) -> Predicted:
         (device,) = store.inputs.devices()
@@ -101,7 +91,7 @@ def make_predictor(
             put = jax.device_put(chunks(tiles), device)
             return [function(variables, store, row, num_rows, tile, segments) for tile in put]
 
-        first = (starts * geometry.stride).astype(np.int32)
+        first = window_starts(meta, geometry, hop_frames)
         if task.encoding is None:
             return Predicted(at(apply, starts), first)
         if geometry.context == "video":
@@ -197,105 +187,6 @@ def fetch(predicted: Predicted) -> dict[str, np.ndarray]:
     return outputs | {"starts": predicted.starts}
 
 
-Item = TypeVar("Item")
-
-
-def spread(
-    work: Sequence[Sequence[Item]], start: Callable[[Item, jax.Device], Any], finish: Callable[[Item, Any], None]
-) -> Iterator[Item]:
-    """Keeps several devices at work while the host fetches and saves.
-
-    Args:
-      work: of each group of items, which stay on one device; groups are dealt to the local devices in turn.
-      start: (item, device) -> its result on that device, not waited for.
-      finish: (item, result) -> what the host does with it.
-
-    Yields:
-      The items that are finished.
-    """
-    devices = jax.local_devices()
-    queues = [collections.deque(itertools.chain(*work[index :: len(devices)])) for index in range(len(devices))]
-    begun = [collections.deque() for _ in devices]
-    while any(queues) or any(begun):
-        for device, queue, waiting in zip(devices, queues, begun, strict=True):
-            while queue and len(waiting) < AHEAD:
-                item = queue.popleft()
-                waiting.append((item, start(item, device)))
-        for waiting in begun:
-            if waiting:
-                item, result = waiting.popleft()
-                finish(item, result)
-                yield item
-
-
-def _padded(outputs: dict[str, np.ndarray], chunk: int) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
-    """(outputs, starts [W], valid [W]) of one video, W padded to a multiple of ``chunk`` so that few sizes compile."""
-    count = len(outputs["starts"])
-    pad = lambda array: np.pad(array, [(0, -count % chunk)] + [(0, 0)] * (array.ndim - 1))
-    padded = {name: pad(array) for name, array in outputs.items()}
-    starts = padded.pop("starts").astype(np.float32)
-    return padded, starts, np.arange(len(starts)) < count
-
-
-def rule_of(config: Config) -> nms.Rule:
-    """How a configuration suppresses candidates.
-
-    Args:
-      config: it was checked.
-
-    Returns:
-      The rule.
-    """
-    post = config.predict
-    return nms.Rule(post.nms_iou, post.max_detections, post.per_class, post.suppression, post.sigma)
-
-
-@functools.lru_cache(maxsize=8)
-def make_decoder(task: Task, rule: nms.Rule, chunk: int) -> Callable[[dict[str, np.ndarray], int], Detections]:
-    """Network outputs of one video -> detections; what was compiled for a task and options is kept.
-
-    Args:
-      task: the model.
-      rule: of suppression.
-      chunk: windows are padded to a multiple of it.
-
-    Returns:
-      decode(outputs, num_frames) -> Detections [max_detections] of the video (NumPy), by falling score.
-    """
-
-    @jax.jit
-    def program(outputs: dict[str, Array], starts: Array, valid: Array, num_frames: Array) -> Detections:
-        candidates = task.decode(outputs, starts, valid, num_frames)
-        return nms.suppress(candidates, rule)
-
-    return lambda outputs, num_frames: jax.device_get(program(*_padded(outputs, chunk), jnp.float32(num_frames)))
-
-
-def make_candidates(task: Task, chunk: int) -> Callable[[dict[str, np.ndarray], int], Detections]:
-    """Network outputs of one video, or of a piece of it -> candidates, before NMS.
-
-    Args:
-      task: the model.
-      chunk: windows are padded to a multiple of it.
-
-    Returns:
-      candidates(outputs, num_frames) -> Detections [N] (NumPy).
-    """
-    program = jax.jit(task.decode)
-    return lambda outputs, num_frames: jax.device_get(program(*_padded(outputs, chunk), jnp.float32(num_frames)))
-
-
-def save_outputs(path: Path, outputs: dict[str, np.ndarray]) -> None:
-    """Writes the network outputs of one video, whole or not at all.
-
-    Args:
-      path: an .npz file.
-      outputs: as returned by a predictor.
-    """
-    with files.replacing(path) as part:
-        np.savez(part, **outputs)
-
-
 def window_starts(meta: VideoMeta, geometry: windows.Geometry, hop_frames: int) -> np.ndarray:
     """First frames of the windows of a video.
 
@@ -309,57 +200,3 @@ def window_starts(meta: VideoMeta, geometry: windows.Geometry, hop_frames: int) 
     """
     starts = windows.starts(windows.num_segments(meta.num_frames, geometry), geometry, hop_frames)
     return (starts * geometry.stride).astype(np.int32)
-
-
-def load_outputs(path: Path, starts: np.ndarray, shapes: Mapping[str, jax.ShapeDtypeStruct]) -> dict[str, np.ndarray]:
-    """Reads network outputs.
-
-    Args:
-      path: an .npz file written by ``save_outputs``.
-      starts: [W] first frames of the windows of that video.
-      shapes: of ``shapes_of_outputs``.
-
-    Returns:
-      Name -> array.
-
-    Raises:
-      UserError: the file is missing or damaged, or is not of that video.
-    """
-    expected = {name: ((len(starts), *leaf.shape), leaf.dtype.kind) for name, leaf in shapes.items()}
-    expected["starts"] = (np.shape(starts), "i")
-    outputs = arrays.load_npz(path, tuple(expected), remedy=AGAIN)
-    for name, (shape, kind) in expected.items():
-        if outputs[name].shape != shape or outputs[name].dtype.kind != kind:
-            got = f"{outputs[name].dtype} {list(outputs[name].shape)}"
-            raise UserError(f"{path}: {name} is {got}, expected {list(shape)}; {AGAIN}")
-    if not np.array_equal(outputs["starts"], starts):
-        raise UserError(f"{path}: is of another video, or of another version; {AGAIN}")
-    return outputs
-
-
-def write_csv(
-    path: Path,
-    metas: Sequence[VideoMeta],
-    detections: Sequence[Detections],
-    classes: Sequence[str],
-    kinds: bool = False,
-) -> None:
-    """Writes detections with inclusive frame numbers, as the data set counts them.
-
-    Args:
-      path: the file; replaced whole.
-      metas: V videos.
-      detections: V detections, by falling score.
-      classes: C names.
-      kinds: the classes are kinds, of a column of their own; emotions are then not named.
-    """
-    with files.replacing(path) as part, part.open("w", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow([*CSV_COLUMNS, "kind"] if kinds else CSV_COLUMNS)
-        for meta, found in zip(metas, detections, strict=True):
-            edges = intervals.inclusive(found.interval, meta.first_frame, meta.source)
-            for (onset, offset), score, emotion in zip(
-                edges[found.valid], found.score[found.valid], found.emotion[found.valid], strict=True
-            ):
-                named = ["", classes[emotion]] if kinds else [classes[emotion]]
-                writer.writerow([meta.subject, meta.video, onset, offset, f"{score:.6f}", *named])

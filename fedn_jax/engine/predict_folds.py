@@ -1,8 +1,10 @@
 """Prediction of the test videos of trained folds: parameters go to a device once, the devices work side by side."""
 
-from collections.abc import Sequence
+import collections
+import itertools
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 
@@ -10,8 +12,10 @@ from fedn_jax.core.text import Progress
 from fedn_jax.core.types import Config, Store, Tree
 from fedn_jax.data import splits
 from fedn_jax.data.problem import Problem
-from fedn_jax.engine import candidates, parameters, predict, run_dir
+from fedn_jax.engine import candidates, decode, output_files, parameters, predict, run_dir
 from fedn_jax.engine.trainer import Trainer, shape_of_variables
+
+AHEAD = 3  # videos that a device is given before the first of them is fetched
 
 
 class Unpredicted(NamedTuple):
@@ -45,6 +49,37 @@ def find(run: Path, folds: Sequence[int], problem: Problem) -> list[Unpredicted]
     return missing
 
 
+Item = TypeVar("Item")
+
+
+def spread(
+    work: Sequence[Sequence[Item]], start: Callable[[Item, jax.Device], Any], finish: Callable[[Item, Any], None]
+) -> Iterator[Item]:
+    """Keeps several devices at work while the host fetches and saves.
+
+    Args:
+      work: of each group of items, which stay on one device; groups are dealt to the local devices in turn.
+      start: (item, device) -> its result on that device, not waited for.
+      finish: (item, result) -> what the host does with it.
+
+    Yields:
+      The items that are finished.
+    """
+    devices = jax.local_devices()
+    queues = [collections.deque(itertools.chain(*work[index :: len(devices)])) for index in range(len(devices))]
+    begun = [collections.deque() for _ in devices]
+    while any(queues) or any(begun):
+        for device, queue, waiting in zip(devices, queues, begun, strict=True):
+            while queue and len(waiting) < AHEAD:
+                item = queue.popleft()
+                waiting.append((item, start(item, device)))
+        for waiting in begun:
+            if waiting:
+                item, result = waiting.popleft()
+                finish(item, result)
+                yield item
+
+
 def run(missing: Sequence[Unpredicted], trainer: Trainer, config: Config, progress: Progress) -> None:
     """Predicts test videos, fold by fold, spread over the devices.
 
@@ -59,7 +94,7 @@ def run(missing: Sequence[Unpredicted], trainer: Trainer, config: Config, progre
     """
     problem = trainer.problem
     expected = shape_of_variables(problem.task, config)
-    reduce = candidates.make_reducer(problem.task, predict.rule_of(config))
+    reduce = candidates.make_reducer(problem.task, decode.rule_of(config))
     stores: dict[jax.Device, Store] = {}
     networks: dict[jax.Device, tuple[Path, Tree]] = {}  # of the fold that each device was given last
     kept: dict[Unpredicted, list[tuple[Any, float]]] = {}
@@ -80,7 +115,7 @@ def run(missing: Sequence[Unpredicted], trainer: Trainer, config: Config, progre
         group, video = item
         if not group.fold.endswith(splits.INNER):
             path = run_dir.outputs_path(group.run, group.fold, problem.metas[video])
-            predict.save_outputs(path, predict.fetch(result))
+            output_files.save(path, predict.fetch(result))
             return
         found = kept.setdefault(group, [])
         found.append(candidates.strongest(*result))
@@ -89,5 +124,5 @@ def run(missing: Sequence[Unpredicted], trainer: Trainer, config: Config, progre
 
     work = [[(group, video) for video in group.videos] for group in missing]
     total = sum(map(len, work))
-    for _ in progress(predict.spread(work, start, finish), total=total, desc="predict", unit="video"):
+    for _ in progress(spread(work, start, finish), total=total, desc="predict", unit="video"):
         pass

@@ -9,9 +9,9 @@ import numpy as np
 from fedn_jax.core import config as configs
 from fedn_jax.core import errors
 from fedn_jax.core.types import Config, Folds, Hyper, Store, Task, TrainState, Tree, VideoMeta
-from fedn_jax.data import shards, splits
-from fedn_jax.data.problem import Problem, make_problem
-from fedn_jax.engine import parallel, predict, steps, train_step
+from fedn_jax.data import splits
+from fedn_jax.data.problem import Problem
+from fedn_jax.engine import memory, parallel, predict, steps, train_step
 
 
 class Driver(NamedTuple):
@@ -40,30 +40,13 @@ class Trainer(NamedTuple):
     state_bytes: int  # of one fold
 
 
-def make_trainer(config: Config, dataset: shards.Dataset, ending: str = "") -> Trainer:
+def make_trainer(config: Config, problem: Problem, ending: str = "") -> Trainer:
     """Everything that is compiled once for all runs of one structure.
 
     Args:
       config: of any of the runs.
-      dataset: loaded shards.
+      problem: that they share, see ``data.problem.make_problem``.
       ending: of the names of the folds that will be trained; the largest of them sets the steps of an epoch.
-
-    Returns:
-      The trainer.
-
-    Raises:
-      UserError: options that do not fit one another or the data.
-    """
-    return of_problem(config, make_problem(config, dataset), ending)
-
-
-def of_problem(config: Config, problem: Problem, ending: str = "") -> Trainer:
-    """The same where the problem is known.
-
-    Args:
-      config: of any of the runs.
-      problem: that they share.
-      ending: see ``make_trainer``.
 
     Returns:
       The trainer.
@@ -152,10 +135,10 @@ def make_program(
     )
 
 
-def split(
+def pack(
     trainer: Trainer, run_configs: Sequence[Config], axis: Sequence[tuple[int, int]], memory_gb: float, number: int = 1
 ) -> list[range]:
-    """As few programs as fit the devices' memory.
+    """Packs folds of different runs into as few programs as fit the devices' memory.
 
     Args:
       trainer: of the structure.
@@ -176,4 +159,4 @@ def split(
         shares = [(run, [fold]) for run, fold in axis[:size]]
         return trainer.driver.memory_needed(make_program(trainer, run_configs, shares, devices)[1])
 
-    return parallel.split(len(axis), len(devices), parallel.memory_of(devices, memory_gb), bytes_of, number)
+    return memory.pack(len(axis), len(devices), memory.allowed(devices, memory_gb), bytes_of, number)

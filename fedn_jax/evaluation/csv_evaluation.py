@@ -1,6 +1,6 @@
 """Every number of an evaluation of CSV files.
 
-The numbers of a run (``evaluate``) rest on one rule of counting. Here the rule is a choice, since predictions of
+The numbers of a run (``run_evaluation``) rest on one rule of counting. Here the rule is a choice, since predictions of
 other methods come with the rule of their paper; each number carries its definition.
 """
 
@@ -12,13 +12,13 @@ import numpy as np
 from fedn_jax.core import errors, schema
 from fedn_jax.core.errors import UserError
 from fedn_jax.core.types import Detections, Events
-from fedn_jax.evaluation import evaluate, matching, metrics, protocols, ties
+from fedn_jax.evaluation import all_metrics, matching, metrics, protocols, ties
 from fedn_jax.formats.cells import shown_video
 from fedn_jax.formats.predictions import Paired
 
 KINDS = ("all", *schema.KINDS)
 NO_SCORES = "average precision ranks detections by their score; the predictions have no column score"
-DEFINITIONS = {  # beside those of evaluation.DEFINITIONS that hold here, too
+DEFINITIONS = {  # beside those of all_metrics.DEFINITIONS that hold here, too
     "tp": "true positives under the protocol, of the detections that count",
     "n": "detections that count: of the chosen kind and of at least the threshold; under strs TP + false positives",
     "gt": "annotated expressions of the chosen kind",
@@ -72,7 +72,7 @@ def score(
     kept, by_kind = found if threshold is None else matching.above(found, threshold), None
     if all(known):
         each = protocols.by_kind(protocol, kept, det_kind, true, iou)
-        by_kind = {name: evaluate.summary(counts) for name, counts in each.items()}
+        by_kind = {name: all_metrics.summary(counts) for name, counts in each.items()}
     if kind != "all":
         if not known[1]:
             raise UserError(f"kind {kind} needs ground truth of known kinds; add a column kind, or give the fps")
@@ -87,12 +87,12 @@ def score(
     pairs = protocols.find(protocol, kept, true, iou)
     counts = protocols.counts(protocol, pairs, kept, true, group, len(names))
     confusions = np.stack(
-        [evaluate.confusion(pairs[group[pairs[:, 0]] == g], kept, true, len(classes)) for g in range(len(names))]
+        [all_metrics.confusion(pairs[group[pairs[:, 0]] == g], kept, true, len(classes)) for g in range(len(names))]
     )
     mean_ap, tied = None, ties.examine(found, true, len(classes)) if scored.has_score else None
     if tied and not tied["missing"]:
         mean_ap = metrics.mean_average_precision(found, true, max(len(classes), 1))
-    tables = evaluate.tables(counts, confusions, true, names, classes, mean_ap)
+    tables = all_metrics.tables(counts, confusions, true, names, classes, mean_ap)
     if not classes:
         tables["recognition"] = dict.fromkeys(tables["recognition"])
         tables["per_subject"] = [row | {"accuracy": None} for row in tables["per_subject"]]
@@ -109,12 +109,12 @@ def score(
         "map": mean_ap and {name: _average(part, bool(classes)) for name, part in mean_ap.items()},
         "map_missing": tied["missing"] if tied else NO_SCORES,
         "ties": tied,
-        "strs": evaluate.spot_then_recognise(kept, true, len(classes), iou),
+        "strs": all_metrics.spot_then_recognise(kept, true, len(classes), iou),
         "per_subject": tables["per_subject"],
         "per_class": tables["per_class"],
         "confidence": tables["confidence"],
     }
-    return evaluate.plain(result)
+    return all_metrics.plain(result)
 
 
 def _padded(scored: Paired, fps: Any, notes: list[str]) -> tuple[Detections, Events, np.ndarray]:
@@ -151,5 +151,5 @@ def _average(part: dict[str, Any], named: bool) -> dict[str, Any]:
 
 def _definition(protocol: str, iou: float) -> dict[str, str]:
     rule = protocols.PROTOCOLS[protocol].definition
-    shared = {name: evaluate.DEFINITIONS[name] for name in SHARED}
+    shared = {name: all_metrics.DEFINITIONS[name] for name in SHARED}
     return {"protocol": f"{rule} Here k = {iou:g}."} | DEFINITIONS | shared

@@ -11,7 +11,8 @@ from fedn_jax.core.text import Progress
 from fedn_jax.core.types import Config, Task, VideoMeta
 from fedn_jax.data import shards, splits
 from fedn_jax.data.problem import Problem, make_problem
-from fedn_jax.engine import parameters, predict, run_dir, trainer
+from fedn_jax.engine import output_files, parameters, predict, run_dir, trainer
+from fedn_jax.engine.decode import make_decoder, rule_of
 from fedn_jax.evaluation import kinds, matching
 from fedn_jax.ops import frame_labels
 
@@ -56,7 +57,7 @@ def labelled(run: Path, config: Config, dataset: shards.Dataset, names: tuple[st
         for video in tests:
             meta = problem.metas[video]
             starts = predict.window_starts(meta, problem.geometry, config.window.test_hop)
-            outputs = predict.load_outputs(run_dir.outputs_path(run, fold, meta), starts, shapes)
+            outputs = output_files.load(run_dir.outputs_path(run, fold, meta), starts, shapes)
             found = {"annotated": _annotated(problem, video)}
             for name in names:
                 share = jax.nn.softmax(outputs[name])
@@ -150,7 +151,7 @@ def history(run: Path, config: Config, dataset: shards.Dataset, progress: Progre
     problem = make_problem(plain, dataset)
     task = problem.task
     predictor = predict.make_predictor(task, problem.geometry, plain.window.test_hop, config.predict.chunk)
-    decode = predict.make_decoder(task, predict.rule_of(config), config.predict.chunk)
+    decode = make_decoder(task, rule_of(config), config.predict.chunk)
     plan, frames = _outer(problem), [meta.num_frames for meta in problem.metas]
     rows = []
     for epoch in progress(parameters.kept(run), desc="test videos", unit="epoch"):

@@ -19,7 +19,7 @@ class Number(NamedTuple):
     path: str  # in metrics.json
     title: str
     short: str  # in a table, as the paper calls it
-    definition: str  # entry of ``evaluate.DEFINITIONS``
+    definition: str  # entry of ``all_metrics.DEFINITIONS``
 
 
 NUMBERS = {

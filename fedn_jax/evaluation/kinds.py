@@ -7,7 +7,7 @@ import numpy as np
 
 from fedn_jax.core import schema
 from fedn_jax.core.types import Detections, Events
-from fedn_jax.evaluation import evaluate, protocols, segmental
+from fedn_jax.evaluation import all_metrics, protocols, segmental
 from fedn_jax.evaluation.metrics import Counts, f1
 
 DEFINITIONS = {
@@ -36,7 +36,7 @@ def scores(
       iou: lowest IoU of a match.
 
     Returns:
-      "by_kind" (macro, micro, all: see ``evaluate.summary``), "per_fold" ("folds": name -> kind -> F1, "mean" and
+      "by_kind" (macro, micro, all: see ``all_metrics.summary``), "per_fold" ("folds": name -> kind -> F1, "mean" and
       "deviation": kind -> over folds), "labels" and "definition"; None for numbers that do not exist.
     """
     group = np.full(len(kept.valid), len(folds), np.int64)
@@ -46,9 +46,9 @@ def scores(
     counted = protocols.by_kind("megc", kept, kind, events, iou, group, len(folds) + 1)
     shares = {name: _shares(Counts(*(x[:-1] for x in counts))) for name, counts in counted.items()}
     each = {fold: {name: shares[name][number] for name in shares} for number, fold in enumerate(folds)}
-    return evaluate.plain(
+    return all_metrics.plain(
         {
-            "by_kind": {name: evaluate.summary(Counts(*(x.sum() for x in one))) for name, one in counted.items()},
+            "by_kind": {name: all_metrics.summary(Counts(*(x.sum() for x in one))) for name, one in counted.items()},
             "per_fold": {
                 "folds": each,
                 "mean": {name: _over(np.mean, values) for name, values in shares.items()},

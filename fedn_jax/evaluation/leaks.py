@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fedn_jax.core.types import Array, Detections, Events
-from fedn_jax.evaluation import evaluate, matching, threshold_rules
+from fedn_jax.evaluation import all_metrics, matching, threshold_rules
 from fedn_jax.evaluation.metrics import Counts, f1, spotting
 
 _STEPS = sorted(range(-12, 13), key=abs)  # of two equally good ones the first is taken, which changes less
@@ -66,15 +66,15 @@ def measure(
     """Spotting under each practice, everything else as in the evaluation.
 
     Args:
-      result: of ``evaluate.evaluate_detections`` for what follows.
+      result: of ``all_metrics.evaluate_detections`` for what follows.
       detections: [V', N], the survivors of NMS, not thresholded.
       ground_truth: [V', E], the expressions that count.
       subjects: V subject names.
-      thresholds: [V] float or float, score threshold of each video.
+      thresholds: [V] float, or one float for all: score threshold of each video.
 
     Returns:
-      An entry for each of ``LEAKS``: what ``evaluate.summary`` gives, "gain" (its F1 less that of the evaluation; None
-      where one does not exist), "definition", "source", and what was chosen: "threshold", "thresholds" (subject ->
+      An entry for each of ``LEAKS``: what ``all_metrics.summary`` gives, "gain" (its F1 less that of the evaluation;
+      None where one does not exist), "definition", "source", and what was chosen: "threshold", "thresholds" (subject ->
       threshold; None: nothing of it counts, since nothing finds an expression), "videos" or "factor".
     """
     iou = result["iou"]
@@ -85,10 +85,10 @@ def measure(
     factor, scaled = _best_length(kept, ground_truth, iou)
     found = {
         "threshold": result["oracle"]["spotting"] | {"threshold": result["oracle"]["threshold"]},
-        "subject_threshold": evaluate.summary(by_subject) | {"thresholds": limits},
-        "annotated_videos": evaluate.summary(spotting(named, ground_truth, iou)) | {"videos": int(annotated.sum())},
+        "subject_threshold": all_metrics.summary(by_subject) | {"thresholds": limits},
+        "annotated_videos": all_metrics.summary(spotting(named, ground_truth, iou)) | {"videos": int(annotated.sum())},
         "second_hits": {name: x for name, x in result["protocols"]["pairs"].items() if name != "definition"},
-        "length": evaluate.summary(scaled) | {"factor": factor},
+        "length": all_metrics.summary(scaled) | {"factor": factor},
     }
     clean = result["spotting"]["f1"]
     for name, row in found.items():

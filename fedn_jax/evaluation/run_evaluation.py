@@ -1,4 +1,8 @@
-"""From shards to numbers: what the commands ``evaluate`` and ``report`` do, on a run's directory."""
+"""The evaluation of a run: its saved network outputs decoded, scored with each fold's threshold, ``metrics.json``.
+
+What the commands ``evaluate`` and ``report`` do. The numbers are those of ``all_metrics``; what belongs to a run stands
+beside them: thresholds of the folds, leaks, baselines, configuration, versions, data.
+"""
 
 import functools
 import json
@@ -17,8 +21,9 @@ from fedn_jax.core.text import Progress
 from fedn_jax.core.types import Config, Detections, Events, Task
 from fedn_jax.data import shards, splits
 from fedn_jax.data.problem import Problem, make_problem
-from fedn_jax.engine import candidates, predict, run_dir
-from fedn_jax.evaluation import evaluate, flow_baseline, kinds, leaks, matching, position_prior, thresholds
+from fedn_jax.engine import candidates, output_files, predict, run_dir
+from fedn_jax.engine.decode import make_decoder, rule_of
+from fedn_jax.evaluation import all_metrics, flow_baseline, kinds, leaks, matching, position_prior, thresholds
 from fedn_jax.evaluation.thresholds import Threshold
 from fedn_jax.ops import windows
 
@@ -74,24 +79,26 @@ def evaluate_run(
     plan = dict(zip(problem.folds.name, problem.folds.test, strict=True))
     outer = [name for name in plan if not name.endswith(splits.INNER)]
 
-    lowest: dict[str, float] = {}  # score from which on all candidates of a fold's inner one were kept
-
-    def held_out(inner: str) -> tuple[Detections, Events] | None:
+    def held_out(inner: str) -> tuple[tuple[Detections, Events] | None, float]:
+        """What picks a fold's threshold, if anything does; the score from which on all of its candidates were kept."""
         if inner not in plan or thresholds.OPTION in other:
-            return None
-        kept, lowest[inner.removesuffix(splits.INNER)] = read_inner(run, inner, len(plan[inner]), config)
-        return matching.pad(kept), matching.pad([problem.events[video] for video in plan[inner]])
+            return None, 0.0
+        kept, floor = read_inner(run, inner, len(plan[inner]), config)
+        return (matching.pad(kept), matching.pad([problem.events[video] for video in plan[inner]])), floor
 
     found: list[Detections | None] = [None] * len(problem.metas)
-    limits, chosen = np.zeros(len(problem.metas)), {}
+    limits, chosen, cut = np.zeros(len(problem.metas)), {}, {}
     for name in progress(outer, desc="decode and score", unit="fold"):
-        chosen[name] = thresholds.choose(config, thresholds.OPTION in other, held_out(name + splits.INNER), iou)
+        held, floor = held_out(name + splits.INNER)
+        chosen[name] = thresholds.choose(config, thresholds.OPTION in other, held, iou)
+        if chosen[name].value < floor:
+            cut[name] = floor
         for video, detections in zip(
             plan[name], read_fold(run, name, plan[name], problem, config, decode, shapes), strict=True
         ):
             found[video], limits[video] = detections, chosen[name].value
     if any(key.startswith("predict.") for key in other):
-        _warn(run, {name: floor for name, floor in lowest.items() if chosen[name].value < floor})
+        _warn(run, cut)
     result = score(problem, found, limits, config, dataset, chosen, recorded["versions"])
     result["other_options"] = other
     results = Results(problem, result, found, limits)
@@ -111,7 +118,7 @@ def read_fold(
       test: its test videos.
       problem: of the run.
       config: of the evaluation.
-      decode: of ``predict.make_decoder``.
+      decode: of ``engine.decode.make_decoder``.
       shapes: of ``predict.shapes_of_outputs``.
 
     Returns:
@@ -123,7 +130,7 @@ def read_fold(
     metas = [problem.metas[video] for video in test]
     paths = [run_dir.outputs_path(run, fold, meta) for meta in metas]
     starts = [predict.window_starts(meta, problem.geometry, config.window.test_hop) for meta in metas]
-    outputs = [predict.load_outputs(*pair, shapes) for pair in zip(paths, starts, strict=True)]
+    outputs = [output_files.load(*pair, shapes) for pair in zip(paths, starts, strict=True)]
     found = [decode(one, meta.num_frames) for one, meta in zip(outputs, metas, strict=True)]
     for meta, detections in zip(metas, found, strict=True):
         if problem.task.whole and detections.valid.all():
@@ -147,7 +154,7 @@ def read_inner(run: Path, fold: str, videos: int, config: Config) -> tuple[list[
       The survivors of NMS of each video; and the score from which on all candidates were kept.
     """
     kept, floors = candidates.load(run_dir.candidates_path(run, fold), videos)
-    rule = predict.rule_of(config)
+    rule = rule_of(config)
     found = [candidates.suppress(one, rule) for one in kept]
     return found, float(floors.max(initial=0))
 
@@ -197,9 +204,9 @@ def write(results: Results, out: Path) -> None:
       out: directory; gets ``detections.csv``, ``candidates.csv`` and ``metrics.json``.
     """
     problem, named = results.problem, results.problem.label == "kind"
-    predict.write_csv(out / "candidates.csv", problem.metas, results.detections, problem.classes, named)
+    output_files.write_csv(out / "candidates.csv", problem.metas, results.detections, problem.classes, named)
     kept = [matching.above(*pair) for pair in zip(results.detections, results.thresholds, strict=True)]
-    predict.write_csv(out / "detections.csv", problem.metas, kept, problem.classes, named)
+    output_files.write_csv(out / "detections.csv", problem.metas, kept, problem.classes, named)
     run_dir.write_record(out / "metrics.json", results.metrics)
 
 
@@ -223,7 +230,7 @@ def _problem(config: Config, dataset: shards.Dataset) -> tuple[Problem, Callable
     task = _task(json.dumps(options), problem.geometry, len(problem.classes), dataset.store.inputs.shape[1:])
     row = jax.ShapeDtypeStruct(dataset.store.inputs.shape[1:], dataset.store.inputs.dtype)
     shapes = predict.shapes_of_outputs(task, problem.geometry, row)
-    return problem, predict.make_decoder(task, predict.rule_of(config), config.predict.chunk), shapes
+    return problem, make_decoder(task, rule_of(config), config.predict.chunk), shapes
 
 
 @functools.lru_cache(maxsize=8)
@@ -240,7 +247,7 @@ def _score(
 ) -> dict[str, Any]:  # fmt: skip
     """All numbers of one set of detections, with the threshold of each fold and where it comes from."""
     subjects = [meta.subject for meta in problem.metas]
-    result = evaluate.evaluate_detections(
+    result = all_metrics.evaluate_detections(
         matching.pad(found), matching.pad(problem.events), subjects, problem.classes, limits,
         iou, [meta.num_frames for meta in problem.metas],
     )  # fmt: skip

@@ -19,7 +19,8 @@ from fedn_jax.core.types import Config
 from fedn_jax.data import shards, splits
 from fedn_jax.data.problem import Problem, make_problem, with_folds
 from fedn_jax.engine import fit, predict, run_dir
-from fedn_jax.engine.trainer import of_problem
+from fedn_jax.engine.decode import make_decoder, rule_of
+from fedn_jax.engine.trainer import make_trainer
 from fedn_jax.evaluation import extrapolation, matching, metrics, run_evaluation, thresholds
 from fedn_jax.evaluation.metrics import Counts
 
@@ -88,7 +89,7 @@ def run(
       UserError: see ``plan``; or a run that cannot go on.
     """
     curve = plan(config, dataset, shares, draws)
-    directory, trainer = out / "run", of_problem(config, curve.problem)
+    directory, trainer = out / "run", make_trainer(config, curve.problem)
     facts = fit.facts_of(curve.problem, dataset) | {"shares": list(shares), "draws": draws}
     fit.fit_problem([fit.Run(directory, config)], trainer, facts, progress)
     counts, origins = _counts(directory, curve, config, shares, draws, progress)
@@ -117,7 +118,7 @@ def _counts(
 ) -> tuple[Counts, dict[str, str]]:
     """(counts [A, D, S] of shares, draws and test subjects; fold -> where its threshold comes from)."""
     problem = curve.problem
-    decode = predict.make_decoder(problem.task, predict.rule_of(config), config.predict.chunk)
+    decode = make_decoder(problem.task, rule_of(config), config.predict.chunk)
     inputs = problem.store.inputs
     row = jax.ShapeDtypeStruct(inputs.shape[1:], inputs.dtype)
     shapes = predict.shapes_of_outputs(problem.task, problem.geometry, row)

@@ -96,7 +96,8 @@ def check_space(space: Any, config: Config) -> None:
     if not space:
         raise UserError("SPACE is empty; expected option -> space.Float(low, high) or space.Choice(...)")
     for key, option in space.items():
-        errors.one_of("option of SPACE", key, known)
+        if key not in known:
+            raise UserError(f"SPACE: {configs.no_option(key)}")
         if key == "seed" or key.startswith(("folds.", "data.")):
             raise UserError(f"SPACE: {key} changes what trials are scored on; search other options")
         if not isinstance(option, Float | Choice):

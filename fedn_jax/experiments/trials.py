@@ -15,8 +15,10 @@ from fedn_jax.core.errors import UserError
 from fedn_jax.core.text import Progress, count
 from fedn_jax.core.types import Config, Detections, Events, TrainState
 from fedn_jax.data import shards, splits
+from fedn_jax.data.problem import make_problem
 from fedn_jax.engine import parameters, predict, train_step
-from fedn_jax.engine.trainer import Trainer, make_program, make_trainer, split
+from fedn_jax.engine.decode import make_decoder, rule_of
+from fedn_jax.engine.trainer import Trainer, make_program, make_trainer, pack
 from fedn_jax.evaluation import matching, metrics
 
 SCORES: dict[str, Callable[[Detections, Events, int], float]] = {  # entries as of search_space.OBJECTIVES
@@ -88,7 +90,7 @@ def run(
     key = configs.structure(config)
     if key not in trainers:
         trainers.clear()
-        trainers[key] = make_trainer(config, dataset, splits.INNER)
+        trainers[key] = make_trainer(config, make_problem(config, dataset), splits.INNER)
     trainer = trainers[key]
     inner = inner_folds(trainer.problem.folds.name, plan.folds)
     remaining, scores = Remaining(sorted(trials), None), {}
@@ -157,7 +159,7 @@ def train(
     axis = [(run, fold) for run, folds in shares for fold in folds]
     states, finite = [], np.ones(len(shares), bool)
     title = f"train {count(len(remaining.numbers), 'trial')}"
-    for part in split(trainer, run_configs, axis, run_configs[0].folds.memory_gb):
+    for part in pack(trainer, run_configs, axis, run_configs[0].folds.memory_gb):
         piece = slice(part.start, part.stop)
         _, program = make_program(trainer, run_configs, shares[piece], jax.local_devices())
         state = remaining.state and jax.tree.map(lambda leaf: leaf[piece], remaining.state)  # noqa: B023
@@ -175,7 +177,7 @@ def _score(remaining, plan, trainer, inner, config, finite, progress) -> dict[in
     problem = trainer.problem
     if not any(problem.events[video].valid.any() for fold in inner for video in problem.folds.test[fold]):
         raise UserError("the videos that the inner folds hold out have no expression, so nothing scores a trial")
-    decode = predict.make_decoder(problem.task, predict.rule_of(config), config.predict.chunk)
+    decode = make_decoder(problem.task, rule_of(config), config.predict.chunk)
     store, row, scores = jax.device_put(problem.store), 0, {}
     for number in progress(remaining.numbers, desc="score", unit="trial"):
         values = []

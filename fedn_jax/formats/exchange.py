@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from fedn_jax.core import errors
 from fedn_jax.core.errors import UserError
 from fedn_jax.core.text import count
-from fedn_jax.formats import bids, clocks, converters, elan, predictions, subtitles
+from fedn_jax.formats import activitynet, bids, clocks, converters, elan, megc, predictions, subtitles
 from fedn_jax.formats.clocks import Clocks, Steady
 from fedn_jax.formats.converters import Options
 from fedn_jax.formats.predictions import Table
@@ -95,8 +95,8 @@ def _write_excel(path: Path, table: Table, options: Options) -> list[str]:
 
 
 FORMATS = {
-    "csv": Format(*converters.FORMATS["csv"], ".csv"),
-    "excel": Format(_write_excel, converters.FORMATS["csv"].read, ".xlsx"),
+    "csv": Format(converters.write_own, converters.read_own, ".csv"),
+    "excel": Format(_write_excel, converters.read_own, ".xlsx"),
     "elan": Format(
         _write_elan, lambda path, what, options: elan.read(path, what, options.tiers, options.label), ".eaf", "seconds",
         one_video=True,
@@ -113,9 +113,9 @@ FORMATS = {
         _write_bids, lambda path, what, options: bids.read(path, what), bids.SUFFIX, "seconds", one_video=True,
         sidecar=lambda table: bids.sidecar(_emotions(table), _known(table)),
     ),
-    "strs": Format(*converters.FORMATS["strs"], ".csv", "frames"),
-    "megc": Format(*converters.FORMATS["megc"], ".csv", "frames"),
-    "activitynet": Format(*converters.FORMATS["activitynet"], ".json", "frames"),
+    "strs": Format(converters.write_strs, converters.read_strs, ".csv", "frames"),
+    "megc": Format(megc.write, megc.read, ".csv", "frames"),
+    "activitynet": Format(activitynet.write, activitynet.read, ".json", "frames"),
 }  # fmt: skip
 BY_SUFFIX = {".eaf": "elan", ".srt": "srt", ".vtt": "vtt", ".tsv": "bids", ".xlsx": "excel"}
 

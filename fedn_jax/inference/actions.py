@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fedn_jax.core.types import Detections
-from fedn_jax.inference.new_video import CURVE, Found
+from fedn_jax.inference.new_video import CURVE, Detected
 
 # Limits, by reasoning. On drawn faces (benchmarks/facial_actions.py) FLOOR was the best of three, DEVIATIONS within a
 # point of F1 of the best from 3 to 8.
@@ -142,7 +142,7 @@ def smooth(values: np.ndarray, fps: float) -> np.ndarray:
 def spot(
     odds: np.ndarray, valid: np.ndarray, names: Sequence[str], fps: float, threshold: float = WEAKEST,
     shot: np.ndarray | None = None,
-) -> Found:  # fmt: skip
+) -> Detected:  # fmt: skip
     """Finds the actions of one person in one video.
 
     Args:
@@ -171,7 +171,7 @@ def spot(
         np.stack([onset, offset], 1).astype(np.float32), score.astype(np.float32), index.astype(np.int32),
         np.ones(len(found), bool),
     )  # fmt: skip
-    return Found(detections, apex.astype(int), _curves(strength), strength.T.astype(np.float32))
+    return Detected(detections, apex.astype(int), _curves(strength), strength.T.astype(np.float32))
 
 
 def _of_shot(

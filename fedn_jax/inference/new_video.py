@@ -17,7 +17,7 @@ from fedn_jax.core import errors
 from fedn_jax.core.errors import UserError
 from fedn_jax.core.types import Config, Detections, Store, Task, Tree, VideoMeta
 from fedn_jax.data import splits, standardization
-from fedn_jax.engine import parameters, predict, run_dir
+from fedn_jax.engine import decode, parameters, predict, run_dir
 from fedn_jax.engine.trainer import shape_of_variables
 from fedn_jax.evaluation import matching, thresholds
 from fedn_jax.evaluation.thresholds import Threshold
@@ -25,7 +25,7 @@ from fedn_jax.formats import detection_files
 from fedn_jax.formats.clocks import Stamps
 from fedn_jax.inference import cascades
 from fedn_jax.inference.cascades import Cascade
-from fedn_jax.ops import apex, intervals, nms, windows
+from fedn_jax.ops import apex, nms, windows
 
 ENSEMBLE = "ensemble"  # all folds: their network outputs are averaged
 WINDOWS = 256  # of a piece, at most
@@ -47,8 +47,8 @@ class Model(NamedTuple):
     cascade: Cascade | None = None  # what names the intervals; None: the networks themselves
 
 
-class Found(NamedTuple):
-    """What was found in one video."""
+class Detected(NamedTuple):
+    """What was detected in one video, in the frames that were looked at; ``present`` says it in those of the file."""
 
     detections: Detections  # [N], above the threshold, by onset
     apex: np.ndarray  # [N] int, estimated: the frame that differs most from the onset
@@ -113,7 +113,7 @@ def _task(config: Config, geometry: windows.Geometry, recorded: dict[str, Any]) 
     return models.make_task(config, geometry, len(recorded["classes"]), tuple(recorded["input_shape"]))
 
 
-def make_detector(model: Model, threshold: float) -> Callable[..., Found]:
+def make_detector(model: Model, threshold: float) -> Callable[..., Detected]:
     """Detection in one video after another; compiled once.
 
     Args:
@@ -121,15 +121,15 @@ def make_detector(model: Model, threshold: float) -> Callable[..., Found]:
       threshold: lowest score of a detection.
 
     Returns:
-      detect(inputs [T, ...] as the task reads them, valid [T] bool, flow=None) -> Found. ``inputs`` may be a
+      detect(inputs [T, ...] as the task reads them, valid [T] bool, flow=None) -> Detected. ``inputs`` may be a
       memory-mapped file; ``flow`` is between its frames, for recognisers that need it. Curves of a cascade show what is
       reported, since weaker candidates are not named.
     """
     config, geometry = model.config, model.geometry
     task = _task(config, geometry, model.recorded)
-    hop, chunk, rule = config.window.test_hop, config.predict.chunk, predict.rule_of(config)
+    hop, chunk, rule = config.window.test_hop, config.predict.chunk, decode.rule_of(config)
     predictor = predict.make_predictor(task, geometry, hop, chunk)
-    candidates = predict.make_candidates(task, chunk)
+    candidates = decode.make_candidates(task, chunk)
     chosen = standardization.STANDARDIZATIONS[config.data.standardize]
     context = geometry.rows - geometry.frames + geometry.stride  # rows that a segment may read past its piece
     per_piece = max(1, min(WINDOWS, PIECE // (hop * math.prod(model.recorded["input_shape"]))))
@@ -153,7 +153,7 @@ def make_detector(model: Model, threshold: float) -> Callable[..., Found]:
         mean = {name: np.mean([fold[name] for fold in outputs], 0, np.float32) for name in averaged}
         return outputs[0] | mean | {"starts": outputs[0]["starts"] + np.int32(start)}
 
-    def detect(inputs: np.ndarray, valid: np.ndarray, flow: Flow | None = None) -> Found:
+    def detect(inputs: np.ndarray, valid: np.ndarray, flow: Flow | None = None) -> Detected:
         valid = np.asarray(valid, bool)
         numbers = chosen.statistics(inputs, valid) if chosen else None  # of a subject, too: nobody else is seen here
         curves = np.zeros((own, min(CURVE, len(valid))), np.float32)
@@ -178,7 +178,7 @@ def make_detector(model: Model, threshold: float) -> Callable[..., Found]:
             curves, frames = (np.zeros((len(model.classes), each.shape[1]), np.float32) for each in (curves, frames))
             for each in (curves, frames):
                 _raise_curves(each, best, len(valid))
-        return Found(best, apex.farthest(inputs, valid, best.interval), curves, frames)
+        return Detected(best, apex.farthest(inputs, valid, best.interval), curves, frames)
 
     return detect
 
@@ -189,10 +189,8 @@ def _joined(pieces: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
 
 def _suppress(candidates: Detections, rule: nms.Rule, threshold: float) -> Detections:
     """NMS of all candidates above the threshold, exact, since weaker ones touch none above it. Sizes: powers of two."""
-    count = len(candidates.score)
-    size = 1 << max(count - 1, 31).bit_length()
-    padded = Detections(*(np.pad(x, [(0, size - count)] + [(0, 0)] * (x.ndim - 1)) for x in candidates))
-    kept = jax.device_get(nms.suppress(padded, rule._replace(max_detections=size)))
+    size = 1 << max(len(candidates.score) - 1, 31).bit_length()
+    kept = jax.device_get(nms.suppress(nms.pad(candidates, size), rule._replace(max_detections=size)))
     kept = matching.above(kept, threshold)
     kept = Detections(*(column[kept.valid] for column in kept))
     order = np.lexsort((kept.interval[:, 1], kept.interval[:, 0]))
@@ -248,7 +246,7 @@ def choose_threshold(model: Model, given: float | None) -> tuple[float, str]:
 
 
 def present(
-    found: Found,
+    found: Detected,
     classes: list[str],
     path: Path,
     frames: Frames,
@@ -272,26 +270,27 @@ def present(
       label: what the classes are, in one word.
 
     Returns:
-      What the writers of ``annotations`` and the viewer take.
+      What the writers of ``formats.detection_files`` and the page of a video take.
     """
     seconds, source = np.asarray(frames.seconds, float), np.asarray(frames.source)
     usual = np.median(np.diff(seconds)) if len(seconds) > 1 else 1 / frames.fps
     ends = np.append(seconds[1:], seconds[-1] + usual) if frames.ends is None else np.asarray(frames.ends, float)
     shown = np.median(ends[:-1] - seconds[:-1]) if len(seconds) > 1 else 1 / frames.fps
     after = np.append(seconds[1:], ends[-1])  # when the next frame is shown: later than the end where there is a hole
-    expressions = []
-    rows = zip(*(column.tolist() for column in found.detections[:3]), found.apex.tolist(), strict=True)
-    for interval, score, emotion, peak in rows:
-        onset, offset = (intervals.inclusive(np.array(interval), 0, source)).tolist()
-        apex = int(np.clip(source[min(peak, len(source) - 1)], onset, offset))
-        expressions.append(
-            detection_files.Expression(
-                onset + first_frame, apex + first_frame, offset + first_frame,
-                float(seconds[onset]), float(seconds[apex]), float(ends[offset]), classes[emotion], float(score),
-            )
-        )  # fmt: skip
-    edges = np.flatnonzero(np.diff(np.concatenate([[1], np.asarray(frames.valid, np.int8), [1]])))
-    gaps = [(float(seconds[source[a]]), float(after[source[b - 1]])) for a, b in edges.reshape(-1, 2)]
+    edges = decode.in_file(found.detections.interval, source=source)  # frames of the file, from 0
+    peaks = np.clip(source[np.minimum(found.apex, len(source) - 1)], edges[:, 0], edges[:, 1])
+    expressions = [
+        detection_files.Expression(
+            onset + first_frame, peak + first_frame, offset + first_frame,
+            float(seconds[onset]), float(seconds[peak]), float(ends[offset]), classes[emotion], score,
+        )
+        for (onset, offset), peak, score, emotion in zip(
+            edges.tolist(), peaks.tolist(), found.detections.score.tolist(), found.detections.emotion.tolist(),
+            strict=True,
+        )
+    ]  # fmt: skip
+    turns = np.flatnonzero(np.diff(np.concatenate([[1], np.asarray(frames.valid, np.int8), [1]])))
+    gaps = [(float(seconds[source[a]]), float(after[source[b - 1]])) for a, b in turns.reshape(-1, 2)]
     return detection_files.Found(
         subject=subject, video=path.stem, path=path, num_frames=len(seconds), first_frame=first_frame,
         fps=round(float(1 / shown), 3), seconds=float(ends[-1]), expressions=expressions, classes=classes,
@@ -300,7 +299,7 @@ def present(
     )  # fmt: skip
 
 
-def per_frame(found: Found, frames: Frames) -> detection_files.PerFrame:
+def per_frame(found: Detected, frames: Frames) -> detection_files.PerFrame:
     """What is known of each frame of the file.
 
     Args:

@@ -12,8 +12,6 @@ offset does not exceed its onset is empty: its length is 0 and its IoU with anyt
     array([10, 19])
 """
 
-from collections.abc import Sequence
-
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int, Num
@@ -123,22 +121,16 @@ def diou(a: Num[Array, "*#n 2"], b: Num[Array, "*#n 2"]) -> Float[Array, "*n"]:
     return iou(a, b) - _ratio(distance, hull(a, b)) ** 2
 
 
-def inclusive(
-    interval: Num[Array, "*n 2"], first_frame: int = 0, source: Sequence[int] | np.ndarray | None = None
-) -> Int[np.ndarray, "*n 2"]:
+def inclusive(interval: Num[Array, "*n 2"], first_frame: int = 0) -> Int[np.ndarray, "*n 2"]:
     """Intervals -> inclusive frame numbers, rounded to the nearest frame; at least one frame each.
 
     Args:
       interval: [..., 2] float, frames from 0, half-open.
-      first_frame: number that the file gives to the video's first frame.
-      source: [T] frame of the file, from 0, that each frame came from; None: frames are those of the file.
+      first_frame: number of frame 0.
 
     Returns:
       [..., 2] int, numbers of the first and the last frame.
     """
     edges = np.floor(np.asarray(interval, np.float64) + 0.5).astype(np.int64)
     onset = edges[..., 0]
-    numbers = np.stack([onset, np.maximum(edges[..., 1] - 1, onset)], -1)
-    if source is not None:
-        numbers = np.asarray(source)[np.clip(numbers, 0, len(source) - 1)]
-    return numbers + first_frame
+    return np.stack([onset, np.maximum(edges[..., 1] - 1, onset)], -1) + first_frame

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Bool, Float, Int, Num
 
 from fedn_jax.core.types import Array, Detections
@@ -129,6 +130,20 @@ def soft_nms(
     unfinished = lambda state: (state[0] < size) & (state[2] >= FLOOR)
     _, _, _, picked, lowered = jax.lax.while_loop(unfinished, pick, start)
     return jnp.maximum(picked, 0), picked >= 0, lowered
+
+
+def pad(candidates: Detections, size: int) -> Detections:
+    """Candidates in a fixed size, so that few sizes of suppression compile.
+
+    Args:
+      candidates: [N] (NumPy).
+      size: N or more.
+
+    Returns:
+      [size] (NumPy); what is added is not valid.
+    """
+    more = size - len(candidates.score)
+    return Detections(*(np.pad(x, [(0, more)] + [(0, 0)] * (x.ndim - 1)) for x in candidates))
 
 
 def suppress(candidates: Detections, rule: Rule) -> Detections:

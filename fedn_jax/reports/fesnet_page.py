@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from fedn_jax.core.text import DASH, count
-from fedn_jax.evaluation import evaluate, kinds
+from fedn_jax.evaluation import all_metrics, kinds
 from fedn_jax.experiments import fesnet_tables
 from fedn_jax.reports import pages, tables
 from fedn_jax.reports.tables import Cell, Column, Table, spread, texts, words
@@ -31,8 +31,8 @@ def result_table(result: Mapping[str, Any]) -> Table:
     where = printed[0]["dataset"]
     notes = [
         f"The paper: {paper['source']}; its unit is percent.", *paper["remarks"],
-        f"F1 by kind: {kinds.DEFINITIONS['by_kind']}.", f"Acc: {evaluate.DEFINITIONS['frame_accuracy']}.",
-        f"All neutral: {kinds.DEFINITIONS['all_neutral']}.", f"Edit: {evaluate.DEFINITIONS['edit']}.",
+        f"F1 by kind: {kinds.DEFINITIONS['by_kind']}.", f"Acc: {all_metrics.DEFINITIONS['frame_accuracy']}.",
+        f"All neutral: {kinds.DEFINITIONS['all_neutral']}.", f"Edit: {all_metrics.DEFINITIONS['edit']}.",
         "Folds are by video: a person may be in training and test, which makes numbers higher.",
     ]  # fmt: skip
     if result["data"].get("dataset") != where:

@@ -144,7 +144,7 @@ def write(
 
     Args:
       out: directory; made if missing.
-      metrics: of ``evaluate.evaluate_detections``; "baselines" (each with the same keys), "config", "versions",
+      metrics: of ``all_metrics.evaluate_detections``; "baselines" (each with the same keys), "config", "versions",
         "data" and "thresholds" are shown if they are there.
       videos: V videos.
       classes: C emotion names.

@@ -5,13 +5,13 @@ from typing import Any
 
 from fedn_jax.core import errors
 from fedn_jax.core.text import DASH, percent, plain, points
-from fedn_jax.evaluation import evaluate, headline, leaks, ties
+from fedn_jax.evaluation import all_metrics, headline, leaks, ties
 from fedn_jax.evaluation.metrics import Counts
 from fedn_jax.reports import tables
 from fedn_jax.reports.tables import Cell, Column, Table, share, texts, words
 
 Runs = Mapping[str, Mapping[str, Any]]  # name -> content of metrics.json
-ALSO = (  # beside the headline: title, path in metrics.json, entry of evaluate.DEFINITIONS
+ALSO = (  # beside the headline: title, path in metrics.json, entry of all_metrics.DEFINITIONS
     ("Spotting precision", "spotting/precision", "precision"),
     ("Spotting recall", "spotting/recall", "recall"),
     ("Recognition macro-F1", "recognition/macro_f1", "macro_f1"),
@@ -26,19 +26,19 @@ def definitions(metrics: Mapping[str, Any], explained: Mapping[str, str]) -> lis
 
     Args:
       metrics: content of metrics.json, which carries its definitions.
-      explained: title -> entry of ``evaluate.DEFINITIONS``.
+      explained: title -> entry of ``all_metrics.DEFINITIONS``.
 
     Returns:
       A sentence each.
     """
-    known = metrics.get("definition") or evaluate.DEFINITIONS
+    known = metrics.get("definition") or all_metrics.DEFINITIONS
     texts = [f"{title}: {known[key].removesuffix('.')}." for title, key in explained.items() if key in known]
     return [headline.worded(metrics, text) for text in texts]
 
 
 def _numbers(metrics: Mapping[str, Any]) -> Table:
     """A row per number of a whole run: its value, those of the baselines, and its definition."""
-    known = metrics.get("definition") or evaluate.DEFINITIONS
+    known = metrics.get("definition") or all_metrics.DEFINITIONS
     sources = {"Network": metrics} | headline.baselines(metrics)
     rows = []
     for title, path, key in [*((one.title, one.path, one.definition) for one in headline.NUMBERS.values()), *ALSO]:
@@ -63,7 +63,7 @@ def _confidence(metrics: Mapping[str, Any]) -> list[str]:
     shown = {"spotting F1": found["f1"], "recognition accuracy": headline.recognises(metrics) and found.get("accuracy")}
     spans = [f"{title} {' to '.join(map(percent, span))} %" for title, span in shown.items() if span]
     text = f"{100 * found['level']:.0f} % interval over subjects: {', '.join(spans)}"
-    return [f"{text} ({(metrics.get('definition') or evaluate.DEFINITIONS)['confidence']})."]
+    return [f"{text} ({(metrics.get('definition') or all_metrics.DEFINITIONS)['confidence']})."]
 
 
 def subjects(runs: Runs) -> Table:
@@ -117,7 +117,7 @@ def _datasets(metrics: Mapping[str, Any]) -> list[list[Cell]]:
     for name, rows in found.items():
         counts = Counts(*(sum(row[key] for row in rows) for key in Counts._fields))
         right = sum(row["tp"] * row["accuracy"] for row in rows if row["tp"])
-        whole = evaluate.summary(counts) | {"accuracy": right / counts.tp if counts.tp else None}
+        whole = all_metrics.summary(counts) | {"accuracy": right / counts.tp if counts.tp else None}
         cells.append([words(f"All of {name}"), *_counted(whole, headline.accuracy(metrics, whole))])
     return cells
 
@@ -159,7 +159,7 @@ def _labels(metrics: Mapping[str, Any]) -> Table:
         "accuracy": "Acc", "all_neutral": "Acc, all neutral", "accuracy_eq6": "Acc, eq. 6", "edit": "Edit",
         "edit_over_annotated": "Edit, over annotated", "edit_frames": "Edit, frames",
     }  # fmt: skip
-    known = evaluate.DEFINITIONS | found["definition"]
+    known = all_metrics.DEFINITIONS | found["definition"]
     rows, notes = [], []
     for name, value in found["labels"].items():
         factor = 1 if name.startswith("edit") or name == "accuracy_eq6" else 100
@@ -210,7 +210,7 @@ def _protocols(metrics: Mapping[str, Any]) -> Table:
 
 def _scores(metrics: Mapping[str, Any]) -> list[str]:
     """STRS and the measures of one label per frame, with what they mean."""
-    known = metrics.get("definition") or evaluate.DEFINITIONS
+    known = metrics.get("definition") or all_metrics.DEFINITIONS
     strs = [percent(headline.value(metrics, f"strs/{name}")) for name in ("f1_spot", "f1_analysis", "strs")]
     sentences = ["Spot-then-recognise score (STRS): {} % x {} % = {} %; ".format(*strs)]
     sentences[0] += f"{known['strs']}, where f1_analysis is the {known['strs.f1_analysis']}."

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fedn_jax.core.types import Detections, Events, VideoMeta
+from fedn_jax.engine import decode
 from fedn_jax.evaluation import matching
-from fedn_jax.ops import intervals
 from fedn_jax.reports import figures, pages
 from fedn_jax.reports.pages import PALETTE
 
@@ -133,7 +133,7 @@ def _items(video: Video, matched: np.ndarray, classes: Sequence[str], word: str)
         item["frame"] = int(np.clip(round(item["apex"]), 0, video.meta.num_frames - 1))
         item["seconds"] = f"{item['onset'] / fps:.2f} to {item['offset'] / fps:.2f} s"
         edges = np.array([item["onset"], item["offset"]])
-        first, last = intervals.inclusive(edges, video.meta.first_frame, video.meta.source)
+        first, last = decode.in_file(edges, video.meta.first_frame, video.meta.source)
         item["frames"] = f"frames {first} to {last}"
     return annotated, detected
 

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 
 from fedn_jax.core.types import Detections
-from fedn_jax.engine import predict
+from fedn_jax.engine import decode
 from fedn_jax.ops import nms
 from fedn_jax.torch_parity import cases, measure
 from fedn_jax.torch_parity import network as networks
@@ -54,7 +54,7 @@ def ours(pair: cases.Pair, outputs: Mapping[str, Any], num_frames: int, dtype: s
       Detections, without padding.
     """
     with jax.enable_x64(dtype == "float64"):
-        found = predict.make_decoder(pair.task, nms.Rule(*options), chunk=1)(
+        found = decode.make_decoder(pair.task, nms.Rule(*options), chunk=1)(
             networks.cast(dict(outputs), dtype), num_frames
         )
     return Detections(*(np.asarray(column)[found.valid] for column in found))

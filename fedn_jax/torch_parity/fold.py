@@ -17,7 +17,7 @@ from fedn_jax.core.types import Detections, Folds
 from fedn_jax.data import shards, splits
 from fedn_jax.data.problem import Problem, make_problem
 from fedn_jax.engine import predict, train_step
-from fedn_jax.evaluation import evaluate, headline, matching, thresholds
+from fedn_jax.evaluation import all_metrics, headline, matching, thresholds
 from fedn_jax.torch_parity import cases, detections, measure, training
 from fedn_jax.torch_parity import network as networks
 from fedn_jax.torch_parity.measure import Difference, Level
@@ -156,7 +156,7 @@ def _score(setting: Plan, detect: Callable[[int, int], Detections]) -> Numbers:
     found = matching.pad([detect(0, video) for video in tests[0]])
     true = matching.pad([problem.events[video] for video in tests[0]])
     subjects = [problem.metas[video].subject for video in tests[0]]
-    result = evaluate.evaluate_detections(found, true, subjects, problem.classes, threshold)
+    result = all_metrics.evaluate_detections(found, true, subjects, problem.classes, threshold)
     numbers = {name: headline.value(result, path) for name, path in NUMBERS.items()}
     return numbers | {"Score threshold": threshold}
 

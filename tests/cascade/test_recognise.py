@@ -14,9 +14,9 @@ from fedn_jax.cascade.recognisers import RECOGNISERS
 from fedn_jax.cli.main import main
 from fedn_jax.core.errors import UserError
 from fedn_jax.core.types import Detections
-from fedn_jax.engine import fit
-from fedn_jax.engine.trainer import of_problem
-from fedn_jax.evaluation import evaluate, matching
+from fedn_jax.engine import checkpoint, fit, run_dir
+from fedn_jax.engine.trainer import make_trainer
+from fedn_jax.evaluation import all_metrics, matching
 
 WIDTH = 32  # features of an embedding
 TRAINING = {
@@ -34,7 +34,7 @@ def named_by(name, out, emotions=None, change=lambda toy: toy, **changes):
     config.update_from_flattened_dict(TRAINING[name] | changes)
     problem = made_problem(toy, name, config)
     facts = fit.facts_of(problem, toy.dataset)
-    fit.fit_problem([fit.Run(out / "own", config)], of_problem(config, problem), facts, quiet)
+    fit.fit_problem([fit.Run(out / "own", config)], make_trainer(config, problem), facts, quiet)
     return toy, recognise._named(out / "own", problem, toy.found)
 
 
@@ -42,7 +42,7 @@ def numbers(toy, found):
     """What an evaluation says of them."""
     subjects, classes = [meta.subject for meta in toy.dataset.metas], toy.named.classes
     events = matching.pad(toy.named.events)
-    return evaluate.evaluate_detections(matching.pad(found), events, subjects, classes, 0.0)
+    return all_metrics.evaluate_detections(matching.pad(found), events, subjects, classes, 0.0)
 
 
 @pytest.mark.parametrize("name", ["ceflnet", "frozen-features", "str"])
@@ -94,6 +94,29 @@ def test_a_fold_is_the_same_bits_whatever_its_subject_is(name, tmp_path, monkeyp
             assert same == (file == f"{changed}.safetensors"), (room, file)
 
 
+def test_a_kill_changes_nothing(tmp_path, monkeypatch):
+    changes = {"train.epochs": 4, "train.checkpoint_minutes": 0.0}
+    _, whole = named_by("frozen-features", tmp_path / "whole", **changes)
+    save = checkpoint.save
+
+    def stopped(*args):
+        save(*args)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(checkpoint, "save", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        named_by("frozen-features", tmp_path / "cut", **changes)
+    monkeypatch.setattr(checkpoint, "save", save)
+    _, again = named_by("frozen-features", tmp_path / "cut", **changes)
+    paths = sorted((tmp_path / "whole" / "own" / "parameters").iterdir())
+    for path in paths:
+        one, other = (load_file(tmp_path / name / "own" / "parameters" / path.name) for name in ("whole", "cut"))
+        assert all(np.array_equal(one[name], other[name]) for name in one)
+    assert len(paths) == 4 and all(np.array_equal(a.emotion, b.emotion) for a, b in zip(whole, again, strict=True))
+    epochs = [entry["epoch"] for entry in run_dir.read_metrics(tmp_path / "cut" / "own")]
+    assert epochs == [1, 2, 3, 4]
+
+
 def test_a_recogniser_that_returns_the_annotation_is_always_right(tmp_path):
     toy = toy_cascade(tmp_path)
     found = [one._replace(emotion=events.emotion) for one, events in zip(toy.found, toy.named.events, strict=True)]
@@ -114,7 +137,7 @@ def test_names_are_those_of_the_right_interval(tmp_path):
     task = problem.task._replace(decode=lambda outputs, *rest: Detections(None, None, outputs["number"], None))
     outputs = lambda path, starts, shapes: {"number": 5 + np.arange(len(starts), dtype=np.int32)}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(recognise.predict, "load_outputs", outputs)
+        patch.setattr(recognise.output_files, "load", outputs)
         found = recognise._named(tmp_path, problem._replace(task=task), padded)
     assert [one.emotion.tolist() for one in found] == [[0, 5, 6, 0, 7]] * len(padded)
 

@@ -10,7 +10,7 @@ from toys import quiet
 from fedn_jax.cascade import recognise, streams
 from fedn_jax.core.errors import UserError
 from fedn_jax.core.types import Events
-from fedn_jax.engine import fit, parameters, predict, run_dir
+from fedn_jax.engine import fit, output_files, parameters, predict, run_dir
 from fedn_jax.models import strnet
 
 
@@ -96,7 +96,7 @@ def test_they_learn_to_spot_and_stay_as_they_are(tmp_path, monkeypatch):
     for fold, test, reach in zip(problem.folds.name, problem.folds.test, problem.folds.census[:, 0], strict=True):
         for video in test:
             starts = np.arange(20, dtype=np.int32)
-            got = predict.load_outputs(run_dir.outputs_path(where, fold, problem.metas[video]), starts, shapes)
+            got = output_files.load(run_dir.outputs_path(where, fold, problem.metas[video]), starts, shapes)
             rows = slice(20 * video, 20 * video + 20)
             near = problem.windows.events.valid[rows, 0] & (problem.windows.events.interval[rows, 0, 0] < reach)
             score = np.asarray(got["spotted"])

@@ -160,7 +160,7 @@ def get_config(row=""):
         ("x.anchors.reaches = [['a', 3]]", r"anchors.reaches must be a list of \[low, high\]"),
         ("return None", "expected a configuration that starts from default.*; got NoneType"),
         ("return c.ConfigDict()", "option .* is missing; expected a configuration that starts from default"),
-        ("x.unlock(); x.more = 3", "option must be one of"),
+        ("x.unlock(); x.more = 3", "no option 'more'"),
         ("raise SystemExit('bye')", "line 5: SystemExit: bye; expected a Python file whose get_config"),
         ("raise ValueError('a\\n' * 1000)", "line 5: ValueError: a a a"),
         ("{}[3]", "line 5: KeyError: 3; expected"),
@@ -172,6 +172,20 @@ def test_mistakes_in_a_file_are_one_short_line(elsewhere, body, expected):
     with pytest.raises(UserError, match=f"(--config mine.py: )?.*{expected}") as error:
         config_files.load("mine.py")
     assert len(str(error.value)) < 500 and "\n" not in str(error.value)
+
+
+def test_an_option_that_does_not_exist_is_named_in_the_same_words_everywhere(elsewhere):
+    said = "no option 'train.epochz'; did you mean train.epochs?; fedn configs --options lists all of them"
+    assert core.no_option("train.epochz") == said
+    with pytest.raises(UserError) as typed:
+        config_files.load("demo", ["--config.train.epochz=3"])
+    with pytest.raises(UserError) as of_row:
+        core.with_row(core.default(), {"mine": {"train.epochz": 3}}, "mine")
+    (elsewhere / "mine.py").write_text(FILE.format("x.train.epochz = 3"))
+    with pytest.raises(UserError) as written:
+        config_files.load("mine.py")
+    assert (str(typed.value), str(of_row.value)) == (said, f"row mine: {said}")
+    assert str(written.value) == f"--config mine.py: line 5: {said.replace('train.epochz', 'epochz')}"
 
 
 def test_a_file_that_fails_as_it_is_read(elsewhere):
@@ -189,7 +203,7 @@ def test_a_file_that_fails_as_it_is_read(elsewhere):
     "space, expected",
     [
         ("7", "--config mine.py: SPACE must be a dict of option -> .*; got int"),
-        ("{'seedx': 3}", "option of SPACE must be one of"),
+        ("{'seedx': 3}", "SPACE: no option 'seedx'; did you mean seed"),
     ],
 )
 def test_a_search_space_that_is_none(elsewhere, space, expected):

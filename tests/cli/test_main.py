@@ -15,7 +15,7 @@ import pytest
 from media import write_video
 
 from data_prep import cli as prepare
-from fedn_jax.cli import config_files, runs
+from fedn_jax.cli import config_files, train
 from fedn_jax.cli import main as program
 from fedn_jax.cli.main import main
 from fedn_jax.core import config as defaults
@@ -127,7 +127,7 @@ def test_a_full_disk_is_one_line_whichever_library_says_so(capsys, monkeypatch):
         except ValueError as error:
             raise RuntimeError("threads failed") from error
 
-    monkeypatch.setattr("fedn_jax.cli.runs._load_data", full)
+    monkeypatch.setattr("fedn_jax.data.problem.load", full)
     assert refused(capsys, "train", "--config", DEMO, "--data", "d", "--out", "T/run") == (
         "fedn: T/run: no space left; free some and start the same command again: what is finished is kept"
     )
@@ -137,14 +137,14 @@ def test_other_errors_of_libraries_are_not_hidden(monkeypatch):
     def fail(*_):
         raise RuntimeError("a mistake in the code")
 
-    monkeypatch.setattr("fedn_jax.cli.runs._load_data", fail)
+    monkeypatch.setattr("fedn_jax.data.problem.load", fail)
     with pytest.raises(RuntimeError, match="a mistake in the code"):
         main(["train", "--config", DEMO, "--data", "d", "--out", "o"])
 
 
 @pytest.mark.parametrize("name, code", [("SIGTERM", 143), ("SIGHUP", 129), ("SIGINT", 130)])
 def test_stopped_by_a_signal(capsys, monkeypatch, name, code):
-    monkeypatch.setattr("fedn_jax.cli.runs._load_data", lambda *_: os.kill(os.getpid(), getattr(signal, name)))
+    monkeypatch.setattr("fedn_jax.data.problem.load", lambda *_: os.kill(os.getpid(), getattr(signal, name)))
     assert main(["train", "--config", DEMO, "--data", "d", "--out", "o"]) == code
     assert capsys.readouterr().err == "fedn: stopped; start the same command again to go on\n"
 
@@ -163,7 +163,7 @@ def test_names_of_any_bytes_on_any_terminal():
     [
         ("config.model.widht = 3", "", "widht"),
         ("1 / 0", "", "ZeroDivisionError"),
-        ("", ":row", "option of the row row must be one of"),
+        ("", ":row", "row row: no option"),
         ("config.train.epochs = 0", "", "train.epochs must be at least 1"),
     ],
 )
@@ -184,7 +184,7 @@ def test_a_run_carries_the_weights_that_its_inputs_were_made_with(tmp_path, monk
     monkeypatch.setattr("fedn_jax.data.shards.backbone_file", lambda _: weights)
     config = defaults.default()
     config.task = task
-    runs.keep_backbone(tmp_path, fit.Run(tmp_path / "run", config))
+    train.keep_backbone(tmp_path, fit.Run(tmp_path / "run", config))
     assert (tmp_path / "run" / schema.BACKBONE).is_file() == kept
 
 

@@ -70,3 +70,14 @@ def test_a_full_disk_is_named_with_its_place_whoever_says_so(error):
         assert text.startswith("T/run: ") and "free some" in text and "start the same command again" in text
     error = OSError(errno.ENOSPC, "No space left on device", "T/run/metrics.json")
     assert errors.line(error, Path("T/run")).startswith("T/run/metrics.json: no space left")
+
+
+def test_between_says_which_ends_count():
+    for got, without in ((0, ()), (1, ()), (0.5, (0, 1)), (1, (0,))):
+        errors.between("x", got, 0, 1, without)
+    for got, without, said in (
+        (-1e-9, (), "x must be at least 0 and at most 1; got -1e-09"), (0, (0,), "x must be above 0 and at most 1"),
+        (1.0, (1,), "x must be at least 0 and below 1"), (float("nan"), (), "got nan"),
+    ):  # fmt: skip
+        with pytest.raises(errors.UserError, match=said):
+            errors.between("x", got, 0, 1, without)

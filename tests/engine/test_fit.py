@@ -120,7 +120,7 @@ def test_only_numbers_may_differ(dataset, tmp_path):
 
 def test_a_program_is_mapped_over_runs_times_folds(dataset):
     configurations = [small(), small(seed=3)]
-    trainer = make_trainer(configurations[0], dataset)
+    trainer = make_trainer(configurations[0], make_problem(configurations[0], dataset))
     plan = trainer.problem.folds
     chosen, program = make_program(trainer, configurations, [(0, [0, 2]), (1, [1])], jax.devices()[:1])
     assert chosen.name == (plan.name[0], plan.name[2], plan.name[1])

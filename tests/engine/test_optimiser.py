@@ -16,6 +16,7 @@ from fedn_jax import models
 from fedn_jax.core import config as configs
 from fedn_jax.core.errors import UserError
 from fedn_jax.core.types import TrainState
+from fedn_jax.data.problem import make_problem
 from fedn_jax.engine import fit, parameters, train_step, trainer
 
 ON = {"train.clip_norm": 0.5, "train.warmup_steps": 5, "train.ema_decay": 0.9, "train.schedule": "cosine"}
@@ -34,7 +35,7 @@ def with_options(**changes):
 
 def run(configurations, folds, devices, epochs, state=None):
     """State of the folds of each configuration, after some epochs."""
-    maker = trainer.make_trainer(configurations[0], pictures())
+    maker = trainer.make_trainer(configurations[0], make_problem(configurations[0], pictures()))
     shares = [(index, folds) for index in range(len(configurations))]
     _, program = trainer.make_program(maker, configurations, shares, devices)
     for _, _, get_state in maker.driver.run(program, epochs, state):
@@ -123,7 +124,7 @@ def test_what_is_on_belongs_to_the_structure_and_how_much_does_not():
     of = lambda name, value: configs.structure(with_options(**{f"train.{name}": value}))
     for name in ("clip_norm", "ema_decay"):
         assert of(name, 0.0) != of(name, 0.5) == of(name, 0.9)
-    for name, value, said in (("ema_decay", 1.0, "between 0 and 0.999999"), ("clip_norm", -1.0, "at least 0"),
+    for name, value, said in (("ema_decay", 1.0, "at least 0 and at most 0.999999"), ("clip_norm", -1.0, "at least 0"),
                               ("warmup_steps", -1, "at least 0")):  # fmt: skip
         with pytest.raises(UserError, match=f"train.{name} must .*{said}"):
             configs.validate(with_options(**{f"train.{name}": value}))

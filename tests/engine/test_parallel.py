@@ -1,5 +1,4 @@
 import math
-import os
 
 import jax
 import jax.numpy as jnp
@@ -132,55 +131,6 @@ def test_the_hosts_of_a_pod_are_joined(monkeypatch, environment, pod):
     assert parallel.join_pod(environment) == pod == bool(calls)
 
 
-def linear(fixed, each, devices):
-    """A compiler that says: so much for the data, so much per fold."""
-    return lambda folds: (fixed + each * math.ceil(folds / devices), fixed)
-
-
-def test_programs_are_as_few_as_fit_and_equal():
-    assert parallel.split(22, 1, 1e9, linear(100, 10, 1)) == [range(22)]
-    assert parallel.split(22, 2, 100 + 4 * 10, linear(100, 10, 2)) == [range(0, 7), range(7, 15), range(15, 22)]
-    assert len(parallel.split(22, 2, 1e9, linear(0, 1, 2), programs=4)) == 4
-    assert parallel.split(8, 1, 1e9, linear(0, 1, 1), programs=3) == [range(0, 3), range(3, 5), range(5, 8)]
-    assert parallel.split(2, 1, 1e9, linear(0, 1, 1), programs=9) == [range(0, 1), range(1, 2)]
-    with pytest.raises(ValueError, match="one fold needs 0.00 GB of device memory; 0.00 GB are allowed"):
-        parallel.split(22, 4, 100, linear(95, 10, 4))
-
-
-def test_what_a_compiler_says_is_obeyed_where_it_is_not_linear():
-    needed = lambda folds: (folds**2 + 50, 50)
-    ranges = parallel.split(40, 1, 150, needed)
-    assert [number for part in ranges for number in part] == list(range(40))
-    assert all(needed(len(part))[0] <= 150 for part in ranges)
-
-
-def test_memory_of_takes_the_users_limit_or_the_machines():
-    assert parallel.memory_of(jax.devices(), 2.5) == 2.5e9
-    one, four = (parallel.memory_of(jax.devices("cpu")[:count], 0) for count in (1, 4))
-    assert one == 4 * four and 1e9 < one < 0.81 * os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-
-
-@pytest.mark.parametrize(
-    ("line", "folder", "name"),
-    [
-        ("0::/slurm/job_1/step_0", "slurm/job_1", "memory.max"),
-        ("4:cpu,memory:/slurm/job_1", "memory/slurm", "memory.limit_in_bytes"),
-    ],
-)
-def test_the_limit_of_a_job_counts(tmp_path, line, folder, name):
-    """Schedulers set it for a group above that of the process."""
-    whole = parallel._machine_memory(tmp_path)
-    assert whole == os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    group = tmp_path / "sys/fs/cgroup" / folder
-    group.mkdir(parents=True)
-    (tmp_path / "proc/self").mkdir(parents=True)
-    (tmp_path / "proc/self/cgroup").write_text(f"9:cpuset:/\n{line}\n")
-    (group / name).write_text("max\n")
-    assert parallel._machine_memory(tmp_path) == whole
-    (group / name).write_text("123456789\n")
-    assert parallel._machine_memory(tmp_path) == 123456789
-
-
 def test_memory_needed_holds_state_data_and_work():
     _, metas, plan = planned()
     every = splits.plan_loso(metas, plan, 0.25)
@@ -198,6 +148,21 @@ def test_memory_needed_holds_state_data_and_work():
     one, two = (ask(splits.take(every, range(count))) for count in (1, 2))
     assert one[1] == two[1] >= inputs.nbytes
     assert two[0] - one[0] >= 1e6 and one[0] >= inputs.nbytes + 1e6 + 4e6  # 250,000 numbers of state; the products
+
+
+def test_memory_of_the_start_is_counted_and_does_not_grow_with_the_folds():
+    store, metas, plan = planned()
+    every = splits.plan_loso(metas, plan, 0.25)
+
+    def init(fold, hyper):
+        drawn = jax.random.normal(train_step.fold_key(hyper, fold), (1000, 1000))
+        return TrainState((drawn @ drawn).sum(0), {}, {}, jnp.int32(0))
+
+    epoch = lambda state, fold, hyper, number, store, windows: (state, {"loss": state.params.sum()})
+    hyper = Hyper(np.float32(1), np.float32(1), np.uint32(0), {})
+    program = lambda folds: parallel.make_program(init, epoch, folds, hyper, store, plan, jax.devices()[:1])
+    two, six = (parallel.memory_needed(program(splits.take(every, range(count))))[0] for count in (2, 6))
+    assert two > 4e6 and six - two < 1e6  # drawn for one fold after another: of each only its state stays
 
 
 def train_folds(chosen, num_devices, epochs=2):

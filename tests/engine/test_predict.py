@@ -7,7 +7,7 @@ from toys import outputs_of, tiny_config, toy_data
 
 from fedn_jax import models
 from fedn_jax.core.types import Detections, VideoMeta
-from fedn_jax.engine import candidates, predict
+from fedn_jax.engine import candidates, decode, output_files, predict, predict_folds
 from fedn_jax.ops import nms, windows
 
 ROW = jax.ShapeDtypeStruct((8,), np.float16)
@@ -63,10 +63,10 @@ def test_the_chunk_changes_nothing(setting, predictor):
 def test_decode_pools_windows_and_suppresses(setting, predictor, tmp_path):
     store, metas, geometry, task, variables = setting
     predicted = predict.fetch(predictor(variables, store, metas[0]))
-    predict.save_outputs(tmp_path / "outputs" / "a.npz", predicted)
+    output_files.save(tmp_path / "outputs" / "a.npz", predicted)
     shapes = predict.shapes_of_outputs(task, geometry, ROW)
-    saved = predict.load_outputs(tmp_path / "outputs" / "a.npz", predicted["starts"], shapes)
-    found = predict.make_decoder(task, nms.Rule(0.3, 10), 4)(saved, 150)
+    saved = output_files.load(tmp_path / "outputs" / "a.npz", predicted["starts"], shapes)
+    found = decode.make_decoder(task, nms.Rule(0.3, 10), 4)(saved, 150)
     outputs = {name: saved[name] for name in ("offsets", "free", "logits", "positions")}
     candidates = task.decode(outputs, saved["starts"].astype(np.float32), np.ones(len(saved["starts"]), bool), 150.0)
     expected = nms.suppress(candidates, nms.Rule(0.3, 10))
@@ -82,7 +82,7 @@ def test_csv_has_inclusive_frame_numbers(tmp_path):
         np.array([[9.6, 20.4], [0, 1], [50, 60]], np.float32), np.array([0.75, 0.5, 0.1], np.float32),
         np.array([1, 0, 0]), np.array([True, True, False]),
     )  # fmt: skip
-    predict.write_csv(tmp_path / "d.csv", [meta], [found], ["happy", "sad"])
+    output_files.write_csv(tmp_path / "d.csv", [meta], [found], ["happy", "sad"])
     with (tmp_path / "d.csv").open() as file:
         rows = list(csv.reader(file))
     assert rows == [
@@ -108,7 +108,7 @@ def test_nothing_is_copied_unasked_and_the_last_device_does_as_the_first(setting
         results.setdefault(item, []).append((device, predict.fetch(predicted), candidates.strongest(*reduced)))
 
     with jax.transfer_guard("disallow"):
-        done = list(predict.spread([[0, 1, 2]] * 4, start, finish))
+        done = list(predict_folds.spread([[0, 1, 2]] * 4, start, finish))
     assert sorted(done) == [0] * 4 + [1] * 4 + [2] * 4
     for of_one_video in results.values():
         assert len({device for device, *_ in of_one_video}) == 4
@@ -120,21 +120,21 @@ def test_outputs_that_do_not_fit_their_video_are_refused(setting, predictor, tmp
     store, metas, geometry, task, variables = setting
     good = predict.fetch(predictor(variables, store, metas[0]))
     path, starts = tmp_path / "a.npz", predict.window_starts(metas[0], geometry, 16)
-    predict.save_outputs(path, good)
+    output_files.save(path, good)
     shapes = predict.shapes_of_outputs(task, geometry, ROW)
-    assert set(predict.load_outputs(path, starts, shapes)) == set(good)
+    assert set(output_files.load(path, starts, shapes)) == set(good)
     changes = {
         "starts": good["starts"] + 2, "free": good["free"][:, :-1], "logits": good["logits"].astype("U8"),
         "offsets": good["offsets"][:, :, :-1], "positions": good["positions"][0],
     }  # fmt: skip
     for name, value in changes.items():
-        predict.save_outputs(path, good | {name: value})
+        output_files.save(path, good | {name: value})
         with pytest.raises(ValueError, match=r"a.npz: .*remove it and start `fedn train` again"):
-            predict.load_outputs(path, starts, shapes)
+            output_files.load(path, starts, shapes)
     for content in (b"", b"PK", path.read_bytes()[:200]):
         path.write_bytes(content)
         with pytest.raises(ValueError, match=r"a.npz: .*remove it and start `fedn train` again"):
-            predict.load_outputs(path, starts, shapes)
+            output_files.load(path, starts, shapes)
 
 
 def test_candidates_that_do_not_fit_are_refused(tmp_path):

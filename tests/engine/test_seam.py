@@ -102,9 +102,13 @@ def compare_drivers():
     models.TASKS |= toy_task.MODELS
     config, dataset = toy_config(), pictures()
     config.train.phase = True
-    one, scanned = trained(trainer.make_trainer(config, dataset), config, [0], jax.devices()[:1], range(3))
+    one, scanned = trained(
+        trainer.make_trainer(config, make_problem(config, dataset)), config, [0], jax.devices()[:1], range(3)
+    )
     config.task = "toy_by_steps"
-    two, stepped = trained(trainer.make_trainer(config, dataset), config, [0], jax.devices()[:1], range(3))
+    two, stepped = trained(
+        trainer.make_trainer(config, make_problem(config, dataset)), config, [0], jax.devices()[:1], range(3)
+    )
     jax.tree.map(np.testing.assert_array_equal, one, two)
     for a, b in zip(scanned, stepped, strict=True):
         assert a.keys() == b.keys() and a["windows"] == b["windows"] and a["labelled"] == b["labelled"]
@@ -114,7 +118,7 @@ def compare_drivers():
 def test_steps_on_any_number_of_devices_and_from_any_epoch(config):
     """Three folds in two columns of slots, stopped and gone on with to the same bits; a fold is the same alone."""
     devices, config.task = jax.devices(), "toy_by_steps"
-    given = trainer.make_trainer(config, pictures()), config
+    given = trainer.make_trainer(config, make_problem(config, pictures())), config
     alone, _ = trained(*given, [1], devices[:1], range(4))
     several, metrics = trained(*given, [0, 1, 2], devices[:2], range(4))
     half, _ = trained(*given, [0, 1, 2], devices[:2], range(2))
@@ -168,7 +172,7 @@ from pathlib import Path
 import toys, toy_task
 from toys import quiet
 from fedn_jax import models
-from fedn_jax.engine import checkpoint, fit, predict, programs
+from fedn_jax.engine import checkpoint, fit, output_files, programs
 models.TASKS |= toy_task.MODELS
 config = toys.toy_config()
 config.task, config.train.epochs = "toy_by_steps", 6
@@ -187,12 +191,12 @@ def begin(writer, *rest):
         die()
     start(writer, *rest)
 checkpoint.Writer.start = begin
-save = predict.save_outputs
+save = output_files.save
 def save_one(*rest):
     save(*rest)
     die()
 if when == "predicting":
-    predict.save_outputs = save_one
+    output_files.save = save_one
 fit.fit([fit.Run(run, config)], toys.pictures(), quiet)
 """
 

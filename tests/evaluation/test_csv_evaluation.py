@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from media import REAL, needs_real
 
 from fedn_jax.core.errors import UserError
-from fedn_jax.evaluation import csv_evaluation, evaluate, matching, protocols
+from fedn_jax.evaluation import all_metrics, csv_evaluation, matching, protocols
 from fedn_jax.formats import predictions
 from fedn_jax.reports import run_tables
 
@@ -188,7 +188,7 @@ def test_every_protocol(join, protocol):
 def test_a_run_gives_the_same_numbers(join):
     """``evaluation`` and ``scoring`` agree where both count."""
     scored = join()
-    run = evaluate.evaluate_detections(
+    run = all_metrics.evaluate_detections(
         matching.pad(scored.detections), matching.pad(scored.events), scored.subjects, scored.classes, 0.4
     )
     result = csv_evaluation.score(scored, threshold=0.4)

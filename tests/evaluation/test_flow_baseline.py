@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from fedn_jax.core.types import Events
-from fedn_jax.evaluation import evaluate, flow_baseline, matching
+from fedn_jax.evaluation import all_metrics, flow_baseline, matching
 
 FPS = 30.0
 
@@ -136,7 +136,7 @@ TRAINS = [(2, 3, 4, 5), (0, 1, 4, 5), (0, 1, 2, 3)]
 def test_run_solves_an_easy_problem(problem):
     found, thresholds = flow_baseline.run(*problem, TRAINS, TESTS, 2)
     assert thresholds.shape == (6,) and thresholds[0] == thresholds[1]
-    result = evaluate.evaluate_detections(
+    result = all_metrics.evaluate_detections(
         matching.pad(found), matching.pad(problem[3]), list("aabbcc"), ["x", "y"], thresholds
     )
     assert result["spotting"]["f1"] > 0.95

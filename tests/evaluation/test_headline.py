@@ -11,7 +11,7 @@ import pytest
 
 from fedn_jax.core.errors import UserError
 from fedn_jax.core.types import Detections, Events, VideoMeta
-from fedn_jax.evaluation import evaluate, headline, matching
+from fedn_jax.evaluation import all_metrics, headline, matching
 from fedn_jax.experiments import comparison
 from fedn_jax.reports import published_table, run_page, run_tables, tables, timeline
 
@@ -50,7 +50,7 @@ def spotter():
     found = Detections(interval, np.array([0.9, 0.8], np.float32), np.zeros(2, int), np.ones(2, bool))
     videos = [timeline.Video(VideoMeta(name, "v", 60, 30.0, 1, 0, 60), true, found, 0.5) for name in ("s1", "s2")]
     padded = [matching.pad([getattr(video, part) for video in videos]) for part in ("detections", "events")]
-    metrics = evaluate.evaluate_detections(*padded, ["s1", "s2"], ["expression"], 0.5)
+    metrics = all_metrics.evaluate_detections(*padded, ["s1", "s2"], ["expression"], 0.5)
     config = fakes.make_metrics(changes={"data.recognition": False})["config"]
     return metrics | {"config": config, "baselines": {"flow": metrics}, "data": fakes.make_metrics()["data"]}, videos
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from intervals import E, N, padded, random_case
 
-from fedn_jax.evaluation import evaluate, leaks, matching, metrics
+from fedn_jax.evaluation import all_metrics, leaks, matching, metrics
 from fedn_jax.reports import run_tables
 
 SUBJECTS = ["a", "a", "b", "c"]
@@ -21,7 +21,7 @@ TRUE = [[(0, 10, 0)], [], [(20, 40, 0)], [(-5.5, 14.5, 0)]]
 
 def measured(found=FOUND, true=TRUE, threshold=0.5):
     pair = padded(found, true)
-    result = evaluate.evaluate_detections(*pair, SUBJECTS, ["x"], threshold)
+    result = all_metrics.evaluate_detections(*pair, SUBJECTS, ["x"], threshold)
     return result, leaks.measure(result, *pair, SUBJECTS, threshold)
 
 
@@ -68,7 +68,7 @@ def test_random_detections_against_the_plain_way():
     for _ in range(8):
         detections, truth = random_case(rng)
         limit = np.array([0.3, 0.3, 0.6, 0.6])
-        result = evaluate.evaluate_detections(detections, truth, SUBJECTS, ["x", "y", "z"], limit)
+        result = all_metrics.evaluate_detections(detections, truth, SUBJECTS, ["x", "y", "z"], limit)
         found = leaks.measure(result, detections, truth, SUBJECTS, limit)
         assert all((row["gain"] or 0) >= 0 for name, row in found.items() if name not in ("subject_threshold",))
         total = np.zeros(2, int)

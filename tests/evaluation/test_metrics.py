@@ -15,7 +15,7 @@ from intervals import VIDEOS, C, E, N, detections, events, padded, random_case
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from fedn_jax.evaluation import evaluate, matching, metrics
+from fedn_jax.evaluation import all_metrics, matching, metrics
 
 # --- oracles ---
 
@@ -438,7 +438,7 @@ def test_bounds(seed):
 
 def test_evaluate_by_hand():
     found, true = padded(*HAND)
-    result = evaluate.evaluate_detections(
+    result = all_metrics.evaluate_detections(
         found, true, ["s1", "s1", "s2"], ["happy", "sad", "angry"], np.array([0.75, 0.5, 0.1])
     )
     assert json.loads(json.dumps(result, allow_nan=False)) == result
@@ -459,7 +459,7 @@ def test_evaluate_by_hand():
 
 def test_evaluate_says_none_where_there_is_no_number():
     found, true = padded([[(0, 10, 0.9, 0)]], [[]])
-    result = evaluate.evaluate_detections(found, true, ["s1"], ["happy"], 0.5)
+    result = all_metrics.evaluate_detections(found, true, ["s1"], ["happy"], 0.5)
     assert result["map"]["coco"]["spotting"] is None and result["per_class"][0]["ap50"] is None
     assert result["spotting"]["f1"] == 0 and json.dumps(result, allow_nan=False)
 

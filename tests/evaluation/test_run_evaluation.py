@@ -55,7 +55,7 @@ def evaluate(tmp_path, monkeypatch):
             path.touch()
     known = {run_dir.outputs_path(run, name, meta): OUTER[name] for name, meta in zip("abc", metas, strict=True)}
     known |= {run_dir.candidates_path(run, name): ([found], np.float32([FLOOR])) for name, found in INNER.items()}
-    monkeypatch.setattr(run_evaluation.predict, "load_outputs", lambda path, starts, shapes: known[path])
+    monkeypatch.setattr(run_evaluation.output_files, "load", lambda path, starts, shapes: known[path])
     monkeypatch.setattr(run_evaluation.candidates, "load", lambda path, videos: known[path])
     monkeypatch.setattr(run_evaluation.candidates, "suppress", lambda found, *options: found)
     monkeypatch.setattr(

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from fedn_jax.core.types import Detections, Events
-from fedn_jax.evaluation import csv_evaluation, evaluate, matching, metrics, ties
+from fedn_jax.evaluation import all_metrics, csv_evaluation, matching, metrics, ties
 from fedn_jax.formats import predictions
 from fedn_jax.reports import run_tables
 
@@ -109,7 +109,7 @@ def test_where_all_scores_are_equal_there_is_no_map(tmp_path):
     assert result["map_missing"] == reason == result["ties"]["missing"]
     assert f"No mAP: {reason}." in " ".join(run_tables.csv_text(result).split())
     one = video([(onset - 1, offset, 1, "xy".index(emotion)) for onset, offset, emotion in ROWS], [(0, 10, 0)])
-    run = evaluate.evaluate_detections(*padded(one), ["a"], ["x", "y"], 0.5)
+    run = all_metrics.evaluate_detections(*padded(one), ["a"], ["x", "y"], 0.5)
     assert run["map"]["coco"]["spotting"] is run["map"]["all_point"]["ap"]["0.50"]["detection"] is None
     assert run["per_class"][0]["ap50"] is None and run["ties"]["missing"] == reason
     text = run_tables.run_text(run)
@@ -117,5 +117,5 @@ def test_where_all_scores_are_equal_there_is_no_map(tmp_path):
 
 
 def test_a_single_detection_is_ranked():
-    run = evaluate.evaluate_detections(*padded(video([(0, 10, 1, 0)], [(0, 10, 0)])), ["a"], ["x", "y"], 0.5)
+    run = all_metrics.evaluate_detections(*padded(video([(0, 10, 1, 0)], [(0, 10, 0)])), ["a"], ["x", "y"], 0.5)
     assert run["map"]["coco"]["spotting"] == 1 and run["ties"]["missing"] is None

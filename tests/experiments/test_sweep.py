@@ -22,6 +22,7 @@ from fedn_jax import models
 from fedn_jax.cli import config_files
 from fedn_jax.cli.main import main
 from fedn_jax.core import config as configs
+from fedn_jax.data.problem import make_problem
 from fedn_jax.engine.trainer import make_trainer
 from fedn_jax.experiments import search_space, sweep, trials
 from fedn_jax.experiments.search_space import Choice, Float, Settings
@@ -67,7 +68,7 @@ def search(out, **settings):
     "searched, settings, match",
     [
         ({}, {}, "SPACE is empty"),
-        ({"train.learnig_rate": Float(1, 2)}, {}, "did you mean 'train.learning_rate'"),
+        ({"train.learnig_rate": Float(1, 2)}, {}, "did you mean train.learning_rate"),
         ({"train.learning_rate": (1, 2)}, {}, r"must be space.Float\(low, high\)"),
         ({"train.learning_rate": Float(2.0, 1.0)}, {}, "low < high"),
         ({"train.learning_rate": Float(0.0, 1.0, log=True)}, {}, "low > 0 if log"),
@@ -123,7 +124,8 @@ def stub_trainers(monkeypatch, **problem):
     """Trainers without a network; training does nothing."""
     folds = SimpleNamespace(name=("a", "a/inner"), test=((0,), (0,)))
     known = SimpleNamespace(folds=folds, **problem)
-    monkeypatch.setattr(trials, "make_trainer", lambda *_: SimpleNamespace(problem=known))
+    monkeypatch.setattr(trials, "make_problem", lambda *_: known)
+    monkeypatch.setattr(trials, "make_trainer", lambda config, problem, _: SimpleNamespace(problem=problem))
     monkeypatch.setattr(trials, "train", lambda remaining, *_: (remaining, np.ones(1, bool)))
 
 
@@ -257,7 +259,7 @@ def test_trials_together_equal_trials_alone(monkeypatch):
     base.update_from_flattened_dict({"folds.scheme": "kfold", "folds.k": 2, "folds.inner": 0.3})
     configurations = {0: base, 5: search_space.apply(base, {"train.learning_rate": 2e-3, "train.weight_decay": 0.1})}
     with jax.enable_x64(True):
-        trainer = make_trainer(base, pictures())
+        trainer = make_trainer(base, make_problem(base, pictures()))
         inner = trials.inner_folds(trainer.problem.folds.name, ())
         state = lambda *numbers: trials.train(
             trials.Remaining(list(numbers), None), configurations, 1, trainer, inner, range(1), quiet

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedn_jax.core.errors import UserError
-from fedn_jax.formats import converters, detection_files, predictions
+from fedn_jax.formats import converters, detection_files, exchange, predictions
 from fedn_jax.formats.detection_files import Expression, Found
 
 
@@ -82,8 +82,8 @@ def test_every_command_reads_the_csv(tmp_path, spans):
     assert [(item.subject, len(item.events)) for item in sheet.items] == [("s1", len(spans))]
     options = converters.Options(fps=30)
     for name in ("csv", "strs", "activitynet"):
-        converters.FORMATS[name].write(tmp_path / name, table, options)
-        again = converters.FORMATS[name].read(tmp_path / name, "predictions", options)
+        exchange.FORMATS[name].write(tmp_path / name, table, options)
+        again = exchange.FORMATS[name].read(tmp_path / name, "predictions", options)
         assert predictions.join(again, truth, {"unknown-emotions"}).subjects == ["s1", "s2"]
 
 

@@ -9,7 +9,7 @@ from media import REAL, needs_real
 from fedn_jax.core import schema
 from fedn_jax.core.errors import UserError
 from fedn_jax.core.types import Detections, VideoMeta
-from fedn_jax.engine import predict
+from fedn_jax.engine import output_files
 from fedn_jax.formats import predictions, table_files
 
 HEADER = "subject,video,onset,offset,emotion\n"
@@ -285,7 +285,7 @@ def test_reads_what_a_run_writes(tmp_path):
     metas = [VideoMeta("s1", "a", 100, 30.0, 1, 0, 100)]
     interval = np.array([[9.6, 20.2], [0, 1]], np.float32)
     found = Detections(interval, np.array([0.75, 0.5], np.float32), np.array([1, 0]), np.ones(2, bool))
-    predict.write_csv(tmp_path / "detections.csv", metas, [found], ["happy", "sad"])
+    output_files.write_csv(tmp_path / "detections.csv", metas, [found], ["happy", "sad"])
     table = predictions.read(tmp_path / "detections.csv", "predictions")
     assert rows(table) == [(("s1", "a"), 11, 20, "sad", 0.75, ""), (("s1", "a"), 1, 1, "happy", 0.5, "")]
 

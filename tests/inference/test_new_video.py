@@ -18,7 +18,7 @@ from fedn_jax import models
 from fedn_jax.cli.main import main
 from fedn_jax.core.errors import UserError
 from fedn_jax.core.types import Detections, VideoMeta
-from fedn_jax.engine import predict, run_dir
+from fedn_jax.engine import decode, predict, run_dir
 from fedn_jax.evaluation import thresholds
 from fedn_jax.evaluation.thresholds import MEANING, NO_HIT, Threshold
 from fedn_jax.formats import exchange
@@ -83,7 +83,7 @@ def test_one_fold_finds_what_evaluation_finds(model):
     meta = VideoMeta("s", "v", 150, 30.0, 1, 0, 150)
     store = jax.device_put(Store(inputs, valid))
     outputs = predict.fetch(predict.make_predictor(task, GEOMETRY, 16, 8)(model.folds["s1"], store, meta))
-    expected = predict.make_decoder(task, nms.Rule(0.3, 500), 8)(outputs, 150)
+    expected = decode.make_decoder(task, nms.Rule(0.3, 500), 8)(outputs, 150)
     kept = expected.valid & (expected.score >= 0.02)
     order = np.lexsort(expected.interval[kept].T[::-1])
     np.testing.assert_allclose(got.score, expected.score[kept][order], rtol=1e-5)
@@ -129,7 +129,7 @@ def test_curves_are_the_highest_candidate_over_a_point():
 
 def test_frames_of_the_file_and_seconds(model):
     """Every second frame of a file of 20 frames, of which the last is shown for as long as the others."""
-    found = new_video.Found(
+    found = new_video.Detected(
         Detections(np.array([[1.0, 4.0], [8.0, 10.0]]), np.array([0.5, 0.25]), np.array([1, 0]), np.ones(2, bool)),
         np.array([2, 9]),
         np.zeros((2, 5), np.float32),
@@ -152,7 +152,7 @@ def test_frames_of_the_file_and_seconds(model):
 
 def test_a_hole_and_a_late_start_in_seconds(model):
     """Ten frames of 0.1 s from 2.0 s on, a hole from 2.5 to 12.0 s with two masked frames: by hand."""
-    found = new_video.Found(
+    found = new_video.Detected(
         Detections(np.array([[3.0, 5.0]]), np.array([0.5]), np.array([1]), np.ones(1, bool)),
         np.array([3]),
         np.linspace(0, 1, 24, dtype=np.float32).reshape(2, 12),

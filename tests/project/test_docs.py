@@ -12,6 +12,7 @@ import pytest
 
 from fedn_jax.cli import main
 from fedn_jax.core import config as configs
+from fedn_jax.core.types import Task
 from fedn_jax.models.fedn import task
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -94,6 +95,26 @@ def test_files_and_tests_that_are_named_exist(path):
         if not (ROOT / file).exists() or (test and test not in functions(ROOT / file)):
             missing.append(word)
     assert missing == []
+
+
+def test_decisions_that_are_cited_exist():
+    """In code and documents, "decision 5", "decisions 9 and 10" or "docs/decisions.md, 1 to 9 and 15"."""
+    numbers = [int(n) for n in re.findall(r"(?m)^(\d+)\. \*\*", (ROOT / "docs" / "decisions.md").read_text())]
+    assert numbers == list(range(1, len(numbers) + 1))
+    code = [path for folder in FOLDERS for path in ROOT.glob(f"{folder}/**/*.py") if path != Path(__file__)]
+    cited = {}
+    for path in [*DOCUMENTS, *code]:
+        for found in re.findall(
+            r"\bdecisions?(?:\.md,)?\s+(\d+(?:(?:, | and | to )\d+)*)", path.read_text(encoding="utf-8")
+        ):
+            cited.setdefault(name_of(path), []).extend(map(int, re.findall(r"\d+", found)))
+    assert {"CHANGELOG.md", "configs/fesnet.py", "fedn_jax/torch_parity/reference/model.py"} <= set(cited)
+    assert {name: found for name, found in cited.items() if not set(found) <= set(numbers)} == {}
+    assert [name_of(path) for path in code if "BUILD_NOTES" in path.read_text()] == []
+
+
+def test_every_part_of_a_task_is_described():
+    assert set(Task._fields) <= set(quoted(ROOT / "docs" / "new-model.md"))
 
 
 def test_files_in_figures_exist():

@@ -24,6 +24,10 @@ VANISHED = {  # pattern -> what stands for it now
     r"\braw_path\b|\bsave_raw\b|RUN/raw\b": "outputs",
     r"\battention_literal\b": "an oracle in tests/models",
     r"\bfedn_jax\.(config|checks|losses|nms|train|folds|cohort|report|metrics|parity|reference)\b": "a room",
+    r"\bcli[./]runs\b": "cli/train, plan, evaluate, report, run_results",
+    r"\bevaluation[./]evaluate\b": "evaluation/all_metrics",
+    r"\bsheets[./]tables\b": "sheets/release_sheets",
+    r"\bmemory_of\b|\bparallel\.split\b": "engine/memory: allowed, pack",
     r"\bcohorts?\b": "runs that are trained together, a program",
 }
 

@@ -9,7 +9,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 
-from data_prep.sheets import tables
+from data_prep.sheets import release_sheets
 from data_prep.sheets.datasets import common
 from data_prep.sheets.datasets.common import Column, DataSet, Labels, Row
 from fedn_jax.core.errors import UserError
@@ -118,7 +118,7 @@ def _full(cells: list[Cell]) -> bool:
 
 
 def _header(cells: list[Cell]) -> bool:
-    return not any(tables.number(cell) is not None for cell in cells[:6])
+    return not any(release_sheets.number(cell) is not None for cell in cells[:6])
 
 
 def _fits(sheet: Sheet) -> bool:
@@ -134,7 +134,7 @@ def _row(
         return None
     wanted = {"participant": 0, "expression": 1, "onset": 2, "apex": 3, "offset": 4, "kind": 7}
     wanted |= {f"{options['labels']} emotion": COLUMN[options["labels"]]}
-    if found := tables.faults({name: cells[column] for name, column in wanted.items()}):
+    if found := release_sheets.faults({name: cells[column] for name, column in wanted.items()}):
         problems += [f"{where}: {fault}" for fault in found]
         return None
     before = len(problems)

@@ -9,10 +9,10 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 
-from data_prep.sheets import tables
+from data_prep.sheets import release_sheets
 from data_prep.sheets.datasets import common
 from data_prep.sheets.datasets.common import Column, DataSet, Labels, Row
-from data_prep.sheets.tables import Record
+from data_prep.sheets.release_sheets import Record
 from fedn_jax.formats.cells import Cell, column_name, text
 from fedn_jax.formats.table_files import Book
 
@@ -60,7 +60,7 @@ def read(book: Book, emotions: Sequence[Book], options: dict[str, str], problems
     columns = ("subject", "filename", "onset", "apex", "offset", "expressiontype")
     counts: Counter = Counter()
     rows = []
-    for record in tables.records(book, columns, "CAS(ME)^3 part A", problems):
+    for record in release_sheets.records(book, columns, "CAS(ME)^3 part A", problems):
         kind = text(record.cells["expressiontype"]).lower()
         if kind not in KINDS:
             problems.append(f"{record.where}: expression type must be one of {', '.join(KINDS)}; got {kind!r}")
@@ -111,7 +111,7 @@ def _with_emotions(
     for book in emotions:
         found_here: list[str] = []
         columns = ("subject", "filename", "onset", "apex", "offset", "emotion")
-        records = list(tables.records(_renamed(book), columns, "CAS(ME)^3 part A with emotions", found_here))
+        records = list(release_sheets.records(_renamed(book), columns, "CAS(ME)^3 part A with emotions", found_here))
         problems += [f"{book.path.name}, {line}" for line in found_here]
         for record in records:
             where = f"{book.path.name}, {record.where}"

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from data_prep.sheets import tables
+from data_prep.sheets import release_sheets
 from data_prep.sheets.datasets import DATASETS
 from data_prep.sheets.datasets.collect import count
 from data_prep.sheets.datasets.common import Labels
@@ -48,8 +48,8 @@ def read(name: str, sheet: Path, emotions: Sequence[Path], options: dict[str, st
       UserError: a file that is not the sheet of this data set.
     """
     problems: list[str] = []
-    books = [tables.read(path) for path in emotions]
-    labels = DATASETS[name].read(tables.read(sheet), books, options, problems)
+    books = [release_sheets.read(path) for path in emotions]
+    labels = DATASETS[name].read(release_sheets.read(sheet), books, options, problems)
     if not labels.rows and not problems:
         problems.append("holds no expressions")
     return labels, problems

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from data_prep.sheets import tables
+from data_prep.sheets import release_sheets
 from fedn_jax.formats.cells import Cell, shown
 from fedn_jax.formats.table_files import Book
 
@@ -78,7 +78,7 @@ def whole(problems: list[str], where: str, name: str, cell: Cell) -> int | None:
     Returns:
       The number, or None.
     """
-    value = tables.number(cell)
+    value = release_sheets.number(cell)
     if value is None or value != int(value):
         problems.append(f"{where}: {name} must be a whole number; got {shown(str(cell))}")
         return None

@@ -7,10 +7,10 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 
-from data_prep.sheets import tables
+from data_prep.sheets import release_sheets
 from data_prep.sheets.datasets import common
 from data_prep.sheets.datasets.common import Column, DataSet, Labels, Row
-from data_prep.sheets.tables import Record
+from data_prep.sheets.release_sheets import Record
 from fedn_jax.formats.cells import text
 from fedn_jax.formats.table_files import Book
 
@@ -50,7 +50,7 @@ def read(book: Book, emotions: Sequence[Book], options: dict[str, str], problems
     del emotions
     counts: Counter = Counter()
     columns = ("subject", "filename", "onset", "apex", "offset", "type")
-    records = tables.records(book, columns, "SAMM Long Videos", problems)
+    records = release_sheets.records(book, columns, "SAMM Long Videos", problems)
     dropped: set[tuple[str, str]] = set()
     rows = [_row(one, options, problems, counts, dropped) for one in records]
     done = {
@@ -77,7 +77,7 @@ def _row(
     kind = text(cells["type"]).lower()
     if kind not in KINDS:
         found.append(f"type must be one of {', '.join(KINDS)}; got {kind!r}")
-    times = [tables.number(cells[key]) for key in ("onset", "apex", "offset")]
+    times = [release_sheets.number(cells[key]) for key in ("onset", "apex", "offset")]
     for key, value in zip(("onset", "apex", "offset"), times, strict=True):
         if value is None:
             found.append(f"{key} must be a number; got {str(cells[key])!r}")

@@ -6,7 +6,7 @@
                      -> pyramid                       -> [B, S/4, d1] [B, S/8, d1] [B, S/16, d1] [B, S/32, d1]
                      -> one head per level            -> intervals and class scores of L positions
 
-What the paper leaves open is marked so and listed in BUILD_NOTES.md.
+What the paper leaves open is marked so and decided in docs/decisions.md, 1 to 17.
 """
 
 import math

@@ -33,11 +33,10 @@ def check(config: Config) -> Config:
     for name in ("width", "head_width", "head_depth", "heads", "groups"):
         errors.at_least(f"model.{name}", config.model[name], 1)
     errors.one_of("model.window_attention_channels", config.model.window_attention_channels, (0, 1))
-    for option, low, high in (
-        ("model.prior", 0, 1), ("model.dropout", -1e-9, 1), ("anchors.positive_iou", -1e-9, 1 + 1e-9),
-        ("anchors.negative_iou", -1e-9, 1 + 1e-9),
+    for option, without in (
+        ("model.prior", [0, 1]), ("model.dropout", [1]), ("anchors.positive_iou", []), ("anchors.negative_iou", []),
     ):  # fmt: skip
-        configs.between(config, option, low, high)
+        errors.between(option, configs.flatten(config)[option], 0, 1, without)
     widths = config.anchors.widths
     if not widths or not all(type(width) in (int, float) and 0 < width < math.inf for width in widths):
         raise UserError(f"anchors.widths must be a list of numbers above 0; got {list(widths)}")

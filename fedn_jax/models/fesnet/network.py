@@ -4,7 +4,7 @@
                            -> MTAM, over time -> temporal proposals, S blocks of refinement -> final proposals [B, N, C]
 
 LSDM is the local spatial discrepancy module, MTAM the multi-scale temporal aggregation module. What the paper leaves
-open is marked so and listed in BUILD_NOTES.md.
+open is marked so and decided in docs/decisions.md, 85 to 98.
 """
 
 from collections.abc import Sequence

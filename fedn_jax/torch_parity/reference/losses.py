@@ -1,4 +1,4 @@
-"""The loss of a batch of windows (FEDN eq. 3; section 4.2; BUILD_NOTES 12).
+"""The loss of a batch of windows (FEDN eq. 3; section 4.2; decision 12).
 
 The sum of eq. 3 runs over the intervals of both branches. With ``normalize`` each branch's sum is divided by its number
 of positive intervals plus the number of windows.

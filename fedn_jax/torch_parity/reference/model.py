@@ -1,4 +1,6 @@
-"""The network in PyTorch, word for word (FEDN section 3; open points as in BUILD_NOTES 1 to 9 and 36).
+"""The network in PyTorch, word for word (FEDN section 3).
+
+Open points are decided as in docs/decisions.md, 1 to 9 and 15.
 
 Inside, tensors are channels last, as ``nn.Linear`` and ``nn.MultiheadAttention`` want them; a convolution turns them
 round and back. Every mask is True where something is valid.

@@ -1,4 +1,4 @@
-"""Positions and anchors of a window, what each of them should say, and intervals from outputs (BUILD_NOTES 9, 10).
+"""Positions and anchors of a window, what each of them should say, and intervals from outputs (decisions 9 and 10).
 
 Times are frames in the window; intervals are half-open [onset, offset).
 """

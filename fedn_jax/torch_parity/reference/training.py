@@ -1,4 +1,7 @@
-"""Windows of a video, one training step, epochs over given batches (FEDN section 4.2; BUILD_NOTES 1, 2, 5, 19, 29)."""
+"""Windows of a video, one training step, epochs over given batches (FEDN section 4.2).
+
+Open points are decided as in docs/decisions.md, 1, 2, 5, 22 and 44.
+"""
 
 import torch
 from torch import nn
@@ -128,8 +131,8 @@ def make_optimizer(model, lr=1e-4, weight_decay=1e-4):
 def clear_noise(model):
     """Sets gradients to zero that are zero in exact arithmetic, because a softmax removes what they belong to.
 
-    Rounding leaves noise in them, and Adam divides it by its own size (BUILD_NOTES 5): the bias of the keys of every
-    attention, the bias of the frame score, and the global vector's half of the frame score's weights (BUILD_NOTES 4).
+    Rounding leaves noise in them, and Adam divides it by its own size (decision 5): the bias of the keys of every
+    attention, the bias of the frame score, and the global vector's half of the frame score's weights (decision 4).
 
     Args:
       model: model.Fedn after ``backward``.

@@ -9,7 +9,7 @@ import trees
 from media import REAL, needs_real
 
 from data_prep.shards import builders
-from data_prep.sheets import tables
+from data_prep.sheets import release_sheets
 from data_prep.sheets.datasets import DATASETS, casme2, check, collect
 from fedn_jax.cli.main import main
 from fedn_jax.core import schema
@@ -376,7 +376,7 @@ def test_the_cli_knows_the_data_sets_and_their_choices():
 
 
 def test_spreadsheet_numbers():
-    assert tables.number("nan") is None and tables.number("1e300") is None and tables.number(True) is None
+    assert [release_sheets.number(cell) for cell in ("nan", "1e300", True)] == [None] * 3
 
 
 # ---- Sheets and pictures together -----------------------------------------------------------------------------------
@@ -454,9 +454,9 @@ def test_samm_is_resampled_and_mapped_back(tmp_path):
     # Frames 10 and 113 from 1, 9 and 112 from 0, of 200 per second are nearest to frames 1 and 17 of 30 per second.
     np.testing.assert_array_equal(loaded.events[0].interval, [[1, 18], [18, 25]])
     assert loaded.events[0].kind.tolist() == [0, 1]
-    from fedn_jax.ops import intervals
+    from fedn_jax.engine import decode
 
-    back = intervals.inclusive(loaded.events[0].interval, meta.first_frame, meta.source)
+    back = decode.in_file(loaded.events[0].interval, meta.first_frame, meta.source)
     assert np.abs(back - [[10, 113], [120, 160]]).max() <= 4  # half a frame of 30 per second
     assert prepare("samm", folder, sheet, tmp_path / "all", "--fps", 0) == 0
     assert shards.load(tmp_path / "all").metas[0][2:4] == (200, 200)

@@ -1,4 +1,8 @@
-"""Every number of one evaluation, each with its definition: the content of ``metrics.json``."""
+"""Every number of one set of detections, each with its definition.
+
+``metrics`` has the formulas. ``run_evaluation`` adds to these numbers what belongs to a run, such as the baselines, and
+``csv_evaluation`` has the numbers of CSV files.
+"""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -271,7 +275,7 @@ def evaluate_detections(
     iou_threshold: float = 0.5,
     num_frames: Sequence[int] | None = None,
 ) -> dict[str, Any]:
-    """Every number of one evaluation, pooled over all folds: the content of ``metrics.json``.
+    """Every number of one set of detections, pooled over all folds.
 
     Spotting and recognition count the detections that reach the threshold of their video; mAP counts all.
 
@@ -280,7 +284,7 @@ def evaluate_detections(
       ground_truth: [V', E], the expressions that count (the others have ``valid`` False).
       subjects: V subject names.
       classes: C emotion names.
-      thresholds: [V] float or float, score threshold of each video: that of its fold.
+      thresholds: [V] float, or one float for all: score threshold of each video, that of its fold.
       iou_threshold: lowest IoU of a match.
       num_frames: V lengths of videos; None: no "segmental".
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fedn_jax.core.types import Detections, Events
-from fedn_jax.evaluation import evaluate, matching
+from fedn_jax.evaluation import all_metrics, matching
 from fedn_jax.reports import figures, run_tables
 
 
@@ -29,7 +29,7 @@ VIDEOS = [
 
 def evaluated(videos=VIDEOS, subjects=("a", "b", "c"), lengths=(40, 20, 10)):
     found, true = (matching.pad(list(column)) for column in zip(*videos, strict=True))
-    return evaluate.evaluate_detections(found, true, list(subjects), ["x", "y"], 0.0, 0.5, lengths)
+    return all_metrics.evaluate_detections(found, true, list(subjects), ["x", "y"], 0.0, 0.5, lengths)
 
 
 def test_rules_of_counting_side_by_side():
