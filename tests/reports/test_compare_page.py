@@ -28,12 +28,6 @@ def directory(tmp_path):
     return write
 
 
-@pytest.fixture
-def page_alone(monkeypatch):
-    """Figures are drawn for the page, and not written as files."""
-    monkeypatch.setattr(compare_page.figures, "save", lambda *_: None)
-
-
 def page_of(out, paths):
     path = compare_page.write(out, paths)
     return path.read_text(encoding="utf-8")
@@ -88,7 +82,6 @@ def test_files(written):
     assert not list(out.rglob(".part-*"))
 
 
-@pytest.mark.usefixtures("page_alone")
 def test_pages_are_reproducible(written, tmp_path):
     assert page_of(tmp_path, written[1]) == written[2]
 
@@ -102,8 +95,8 @@ def test_one_run_gives_files_only(directory, tmp_path):
     assert len(list((out / "figures" / "timelines").iterdir())) == 3
 
 
-@pytest.mark.usefixtures("page_alone")
-def test_tables_of_the_paper_are_on_the_page(directory, tmp_path):
+def test_tables_of_the_paper_are_on_the_page(directory, tmp_path, monkeypatch):
+    monkeypatch.setattr(compare_page.figures, "save", lambda *_: None)  # the page and the tables only
     runs = directory(a=fakes.casme2(), b=fakes.casme2(changes={"model.head": "coupled"}))
     page = page_of(tmp_path / "out", runs)
     assert page.count("as printed") >= 3 and "CEFLNet" in page and "CAS(ME)<sup>2</sup>, annotated" in page
