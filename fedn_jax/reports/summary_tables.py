@@ -5,11 +5,13 @@ from typing import Any
 
 import numpy as np
 
-from fedn_jax.evaluation.summary import ALL, MEASURES, Cell
+from fedn_jax.evaluation import summary
+from fedn_jax.evaluation.summary import ALL, MEASURES
 from fedn_jax.reports import figures, tables
 from fedn_jax.reports.pages import COLORS
-from fedn_jax.reports.tables import Column, Table, number, texts, words
+from fedn_jax.reports.tables import Cell, Column, Table, number, texts, words
 
+CHANCE = ("p", "p_holm")
 DIGITS = {"count": 1, "rate": 2, "duration": 2, "latency": 1, "share": 3}
 TITLES = {
     "count": "expressions", "rate": "expressions per minute", "duration": "seconds per expression",
@@ -17,7 +19,7 @@ TITLES = {
 }  # fmt: skip
 
 
-def persons(cells: Sequence[Cell]) -> Table:
+def persons(cells: Sequence[summary.Cell]) -> Table:
     """A row per person, condition and emotion.
 
     Args:
@@ -35,6 +37,17 @@ def persons(cells: Sequence[Cell]) -> Table:
     return Table("persons", "Expressions of persons", columns, [("", rows)], [f"{k}: {v}" for k, v in MEASURES.items()])
 
 
+def _groups(rows: Sequence[Mapping[str, Any]], *names: str) -> list[tuple[str, list[list[Cell]]]]:
+    """For each measure that has rows: who, emotion, measure, n, and numbers by their names, in its digits."""
+    groups: dict[str, list[list[Cell]]] = {}
+    for row in rows:
+        who = row["condition"] if "condition" in row else " - ".join(row["conditions"])
+        cells = [words(who), *(words(row[name]) for name in ("emotion", "measure", "n"))]
+        cells += [number(row[name], 4 if name in CHANCE else DIGITS[row["measure"]]) for name in names]
+        groups.setdefault(row["measure"], []).append(cells)
+    return [(TITLES[measure], groups[measure]) for measure in MEASURES if measure in groups]
+
+
 def conditions(result: Mapping[str, Any]) -> Table:
     """Means of conditions with their intervals.
 
@@ -46,15 +59,7 @@ def conditions(result: Mapping[str, Any]) -> Table:
     """
     columns = [*texts("condition", "emotion"), Column("measure", number=False, detail=True)]
     columns += map(Column, ("n", "mean", "low", "high"))
-    groups = []
-    for measure in MEASURES:
-        rows = [
-            [*(words(row[name]) for name in ("condition", "emotion", "measure", "n"))]
-            + [number(row[name], DIGITS[measure]) for name in ("mean", "low", "high")]
-            for row in result["conditions"]
-            if row["measure"] == measure
-        ]
-        groups.append((TITLES[measure], rows))
+    groups = _groups(result["conditions"], "mean", "low", "high")
     note = "Means over persons; low, high: 95 % interval, bootstrap over persons"
     return Table("conditions", "Expressions of conditions", columns, groups, [note])
 
@@ -70,17 +75,7 @@ def tests(result: Mapping[str, Any]) -> Table:
     """
     columns = [*texts("conditions", "emotion"), Column("measure", number=False, detail=True)]
     columns += map(Column, ("n", "difference", "low", "high", "p", "p Holm"))
-    groups = []
-    for measure in MEASURES:
-        rows = [
-            [words(" - ".join(row["conditions"]))]
-            + [words(row[name]) for name in ("emotion", "measure", "n")]
-            + [number(row[name], DIGITS[measure]) for name in ("difference", "low", "high")]
-            + [number(row[name], 4) for name in ("p", "p_holm")]
-            for row in result["tests"]
-            if row["measure"] == measure
-        ]
-        groups += [(TITLES[measure], rows)] if rows else []
+    groups = _groups(result["tests"], "difference", "low", "high", *CHANCE)
     notes = [
         "Paired within persons: those who have the number in both conditions. p: share of all flips of the signs of "
         "the persons' differences whose mean is as far from 0; p Holm: adjusted for all tests of the measure"

@@ -186,4 +186,4 @@ def _charts(found: Mapping[str, Any]) -> list[tuple[str, list[pages.Chart]]]:
         drawn.append(("Importance", _importance(found), "Share of each option in what sets the best trials apart",
                       "How far the values of the best tenth of the trials that went to the end differ from those of "
                       "all of them (PED-ANOVA, Watanabe et al. 2023). With few trials this is a hint."))  # fmt: skip
-    return [(heading, [pages.Chart(figures.uri(figure), *texts)]) for heading, figure, *texts in drawn]
+    return [(heading, [figures.chart(figure, *texts)]) for heading, figure, *texts in drawn]

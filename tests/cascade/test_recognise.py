@@ -150,11 +150,8 @@ def table(path):
         return list(csv.DictReader(file))
 
 
-def test_what_is_spotted_stays(small_demo, tmp_path, capsys):
-    run, whole = small_demo / "run", tmp_path / "whole"
-    before = {path.name: path.read_bytes() for path in run.iterdir() if path.is_file()}
-    words = ["recognise", run, "--data", small_demo / "data", "--with", "frozen-features", "--out", whole]
-    assert main([*map(str, words), "--config.train.epochs=3"]) == 0
+def test_what_is_spotted_stays(small_demo, small_cascade, capsys):
+    run, whole = small_cascade / "run", small_cascade / "named"
     one, other = (json.loads((place / "metrics.json").read_text()) for place in (run, whole))
     for number in ("spotting", "thresholds", "threshold_origins", "oracle", "protocols"):
         assert one[number] == other[number]
@@ -165,7 +162,8 @@ def test_what_is_spotted_stays(small_demo, tmp_path, capsys):
     assert f"{run}; the emotions are those of the recogniser frozen-features" in " ".join(page.split())
     spotted = [[{**row, "emotion": ""} for row in table(place / "candidates.csv")] for place in (run, whole)]
     assert spotted[0] == spotted[1] and spotted[0]
-    assert before == {path.name: path.read_bytes() for path in run.iterdir() if path.is_file()}
+    files = [path for path in (small_demo / "run").iterdir() if path.is_file()]
+    assert len(files) > 5 and all((run / path.name).read_bytes() == path.read_bytes() for path in files)
     capsys.readouterr()
     for words, said in (
         (["evaluate", whole, "--data", small_demo / "data"], "a cascade, whose numbers"),

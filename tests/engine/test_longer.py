@@ -16,9 +16,8 @@ FOLDS = ("s0", "s1")
 
 @pytest.fixture
 def dataset(monkeypatch):
-    """Two subjects; the toy model on one device, with both drivers."""
+    """Two subjects; the toy model with both drivers."""
     monkeypatch.setattr(models, "TASKS", models.TASKS | toy_task.MODELS)
-    monkeypatch.setattr(jax, "local_devices", lambda: jax.devices()[:1])
     return pictures(subjects=2)
 
 

@@ -16,6 +16,7 @@ def test_programs_are_as_few_as_fit_and_equal():
     assert memory.pack(22, 1, 1e9, linear(100, 10, 1)) == [range(22)]
     assert memory.pack(22, 2, 100 + 4 * 10, linear(100, 10, 2)) == [range(0, 7), range(7, 15), range(15, 22)]
     assert len(memory.pack(22, 2, 1e9, linear(0, 1, 2), programs=4)) == 4
+    assert memory.pack(8, 1, 1e9, linear(0, 1, 1), programs=3) == [range(0, 3), range(3, 5), range(5, 8)]
     assert memory.pack(2, 1, 1e9, linear(0, 1, 1), programs=9) == [range(0, 1), range(1, 2)]
     with pytest.raises(ValueError, match="one fold needs 0.00 GB of device memory; 0.00 GB are allowed"):
         memory.pack(22, 4, 100, linear(95, 10, 4))

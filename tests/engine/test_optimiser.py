@@ -110,8 +110,7 @@ def test_any_devices_and_a_stop_in_between_change_nothing():
     assert max(np.abs(a[0] - a[2]).max() for a in params) > 1e-3  # other numbers, another network
 
 
-def test_the_network_of_a_run_is_the_mean_also_from_a_checkpoint_on(tmp_path, monkeypatch):
-    monkeypatch.setattr(jax, "local_devices", lambda: jax.devices()[:1])
+def test_the_network_of_a_run_is_the_mean_also_from_a_checkpoint_on(tmp_path):
     for epochs in (2, 3):
         config = with_options(**ON | {"train.schedule": "constant", "train.keep_state": True, "train.epochs": epochs})
         fit.fit([fit.Run(tmp_path, config)], pictures(), quiet, ["s0"])

@@ -191,7 +191,7 @@ def test_a_fold_alone_equals_the_fold_among_all_on_any_number_of_devices():
         alone = train_folds([2], 1)["s1"]
         shorter = train_folds([2, 5, 7], 2)["s1"]  # another number of padded steps and slots
         assert worst_difference(alone, shorter) <= 1e-6
-        among = {count: train_folds(None, count) for count in (1, 2, 4)}
+        among = {count: train_folds(None, count) for count in (1, 4)}
         for params in among.values():
             assert worst_difference(alone, params["s1"]) <= 1e-6
         assert worst_difference(among[1], among[4]) <= 1e-6
@@ -215,25 +215,3 @@ def test_gradients_are_not_summed_over_devices():
     for _, metrics, get_state in parallel.run(program, range(1)):
         np.testing.assert_array_equal(metrics["g"], alpha)
         np.testing.assert_array_equal(get_state().params, -alpha)
-
-
-def test_going_on_equals_never_having_stopped():
-    store, metas, plan = planned()
-    config = quickly_compiled()
-    task = models.make_task(config, GEOMETRY, 2, (8,))
-    some = splits.take(splits.plan_loso(metas, plan, 0.25), [0, 1, 2])
-    epoch = train_step.make_train_epoch(task, GEOMETRY, 8, 3, 4)
-    init = lambda fold, hyper: train_step.init_state(task, fold, hyper)
-
-    hyper, devices = configs.to_hyper(config), jax.devices()[:2]
-    program = parallel.make_program(init, epoch, some, hyper, store, plan, devices)
-
-    def run(epochs, state=None):
-        for _, _, get_state in parallel.run(program, epochs, state):
-            state = get_state()
-        return state
-
-    whole, half = run(range(4)), run(range(2))
-    resumed = run(range(2, 4), half)
-    for one, two in zip(jax.tree.leaves(whole), jax.tree.leaves(resumed), strict=True):
-        np.testing.assert_array_equal(one, two)

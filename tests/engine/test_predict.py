@@ -13,20 +13,33 @@ from fedn_jax.ops import nms, windows
 ROW = jax.ShapeDtypeStruct((8,), np.float16)
 
 
-@pytest.fixture(scope="module", params=["video", "window"])
-def setting(request):
+def made(context):
     store, metas, _ = toy_data(subjects=1, videos=2, frames=150)
     metas.append(VideoMeta("s1", "short", 9, 30.0, 1, 291, 9))  # shorter than a window
-    geometry = windows.Geometry(32, 8, 2, context=request.param)
+    geometry = windows.Geometry(32, 8, 2, context=context)
     task = models.make_task(tiny_config(), geometry, 2, (8,))
     variables = jax.jit(task.init)(jax.random.key(0))
     return jax.device_put(store), metas, geometry, task, variables
 
 
-def test_equals_windows_one_by_one(setting):
+@pytest.fixture(scope="module")
+def setting():
+    return made("video")
+
+
+@pytest.fixture(scope="module")
+def predictor(setting):
+    """Compiled once for the tests of the file."""
+    _, _, geometry, task, _ = setting
+    return predict.make_predictor(task, geometry, 16, 4)
+
+
+@pytest.mark.parametrize("context", ["video", "window"])
+def test_equals_windows_one_by_one(setting, predictor, context):
     """Segment features made once per video, in chunks, are those of every window on its own."""
-    store, metas, geometry, task, variables = setting
-    predictor = predict.make_predictor(task, geometry, 16, 4)
+    store, metas, geometry, task, variables = setting if context == "video" else made(context)
+    predictor = predictor if context == "video" else predict.make_predictor(task, geometry, 16, 4)
+    alone = jax.jit(lambda *got: outputs_of(task, variables, *got))
     for meta in metas:
         predicted = predict.fetch(predictor(variables, store, meta))
         segments = windows.num_segments(meta.num_frames, geometry)
@@ -34,22 +47,22 @@ def test_equals_windows_one_by_one(setting):
         assert predicted["starts"].tolist() == (starts * 2).tolist()
         for index, start in enumerate(starts):
             got = windows.gather(store, meta.row, meta.num_rows, start, segments, geometry)
-            out = outputs_of(task, variables, *(column[None] for column in got))
+            out = alone(*(column[None] for column in got))
             for name in ("offsets", "free", "logits"):
                 np.testing.assert_allclose(predicted[name][index], out[name][0], atol=1e-5)
 
 
-def test_the_chunk_changes_nothing(setting):
+def test_the_chunk_changes_nothing(setting, predictor):
     store, metas, geometry, task, variables = setting
-    predictors = (predict.make_predictor(task, geometry, 16, chunk) for chunk in (3, 8))
-    one, two = (predict.fetch(predictor(variables, store, metas[0])) for predictor in predictors)
+    other = predict.make_predictor(task, geometry, 16, 3)
+    one, two = (predict.fetch(each(variables, store, metas[0])) for each in (predictor, other))
     for name in one:
         np.testing.assert_allclose(one[name], two[name], atol=1e-5)
 
 
-def test_decode_pools_windows_and_suppresses(setting, tmp_path):
+def test_decode_pools_windows_and_suppresses(setting, predictor, tmp_path):
     store, metas, geometry, task, variables = setting
-    predicted = predict.fetch(predict.make_predictor(task, geometry, 16, 4)(variables, store, metas[0]))
+    predicted = predict.fetch(predictor(variables, store, metas[0]))
     output_files.save(tmp_path / "outputs" / "a.npz", predicted)
     shapes = predict.shapes_of_outputs(task, geometry, ROW)
     saved = output_files.load(tmp_path / "outputs" / "a.npz", predicted["starts"], shapes)
@@ -79,10 +92,9 @@ def test_csv_has_inclusive_frame_numbers(tmp_path):
     ]
 
 
-def test_nothing_is_copied_unasked_and_the_last_device_does_as_the_first(setting):
+def test_nothing_is_copied_unasked_and_the_last_device_does_as_the_first(setting, predictor):
     """Parameters go to a device once; around the loop over videos no transfer happens that the code does not name."""
     store, metas, geometry, task, variables = setting
-    predictor = predict.make_predictor(task, geometry, 16, 4)
     reduce = candidates.make_reducer(task, nms.Rule(0.3, 10))
     held = {device: jax.device_put((variables, store), device) for device in jax.local_devices()}
     results = {}
@@ -104,9 +116,9 @@ def test_nothing_is_copied_unasked_and_the_last_device_does_as_the_first(setting
             jax.tree.map(np.testing.assert_array_equal, one[1:], of_one_video[0][1:])
 
 
-def test_outputs_that_do_not_fit_their_video_are_refused(setting, tmp_path):
+def test_outputs_that_do_not_fit_their_video_are_refused(setting, predictor, tmp_path):
     store, metas, geometry, task, variables = setting
-    good = predict.fetch(predict.make_predictor(task, geometry, 16, 4)(variables, store, metas[0]))
+    good = predict.fetch(predictor(variables, store, metas[0]))
     path, starts = tmp_path / "a.npz", predict.window_starts(metas[0], geometry, 16)
     output_files.save(path, good)
     shapes = predict.shapes_of_outputs(task, geometry, ROW)

@@ -34,18 +34,12 @@ def config(monkeypatch):
     return toy_config()
 
 
-@pytest.fixture
-def one_device(monkeypatch):
-    """Every device compiles anew; that folds spread over several is tested elsewhere."""
-    monkeypatch.setattr(jax, "local_devices", lambda: jax.devices()[:1])
-
-
 def leaves(run, template):
     folds = run_dir.read_record(run / "run.json")["folds"]
     return [parameters.load(parameters.path_of(run, fold), template, fold)[0] for fold in folds]
 
 
-def test_the_toy_goes_the_whole_way(config, one_device, tmp_path, monkeypatch):
+def test_the_toy_goes_the_whole_way(config, tmp_path, monkeypatch):
     dataset = pictures()
     run, other = tmp_path / "run", tmp_path / "other"
     config.train.checkpoint_minutes = 10.0
@@ -134,7 +128,7 @@ def test_steps_on_any_number_of_devices_and_from_any_epoch(config):
     assert metrics[0]["loss"].shape == (3,) and len(set(metrics[0]["loss"].tolist())) == 3
 
 
-def test_by_steps_the_whole_way_from_a_file_that_is_mapped(config, one_device, tmp_path):
+def test_by_steps_the_whole_way_from_a_file_that_is_mapped(config, tmp_path):
     dataset = pictures()
     path = tmp_path / "frames.u8"
     path.write_bytes(dataset.store.inputs.tobytes())
@@ -146,7 +140,7 @@ def test_by_steps_the_whole_way_from_a_file_that_is_mapped(config, one_device, t
     assert found.metrics["spotting"]["f1"] > 0.8
 
 
-def test_a_killed_training_by_steps_goes_on_to_the_same_bits(config, one_device, tmp_path):
+def test_a_killed_training_by_steps_goes_on_to_the_same_bits(config, tmp_path):
     """Another process, killed inside a save, between two, and in prediction, against one that ran here."""
     script = tmp_path / "train.py"
     script.write_text(KILLED)

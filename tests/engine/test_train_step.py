@@ -122,20 +122,6 @@ def test_an_epoch_is_its_steps(setting, programs):
         assert metrics["windows"] == (batches >= 0).sum()
 
 
-def test_hyper_parameters_are_arrays(setting):
-    """Learning rate, weight decay, weights of the loss and seed map over one program."""
-    config, geometry, store, plan, task, fold, hyper = setting
-    epoch = train_step.make_train_epoch(task, geometry, 8, 3, 2)
-    many = jax.tree.map(lambda value: np.stack([value] * 3), hyper)
-    many = many._replace(learning_rate=np.array([0, 1e-3, 1e-3], np.float32), seed=np.array([0, 0, 7], np.uint32))
-    states = jax.jit(jax.vmap(lambda h: train_step.init_state(task, fold, h)))(many)
-    after, _ = jax.jit(jax.vmap(lambda s, h: epoch(s, fold, h, 0, store, plan)))(states, many)
-    for before, now in zip(jax.tree.leaves(states.params), jax.tree.leaves(after.params), strict=True):
-        np.testing.assert_array_equal(before[0], now[0])  # learning rate 0
-    kernel = lambda tree: tree.params["fusion"]["query"]["kernel"]
-    assert (kernel(after)[1] != kernel(states)[1]).any() and (kernel(after)[1] != kernel(after)[2]).any()
-
-
 def test_it_solves_the_toy(setting, programs):
     config, geometry, store, plan, task, fold, hyper = setting
     start, _, epoch = programs

@@ -10,16 +10,18 @@ import time
 from pathlib import Path
 from types import SimpleNamespace
 
+import jax
 import numpy as np
 import optuna
 import pytest
+import toy_task
 from quick import QUICKLY
-from toys import SHALLOW, TINY, quiet
+from toys import SHALLOW, TINY, pictures, quiet, toy_config
 
+from fedn_jax import models
 from fedn_jax.cli import config_files
 from fedn_jax.cli.main import main
 from fedn_jax.core import config as configs
-from fedn_jax.data import shards as data
 from fedn_jax.data.problem import make_problem
 from fedn_jax.engine.trainer import make_trainer
 from fedn_jax.experiments import search_space, sweep, trials
@@ -251,12 +253,13 @@ def test_options_that_do_not_fit_fail_alone(tmp_path, monkeypatch):
 # ---- Training --------------------------------------------------------------------------------------------------------
 
 
-def test_trials_together_equal_trials_alone(shards):
-    import jax
-
-    configurations = {0: small(), 5: small(**{"train.learning_rate": 2e-3, "loss.beta": 1.0})}
+def test_trials_together_equal_trials_alone(monkeypatch):
+    monkeypatch.setattr(models, "TASKS", models.TASKS | toy_task.MODELS)
+    base = toy_config()
+    base.update_from_flattened_dict({"folds.scheme": "kfold", "folds.k": 2, "folds.inner": 0.3})
+    configurations = {0: base, 5: search_space.apply(base, {"train.learning_rate": 2e-3, "train.weight_decay": 0.1})}
     with jax.enable_x64(True):
-        trainer = make_trainer(configurations[0], make_problem(configurations[0], data.load(shards)))
+        trainer = make_trainer(base, make_problem(base, pictures()))
         inner = trials.inner_folds(trainer.problem.folds.name, ())
         state = lambda *numbers: trials.train(
             trials.Remaining(list(numbers), None), configurations, 1, trainer, inner, range(1), quiet

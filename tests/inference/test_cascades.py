@@ -22,14 +22,9 @@ from fedn_jax.core.types import Store, VideoMeta
 from fedn_jax.inference import cascades, new_video
 
 
-@pytest.fixture(scope="module")
-def cascade(small_demo, tmp_path_factory):
-    """Behind the run of the small demo: (copy of that run, cascade beside it)."""
-    base = tmp_path_factory.mktemp("cascade")
-    shutil.copytree(small_demo / "run", base / "run")
-    words = ["recognise", base / "run", "--data", small_demo / "data", "--with", "frozen-features"]
-    assert main([*map(str, words), "--out", str(base / "named"), "--config.train.epochs=3"]) == 0
-    return base / "run", base / "named"
+@pytest.fixture
+def cascade(small_cascade):
+    return small_cascade / "run", small_cascade / "named"
 
 
 def found_in(out, path):

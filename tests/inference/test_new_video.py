@@ -39,6 +39,20 @@ def model():
     return new_video.Model(Path("run"), config, ["a", "b"], GEOMETRY, folds, chosen, recorded)
 
 
+@pytest.fixture(scope="module")
+def detectors(model):
+    """Standardization -> (detector in the whole, in pieces of three windows), compiled once for every length."""
+    found = {}
+    for name in ("none", "video"):
+        config = model.config.copy_and_resolve_references()
+        config.data.standardize = name
+        whole = new_video.make_detector(model._replace(config=config), 0.015)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(new_video, "WINDOWS", 3)
+            found[name] = whole, new_video.make_detector(model._replace(config=config), 0.015)
+    return found
+
+
 def video(frames, seed=0):
     store, _, _ = toy_data(subjects=1, videos=1, frames=max(frames, 200), seed=seed)
     valid = store.valid[:frames].copy()
@@ -48,16 +62,10 @@ def video(frames, seed=0):
 
 @pytest.mark.parametrize("standardize", ["none", "video"])
 @pytest.mark.parametrize("frames", [1, 9, 64, 150, 333])
-def test_pieces_find_what_the_whole_finds(model, frames, standardize, monkeypatch):
-    config = model.config.copy_and_resolve_references()
-    config.data.standardize = standardize
-    model = model._replace(config=config)
-    inputs, valid = video(frames)
-    whole = new_video.make_detector(model, 0.015)(inputs, valid)
+def test_pieces_find_what_the_whole_finds(detectors, frames, standardize):
     assert windows.pieces(frames, GEOMETRY, 16, new_video.WINDOWS) == [(0, frames)]
-    monkeypatch.setattr(new_video, "WINDOWS", 3)
     assert len(windows.pieces(frames, GEOMETRY, 16, 3)) > 1 or frames < 150
-    pieces = new_video.make_detector(model, 0.015)(inputs, valid)
+    whole, pieces = (detector(*video(frames)) for detector in detectors[standardize])
     assert len(whole.detections.score) > 0
     for name in Detections._fields:
         np.testing.assert_allclose(getattr(pieces.detections, name), getattr(whole.detections, name), atol=2e-4)
@@ -82,11 +90,11 @@ def test_one_fold_finds_what_evaluation_finds(model):
     np.testing.assert_allclose(got.interval, expected.interval[kept][order], atol=1e-3)
 
 
-def test_the_ensemble_averages_outputs(model):
-    inputs, valid = video(150)
+def test_the_ensemble_averages_outputs(model, detectors):
     alone = model._replace(folds={"s0": model.folds["s0"]})
     twice = model._replace(folds={"s0": model.folds["s0"], "again": model.folds["s0"]})
-    one, two, mixed = (new_video.make_detector(each, 0.015)(inputs, valid) for each in (alone, twice, model))
+    each = (new_video.make_detector(alone, 0.015), new_video.make_detector(twice, 0.015), detectors["none"][0])
+    one, two, mixed = (detector(*video(150)) for detector in each)
     np.testing.assert_allclose(one.detections.score, two.detections.score, rtol=1e-6)
     assert np.abs(one.curves - mixed.curves).max() > 1e-5
 

@@ -138,7 +138,6 @@ ROWS = [  # together they hold every entry of every table
         "model.scoring": "confidence",
     },
     {"model.window_attention": "literal"},
-    {"model.window_attention": "literal", "model.window_attention_channels": 0, "model.segment_fusion": "mean"},
     {"model.window_attention": "none", "model.segment_fusion": "mean"},
 ]  # fmt: skip
 

@@ -297,9 +297,8 @@ def test_a_square_that_brightens_is_labelled(network):
     assert right[-1] > 0.9 > right[0]
 
 
-def test_from_frames_to_files(tmp_path, monkeypatch):
+def test_from_frames_to_files(tmp_path):
     """An epoch of two folds, by kinds: what is saved, written and counted."""
-    monkeypatch.setattr(jax, "local_devices", lambda: jax.devices()[:1])  # every device compiles anew
     config = small(**{"folds.k": 2, "train.epochs": 1, "train.flip": True, "train.schedule": "cosine"})
     config.update_from_flattened_dict({"train.keep_every": 1, "window.test_hop": LENGTH})
     config.fesnet.update(refine_stages=1, refine_layers=1)  # compiles in half the time

@@ -88,20 +88,15 @@ def test_pages_are_reproducible(written, tmp_path):
 
 def test_one_run_gives_files_only(directory, tmp_path):
     out = tmp_path / "out"
-    assert compare_page.write(out, directory(a=BASE | {"baselines": {"flow": BETTER}})) == out
+    assert compare_page.write(out, directory(a=BASE | {"baselines": {"flow": BETTER}}), [fakes.layout()]) == out
     names = {path.relative_to(out).as_posix() for path in out.rglob("*.*")}
     assert {"figures/curves.svg", "figures/subjects.pdf", "figures/confusion.png", "figures/training.svg",
             "tables/table2.tex", "tables/subjects.csv"} <= names and "comparison.html" not in names  # fmt: skip
+    assert len(list((out / "figures" / "timelines").iterdir())) == 3
 
 
-def test_timelines_are_drawn(directory, tmp_path):
-    from fakes import layout
-
-    compare_page.write(tmp_path / "out", directory(a=BASE), [layout()])
-    assert len(list((tmp_path / "out" / "figures" / "timelines").iterdir())) == 3
-
-
-def test_tables_of_the_paper_are_on_the_page(directory, tmp_path):
+def test_tables_of_the_paper_are_on_the_page(directory, tmp_path, monkeypatch):
+    monkeypatch.setattr(compare_page.figures, "save", lambda *_: None)  # the page and the tables only
     runs = directory(a=fakes.casme2(), b=fakes.casme2(changes={"model.head": "coupled"}))
     page = page_of(tmp_path / "out", runs)
     assert page.count("as printed") >= 3 and "CEFLNet" in page and "CAS(ME)<sup>2</sup>, annotated" in page

@@ -103,9 +103,8 @@ def test_formats_are_checked_before_anything_is_written(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_uri_is_the_svg(tmp_path):
-    uri = figures.uri(MADE["training"]())
-    head, _, code = uri.partition(",")
+def test_the_image_of_a_chart_is_the_svg(tmp_path):
+    head, _, code = figures.chart(MADE["training"](), "").image.partition(",")
     assert head == "data:image/svg+xml;base64"
     (path,) = figures.save(MADE["training"](), tmp_path / "a", ("svg",))
     assert base64.b64decode(code) == path.read_bytes()
@@ -122,7 +121,7 @@ def test_curves_show_percent_of_every_run():
     nothing = fakes.make_metrics()
     for row in nothing["map"]["coco"]["ap"].values():
         row["detection"] = None
-    figures.uri(figures.curves({"none": nothing}))
+    figures.chart(figures.curves({"none": nothing}), "")
 
 
 def test_more_runs_than_colours():
@@ -169,7 +168,7 @@ def test_timeline_with_and_without_pictures():
     words = [text.get_text() for text in without.axes[0].texts]
     assert {"annotated", "detected", "0 s", "0.90"} <= set(words) and "happiness ✓" in words
     assert "✗ matches no annotated expression" in words
-    figures.uri(timeline.figure(layout(0)))
+    figures.chart(timeline.figure(layout(0)), "")
 
 
 def test_labels():

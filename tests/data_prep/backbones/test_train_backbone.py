@@ -3,7 +3,6 @@
 import csv
 
 import cv2
-import jax
 import numpy as np
 import pytest
 
@@ -30,20 +29,12 @@ def folder(tmp_path_factory):
     return base
 
 
-@pytest.fixture
-def hasty():
-    """Most of the time is compilation: here XLA optimises little."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
-
-
 def train(source, out, *words):
     given = ["--aligner", "none", "--size", 32, "--batch-size", 8, "--epochs", 6, "--workers", 1]
     return main([str(word) for word in ("train-backbone", source, "--out", out, *given, *words)])
 
 
-def test_it_learns_is_tested_on_others_and_loads(folder, tmp_path, capsys, hasty):
+def test_it_learns_is_tested_on_others_and_loads(folder, tmp_path, capsys):
     out = tmp_path / "mine.safetensors"
     assert train(folder, out) == 0
     said = capsys.readouterr().out
