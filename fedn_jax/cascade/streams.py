@@ -31,7 +31,7 @@ TRAINING = {  # of the public code; negatives are pairs away from expressions
 SECTIONS = ("window", "folds", "predict", "train", "cascade")  # of the recogniser's training, all of their options
 OPTIONS = ("task", "seed", "data.kind")
 OF_DATA = ("data", "folds", "metadata", "fps")  # of the facts
-CHUNK = 64  # samples per call of the streams
+CHUNK = 8  # samples per call of the streams; a video of a fold has few, and the rest is padding
 
 
 def train(spotter: Spotter, named: Problem, config: Config, facts: dict[str, Any], progress: Progress) -> None:
