@@ -209,8 +209,8 @@ def test_gradients_are_not_summed_over_devices():
 
     alpha = np.arange(1, 5, dtype=np.float32)
     init = lambda fold, hyper: TrainState(np.float32(0) * hyper.loss["alpha"], {}, {}, np.int32(0))
-    store = Store(np.zeros((1, 1)), np.ones(1, bool))
-    hyper = Hyper(np.zeros(4), np.zeros(4), np.zeros(4, np.uint32), {"alpha": alpha})
+    store = Store(np.zeros((1, 1), np.float32), np.ones(1, bool))
+    hyper = Hyper(0 * alpha, 0 * alpha, np.zeros(4, np.uint32), {"alpha": alpha})
     program = parallel.make_program(init, epoch, every, hyper, store, plan, jax.devices())
     for _, metrics, get_state in parallel.run(program, range(1)):
         np.testing.assert_array_equal(metrics["g"], alpha)
