@@ -50,7 +50,7 @@ TRAIN = (  # rooms and files whose tests compile networks
     "cascade/", "cli/", "engine/", "experiments/", "inference/", "models/", "torch_parity/",
     "data_prep/backbones/test_pretrain.py", "data_prep/backbones/test_train_backbone.py",
 )  # fmt: skip
-SLOW = (  # files of 7 s or more, the longest first: `make test` begins with them, `make test-fast` omits them
+SLOW = (  # the files that take longest, the longest first: `make test` begins with them, `make test-fast` omits them
     "torch_parity/test_parity.py", "cli/test_end_to_end.py", "cascade/test_recognise.py",
     "inference/test_new_video.py", "engine/test_seam.py", "models/test_fesnet.py", "models/test_fedn.py",
     "engine/test_fit.py", "inference/test_blendshape_videos.py", "engine/test_programs.py", "models/test_rows.py",

@@ -135,7 +135,7 @@ def _batch(
 
 
 def memory_needed(program: Program) -> tuple[int, int]:
-    """Memory of a program, as its compiler says: one step, and the states of folds that wait.
+    """Memory of a program, as its compiler says: a start or a step, and the states of folds that wait.
 
     Args:
       program: of ``make_program``.
@@ -143,15 +143,14 @@ def memory_needed(program: Program) -> tuple[int, int]:
     Returns:
       (bytes of one device, those that do not grow with the folds).
     """
-    step = compiled.bytes_of(_compiled(program))
-    start, _, _ = _functions(program)
-    states = jax.tree.leaves(jax.eval_shape(start, _column(program.fold, 0), _column(program.hyper, 0)))
-    state = sum(leaf.size * leaf.dtype.itemsize for leaf in states) // len(program.slots.devices)
-    return step + (program.slots.fold.shape[1] - 1) * state, step - state
+    start, step = map(compiled.bytes_of, _compiled(program))
+    first = jax.eval_shape(_functions(program)[0], _column(program.fold, 0), _column(program.hyper, 0))
+    state = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(first)) // len(program.slots.devices)
+    return max(start, step) + (program.slots.fold.shape[1] - 1) * state, step - state
 
 
 def _compiled(program: Program) -> Any:
-    """One step, compiled; kept, so that equal ones compile once."""
+    """(start, one step) of a fold on each device, compiled; kept, so that equal ones compile once."""
     start, draw, _ = _functions(program)
     fold, hyper = _column(program.fold, 0), _column(program.hyper, 0)
     batches, shift = jax.eval_shape(draw, fold, hyper, jnp.int32(0))
@@ -168,7 +167,9 @@ def _compile(
     init: Callable, epoch: Epoch, devices: tuple[jax.Device, ...], num_windows: int, shapes: tuple, modes: tuple
 ) -> Any:
     del modes
-    return _mapped(init, epoch, devices, num_windows)[2].lower(*jax.tree.unflatten(*shapes)).compile()
+    start, _, step = _mapped(init, epoch, devices, num_windows)
+    arguments = jax.tree.unflatten(*shapes)
+    return start.lower(*arguments[-2:]).compile(), step.lower(*arguments).compile()
 
 
 def run(
@@ -184,8 +185,8 @@ def run(
     Yields:
       As ``parallel.run``.
     """
-    slots, step = program.slots, _compiled(program)
-    start, draw, _ = _functions(program)
+    slots, (start, step) = program.slots, _compiled(program)
+    draw = _functions(program)[1]
     place = functools.partial(parallel.place, devices=slots.devices)
     indices = range(slots.fold.shape[1])
     given = [(place(_column(program.fold, i)), place(_column(program.hyper, i))) for i in indices]

@@ -16,7 +16,7 @@ _NO_FORMULA = re.compile(rf"'(?='*\s*[{re.escape(FORMULA)}])")  # the apostrophe
 _INVISIBLE = "\ufeff\u200b"  # byte order mark, space without width
 
 
-class Clock(str):
+class SeenTime(str):
     """Stands in a cell of a workbook in which a time is seen with its seconds: that time as text."""
 
 
@@ -166,7 +166,7 @@ def unusable(cell: Any, timed: bool = False) -> str:
     """
     if isinstance(cell, Flaw):
         return cell.why
-    if isinstance(cell, datetime.time | datetime.timedelta) or (isinstance(cell, Clock) and not timed):
+    if isinstance(cell, datetime.time | datetime.timedelta) or (isinstance(cell, SeenTime) and not timed):
         advice = "give it a format that shows seconds (.xlsx), or " if timed else ""
         return f"holds a time of day ({cell}); {advice}type it again in a cell of text"
     if isinstance(cell, datetime.date):

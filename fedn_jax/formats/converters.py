@@ -132,23 +132,6 @@ def write_own(path: Path, table: Table, options: Options) -> list[str]:
     return []
 
 
-def read_own(path: Path, what: str, options: Options) -> Table:
-    """Reads a table as ``fedn evaluate`` does.
-
-    Args:
-      path: the file.
-      what: "predictions" or "ground truth", for messages.
-      options: not used.
-
-    Returns:
-      The table.
-
-    Raises:
-      UserError: all that is wrong with the file.
-    """
-    return predictions.read(path, what)
-
-
 def write_strs(path: Path, table: Table, options: Options) -> list[str]:
     """Writes what STRS-Metric reads, which fails on rows without frames.
 
@@ -164,20 +147,3 @@ def write_strs(path: Path, table: Table, options: Options) -> list[str]:
         path, tuple(predictions.REQUIRED), [(*row.video, row.onset, row.offset, row.emotion) for row in table.rows]
     )
     return left_out(table, "scores", "kinds") + silent(table)
-
-
-def read_strs(path: Path, what: str, options: Options) -> Table:
-    """Reads what STRS-Metric reads.
-
-    Args:
-      path: the file.
-      what: "predictions" or "ground truth", for messages.
-      options: not used.
-
-    Returns:
-      The table.
-
-    Raises:
-      UserError: all that is wrong with the file.
-    """
-    return predictions.read(path, what, optional={})

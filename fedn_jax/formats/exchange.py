@@ -94,9 +94,13 @@ def _write_excel(path: Path, table: Table, options: Options) -> list[str]:
     return []
 
 
+def _read_own(path: Path, what: str, options: Options) -> Table:
+    return predictions.read(path, what)
+
+
 FORMATS = {
-    "csv": Format(converters.write_own, converters.read_own, ".csv"),
-    "excel": Format(_write_excel, converters.read_own, ".xlsx"),
+    "csv": Format(converters.write_own, _read_own, ".csv"),
+    "excel": Format(_write_excel, _read_own, ".xlsx"),
     "elan": Format(
         _write_elan, lambda path, what, options: elan.read(path, what, options.tiers, options.label), ".eaf", "seconds",
         one_video=True,
@@ -113,7 +117,9 @@ FORMATS = {
         _write_bids, lambda path, what, options: bids.read(path, what), bids.SUFFIX, "seconds", one_video=True,
         sidecar=lambda table: bids.sidecar(_emotions(table), _known(table)),
     ),
-    "strs": Format(converters.write_strs, converters.read_strs, ".csv", "frames"),
+    "strs": Format(
+        converters.write_strs, lambda path, what, options: predictions.read(path, what, optional={}), ".csv", "frames"
+    ),
     "megc": Format(megc.write, megc.read, ".csv", "frames"),
     "activitynet": Format(activitynet.write, activitynet.read, ".json", "frames"),
 }  # fmt: skip

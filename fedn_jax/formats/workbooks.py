@@ -18,7 +18,7 @@ from xml.etree import ElementTree
 
 from fedn_jax.core.errors import UserError
 from fedn_jax.formats import times
-from fedn_jax.formats.cells import Clock, Flaw, error, real
+from fedn_jax.formats.cells import Flaw, SeenTime, error, real
 from fedn_jax.formats.times import Seconds
 
 MAGIC = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")  # first bytes of .xlsx, .xlsb and .ods (zip archives) and of .xls
@@ -84,7 +84,7 @@ def read(path: Path, data: bytes) -> list[Sheet]:
         for (row, column), other in others.get(sheet.name, {}).items():
             cell = sheet.rows[row][column] if row < len(sheet.rows) and column < len(sheet.rows[row]) else None
             if isinstance(other, Seconds) and isinstance(cell, _TIMES):
-                sheet.rows[row][column] = Clock(times.shown(other))
+                sheet.rows[row][column] = SeenTime(times.shown(other))
             elif isinstance(other, Flaw) and cell == "":
                 sheet.rows[row][column] = other
     return found

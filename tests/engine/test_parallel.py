@@ -10,7 +10,7 @@ from fedn_jax import models
 from fedn_jax.core import config as configs
 from fedn_jax.core.types import Hyper, Store, TrainState, VideoMeta
 from fedn_jax.data import splits
-from fedn_jax.engine import parallel, train_step
+from fedn_jax.engine import parallel, steps, train_step
 from fedn_jax.ops import windows
 
 GEOMETRY = windows.Geometry(32, 8, 2)
@@ -150,7 +150,18 @@ def test_memory_needed_holds_state_data_and_work():
     assert two[0] - one[0] >= 1e6 and one[0] >= inputs.nbytes + 1e6 + 4e6  # 250,000 numbers of state; the products
 
 
-def test_memory_of_the_start_is_counted_and_does_not_grow_with_the_folds():
+def nothing_learned(fold, hyper, number, num_windows):
+    return jnp.zeros((1, 2), jnp.int32), jnp.int32(0)
+
+
+EPOCHS = {  # driver -> an epoch that needs next to no memory
+    parallel: lambda state, fold, hyper, number, store, windows: (state, {"loss": state.params.sum()}),
+    steps: steps.Epoch(nothing_learned, lambda state, *given: (state, {"loss": state.params.sum()}, {}), GEOMETRY),
+}
+
+
+@pytest.mark.parametrize("driver", EPOCHS, ids=["scan", "steps"])
+def test_memory_of_the_start_is_counted_and_does_not_grow_with_the_folds(driver):
     store, metas, plan = planned()
     every = splits.plan_loso(metas, plan, 0.25)
 
@@ -158,10 +169,9 @@ def test_memory_of_the_start_is_counted_and_does_not_grow_with_the_folds():
         drawn = jax.random.normal(train_step.fold_key(hyper, fold), (1000, 1000))
         return TrainState((drawn @ drawn).sum(0), {}, {}, jnp.int32(0))
 
-    epoch = lambda state, fold, hyper, number, store, windows: (state, {"loss": state.params.sum()})
     hyper = Hyper(np.float32(1), np.float32(1), np.uint32(0), {})
-    program = lambda folds: parallel.make_program(init, epoch, folds, hyper, store, plan, jax.devices()[:1])
-    two, six = (parallel.memory_needed(program(splits.take(every, range(count))))[0] for count in (2, 6))
+    make = lambda folds: driver.make_program(init, EPOCHS[driver], folds, hyper, store, plan, jax.devices()[:1])
+    two, six = (driver.memory_needed(make(splits.take(every, range(count))))[0] for count in (2, 6))
     assert two > 4e6 and six - two < 1e6  # drawn for one fold after another: of each only its state stays
 
 
@@ -172,8 +182,8 @@ def train_folds(chosen, num_devices, epochs=2):
     task = models.make_task(config, GEOMETRY, 2, (8,))
     every = splits.plan_loso(metas, plan, 0.25)
     some = every if chosen is None else splits.take(every, chosen)
-    steps = splits.steps_per_epoch(some, 8, 3)
-    epoch = train_step.make_train_epoch(task, GEOMETRY, 8, 3, steps)
+    number = splits.steps_per_epoch(some, 8, 3)
+    epoch = train_step.make_train_epoch(task, GEOMETRY, 8, 3, number)
     init = lambda fold, hyper: train_step.init_state(task, fold, hyper)
     devices = jax.devices()[:num_devices]
     program = parallel.make_program(init, epoch, some, configs.to_hyper(config), store, plan, devices)

@@ -20,6 +20,7 @@ SPECS = [f"{name}:{row}" if row else name for name in config_files.names() for r
 BUILT = {
     spec for spec in SPECS if spec.partition(":")[0] in ("casme2", "fesnet")
 }  # the same rows as elsewhere, at other sizes
+SEEN = []  # what was traced already
 
 
 @functools.cache
@@ -45,9 +46,6 @@ def test_every_row(spec):
     if spec in BUILT and sections not in SEEN:  # rows that differ in their training only have one loss
         assert jax.eval_shape(functools.partial(loss, problem, config)).shape == ()
         SEEN.append(sections)
-
-
-SEEN = []
 
 
 def loss(problem, config):
