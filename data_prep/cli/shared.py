@@ -136,14 +136,23 @@ def add_table(parser: argparse.ArgumentParser) -> None:
         "numbers, or times such as 0:12.5; or ELAN documents (.eaf), subtitles, events.tsv",
     )  # fmt: skip
     add_elan(parser)
-    who = parser.add_mutually_exclusive_group()
-    who.add_argument("--subject", metavar="NAME", help="who is seen in rows without a subject")
-    who.add_argument(
-        "--subject-folders", action="store_true",
-        help="who is seen in rows without a subject is the name of the folder that the video lies in",
-    )  # fmt: skip
+    add_subject(parser)
     parser.add_argument("--classes", metavar="A,B,...", help="the emotions in order (default: those found, sorted)")
     parser.add_argument("--first-frame", type=int, default=1, help="number of a video's first frame (default: 1)")
+
+
+def add_subject(parser: argparse.ArgumentParser) -> None:
+    """Adds the options that say who is seen.
+
+    Args:
+      parser: of a command.
+    """
+    who = parser.add_mutually_exclusive_group()
+    who.add_argument("--subject", metavar="NAME", default="", help="who is seen, where no table says it")
+    who.add_argument(
+        "--subject-folders", action="store_true",
+        help="who is seen there is the name of the folder that the video lies in",
+    )  # fmt: skip
 
 
 def add_elan(parser: argparse.ArgumentParser) -> None:

@@ -40,12 +40,7 @@ def add_arguments(commands: Any) -> None:
         "--first-frame", type=int, default=1, metavar="N",
         help="number of the frame at second 0 (default: %(default)s)",
     )  # fmt: skip
-    who = one.add_mutually_exclusive_group()
-    who.add_argument("--subject", metavar="NAME", help="who is seen in the videos that name no subject")
-    who.add_argument(
-        "--subject-folders", action="store_true",
-        help="who is seen in these is the name of the folder that the video lies in, below --videos",
-    )  # fmt: skip
+    shared.add_subject(one)
     shared.add_elan(one)
     one.add_argument("--ground-truth", action="store_true", help="activitynet: a ground truth, not predictions")
     one.add_argument("--force", action="store_true", help="replace files, whoever wrote them")

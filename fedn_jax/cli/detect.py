@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from data_prep.cli import shared
 from fedn_jax.cli import command, own_code
 from fedn_jax.core import errors
 from fedn_jax.core.errors import UserError
@@ -57,10 +58,7 @@ def add_arguments(commands: Any) -> None:
     one.add_argument(
         "--threshold", type=float, help="lowest score to report (default: the run's own; of actions 0.5, the lowest)"
     )
-    one.add_argument("--subject", metavar="NAME", default="", help="who is seen, for the tables (default: nobody)")
-    one.add_argument(
-        "--subject-folders", action="store_true", help="who is seen is the name of the folder that a video lies in"
-    )
+    shared.add_subject(one)
     one.add_argument(
         "--persons", metavar="WHO", default=LARGEST,
         help="all, or a number: a table for each person, or for those of whom there is most; %(default)s: one table, "
@@ -90,8 +88,6 @@ def detect(args: argparse.Namespace) -> None:
     """
     from fedn_jax.inference import results
 
-    if args.subject and args.subject_folders:
-        raise UserError("--subject and --subject-folders both say who is seen; give one of them")
     detector = _of_actions(args) if args.run is None else _of_run(args)
     if not args.force:
         results.check_all(args.out)

@@ -289,8 +289,9 @@ def test_a_submission_from_unlabelled_folders_of_pictures(small_demo, tmp_path, 
     frames = {row["subject"]: [int(row[edge]) for edge in ("onset", "offset")] for row in rows}
     assert 1 <= frames["s15"][0] <= frames["s15"][1] <= 24 and 25 <= frames["s16"][0] <= frames["s16"][1] <= 48
     assert all(row["emotion"] for row in rows)
-    assert run_detect(small_demo, tmp_path / "out", tmp_path / "test", *words, "--subject", "x") == 2
-    assert "both say who is seen" in capsys.readouterr().err
+    with pytest.raises(SystemExit, match="2"):
+        run_detect(small_demo, tmp_path / "out", tmp_path / "test", *words, "--subject", "x")
+    assert "--subject: not allowed with argument --subject-folders" in capsys.readouterr().err
 
 
 def test_one_fold_of_the_command_equals_the_run(small_demo, tmp_path):
