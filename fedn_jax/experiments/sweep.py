@@ -9,7 +9,9 @@ the same values; what it had trained is trained again. The system releases a wor
 
 import contextlib
 import json
+import logging
 import os
+import time
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,7 +22,7 @@ import numpy as np
 from fedn_jax.core import config as configs
 from fedn_jax.core import files
 from fedn_jax.core.errors import UserError
-from fedn_jax.core.text import Progress, excerpt
+from fedn_jax.core.text import Progress, count, excerpt
 from fedn_jax.core.types import Config
 from fedn_jax.data import shards
 from fedn_jax.engine import run_dir
@@ -30,7 +32,10 @@ from fedn_jax.experiments.search_space import Choice, Settings
 
 NAME = "fedn"  # of the study in its storage
 WORKER, REPLACES, REASON, POINT = "worker", "replaces", "reason", "point"  # what a trial carries
+POLL = 2.0  # seconds between two looks at the trials of other processes
 MAY_GROW = ("trials", "batch")  # settings that a study may go on with
+
+log = logging.getLogger(__name__)
 
 
 class Search(NamedTuple):
@@ -47,6 +52,8 @@ class Search(NamedTuple):
 def run(search: Search, dataset: shards.Dataset, storage: str | None, progress: Progress) -> Any:
     """Asks for batches of trials and trains them, until the study has as many as it should.
 
+    While other workers train the last ones it waits: what is best is not known before, and a worker may die.
+
     Args:
       search: what is searched; checked with ``search_space.check``.
       dataset: loaded shards.
@@ -62,6 +69,7 @@ def run(search: Search, dataset: shards.Dataset, storage: str | None, progress: 
     search.out.mkdir(parents=True, exist_ok=True)
     worker = f"{os.getpid()}-{uuid.uuid4().hex[:8]}"
     trainers: dict[str, Trainer] = {}
+    waiting = False
     with files.lock(search.out / "workers" / worker):
         with files.wait_for_lock(search.out):
             study = _open(search, dataset, storage)
@@ -69,9 +77,18 @@ def run(search: Search, dataset: shards.Dataset, storage: str | None, progress: 
             with files.wait_for_lock(search.out):
                 _requeue_abandoned(study, search.out)
                 batch = _ask(study, search, worker)
-            if not batch:
+                others = _under_way(study, worker)
+            if batch:
+                _train(study, batch, search, dataset, trainers, progress)
+                continue
+            if not others:
                 return study
-            _train(study, batch, search, dataset, trainers, progress)
+            if not waiting:
+                log.info(
+                    f"{count(others, 'trial')} left, at which other processes work; waiting, to take over if one dies"
+                )
+            waiting = True
+            time.sleep(POLL)
 
 
 def _optuna() -> Any:
@@ -178,6 +195,13 @@ def _is_alive(out: Path, worker: str | None) -> bool:
             return False
     except UserError:
         return True
+
+
+def _under_way(study: Any, worker: str) -> int:
+    """How many trials other workers train."""
+    state = _optuna().trial.TrialState
+    known = study.get_trials(deepcopy=False, states=(state.RUNNING,))
+    return sum(trial.user_attrs.get(WORKER) != worker for trial in known)
 
 
 def _count_trials(study: Any) -> int:

@@ -1,5 +1,6 @@
 """A search for options: what is proposed, scored, lost and not lost."""
 
+import contextlib
 import csv
 import json
 import os
@@ -227,17 +228,33 @@ def test_what_a_dead_worker_left_is_proposed_again(tmp_path, monkeypatch):
     assert [one["number"] for one in found["trials"]] == [0, 1, 4, 5] and found["repeated"] == 2
 
 
-def test_a_living_worker_keeps_its_trials(tmp_path, monkeypatch):
+@pytest.mark.parametrize("dies", [False, True])
+def test_a_living_worker_keeps_its_trials_and_is_waited_for(dies, tmp_path, monkeypatch, caplog):
+    """Else a worker names a best trial before all are scored, and nobody is there when the other one dies."""
     from fedn_jax.core import files
 
     fake_training(monkeypatch)
+    caplog.set_level("INFO")
     what = search(tmp_path, trials=3, batch=2)
     study = sweep._open(what, Data, None)
-    with files.lock(tmp_path / "workers" / "other"):
+    with contextlib.ExitStack() as other:
+        other.enter_context(files.lock(tmp_path / "workers" / "other"))
         theirs = sweep._ask(study, what, "other")
-        study = sweep.run(what, Data, None, quiet)  # takes the third, and leaves the two
-    assert [trial.state.name for trial in study.trials] == ["RUNNING", "RUNNING", "COMPLETE"]
+
+        def meanwhile(_):
+            if dies:
+                other.close()
+            else:
+                for trial in theirs:
+                    study.tell(trial, 9.0)
+
+        monkeypatch.setattr(sweep.time, "sleep", meanwhile)
+        done = sweep.run(what, Data, None, quiet)  # takes the third, then waits for the two
     assert [trial.number for trial in theirs] == [0, 1]
+    states = [trial.state.name for trial in done.trials]
+    assert states == (["FAIL"] * 2 + ["COMPLETE"] * 3 if dies else ["COMPLETE"] * 3)
+    assert [trial.value for trial in done.trials[:2]] == ([None, None] if dies else [9.0, 9.0])
+    assert "2 trials left, at which other processes work; waiting, to take over if one dies" in caplog.text
 
 
 def test_options_that_do_not_fit_fail_alone(tmp_path, monkeypatch):
