@@ -33,6 +33,15 @@ class LogLines(tqdm):
             self._shown = now
             print(self, file=self.fp, flush=True)
 
+    def set_postfix_str(self, s: str = "", refresh: bool = True) -> None:
+        """Sets what the next line ends with; the count that belongs to it follows.
+
+        Args:
+          s: the end.
+          refresh: not used.
+        """
+        super().set_postfix_str(s, refresh=False)
+
     def clear(self, *_: Any, **__: Any) -> None:
         """Does nothing: what stands in a log stays."""
 

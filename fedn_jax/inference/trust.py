@@ -63,8 +63,6 @@ def _own_numbers(run: Path) -> str:
         return "How good it is was not measured (fedn evaluate)"
     if not spotting["n"]:
         return f"On its test videos it found none of {count(spotting['gt'], 'expression')}"
-    right, found = percent(spotting["precision"]), percent(spotting["recall"])
-    return (
-        f"On its test videos it found {found} % of {count(spotting['gt'], 'expression')}, and {right} % of what it "
-        "found was right"
-    )
+    found = f"it found {spotting['tp']} of {count(spotting['gt'], 'expression')} ({percent(spotting['recall'])} %)"
+    right = f"{spotting['tp']} of its {count(spotting['n'], 'detection')} {'was' if spotting['tp'] == 1 else 'were'} right"
+    return f"On its test videos {found}, and {right} ({percent(spotting['precision'])} %)"
