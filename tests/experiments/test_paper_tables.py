@@ -1,5 +1,6 @@
 """A table of the paper: rows, numbers, pages; and a run of it on clip features."""
 
+import csv
 import json
 from pathlib import Path
 from types import SimpleNamespace
@@ -169,6 +170,21 @@ def test_pages_and_tables(table, tmp_path):
     words = [one["verdicts"]["f1_s"]["word"] for one in found["orderings"] if one["verdicts"]]
     assert words.count("seen") == {2: 1, 3: 3, 4: 4}[table]
     assert words.count("undecided") == (table == 4)  # GIoU and IoU are alike
+
+
+def test_files_for_programs_say_whose_numbers_they_are_and_how_they_spread(tmp_path):
+    reproduce_page.write(tmp_path, result(4))
+    with (tmp_path / "table4.csv").open() as file:
+        lines = list(csv.DictReader(file))
+    sources = [one["Source"] for one in lines]
+    assert {source for source in sources if source != "fedn_jax"} == {sources[0]} and "Table 4" in sources[0]
+    ours = [one for one in lines if one["Source"] == "fedn_jax"]
+    known = {row["method"]: row["numbers"]["f1_s"] for row in result(4)["rows"]}
+    for one in ours:
+        assert float(one["F1 S (%)"]) == pytest.approx(100 * known[one["Method"]]["mean"])
+        assert float(one["F1 S SD (%)"]) == pytest.approx(100 * known[one["Method"]]["std"])
+    with (tmp_path / "table4-orderings.csv").open() as file:
+        assert all(one["Difference, standard error (points)"] for one in csv.DictReader(file))
 
 
 def test_one_seed_has_no_error():
