@@ -63,6 +63,8 @@ def _own_numbers(run: Path) -> str:
         return "How good it is was not measured (fedn evaluate)"
     if not spotting["n"]:
         return f"On its test videos it found none of {count(spotting['gt'], 'expression')}"
-    found = f"it found {spotting['tp']} of {count(spotting['gt'], 'expression')} ({percent(spotting['recall'])} %)"
-    right = f"{spotting['tp']} of its {count(spotting['n'], 'detection')} {'was' if spotting['tp'] == 1 else 'were'} right"
-    return f"On its test videos {found}, and {right} ({percent(spotting['precision'])} %)"
+    right, recall, precision = spotting["tp"], percent(spotting["recall"]), percent(spotting["precision"])
+    return (
+        f"On its test videos it found {right} of {count(spotting['gt'], 'expression')} ({recall} %), and {right} of "
+        f"its {count(spotting['n'], 'detection')} {'was' if right == 1 else 'were'} right ({precision} %)"
+    )
