@@ -298,10 +298,13 @@ def test_each_format_says_how_it_can_name_a_person(name, text, advice, tmp_path)
     (tmp_path / name).write_text(text)
     with pytest.raises(UserError, match=advice):
         annotations.read_folder([tmp_path / name], tmp_path)
+
+
+def test_the_name_of_a_bids_file_may_say_who_is_seen(tmp_path):
     (tmp_path / "sub-01_task-film.mp4").write_bytes(b"")
     (tmp_path / "sub-01_task-film_events.tsv").write_text("onset\tduration\ttrial_type\n1\t1\tjoy\n")
     sheet = annotations.read_folder([tmp_path / "sub-01_task-film_events.tsv"], tmp_path)
-    assert [(item.subject, item.video) for item in sheet.items if item.events] == [("01", "sub-01_task-film")]
+    assert [(item.subject, item.video, len(item.events)) for item in sheet.items] == [("01", "sub-01_task-film", 1)]
 
 
 def test_who_is_seen_may_be_the_name_of_a_folder(tmp_path):
