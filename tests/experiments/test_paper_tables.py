@@ -35,7 +35,7 @@ def test_rows_are_the_papers_with_its_names():
     assert [row.method for row in rows(4)] == ["w/ conf.", "coupled head", "IoU", "GIoU", "FEDN"]
 
 
-def test_two_spotters_are_trained_once_and_the_recognisers_stand_behind_them(monkeypatch, tmp_path):
+def test_two_spotters_are_trained_once_and_the_recognisers_stand_behind_them(monkeypatch, caplog, tmp_path):
     names = [*configs.PAPER_ROWS, *configs.CASCADE_ROWS]
     several = paper_tables.rows(2, names, lambda row: config_files.load(f"{TABLES}:{row}", []), 1)
     methods = ["FEDN (w/o rec)", "FEDN (w/o rec) + CEFLNet", "FEDN (w/o rec) + STR", "FEDN + CEFLNet", "FEDN + STR"]
@@ -57,12 +57,14 @@ def test_two_spotters_are_trained_once_and_the_recognisers_stand_behind_them(mon
 
     fits = lambda runs, dataset, progress: trained.extend(str(run.directory.relative_to(tmp_path)) for run in runs)
     monkeypatch.setattr(paper_tables.fit, "fit", fits)
+    caplog.set_level("INFO")
     monkeypatch.setattr(paper_tables.run_evaluation, "evaluate_run", evaluated)
     monkeypatch.setattr(paper_tables.recognise, "recognise", recognised)
     price = {"parameters": 1, "flops": 1.0, "network": {"flops": 1.0}, "backbone": {"flops": 0.0}, "frames": 134}
     monkeypatch.setattr(paper_tables, "price", lambda *_: price)
     found = paper_tables.run(tmp_path, 2, several, 2, None, None, None)
     kinds = ("table2/spotting_only", "fedn")
+    assert caplog.messages == [f"{kind}:" for kind in kinds]  # which row is trained
     assert trained == [f"runs/{kind}/seed{seed}" for kind in kinds for seed in (0, 1)]
     assert behind == [
         (f"{own}/seed{seed}", f"{spotter}/seed{seed}", name)
