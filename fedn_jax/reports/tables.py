@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from fedn_jax.core import errors, files
 from fedn_jax.core.text import COLUMNS, DASH, no_formula, percent, plain
 
+LONG = 60  # letters of a cell that a page makes wide, since it would be very high otherwise
 WIDEST = 12  # columns of a terminal for every column of a table but the first
 
 
@@ -274,7 +275,8 @@ def _td(cell: Cell, column: Column) -> str:
     if cell.share is not None and column.drawn == "bar":
         below += f'<span class="meter"><i style="width:{100 * cell.share:.1f}%"></i></span>'
     text = f'<strong class="best">{raised(cell.text)}</strong>' if cell.best else raised(cell.text)
-    return f"<td{_side(column)}{style}>{text}{below}</td>"
+    kind = ' class="long"' if not column.number and len(cell.text) > LONG else _side(column)
+    return f"<td{kind}{style}>{text}{below}</td>"
 
 
 def _to_html(table: Table) -> str:

@@ -341,6 +341,7 @@ def test_a_page_of_many_trials(tmp_path):
     text = sweep_page.write(tmp_path, found).read_text()
     assert "<script>" not in text and "&lt;script&gt;" in text and text.count("<img") == 3
     table = tables.to_text(sweep_page.table(found))
+    assert "After 4 epochs a trial leaves if" in table
     assert max(map(len, table.splitlines())) <= 80
     assert np.argmax([row[1].value or 0 for row in sweep_page.table(found).groups[0][1]]) == 0  # the best comes first
 
