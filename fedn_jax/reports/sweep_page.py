@@ -28,7 +28,7 @@ def table(found: Mapping[str, Any]) -> Table:
     """Every trial, the best first.
 
     Args:
-      found: of ``sweep.summary``.
+      found: of ``sweep_results.summary``.
 
     Returns:
       A table.
@@ -140,7 +140,7 @@ def write(out: Path, found: Mapping[str, Any]) -> Path:
 
     Args:
       out: directory of the sweep.
-      found: of ``sweep.summary``.
+      found: of ``sweep_results.summary``.
 
     Returns:
       Path of the page.

@@ -25,7 +25,7 @@ from fedn_jax.cli.main import main
 from fedn_jax.core import config as configs
 from fedn_jax.data.problem import make_problem
 from fedn_jax.engine.trainer import make_trainer
-from fedn_jax.experiments import search_space, sweep, trials
+from fedn_jax.experiments import search_space, sweep, sweep_results, trials
 from fedn_jax.experiments.search_space import Choice, Float, Settings
 from fedn_jax.reports import sweep_page, tables
 
@@ -224,7 +224,7 @@ def test_what_a_dead_worker_left_is_proposed_again(tmp_path, monkeypatch):
     assert states == ["COMPLETE"] * 2 + ["FAIL"] * 2 + ["COMPLETE"] * 2
     assert [trial.params for trial in study.trials[:2]] == finished
     assert [trial.params for trial in study.trials[4:]] == [trial.params for trial in cut]
-    found = sweep.summary(study, what)
+    found = sweep_results.summary(study, what)
     assert [one["number"] for one in found["trials"]] == [0, 1, 4, 5] and found["repeated"] == 2
 
 
@@ -261,7 +261,7 @@ def test_options_that_do_not_fit_fail_alone(tmp_path, monkeypatch):
     fake_training(monkeypatch)
     what = search(tmp_path, trials=4, batch=4, sampler="grid")
     what = what._replace(space={"model.width": Choice(16, 17), "loss.beta": Float(0.5, 1.0, points=2)})
-    found = sweep.summary(sweep.run(what, Data, None, quiet), what)
+    found = sweep_results.summary(sweep.run(what, Data, None, quiet), what)
     assert [one["state"] for one in found["trials"]] == ["complete", "complete", "fail", "fail"]
     assert "must divide model.width (17)" in found["trials"][2]["reason"]
     assert found["best"] == 1
