@@ -20,7 +20,7 @@ class LogLines(tqdm):
           items: as of tqdm.
           **options: as of tqdm.
         """
-        self._shown = -SECONDS
+        self._shown, self._count = -SECONDS, -1
         super().__init__(items, gui=True, mininterval=SECONDS, file=sys.stderr, **options)
         if not self.disable:
             self.bar_format = FORMAT if self.total else None
@@ -30,7 +30,7 @@ class LogLines(tqdm):
         """Prints a line, unless the last one is too recent."""
         now = time.monotonic()
         if now - self._shown >= SECONDS:
-            self._shown = now
+            self._shown, self._count = now, self.n
             print(self, file=self.fp, flush=True)
 
     def set_postfix_str(self, s: str = "", refresh: bool = True) -> None:
@@ -46,8 +46,10 @@ class LogLines(tqdm):
         """Does nothing: what stands in a log stays."""
 
     def close(self) -> None:
-        """Prints the last line."""
-        if not self.disable:
-            super().close()
+        """Prints the last line, if that is not there yet."""
+        if self.disable:
+            return
+        super().close()
+        if self._count != self.n:
             self._shown = -SECONDS
             self.display()

@@ -44,6 +44,7 @@ def test_a_log_gets_whole_lines_and_few_of_them(capsys, monkeypatch):
     for loss in "ab":
         bar.set_postfix_str(loss)
         bar.update()
+    bar.close()
     lines = capsys.readouterr().err.splitlines()
     assert [(line.split()[2], line[-2:]) for line in lines[1:]] == [("1/2", "a]"), ("2/2", "b]")]
     assert list(text.progress_bar()(range(3), desc="score", unit="fold")) == [0, 1, 2]
