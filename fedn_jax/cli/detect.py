@@ -141,7 +141,7 @@ def _of_run(args: argparse.Namespace) -> Detector:
         "faces": _faces(options), "fedn_jax": model.recorded["versions"]["fedn_jax"],
     }  # fmt: skip
     run = lambda inputs, facts, flow: networks(inputs, facts.valid > 0, flow)
-    judge = trust.make_judge(model.run, features)
+    judge = trust.make_judge(model.run, features, args.run)
     label = model.config.data.label if model.config.data.recognition else "emotion"
     return Detector(run, model.classes, label, options, backbone, threshold, about, judge, args.any_face)
 

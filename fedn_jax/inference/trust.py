@@ -23,12 +23,14 @@ class Verdict(NamedTuple):
     numbers: str = ""  # that this is judged by
 
 
-def make_judge(run: Path, features: str) -> Callable[[np.ndarray, np.ndarray], Verdict]:
+def make_judge(run: Path, features: str, evaluated: Path | None = None) -> Callable[[np.ndarray, np.ndarray], Verdict]:
     """Reads what a run knows of itself, once for all videos.
 
     Args:
       run: directory of the run that will detect.
       features: what it reads, in words.
+      evaluated: directory with its numbers; None: the run itself. Of a spotter in a cascade these are the cascade's,
+        whose spotting is the spotter's.
 
     Returns:
       judge(inputs [T, ...] of a video, as the run's preparation makes them, valid [T] bool) -> Verdict. ``inputs`` may
@@ -38,7 +40,7 @@ def make_judge(run: Path, features: str) -> Callable[[np.ndarray, np.ndarray], V
       UserError: a file of the run is damaged.
     """
     metadata = run_dir.read_run(run)["metadata"]
-    about = f"Trained on {schema.dataset(metadata)}, features {features}. {_own_numbers(run)}. "
+    about = f"Trained on {schema.dataset(metadata)}, features {features}. {_own_numbers(evaluated or run)}. "
     path = run_dir.likeness_path(run)
     known = likeness.load(path) if path.exists() else None
     limit = known and likeness.limit(known)

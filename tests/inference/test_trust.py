@@ -54,3 +54,11 @@ def test_what_is_not_known_is_said(run):
         assert verdict.alike is None and "is not known" in verdict.text and "was not measured" in verdict.text
     run_dir.write_record(run / "metrics.json", {"spotting": {"n": 0, "gt": 10, "precision": None, "recall": 0.0}})
     assert "it found none of 10 expressions" in trust.make_judge(run, "blendshapes")(store.inputs[:ROWS], VALID).text
+
+
+def test_the_spotter_of_a_cascade_is_as_good_as_the_cascade_says(run, tmp_path):
+    cascade = tmp_path / "cascade"
+    cascade.mkdir()
+    run_dir.write_record(cascade / "metrics.json", {"spotting": {"n": 0, "gt": 4, "precision": None, "recall": 0.0}})
+    judge = trust.make_judge(run, "blendshapes", cascade)
+    assert "it found none of 4 expressions" in judge(faces(2, 0)[0].inputs[:ROWS], VALID).text

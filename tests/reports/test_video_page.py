@@ -122,7 +122,7 @@ def test_page_without_anything(tmp_path):
     video_page.write(tmp_path / "a.html", found(spans=[], subject="", about={}, gaps=[]), None, "", None)
     page = (tmp_path / "a.html").read_text()
     Reader(page)
-    assert "Nothing was found" in page and "highest confidence" in page and "not inside this page" in page
+    assert "Nothing was found" in page and "highest score" in page and "not inside this page" in page
     page = page.partition('<template id="blank">')[0]
     assert not re.search(r"<video|image/jpeg|class=\"media\"", page) and '<div id="lists" hidden>' in page
     empty = found(spans=[], seconds=0.0, num_frames=0)._replace(curves=np.zeros((4, 0)))
@@ -173,7 +173,7 @@ def test_a_page_of_facial_actions_says_nothing_of_emotions_or_of_a_trained_netwo
 def test_a_page_of_kinds_speaks_of_kinds(tmp_path):
     video_page.write(tmp_path / "a.html", found(label="kind"), None, "", None)
     text = text_of(tmp_path / "a.html")
-    assert "confidence in the kind" in text and "probability" in text and "5 expressions found" in text
+    assert "highest score of an interval" in text and "probability" in text and "5 expressions found" in text
     assert "action" not in text.lower() and "emotion" not in text.lower()
 
 
