@@ -8,6 +8,9 @@ where its seconds went ("seconds: ..."), the system says its peak memory and wha
     python benchmarks/whole_run.py --paper       # a GPU: counts of CAS(ME)^2, the paper's network and epochs
     python benchmarks/whole_run.py --casme3      # a GPU: counts of CAS(ME)^3
     python benchmarks/whole_run.py --small       # a rehearsal on any machine
+
+Further options are those of `fedn train`: `--narrow --config.train.negatives=0 --config.window.train_hop=128` has few
+steps and the same networks, predictions and files.
 """
 
 import argparse
@@ -104,15 +107,11 @@ def main() -> None:
     chosen = parser.add_mutually_exclusive_group(required=True)
     for name in SIZES:
         chosen.add_argument(f"--{name}", dest="size", action="store_const", const=name)
-    parser.add_argument("--epochs", type=int, help="instead of those of the size")
-    parser.add_argument("--memory-gb", type=float, help="that folds may fill, where other work needs the rest")
-    args = parser.parse_args()
+    args, own = parser.parse_known_args()
     size, changes = SIZES[args.size]
-    changes = changes | ({"train.epochs": args.epochs} if args.epochs else {})
-    changes = changes | ({"folds.memory_gb": args.memory_gb} if args.memory_gb else {})
-    options = [f"--config.{key}={value}" for key, value in changes.items()]
+    options = [f"--config.{key}={value}" for key, value in changes.items()] + own
     os.chdir(Path(__file__).parents[1])  # the commands of this checkout, wherever it was started
-    print(f"{_timing.machine()}\nload before: {os.getloadavg()[0]:.1f}; {args.size}: {size}; {changes}")
+    print(f"{_timing.machine()}\nload before: {os.getloadavg()[0]:.1f}; {args.size}: {size}; {' '.join(options)}")
     with tempfile.TemporaryDirectory(prefix="whole-run-") as base:
         data, out = Path(base, "data"), Path(base, "run")
         features = Path(base, "features")

@@ -158,7 +158,11 @@ def _unfitting(table: Mapping[tuple[str, str], str], parts: Mapping[str, Part]) 
             for word in listed
             if word not in (*known, "")
         ]
-        problems += [f"no row for the emotion {shown(word)} of {name}" for word in known if word not in listed]
+        problems += [
+            f"no row for the emotion {shown(word)} of {name}; expected {name},{word},WORD, or {name},{word}, to drop it"
+            for word in known
+            if word not in listed
+        ]
     return problems
 
 

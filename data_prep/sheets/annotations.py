@@ -28,6 +28,10 @@ from fedn_jax.formats.video_names import Video
 REQUIRED = ("subject", "video", "onset", "offset", "emotion")
 OPTIONAL = ("apex", "kind")
 _LARGEST = 2**30  # frame number; int32 must hold it, with --first-frame
+NAMED = {  # where a format can say who is seen
+    "elan": "name the participant of its tiers in ELAN, or ",
+    "bids": "let its name begin with sub-WHO_, or ",
+}
 WHO = "--subject for rows without one, or --subject-folders: the name of the folder that the video lies in"
 BY_LENGTH = -1  # of the kind column: the sheet does not say, the length in seconds decides
 
@@ -230,8 +234,8 @@ def _read_times(
     for who, video in found.videos:
         if not (who or subject or folders):
             problems.append(
-                f"video {shown(video)}: the file does not say who is seen; name the participant of its tiers in ELAN, "
-                f"or give {WHO}"
+                f"video {shown(video)}: the file does not say who is seen; "
+                f"{NAMED.get(exchange.format_of(path), '')}give {WHO}"
             )
         rows.append(_Row(f"video {shown(video)}", who or subject or "", video, "", None))
     for row in found.rows:

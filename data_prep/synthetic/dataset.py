@@ -14,6 +14,7 @@ from data_prep.synthetic.people import ACTIONS, INDEX, identity
 from data_prep.synthetic.scripts import CLASSES, distract, expression, movement, script
 from fedn_jax.core import files, processes
 from fedn_jax.core.errors import UserError, at_least
+from fedn_jax.core.text import progress_bar
 
 COLUMNS = ("subject", "video", "onset", "apex", "offset", "kind", "emotion")
 FIRST_STILL = 10_000  # people for stills count from here, so that no subject of a data set is among them
@@ -142,8 +143,6 @@ def write(
     """
     from concurrent.futures import as_completed
 
-    from tqdm import tqdm
-
     for name, got in (
         ("num_subjects", num_subjects),
         ("videos_per_subject", videos_per_subject),
@@ -162,7 +161,8 @@ def write(
         table.writerows(row for s, v in videos for row in _rows(seed, s, v, num_frames, fps))
     paths = [(str(out / "videos" / f"{_stem(s, v)[1]}.mp4"), seed, s, v, num_frames, fps) for s, v in videos]
     todo = [job for job in paths if not os.path.exists(job[0])]
-    bar = tqdm(total=len(paths), initial=len(paths) - len(todo), desc="drawing", unit="video", disable=not progress)
+    there = len(paths) - len(todo)
+    bar = progress_bar()(total=len(paths), initial=there, desc="drawing", unit="video", disable=not progress)
     workers = min(workers or os.cpu_count() or 1, max(len(todo), 1))
     with bar:
 

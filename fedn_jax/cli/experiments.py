@@ -158,7 +158,7 @@ def sweep(args: argparse.Namespace, overrides: Sequence[str]) -> None:
     from importlib.util import decode_source
 
     from fedn_jax.data import problem
-    from fedn_jax.experiments import search_space, sweep
+    from fedn_jax.experiments import search_space, sweep, sweep_results
     from fedn_jax.reports import sweep_page, tables
 
     with own_code.noticing() as added:
@@ -175,7 +175,7 @@ def sweep(args: argparse.Namespace, overrides: Sequence[str]) -> None:
     own = decode_source(config_files.read(config_files.split(args.config)[0])) if added else ""
     search = sweep.Search(args.out, config, module.SPACE, settings, args.config, own)
     study = sweep.run(search, problem.load(config, args.data), args.storage, progress_bar())
-    found = sweep.summary(study, search)
+    found = sweep_results.summary(study, search)
     page = sweep_page.write(args.out, found)
     print(tables.to_text(sweep_page.table(found)))
     if found["best"] is not None:

@@ -158,15 +158,20 @@ class Progress(Protocol):
 
 
 def progress_bar() -> Progress:
-    """Progress bars: on a terminal they move, in a log they say now and then how far it is.
+    """Progress bars: on a terminal they move, in a log a line says now and then how far it is.
 
     Returns:
       tqdm with settings.
     """
     from tqdm import tqdm
 
+    from fedn_jax.core.log_lines import LogLines
+
     def make(items: Any = None, **options: Any) -> Any:
-        bar = tqdm(items, mininterval=0.2 if sys.stderr.isatty() else 10, dynamic_ncols=True, **options)
+        if sys.stderr.isatty():
+            bar = tqdm(items, mininterval=0.2, dynamic_ncols=True, **options)
+        else:
+            bar = LogLines(items, **options)
         _BARS.add(bar)
         return bar
 

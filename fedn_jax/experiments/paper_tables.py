@@ -5,6 +5,7 @@ OUT/table3.json              every number of every seed, unrounded; the same as 
 """
 
 import json
+import logging
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -27,6 +28,8 @@ from fedn_jax.evaluation import headline, run_evaluation, thresholds
 from fedn_jax.experiments import flops, orderings, published
 
 FEDN = "fedn"  # directory of the row ""
+
+log = logging.getLogger(__name__)
 
 
 class Row(NamedTuple):
@@ -136,12 +139,13 @@ def train(out: Path, several: Sequence[Row], seeds: int, dataset: shards.Dataset
     """
     if seeds < 1:
         raise UserError(f"--seeds must be at least 1; got {seeds}")
-    groups: dict[str, list[fit.Run]] = {}
+    groups: dict[str, list[Row]] = {}
     for row in several:
         if not row.obstacle and not row.config.cascade.recogniser:
-            groups.setdefault(configs.structure(row.config), []).extend(runs_of(out, row, seeds))
+            groups.setdefault(configs.structure(row.config), []).append(row)
     for group in groups.values():
-        fit.fit(group, dataset, progress)
+        log.info(f"{', '.join(row.name or FEDN for row in group)}:")
+        fit.fit([run for row in group for run in runs_of(out, row, seeds)], dataset, progress)
 
 
 # ---- Numbers ---------------------------------------------------------------------------------------------------------

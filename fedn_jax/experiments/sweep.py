@@ -9,7 +9,9 @@ the same values; what it had trained is trained again. The system releases a wor
 
 import contextlib
 import json
+import logging
 import os
+import time
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,17 +22,19 @@ import numpy as np
 from fedn_jax.core import config as configs
 from fedn_jax.core import files
 from fedn_jax.core.errors import UserError
-from fedn_jax.core.text import Progress, excerpt
+from fedn_jax.core.text import Progress, count, excerpt
 from fedn_jax.core.types import Config
 from fedn_jax.data import shards
-from fedn_jax.engine import run_dir
 from fedn_jax.engine.trainer import Trainer
 from fedn_jax.experiments import search_space, trials
 from fedn_jax.experiments.search_space import Choice, Settings
 
 NAME = "fedn"  # of the study in its storage
 WORKER, REPLACES, REASON, POINT = "worker", "replaces", "reason", "point"  # what a trial carries
+POLL = 2.0  # seconds between two looks at the trials of other processes
 MAY_GROW = ("trials", "batch")  # settings that a study may go on with
+
+log = logging.getLogger(__name__)
 
 
 class Search(NamedTuple):
@@ -47,6 +51,8 @@ class Search(NamedTuple):
 def run(search: Search, dataset: shards.Dataset, storage: str | None, progress: Progress) -> Any:
     """Asks for batches of trials and trains them, until the study has as many as it should.
 
+    While other workers train the last ones it waits: what is best is not known before, and a worker may die.
+
     Args:
       search: what is searched; checked with ``search_space.check``.
       dataset: loaded shards.
@@ -62,6 +68,7 @@ def run(search: Search, dataset: shards.Dataset, storage: str | None, progress: 
     search.out.mkdir(parents=True, exist_ok=True)
     worker = f"{os.getpid()}-{uuid.uuid4().hex[:8]}"
     trainers: dict[str, Trainer] = {}
+    waiting = False
     with files.lock(search.out / "workers" / worker):
         with files.wait_for_lock(search.out):
             study = _open(search, dataset, storage)
@@ -69,12 +76,26 @@ def run(search: Search, dataset: shards.Dataset, storage: str | None, progress: 
             with files.wait_for_lock(search.out):
                 _requeue_abandoned(study, search.out)
                 batch = _ask(study, search, worker)
-            if not batch:
+                others = _under_way(study, worker)
+            if batch:
+                _train(study, batch, search, dataset, trainers, progress)
+                continue
+            if not others:
                 return study
-            _train(study, batch, search, dataset, trainers, progress)
+            if not waiting:
+                log.info(
+                    f"{count(others, 'trial')} left, at which other processes work; waiting, to take over if one dies"
+                )
+            waiting = True
+            time.sleep(POLL)
 
 
-def _optuna() -> Any:
+def library() -> Any:
+    """Optuna, without its own messages.
+
+    Returns:
+      The module.
+    """
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -113,7 +134,7 @@ class Turn:
 
 def _open(search: Search, dataset: shards.Dataset, storage: str | None) -> Any:
     """The study, new or as it was left."""
-    optuna = _optuna()
+    optuna = library()
     if storage:
         from sqlalchemy.pool import NullPool
 
@@ -158,7 +179,7 @@ def _facts(search: Search, dataset: shards.Dataset) -> dict[str, Any]:
 
 def _requeue_abandoned(study: Any, out: Path) -> None:
     """Closes the trials of workers that have died, and queues their values again."""
-    state = _optuna().trial.TrialState
+    state = library().trial.TrialState
     known = study.get_trials(deepcopy=False)
     replaced = {trial.user_attrs.get(REPLACES) for trial in known}
     for trial in known:
@@ -180,9 +201,16 @@ def _is_alive(out: Path, worker: str | None) -> bool:
         return True
 
 
+def _under_way(study: Any, worker: str) -> int:
+    """How many trials other workers train."""
+    state = library().trial.TrialState
+    known = study.get_trials(deepcopy=False, states=(state.RUNNING,))
+    return sum(trial.user_attrs.get(WORKER) != worker for trial in known)
+
+
 def _count_trials(study: Any) -> int:
     """Trials that are done or under way; those that were closed and queued again count once."""
-    state = _optuna().trial.TrialState
+    state = library().trial.TrialState
     known = study.get_trials(deepcopy=False)
     replaced = {trial.user_attrs.get(REPLACES) for trial in known}
     return sum(trial.state != state.WAITING and trial.number not in replaced for trial in known)
@@ -190,7 +218,7 @@ def _count_trials(study: Any) -> int:
 
 def _ask(study: Any, search: Search, worker: str) -> list[Any]:
     """The next batch; those that were queued come first."""
-    optuna, settings = _optuna(), search.settings
+    optuna, settings = library(), search.settings
     done = _count_trials(study)
     total = settings.trials
     if settings.sampler == "grid":
@@ -209,7 +237,7 @@ def _ask(study: Any, search: Search, worker: str) -> list[Any]:
 
 
 def _distributions(searched: Mapping[str, Any]) -> dict[str, Any]:
-    kinds = _optuna().distributions
+    kinds = library().distributions
     return {
         key: kinds.CategoricalDistribution(option.values)
         if isinstance(option, Choice)
@@ -223,7 +251,7 @@ def _distributions(searched: Mapping[str, Any]) -> dict[str, Any]:
 
 def _train(study, batch, search, dataset, trainers, progress) -> None:
     """Trains a batch, structure by structure, and tells the study what came out."""
-    state = _optuna().trial.TrialState
+    state = library().trial.TrialState
     settings = search.settings
     plan = trials.Plan(settings.seeds, settings.objective, settings.rungs, settings.folds)
     by_structure: dict[str, dict[int, Config]] = {}
@@ -269,13 +297,13 @@ def _known_first(
 
 
 def _nothing_works(study: Any) -> bool:
-    state = _optuna().trial.TrialState
+    state = library().trial.TrialState
     return not study.get_trials(deepcopy=False, states=(state.COMPLETE, state.PRUNED))
 
 
 def _fail(study: Any, trial: Any, reason: str) -> None:
     trial.set_user_attr(REASON, reason)
-    study.tell(trial, state=_optuna().trial.TrialState.FAIL)
+    study.tell(trial, state=library().trial.TrialState.FAIL)
 
 
 def survivors(study: Any, epochs: int, scores: Mapping[int, float]) -> set[int]:
@@ -291,104 +319,8 @@ def survivors(study: Any, epochs: int, scores: Mapping[int, float]) -> set[int]:
     Returns:
       Numbers of those that go on.
     """
-    failed = _optuna().trial.TrialState.FAIL
+    failed = library().trial.TrialState.FAIL
     known = [trial.intermediate_values[epochs] for trial in study.get_trials(deepcopy=False)
              if epochs in trial.intermediate_values and trial.state != failed]  # fmt: skip
     limit = np.median(known) if len(known) >= 4 else -np.inf
     return {number for number, score in scores.items() if np.isfinite(score) and score >= limit}
-
-
-# ---- Results ---------------------------------------------------------------------------------------------------------
-
-
-def summary(study: Any, search: Search) -> dict[str, Any]:
-    """What came out; written as ``sweep.json``, and the best trial as ``best.py``.
-
-    Args:
-      study: of ``run``.
-      search: what was searched.
-
-    Returns:
-      "trials" (number, state, params, score, rungs, reason each), "best" (a number or None), "importance" (option ->
-      share), and what describes the search.
-    """
-    optuna = _optuna()
-    state = optuna.trial.TrialState
-    known = study.get_trials(deepcopy=False)
-    replaced = {trial.user_attrs.get(REPLACES) for trial in known}
-    shown = [
-        {
-            "number": trial.number, "state": trial.state.name.lower(), "params": dict(trial.params),
-            "score": trial.value if trial.state == state.COMPLETE else None,
-            "rungs": {str(step): value for step, value in sorted(trial.intermediate_values.items())},
-            "reason": trial.user_attrs.get(REASON, ""), "replaces": trial.user_attrs.get(REPLACES),
-        }
-        for trial in known if trial.number not in replaced and trial.state != state.WAITING
-    ]  # fmt: skip
-    complete = [trial for trial in shown if trial["state"] == "complete"]
-    best = max(complete, key=lambda trial: (trial["score"], -trial["number"]), default=None)
-    result = {
-        "trials": shown, "best": best and best["number"], "importance": _importance(study, complete),
-        "space": {key: describe(option) for key, option in search.space.items()}, "settings": search.settings._asdict(),
-        "objective": search_space.OBJECTIVES[search.settings.objective], "source": search.source,
-        "repeated": len(known) - len(shown), "epochs": search.config.train.epochs, "versions": run_dir.versions(),
-    }  # fmt: skip
-    result = json.loads(json.dumps(result))
-    run_dir.write_json(search.out / "sweep.json", result)
-    if best:
-        files.write_text(search.out / "best.py", best_config(search, best))
-    return result
-
-
-def describe(option: Any) -> str:
-    """A distribution in words.
-
-    Args:
-      option: its distribution, of ``search_space``.
-
-    Returns:
-      E.g. "0.0001 to 0.01, log" or "decoupled, coupled".
-    """
-    if isinstance(option, Choice):
-        return ", ".join(map(str, option.values))
-    return f"{option.low:g} to {option.high:g}{', log' if option.log else ''}"
-
-
-def _importance(study: Any, complete: list[dict]) -> dict[str, float]:
-    """Share of each option in what sets the best trials apart (PED-ANOVA, Watanabe et al. 2023)."""
-    optuna = _optuna()
-    if len(complete) < 4 or len({trial["score"] for trial in complete}) < 2:
-        return {}
-    evaluator = optuna.importance.PedAnovaImportanceEvaluator()
-    return dict(optuna.importance.get_param_importances(study, evaluator=evaluator))
-
-
-def best_config(search: Search, best: Mapping[str, Any]) -> str:
-    """The best trial as a configuration file that stands alone.
-
-    Args:
-      search: what was searched.
-      best: the trial, of ``summary``.
-
-    Returns:
-      Python; own code comes first, and what stands below it counts.
-    """
-    default, base = configs.flatten(configs.default()), configs.flatten(search.config)
-    chosen = configs.flatten(search_space.apply(search.config, best["params"]))
-    kept = {key: value for key, value in base.items() if value != default[key]}
-    differs = {key: chosen[key] for key in best["params"]}
-    lines = [f"    {key!r}: {value!r}," for key, value in json.loads(json.dumps(kept)).items()]
-    found = [f"    {key!r}: {value!r}," for key, value in differs.items()]
-    return "\n".join([
-        *([search.own.rstrip("\n"), "", ""] if search.own else []),
-        f'"""The best trial of a sweep, number {best["number"]}: {best["score"]:.4f} on the inner folds.',
-        "", "That score chose the trial, so it is optimistic; the estimate is the run on the test videos:", "",
-        "    fedn train --config best.py --data DIR --out RUN", '"""', "",
-        "from fedn_jax.core import config as fedn_config", "", f"BASE = {{  # {Path(search.source).name}", *lines, "}",
-        "BEST = {  # what the sweep chose", *found, "}",
-        "ROWS = fedn_config.PAPER_ROWS", "", "", 'def get_config(row: str = ""):',
-        '    """The configuration of one row.', "", "    Args:",
-        '      row: key of ``ROWS``; "" for what the sweep chose.', "", "    Returns:", "      A locked ConfigDict.",
-        '    """', "    config = fedn_config.default()", "    config.update_from_flattened_dict(BASE | BEST)",
-        "    return fedn_config.with_row(config, ROWS, row)", "",
-    ])  # fmt: skip

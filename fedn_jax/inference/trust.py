@@ -63,8 +63,8 @@ def _own_numbers(run: Path) -> str:
         return "How good it is was not measured (fedn evaluate)"
     if not spotting["n"]:
         return f"On its test videos it found none of {count(spotting['gt'], 'expression')}"
-    right, found = percent(spotting["precision"]), percent(spotting["recall"])
+    right, recall, precision = spotting["tp"], percent(spotting["recall"]), percent(spotting["precision"])
     return (
-        f"On its test videos it found {found} % of {count(spotting['gt'], 'expression')}, and {right} % of what it "
-        "found was right"
+        f"On its test videos it found {right} of {count(spotting['gt'], 'expression')} ({recall} %), and {right} of "
+        f"its {count(spotting['n'], 'detection')} {'was' if right == 1 else 'were'} right ({precision} %)"
     )

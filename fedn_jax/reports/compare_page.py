@@ -137,10 +137,13 @@ def _results(rows: Sequence[Mapping[str, Any]], first: Mapping[str, Any]) -> Tab
 
 def _lead(rows: Sequence[Mapping[str, Any]], subjects: str) -> str:
     """The run with the highest spotting F1, and whether that can be chance."""
-    best = next((row for row in rows if row["cells"][0]["best"]), None)
-    if best is None:
+    highest = [row for row in rows if row["cells"][0]["best"]]
+    if not highest:
         return ""
-    cell = best["cells"][0]
+    best, cell = highest[0], highest[0]["cells"][0]
+    if len(highest) > 1:
+        names = f"{', '.join(row['name'] for row in highest[:-1])} and {highest[-1]['name']}"
+        return f"{names} have the same spotting F1, {cell['text']} %{', the highest' * (len(highest) < len(rows))}."
     text = f"{best['name']} has the highest spotting F1, {cell['text']} %"
     if best is rows[0]:
         return f"{text}."

@@ -23,10 +23,19 @@ def result_table(result: Mapping[str, Any]) -> Table:
       A table of two groups, in percent.
     """
     number, n, paper = result["table"], len(result["seeds"]), fesnet_tables.content()
-    columns = [*texts("Method"), *(Column(title, "%") for title in TITLES.values())]
+    numbers = [Column(title, "%") for title in TITLES.values()]
+    source = Column("Source", number=False, detail=True)
+    columns = [*texts("Method"), *numbers, *tables.deviations(numbers), source]
     printed = [one for one in paper["rows"] if one["table"] == number]
-    theirs = [[words(one["method"]), *(Cell(one["printed"].get(name, DASH)) for name in TITLES)] for one in printed]
-    ours = [[words(row["method"]), *(spread(row["numbers"][name]) for name in TITLES)] for row in result["rows"]]
+    theirs, ours = [], []
+    for one in printed:
+        texts_of = [one["printed"].get(name, "") for name in TITLES]
+        cells = [Cell(text or DASH, text) for text in texts_of]
+        theirs.append([words(one["method"]), *cells, *[Cell(DASH)] * len(TITLES), words(paper["source"])])
+    for row in result["rows"]:
+        means = [spread(row["numbers"][name]) for name in TITLES]
+        apart = [tables.number(row["numbers"][name]["std"]) for name in TITLES]
+        ours.append([words(row["method"]), *means, *apart, words("fedn_jax")])
     here = f"Run here, mean ± standard deviation of {count(n, 'seed')}" if n > 1 else "Run here, one seed"
     where = printed[0]["dataset"]
     notes = [

@@ -12,28 +12,32 @@ from fedn_jax.reports.tables import Cell, Column, Table, spread, texts, words
 
 COLUMNS = (
     published_table.RESULTS[0], *published_table.NUMBERS, Column("Params", "10^6"), Column("FLOP", "10^9"),
-    Column("Seeds", detail=True),
+    *tables.deviations(published_table.NUMBERS), Column("Seeds", detail=True),
+    Column("Source", number=False, detail=True),
 )  # fmt: skip
 SCHEMES = {
     "loso": "leave-one-subject-out", "kfold": "folds by video", "leave-one-dataset-out": "leave-one-dataset-out",
 }  # fmt: skip
+HERE = "fedn_jax"  # source of a number
 CHARTED = ("f1_s", *orderings.NAMING, "map_s")
 SCALES = {name: 100 if name in headline.SHARES else 1 for name in headline.NUMBERS}  # of the columns
 
 
 def _printed(row: published.Row) -> list[Cell]:
-    flops = row.printed.get("gflops", "")
-    return [words(row.method), *published_table.theirs(row), Cell(DASH), Cell(flops or DASH, flops), Cell(DASH)]
+    flops, none = row.printed.get("gflops", ""), Cell(DASH)
+    cost = [none, Cell(flops or DASH, flops)]
+    return [words(row.method), *published_table.theirs(row), *cost, *[none] * (len(SCALES) + 1), words(row.source)]
 
 
 def _ours(row: Mapping[str, Any], seeds: int) -> list[Cell]:
     if row["obstacle"]:
-        return [words(f"{row['method']}, not run"), *[Cell(DASH)] * (len(COLUMNS) - 1)]
+        return [words(f"{row['method']}, not run"), *[Cell(DASH)] * (len(COLUMNS) - 2), words(HERE)]
     cells = [spread(row["numbers"][name], scale) for name, scale in SCALES.items()]
     for name, unit in (("parameters", 1e6), ("flops", 1e9)):
         # A cascade, which computes per window and interval, has no cost.
         cells.append(tables.number(row["cost"] and row["cost"][name] / unit, 2))
-    return [words(row["method"]), *cells, words(seeds)]
+    cells += [tables.number(row["numbers"][name]["std"], 1, scale) for name, scale in SCALES.items()]
+    return [words(row["method"]), *cells, words(seeds), words(HERE)]
 
 
 def result_tables(result: Mapping[str, Any]) -> tuple[Table, Table]:
@@ -88,6 +92,7 @@ def _flops(result: Mapping[str, Any]) -> list[str]:
 def _verdicts(result: Mapping[str, Any]) -> Table:
     columns = texts("Ordering", "Number", "Verdict")
     columns += [Column("Difference", "points"), Column("Paper", "points")]
+    columns.append(Column("Difference, standard error", "points", detail=True))
     printed = {
         row.method: row for row in published.rows("casme2", "annotated", result["table"]) if row.options is not None
     }
@@ -103,7 +108,8 @@ def _verdicts(result: Mapping[str, Any]) -> Table:
             cells = [words(one["claim"]), words(headline.NUMBERS[name].short), words(got["word"] if got else "not run")]
             cells.append(_difference(got))
             difference = None if None in paper else paper[0] - paper[1]
-            lines.append([*cells, Cell(DASH) if difference is None else Cell(points(difference), 100 * difference)])
+            cells.append(Cell(DASH) if difference is None else Cell(points(difference), 100 * difference))
+            lines.append([*cells, tables.number(got and got["error"], 1, 100)])
     spread = "mean ± standard error" if len(result["seeds"]) > 1 else "of the one seed, so without an error"
     rule = f"{result['rule']}. Differences: {spread}, in percentage points."
     if result["chance"] is not None:

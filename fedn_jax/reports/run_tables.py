@@ -87,9 +87,8 @@ def subjects(runs: Runs) -> Table:
         for title, unit in (("GT", ""), ("TP", ""), ("N", ""), ("Precision", "%"), ("Recall", "%"), ("F1", "%"),
                             ("Recognition", "%")):  # fmt: skip
             wide = title if single else name if title == "F1" else f"{title}, {name}"
-            columns.append(
-                Column(wide, unit, detail=not single and title != "F1", drawn="bar" if title == "F1" else "")
-            )
+            filed, detail = "" if single else f"{title}, {name}", not single and title != "F1"
+            columns.append(Column(wide, unit, True, detail, "bar" if title == "F1" else "", filed))
     found = [{row["subject"]: row for row in metrics["per_subject"]} for metrics in runs.values()]
     for name in dict.fromkeys(name for one in found for name in one):
         rows.append([words(name)])

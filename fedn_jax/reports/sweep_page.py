@@ -28,7 +28,7 @@ def table(found: Mapping[str, Any]) -> Table:
     """Every trial, the best first.
 
     Args:
-      found: of ``sweep.summary``.
+      found: of ``sweep_results.summary``.
 
     Returns:
       A table.
@@ -51,8 +51,9 @@ def table(found: Mapping[str, Any]) -> Table:
         lines.append([*cells, words(one["state"]), words(one["reason"])])
     notes = [f"Score: {found['objective']}; mean of {count(settings['seeds'], 'seed')}.", f"{STATUS}."]
     if rungs:
+        after = count(1, "epoch") if rungs == ["1"] else f"{', '.join(rungs)} epochs"
         notes.append(
-            f"At {', '.join(rungs)} epochs a trial leaves if it is below the median of all scores known there, once "
+            f"After {after} a trial leaves if it is below the median of all scores known there, once "
             f"there are four; the others train {count(found['epochs'], 'epoch')}."
         )
     return Table("trials", f"Sweep of {count(len(lines), 'trial')}", columns, [("", lines)], notes)
@@ -139,7 +140,7 @@ def write(out: Path, found: Mapping[str, Any]) -> Path:
 
     Args:
       out: directory of the sweep.
-      found: of ``sweep.summary``.
+      found: of ``sweep_results.summary``.
 
     Returns:
       Path of the page.

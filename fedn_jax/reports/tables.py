@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from fedn_jax.core import errors, files
 from fedn_jax.core.text import COLUMNS, DASH, no_formula, percent, plain
 
+LONG = 60  # letters of a cell that a page makes wide, since it would be very high otherwise
 WIDEST = 12  # columns of a terminal for every column of a table but the first
 
 
@@ -23,6 +24,7 @@ class Column(NamedTuple):
     number: bool = True
     detail: bool = False  # in the CSV file only
     drawn: str = ""  # how a page draws the share of a cell: "bar" or "shade"
+    filed: str = ""  # its title in the CSV file, if that is another one
 
 
 class Cell(NamedTuple):
@@ -111,6 +113,18 @@ def spread(entry: Mapping[str, Any], scale: float = 1.0) -> Cell:
     return cell if error is None else cell._replace(text=f"{cell.text} ± {scale * error:.1f}")
 
 
+def deviations(columns: Sequence[Column]) -> list[Column]:
+    """Columns of standard deviations, which the CSV file has apart from the means.
+
+    Args:
+      columns: of the means.
+
+    Returns:
+      A column for each.
+    """
+    return [Column(f"{column.title} SD", column.unit, detail=True) for column in columns]
+
+
 def _shown(table: Table) -> tuple[list[int], list[Column]]:
     """Indices and columns that are not only in the CSV file."""
     indices = [index for index, column in enumerate(table.columns) if not column.detail]
@@ -125,7 +139,8 @@ def _csv(table: Table) -> str:
     """A table for programs: our numbers are not rounded, those of the paper are as printed."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([no_formula(_heading(column)) for column in table.columns])
+    titles = [column._replace(title=column.filed or column.title) for column in table.columns]
+    writer.writerow([no_formula(_heading(column)) for column in titles])
     for _, rows in table.groups:
         writer.writerows([no_formula(cell.value) for cell in row] for row in rows)
     return text.getvalue()
@@ -260,7 +275,8 @@ def _td(cell: Cell, column: Column) -> str:
     if cell.share is not None and column.drawn == "bar":
         below += f'<span class="meter"><i style="width:{100 * cell.share:.1f}%"></i></span>'
     text = f'<strong class="best">{raised(cell.text)}</strong>' if cell.best else raised(cell.text)
-    return f"<td{_side(column)}{style}>{text}{below}</td>"
+    kind = ' class="long"' if not column.number and len(cell.text) > LONG else _side(column)
+    return f"<td{kind}{style}>{text}{below}</td>"
 
 
 def _to_html(table: Table) -> str:

@@ -10,7 +10,7 @@ from toys import SHALLOW, options
 from fedn_jax.cli import config_files, own_code
 from fedn_jax.cli.main import main
 from fedn_jax.engine import run_dir
-from fedn_jax.experiments import search_space, sweep
+from fedn_jax.experiments import search_space, sweep, sweep_results
 from fedn_jax.ops import losses
 
 FILE = """
@@ -117,7 +117,7 @@ def test_the_best_trial_of_a_sweep_brings_the_code_along(tmp_path):
     settings, best = search_space.Settings(), {"number": 3, "score": 0.5, "params": {"train.learning_rate": 0.02}}
     space = {"train.learning_rate": search_space.Float(0.01, 0.1)}
     search = sweep.Search(tmp_path, config_files.load(str(tmp_path / "mine.py")), space, settings, "mine.py", FILE)
-    (tmp_path / "best.py").write_text(sweep.best_config(search, best))
+    (tmp_path / "best.py").write_text(sweep_results.best_config(search, best))
     losses.INTERVAL_LOSSES.pop("edges")
     with own_code.noticing() as added:
         config = config_files.load(str(tmp_path / "best.py"))

@@ -29,6 +29,30 @@ def test_open_bars_end_before_the_next_line(capsys):
     assert bar.disable and capsys.readouterr().err.endswith("\n")
 
 
+def test_a_log_gets_whole_lines_and_few_of_them(capsys, monkeypatch):
+    """A bar that returns to the begin of its line makes one line of many thousand letters in a log."""
+    bar = text.progress_bar()(total=1000, desc="train", unit="epoch")
+    for epoch in range(1000):
+        bar.set_postfix_str(f"loss {epoch}")
+        bar.update()
+    bar.close()
+    first, last = capsys.readouterr().err.splitlines()
+    assert first.startswith("train:   0%| 0/1000 [") and last.startswith("train: 100%| 1000/1000 [")
+    assert last.endswith("loss 999]") and "\r" not in first + last
+    monkeypatch.setattr("fedn_jax.core.log_lines.SECONDS", 0.0)
+    bar = text.progress_bar()(total=2, desc="train", unit="epoch")
+    for loss in "ab":
+        bar.set_postfix_str(loss)
+        bar.update()
+    bar.close()
+    lines = capsys.readouterr().err.splitlines()
+    assert [(line.split()[2], line[-2:]) for line in lines[1:]] == [("1/2", "a]"), ("2/2", "b]")]
+    assert list(text.progress_bar()(range(3), desc="score", unit="fold")) == [0, 1, 2]
+    assert [line[:15] for line in capsys.readouterr().err.splitlines()][-1] == "score: 100%| 3/"
+    text.progress_bar()(total=3, disable=True).close()
+    assert capsys.readouterr().err == ""
+
+
 def test_one_bar_for_several_parts(capsys):
     """Parts that take less, more and nothing of what was expected; the bar never passes its end."""
     from fedn_jax.core.text import Whole

@@ -1,5 +1,6 @@
 """FESNet's tables: what is printed, which rows are one program, and what the page shows."""
 
+import csv
 import json
 from types import SimpleNamespace
 
@@ -67,6 +68,10 @@ def test_ours_stand_beside_the_paper(tmp_path, monkeypatch):
     assert trained == [4, 2]  # two rows of one structure, then w/o MTAM; two seeds each
     assert result["rows"][2]["numbers"]["f1_mae"]["values"] == pytest.approx([10.0, 20.0])
     text = tables.to_text(fesnet_page.result_table(result))
+    first, *lines = csv.DictReader(tables.FORMATS["csv"](fesnet_page.result_table(result)).splitlines())
+    assert first["F1 MaE (%)"] and "FESNet" in first["Source"]  # as printed
+    assert [one["Source"] for one in lines[-3:]] == ["fedn_jax"] * 3
+    assert [float(lines[-1][name]) for name in ("F1 MaE (%)", "F1 MaE SD (%)")] == pytest.approx([15.0, 50**0.5])
     assert "15.0 ± 7.1" in text and "-46.37" in text and "Not comparable" in text and "FESNet" in text
     assert max(map(len, text.splitlines())) <= 80
     with pytest.raises(UserError, match="--seeds must be at least 1"):

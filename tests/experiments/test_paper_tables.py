@@ -1,5 +1,6 @@
 """A table of the paper: rows, numbers, pages; and a run of it on clip features."""
 
+import csv
 import json
 from pathlib import Path
 from types import SimpleNamespace
@@ -34,7 +35,7 @@ def test_rows_are_the_papers_with_its_names():
     assert [row.method for row in rows(4)] == ["w/ conf.", "coupled head", "IoU", "GIoU", "FEDN"]
 
 
-def test_two_spotters_are_trained_once_and_the_recognisers_stand_behind_them(monkeypatch, tmp_path):
+def test_two_spotters_are_trained_once_and_the_recognisers_stand_behind_them(monkeypatch, caplog, tmp_path):
     names = [*configs.PAPER_ROWS, *configs.CASCADE_ROWS]
     several = paper_tables.rows(2, names, lambda row: config_files.load(f"{TABLES}:{row}", []), 1)
     methods = ["FEDN (w/o rec)", "FEDN (w/o rec) + CEFLNet", "FEDN (w/o rec) + STR", "FEDN + CEFLNet", "FEDN + STR"]
@@ -56,12 +57,14 @@ def test_two_spotters_are_trained_once_and_the_recognisers_stand_behind_them(mon
 
     fits = lambda runs, dataset, progress: trained.extend(str(run.directory.relative_to(tmp_path)) for run in runs)
     monkeypatch.setattr(paper_tables.fit, "fit", fits)
+    caplog.set_level("INFO")
     monkeypatch.setattr(paper_tables.run_evaluation, "evaluate_run", evaluated)
     monkeypatch.setattr(paper_tables.recognise, "recognise", recognised)
     price = {"parameters": 1, "flops": 1.0, "network": {"flops": 1.0}, "backbone": {"flops": 0.0}, "frames": 134}
     monkeypatch.setattr(paper_tables, "price", lambda *_: price)
     found = paper_tables.run(tmp_path, 2, several, 2, None, None, None)
     kinds = ("table2/spotting_only", "fedn")
+    assert caplog.messages == [f"{kind}:" for kind in kinds]  # which row is trained
     assert trained == [f"runs/{kind}/seed{seed}" for kind in kinds for seed in (0, 1)]
     assert behind == [
         (f"{own}/seed{seed}", f"{spotter}/seed{seed}", name)
@@ -169,6 +172,21 @@ def test_pages_and_tables(table, tmp_path):
     words = [one["verdicts"]["f1_s"]["word"] for one in found["orderings"] if one["verdicts"]]
     assert words.count("seen") == {2: 1, 3: 3, 4: 4}[table]
     assert words.count("undecided") == (table == 4)  # GIoU and IoU are alike
+
+
+def test_files_for_programs_say_whose_numbers_they_are_and_how_they_spread(tmp_path):
+    reproduce_page.write(tmp_path, result(4))
+    with (tmp_path / "table4.csv").open() as file:
+        lines = list(csv.DictReader(file))
+    sources = [one["Source"] for one in lines]
+    assert {source for source in sources if source != "fedn_jax"} == {sources[0]} and "Table 4" in sources[0]
+    ours = [one for one in lines if one["Source"] == "fedn_jax"]
+    known = {row["method"]: row["numbers"]["f1_s"] for row in result(4)["rows"]}
+    for one in ours:
+        assert float(one["F1 S (%)"]) == pytest.approx(100 * known[one["Method"]]["mean"])
+        assert float(one["F1 S SD (%)"]) == pytest.approx(100 * known[one["Method"]]["std"])
+    with (tmp_path / "table4-orderings.csv").open() as file:
+        assert all(one["Difference, standard error (points)"] for one in csv.DictReader(file))
 
 
 def test_one_seed_has_no_error():

@@ -1,5 +1,6 @@
 """A search for options: what is proposed, scored, lost and not lost."""
 
+import contextlib
 import csv
 import json
 import os
@@ -24,7 +25,7 @@ from fedn_jax.cli.main import main
 from fedn_jax.core import config as configs
 from fedn_jax.data.problem import make_problem
 from fedn_jax.engine.trainer import make_trainer
-from fedn_jax.experiments import search_space, sweep, trials
+from fedn_jax.experiments import search_space, sweep, sweep_results, trials
 from fedn_jax.experiments.search_space import Choice, Float, Settings
 from fedn_jax.reports import sweep_page, tables
 
@@ -223,28 +224,44 @@ def test_what_a_dead_worker_left_is_proposed_again(tmp_path, monkeypatch):
     assert states == ["COMPLETE"] * 2 + ["FAIL"] * 2 + ["COMPLETE"] * 2
     assert [trial.params for trial in study.trials[:2]] == finished
     assert [trial.params for trial in study.trials[4:]] == [trial.params for trial in cut]
-    found = sweep.summary(study, what)
+    found = sweep_results.summary(study, what)
     assert [one["number"] for one in found["trials"]] == [0, 1, 4, 5] and found["repeated"] == 2
 
 
-def test_a_living_worker_keeps_its_trials(tmp_path, monkeypatch):
+@pytest.mark.parametrize("dies", [False, True])
+def test_a_living_worker_keeps_its_trials_and_is_waited_for(dies, tmp_path, monkeypatch, caplog):
+    """Else a worker names a best trial before all are scored, and nobody is there when the other one dies."""
     from fedn_jax.core import files
 
     fake_training(monkeypatch)
+    caplog.set_level("INFO")
     what = search(tmp_path, trials=3, batch=2)
     study = sweep._open(what, Data, None)
-    with files.lock(tmp_path / "workers" / "other"):
+    with contextlib.ExitStack() as other:
+        other.enter_context(files.lock(tmp_path / "workers" / "other"))
         theirs = sweep._ask(study, what, "other")
-        study = sweep.run(what, Data, None, quiet)  # takes the third, and leaves the two
-    assert [trial.state.name for trial in study.trials] == ["RUNNING", "RUNNING", "COMPLETE"]
+
+        def meanwhile(_):
+            if dies:
+                other.close()
+            else:
+                for trial in theirs:
+                    study.tell(trial, 9.0)
+
+        monkeypatch.setattr(sweep.time, "sleep", meanwhile)
+        done = sweep.run(what, Data, None, quiet)  # takes the third, then waits for the two
     assert [trial.number for trial in theirs] == [0, 1]
+    states = [trial.state.name for trial in done.trials]
+    assert states == (["FAIL"] * 2 + ["COMPLETE"] * 3 if dies else ["COMPLETE"] * 3)
+    assert [trial.value for trial in done.trials[:2]] == ([None, None] if dies else [9.0, 9.0])
+    assert "2 trials left, at which other processes work; waiting, to take over if one dies" in caplog.text
 
 
 def test_options_that_do_not_fit_fail_alone(tmp_path, monkeypatch):
     fake_training(monkeypatch)
     what = search(tmp_path, trials=4, batch=4, sampler="grid")
     what = what._replace(space={"model.width": Choice(16, 17), "loss.beta": Float(0.5, 1.0, points=2)})
-    found = sweep.summary(sweep.run(what, Data, None, quiet), what)
+    found = sweep_results.summary(sweep.run(what, Data, None, quiet), what)
     assert [one["state"] for one in found["trials"]] == ["complete", "complete", "fail", "fail"]
     assert "must divide model.width (17)" in found["trials"][2]["reason"]
     assert found["best"] == 1
@@ -324,6 +341,7 @@ def test_a_page_of_many_trials(tmp_path):
     text = sweep_page.write(tmp_path, found).read_text()
     assert "<script>" not in text and "&lt;script&gt;" in text and text.count("<img") == 3
     table = tables.to_text(sweep_page.table(found))
+    assert "After 4 epochs a trial leaves if" in table
     assert max(map(len, table.splitlines())) <= 80
     assert np.argmax([row[1].value or 0 for row in sweep_page.table(found).groups[0][1]]) == 0  # the best comes first
 

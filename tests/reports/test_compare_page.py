@@ -72,6 +72,14 @@ def test_page_shows_numbers_differences_and_definitions(written):
     assert written[2].count("data:image/svg+xml") == 2 + 3
 
 
+@pytest.mark.parametrize("worse, ending", [(False, "."), (True, ", the highest.")])
+def test_the_same_f1_is_no_victory(worse, ending, directory):
+    runs = {"one": BETTER, "two": BETTER} | ({"base": BASE} if worse else {})
+    paths = directory(**runs)
+    page = page_of(paths[0].parent / "out", paths)
+    assert f"one and two have the same spotting F1, 90.9 %{ending}" in page
+
+
 def test_files(written):
     out = written[0]
     figures = {path.name for path in (out / "figures").iterdir()}

@@ -134,7 +134,7 @@ def test_subjects_of_several_runs():
     other = fakes.make_metrics({"s15": (1, 1, 5), "new": (1, 1, 1)})
     table = run_tables.subjects({"a": fakes.make_metrics(), "b": other})
     rows = list(csv.reader(io.StringIO(tables.FORMATS["csv"](table))))
-    titles = ("GT, {}", "TP, {}", "N, {}", "Precision, {} (%)", "Recall, {} (%)", "{} (%)", "Recognition, {} (%)")
+    titles = ("GT, {}", "TP, {}", "N, {}", "Precision, {} (%)", "Recall, {} (%)", "F1, {} (%)", "Recognition, {} (%)")
     assert rows[0] == ["Subject"] + [title.format(run) for run in "ab" for title in titles]
     assert rows[1][0] == "s15" and float(rows[1][6]) == pytest.approx(200 / 3) and float(rows[1][13]) == pytest.approx(
         100 / 3)  # fmt: skip

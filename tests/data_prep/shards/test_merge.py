@@ -72,7 +72,10 @@ def test_emotions_are_mapped_and_dropped(prepared, tmp_path):
 @pytest.mark.parametrize(
     ("table", "message"),
     [
-        (TABLE.replace("b,sad,negative\n", ""), "no row for the emotion 'sad' of b"),
+        (
+            TABLE.replace("b,sad,negative\n", ""),
+            "no row for the emotion 'sad' of b; expected b,sad,WORD, or b,sad, to drop it",
+        ),
         (TABLE.replace("a,sad,", "a,angry,"), "a has no emotion 'angry'; it has happy, sad"),
         (TABLE + "c,happy,x\n", "there is no data set 'c'; the data sets are a, b"),
         (TABLE + "a,happy,x\n", "line 6: emotion 'happy' of 'a' has another word above"),

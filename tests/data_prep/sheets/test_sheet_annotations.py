@@ -286,6 +286,27 @@ def test_who_is_seen_in_rows_without_a_subject(folder):
     assert [item.subject for item in read(folder, text, subject="anna").items] == ["anna", "s2", "s2"]
 
 
+@pytest.mark.parametrize(
+    "name, text, advice",
+    [
+        ("anna.srt", "1\n00:00:01,000 --> 00:00:02,000\njoy\n", "who is seen; give --subject"),
+        ("anna_events.tsv", "onset\tduration\ttrial_type\n1\t1\tjoy\n", "begin with sub-WHO_, or give --subject"),
+    ],
+)
+def test_each_format_says_how_it_can_name_a_person(name, text, advice, tmp_path):
+    (tmp_path / "anna.mp4").write_bytes(b"")
+    (tmp_path / name).write_text(text)
+    with pytest.raises(UserError, match=advice):
+        annotations.read_folder([tmp_path / name], tmp_path)
+
+
+def test_the_name_of_a_bids_file_may_say_who_is_seen(tmp_path):
+    (tmp_path / "sub-01_task-film.mp4").write_bytes(b"")
+    (tmp_path / "sub-01_task-film_events.tsv").write_text("onset\tduration\ttrial_type\n1\t1\tjoy\n")
+    sheet = annotations.read_folder([tmp_path / "sub-01_task-film_events.tsv"], tmp_path)
+    assert [(item.subject, item.video, len(item.events)) for item in sheet.items] == [("01", "sub-01_task-film", 1)]
+
+
 def test_who_is_seen_may_be_the_name_of_a_folder(tmp_path):
     """Documents name nobody, as those that `fedn detect` writes without --subject."""
     for person in ("anna", "ben"):
