@@ -48,7 +48,7 @@ one_device = lambda: every_device()[:1]
 jax.local_devices = one_device
 COMPILE = (  # rooms and files whose tests compile more than they compute
     "cascade/", "cli/", "engine/", "evaluation/", "experiments/", "inference/", "models/", "ops/", "torch_parity/",
-    "data_prep/backbones/test_pretrain.py", "data_prep/backbones/test_train_backbone.py", "project/",
+    "data_prep/backbones/", "project/", "reports/",
 )  # fmt: skip
 SLOW = (  # the files that take longest, the longest first: `make test` begins with them, `make test-fast` omits them
     "cascade/test_recognise.py", "cli/test_end_to_end.py", "torch_parity/test_parity.py",
