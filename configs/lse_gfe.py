@@ -9,8 +9,8 @@ Tables and labels: github mporta-gtm/GrammaticalFacialExpressions (MIT licence;
 Porta-Lorenzo et al., Sensors 2022, 22(10), 3839). A video holds about one
 expression near its middle, so look at the position prior first.
 
-Expected result, seeds 0 to 2: spotting F1 60.7 ± 0.9 % (position prior 58.7 %),
-recognition 81.6 ± 2.6 %; see docs/benchmarks.md.
+Expected result, seeds 0 to 4: spotting F1 61.1 ± 1.0 % (position prior 58.7 %),
+recognition 81.3 ± 1.9 %; see docs/benchmarks.md.
 """
 
 from fedn_jax.core import config as fedn_config

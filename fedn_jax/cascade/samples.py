@@ -16,7 +16,8 @@ def make_problem(name: str, config: Config, spotter: Spotter, named: Problem, fo
     """What a recogniser learns and names, as the trainer and the predictor see any problem.
 
     A sample is a row of the store. Samples of annotated intervals are the training windows; the test "video" of a fold
-    is the list of what was spotted in that video, so that its outputs are one row per spotted interval.
+    is the list of what was spotted in that video, so that its outputs are one row per spotted interval. Each list is
+    padded to the most that may be spotted, so that behind every spotter of the same data one program is compiled.
 
     Args:
       name: entry of ``RECOGNISERS``.
@@ -51,7 +52,9 @@ def make_problem(name: str, config: Config, spotter: Spotter, named: Problem, fo
             interval = whole_frames(found[video].interval[found[video].valid], metas[video])
             # Of a video in which nothing was spotted one sample is named, and not used: outputs have at least a row.
             interval = interval if len(interval) else np.array([[0, 1]])
-            spotted[video] = add(sampler(video, interval, np.full(len(interval), -1)))
+            shown = sampler(video, interval, np.full(len(interval), -1))
+            spotted[video] = add(shown)
+            add(np.zeros((max(0, len(found[video].valid) - len(shown)), *shown.shape[1:])))
     store = Store(np.concatenate(samples), np.ones(sum(map(len, samples)), bool))
     plan = _windows(taught)
     scheme = splits.SCHEMES[config.folds.scheme]

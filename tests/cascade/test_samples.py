@@ -98,3 +98,18 @@ def test_expressions_without_a_face_teach_nothing_and_empty_videos_are_named(tmp
     problem = made_problem(toy, "ceflnet")
     assert len(problem.windows.row) == sum(len(one.emotion) for one in toy.named.events) - 1
     assert [meta.num_rows for meta in problem.metas[:4]] == [3, 3, 3, 1]
+
+
+def test_inputs_have_one_shape_however_much_was_spotted(tmp_path):
+    """Or behind every spotter the same training would be compiled again."""
+    toy = toy_cascade(tmp_path)
+    fewer = [
+        one._replace(valid=one.valid & (np.arange(len(one.valid)) < video % 3)) for video, one in enumerate(toy.found)
+    ]
+    all_of_it, some = (made_problem(toy._replace(found=found), "ceflnet") for found in (toy.found, fewer))
+    assert some.store.inputs.shape == all_of_it.store.inputs.shape
+    assert [meta.num_rows for meta in some.metas[:3]] == [1, 1, 2]
+    shown = [[one.store.inputs[meta.row : meta.row + meta.num_rows] for meta in one.metas] for one in (all_of_it, some)]
+    assert all(np.array_equal(whole[: len(part)], part) for whole, part in zip(*shown, strict=True) if len(part) > 1)
+    rows = [one.store.inputs[one.windows.row] for one in (all_of_it, some)]
+    np.testing.assert_array_equal(*rows)

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 
 from data_prep.backbones import embed
+from data_prep.backbones.aligned_frames import AlignedFrames
 from data_prep.faces import decode, displacement
 from data_prep.faces.decode import Options
+from data_prep.faces.persons import Person
 from data_prep.media.sources import Source
 from data_prep.shards import extract
 from fedn_jax.core import files
@@ -60,3 +62,19 @@ def test_frames_that_are_taken_again_are_those_that_were_embedded(tmp_path):
     got = extract.pictures(Source(path), options, [17, 3, 3, 20])
     assert set(got) == {3, 17, 20} and all(np.array_equal(image, frames[row]) for row, image in got.items())
     assert extract.pictures(Source(path), options, []) == {}
+
+
+def test_frames_of_one_person_are_those_that_were_embedded_and_show_nobody_else(tmp_path):
+    """Grey at the left and white at the right, where somebody comes with the third frame; pictures are not aligned."""
+    frame = np.full((128, 128, 3), 90, np.uint8)
+    frame[:, 64:] = 255
+    video, options = Source(media.write_video(tmp_path / "two.mp4", [frame] * 6)), Options("none", 32)
+    who = Person(2, 2, np.tile([86.0, 54.0, 20.0, 20.0], (4, 1)))
+    embedded = extract.extract(video, options, AlignedFrames(32, 32), tmp_path / "cache", person=who)
+    got = extract.pictures(video, options, range(6), who)
+    assert all(np.array_equal(embedded.inputs[row], image) for row, image in got.items())
+    assert embedded.facts.valid.tolist() == [False, False, True, True, True, True] and set(range(2, 6)) <= set(got)
+    both = extract.pictures(video, options, [4])[4]
+    assert both[:, :14].mean() > 80 and got[4][:, :14].max() < 10  # a quarter of the size
+    middle = np.s_[12:20, 20:28]
+    assert both[middle].min() > 240 and np.array_equal(got[4][middle], both[middle])
