@@ -1,6 +1,6 @@
 """Four virtual CPU devices, so that folds can be spread over 1, 2 and 4 of them in one process; a toy data set.
 
-Where networks are trained most of the time is compilation: there XLA optimises little, and, since every device compiles
+In the rooms of COMPILE most of the time is compilation: there XLA optimises little, and, since every device compiles
 anew, only the files in SPREAD use more than one. A cache for the session, which subprocesses share, spares what several
 tests compile alike.
 """
@@ -46,12 +46,12 @@ SPREAD = ("engine/test_fit.py", "engine/test_parallel.py", "engine/test_predict.
 every_device = jax.local_devices
 one_device = lambda: every_device()[:1]
 jax.local_devices = one_device
-TRAIN = (  # rooms and files whose tests compile networks
-    "cascade/", "cli/", "engine/", "experiments/", "inference/", "models/", "torch_parity/",
-    "data_prep/backbones/test_pretrain.py", "data_prep/backbones/test_train_backbone.py",
+COMPILE = (  # rooms and files whose tests compile more than they compute
+    "cascade/", "cli/", "engine/", "evaluation/", "experiments/", "inference/", "models/", "ops/", "torch_parity/",
+    "data_prep/backbones/", "project/", "reports/",
 )  # fmt: skip
 SLOW = (  # the files that take longest, the longest first: `make test` begins with them, `make test-fast` omits them
-    "torch_parity/test_parity.py", "cli/test_end_to_end.py", "cascade/test_recognise.py",
+    "cascade/test_recognise.py", "cli/test_end_to_end.py", "torch_parity/test_parity.py",
     "inference/test_new_video.py", "engine/test_seam.py", "models/test_fesnet.py", "models/test_fedn.py",
     "engine/test_fit.py", "inference/test_blendshape_videos.py", "engine/test_programs.py", "models/test_rows.py",
     "evaluation/test_metrics.py", "experiments/test_sweep.py", "engine/test_train_step.py",
@@ -145,7 +145,7 @@ def toy():
 def compilation(request):
     """How a file compiles. Its programs are of no use to the next one, and together take gigabytes: they go."""
     name = request.path.relative_to(HERE).as_posix()
-    jax.config.update("jax_disable_most_optimizations", name.startswith(TRAIN))
+    jax.config.update("jax_disable_most_optimizations", name.startswith(COMPILE))
     jax.local_devices = every_device if name in SPREAD else one_device
     yield
     jax.local_devices = one_device

@@ -22,7 +22,7 @@ WIDTH = 32  # features of an embedding
 TRAINING = {
     "ceflnet": {"train.epochs": 14, "train.learning_rate": 1e-2, "train.batch_size": 6},
     "frozen-features": {"train.epochs": 20, "train.learning_rate": 0.1, "train.batch_size": 6},
-    "str": {"train.epochs": 40, "train.learning_rate": 1e-2, "train.batch_size": 6},
+    "str": {"train.epochs": 40, "train.learning_rate": 1e-2, "train.batch_size": 6, "cascade.grid": 40},
 }
 
 
@@ -64,7 +64,7 @@ def test_it_learns_what_there_is_to_learn(name, tmp_path, monkeypatch):
 @pytest.mark.parametrize("name", ["ceflnet", "frozen-features", "str"])
 def test_a_fold_is_the_same_bits_whatever_its_subject_is(name, tmp_path, monkeypatch):
     """Faces, expressions and emotions of one subject are others: only folds that learn from it change."""
-    monkeypatch.setitem(streams.TRAINING, "train.epochs", 1)
+    monkeypatch.setattr(streams, "TRAINING", streams.TRAINING | {"train.epochs": 1, "train.batch_size": 8})
     changed = "s2"
 
     def change(toy):

@@ -11,8 +11,9 @@ import jax
 import numpy as np
 import pytest
 from quick import QUICKLY
-from toys import SHALLOW, TINY, options
+from toys import SHALLOW, options
 
+from fedn_jax.cli.main import main
 from fedn_jax.core.errors import UserError
 from fedn_jax.engine import fit, parameters, programs, run_dir
 from fedn_jax.engine.programs import Share
@@ -81,34 +82,32 @@ def test_some_folds_now_and_others_later(tmp_path):
         fit._chosen(NAMES, ["s3"])
 
 
-def train(data, out, number):
-    changes = TINY | SHALLOW | {"train.epochs": 6, "train.learning_rate": 3e-3, "folds.scheme": "kfold", "folds.k": 2}
-    words = [
-        "train",
-        "--config",
-        "demo",
-        "--data",
-        data,
-        "--out",
-        out,
-        *options(**changes | {"folds.programs": number}),
-    ]
+def words_of(data, out, number):
+    changes = SHALLOW | {"train.epochs": 6, "train.learning_rate": 3e-3, "folds.scheme": "kfold", "folds.k": 2}
+    words = ["train", "--config", "demo", "--data", data, "--out", out]
+    return [str(word) for word in [*words, *options(**changes | {"folds.programs": number})]]
+
+
+def start(words):
     environment = os.environ | {"JAX_ENABLE_X64": "1", "XLA_FLAGS": QUICKLY}
     return subprocess.Popen(
-        [sys.executable, "-m", "fedn_jax.cli.main", *map(str, words)], cwd=ROOT, env=environment,
+        [sys.executable, "-m", "fedn_jax.cli.main", *words], cwd=ROOT, env=environment,
         stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
     )  # fmt: skip
 
 
 def test_three_processes_of_which_one_is_killed_end_as_one_does(shards, tmp_path):
     out = tmp_path / "shared"
-    first = train(shards, out, 4)
+    words = words_of(shards, out, 4)
+    first = start(words)
     while first.poll() is None and not run_dir.metrics_path(out, 0).exists():
         time.sleep(0.01)
-    others = [train(shards, out, 4), train(shards, out, 4), train(shards, tmp_path / "alone", 1)]
+    others = [start(words), start(words)]
     assert first.poll() is None
     first.kill()
     first.communicate()
+    with jax.enable_x64(True):
+        assert main(words_of(shards, tmp_path / "alone", 1)) == 0
     for process in others:
         assert process.wait() == 0, process.communicate()[1].decode()
         process.stderr.close()

@@ -10,8 +10,8 @@ from fedn_jax.ops import frame_labels
 
 
 def events(rows):
-    """(onset, offset, class) each; the last one is padding."""
-    table = np.array([*rows, (0, 50, 1)], np.float32)
+    """(onset, offset, class) each, at most five; the others of six are padding."""
+    table = np.array([*rows, *[(0, 50, 1)] * (6 - len(rows))], np.float32)
     zeros = np.zeros(len(table), np.int32)
     return Events(table[:, :2], zeros - 1.0, table[:, 2].astype(np.int32), zeros, np.arange(len(table)) < len(rows))
 

@@ -59,8 +59,10 @@ def test_properties(seed, threshold):
         assert any(overlap[lost, one] and (score[one], -one) > (score[lost], -lost) for one in kept)
     few, some = nms.nms(interval, score, np.ones(64, bool), threshold, 5)  # a limit cuts the end, nothing else
     assert np.asarray(few)[np.asarray(some)].tolist() == kept[:5].tolist()
-    again, survivors = nms.nms(interval[kept], score[kept], np.ones(len(kept), bool), threshold, len(kept))
-    assert survivors.all() and again.tolist() == list(range(len(kept)))  # in order, and nothing more is dropped
+    order = np.pad(kept, (0, 64 - len(kept)))  # the survivors, filled up to the size that is compiled
+    again, survivors = nms.nms(interval[order], score[order], np.arange(64) < len(kept), threshold, 64)
+    again = np.asarray(again)[np.asarray(survivors)]
+    assert again.tolist() == list(range(len(kept)))  # in order, and nothing more is dropped
 
 
 def test_invalid_and_nan_never_come_back():
