@@ -8,7 +8,6 @@ import functools
 import math
 import operator
 import os
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -28,8 +27,8 @@ from fedn_jax.data import shards, splits
 from fedn_jax.data.problem import Problem, make_problem
 from fedn_jax.engine import checkpoint, fit, output_files, parameters, predict, run_dir
 from fedn_jax.engine.trainer import make_trainer
-from fedn_jax.evaluation import headline, run_evaluation, thresholds
-from fedn_jax.evaluation.run_evaluation import Results
+from fedn_jax.evaluation import headline, run_evaluation
+from fedn_jax.evaluation.run_evaluation import Decoded, Results
 
 TRAINING = "recogniser"  # directory below OUT
 SECTION = "train"  # options of the recogniser's training
@@ -106,8 +105,7 @@ def recognise(
     if trained.task != "fedn":
         raise UserError(f"{run}: recognisers read embeddings, behind task 'fedn'; this run is of task {trained.task!r}")
     configs.validate(config)
-    with tempfile.TemporaryDirectory() as unused:
-        spotted = run_evaluation.evaluate_run(run, trained, dataset, progress, out=Path(unused))
+    spotted = run_evaluation.decode_run(run, trained, dataset, progress)
     plain, named = make_problem(trained, dataset), with_emotions(trained, dataset)
     spotter = Spotter(
         run, trained, plain.task, plain.geometry, dataset.metas, dataset.store, plain.store, out / TRAINING, flow
@@ -129,10 +127,12 @@ def recognise(
     facts["input_shape"] = list(problem.store.inputs.shape[1:])
     fit.fit_problem([fit.Run(out / TRAINING, config)], make_trainer(config, problem), facts, progress)
     relabelled = _named(out / TRAINING, problem, spotted.detections)
-    result = _evaluate(spotted, named, relabelled, whole, dataset, recorded)
-    result.metrics["cascade"] = {"spotter": str(run), "recogniser": name, SECTION: dict(config[SECTION])}
-    run_evaluation.write(result, made or out)
-    return result
+    cascade = spotted._replace(problem=named, detections=relabelled, recorded=recorded)
+    metrics = _evaluate(spotted, cascade, whole, dataset)
+    metrics["cascade"] = {"spotter": str(run), "recogniser": name, SECTION: dict(config[SECTION])}
+    results = Results(named, metrics, relabelled, spotted.limits)
+    run_evaluation.write(results, made or out)
+    return results
 
 
 def with_emotions(config: Config, dataset: shards.Dataset) -> Problem:
@@ -175,19 +175,14 @@ def _named(training: Path, problem: Problem, found: Sequence[Detections]) -> lis
     return relabelled
 
 
-def _evaluate(
-    spotted: Results, named: Problem, found: list[Detections], config: Config, dataset: shards.Dataset,
-    recorded: dict[str, Any],
-) -> Results:  # fmt: skip
-    """The evaluation of the cascade, with the thresholds of its spotter; what is spotted must not have moved."""
-    before = spotted.metrics
-    chosen = {fold: thresholds.Threshold(value, before["threshold_origins"][fold])
-              for fold, value in before["thresholds"].items()}  # fmt: skip
-    result = run_evaluation.score(named, found, spotted.thresholds, config, dataset, chosen, recorded["versions"])
+def _evaluate(spotted: Decoded, named: Decoded, config: Config, dataset: shards.Dataset) -> dict[str, Any]:
+    """The numbers of the cascade; what is spotted must not have moved."""
+    before = run_evaluation.numbers(spotted, config.evaluate.iou)
+    result = run_evaluation.score(named, config, dataset)
     for path in UNTOUCHED:
         one, other = headline.value(before, path), headline.value(result, path)
         # With another number of emotions NumPy adds up in another order; what it is worth stays the spotter's.
         assert one == other or math.isclose(one, other, rel_tol=1e-12), f"{path} moved from {one} to {other}"
         *sections, name = path.split("/")
         functools.reduce(operator.getitem, sections, result)[name] = one
-    return Results(named, result, found, spotted.thresholds)
+    return result

@@ -1,5 +1,6 @@
 """What a recogniser is shown of an interval."""
 
+import functools
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -139,6 +140,7 @@ def onset_to_apex(spotter: Spotter, fold: str) -> Sampler:
     return sample
 
 
+@functools.lru_cache(maxsize=2)  # all folds of a spotter share one
 def make_encoder(task: Task, geometry: windows.Geometry, chunk: int) -> Callable[[Tree, Store, VideoMeta], np.ndarray]:
     """Segment features of a video, in calls of fixed size.
 

@@ -41,15 +41,27 @@ class Results(NamedTuple):
     thresholds: np.ndarray  # [V] float
 
 
-def evaluate_run(
-    run: Path,
-    config: Config,
-    dataset: shards.Dataset,
-    progress: Progress,
-    typed: Collection[str] = (),
-    out: Path | None = None,
-) -> Results:
-    """Decodes the saved network outputs, picks each fold's threshold on its inner fold, and scores the test videos.
+class Decoded(NamedTuple):
+    """What the networks of a run find in its test videos, and the thresholds of its folds; not scored."""
+
+    problem: Problem
+    detections: list[Detections]  # V, survivors of NMS
+    limits: np.ndarray  # [V] float, thresholds
+    chosen: dict[str, Threshold]  # outer fold -> its threshold
+    recorded: dict[str, Any]  # what the run says of itself
+    other_options: dict[str, Any]  # of the evaluation, see ``thresholds.other_options``
+
+    @property
+    def tests(self) -> dict[str, Sequence[int]]:
+        """Outer fold -> its test videos."""
+        plan = dict(zip(self.problem.folds.name, self.problem.folds.test, strict=True))
+        return {name: plan[name] for name in self.chosen}
+
+
+def decode_run(
+    run: Path, config: Config, dataset: shards.Dataset, progress: Progress, typed: Collection[str] = ()
+) -> Decoded:
+    """Decodes the saved network outputs, and picks each fold's threshold on its inner fold.
 
     Args:
       run: directory of a finished run.
@@ -57,10 +69,9 @@ def evaluate_run(
       dataset: the shards that it was trained on; its inputs are not looked at.
       progress: bars.
       typed: options that were given for this evaluation, by dotted name; see ``thresholds.other_options``.
-      out: directory for what is written; None: that of the run.
 
     Returns:
-      Results; ``detections.csv``, ``candidates.csv`` and ``metrics.json`` are written.
+      What was found.
 
     Raises:
       UserError: the run is not finished, is a cascade, or was trained on other data.
@@ -75,7 +86,6 @@ def evaluate_run(
         raise UserError(f"{run} was trained on other data than these; expected the --data directory of that training")
     other = thresholds.other_options(config, run_dir.load_config(run), typed)
     problem, decode, shapes = _problem(config, dataset)
-    iou = config.evaluate.iou
     plan = dict(zip(problem.folds.name, problem.folds.test, strict=True))
     outer = [name for name in plan if not name.endswith(splits.INNER)]
 
@@ -88,9 +98,9 @@ def evaluate_run(
 
     found: list[Detections | None] = [None] * len(problem.metas)
     limits, chosen, cut = np.zeros(len(problem.metas)), {}, {}
-    for name in progress(outer, desc="decode and score", unit="fold"):
+    for name in progress(outer, desc="decode", unit="fold"):
         held, floor = held_out(name + splits.INNER)
-        chosen[name] = thresholds.choose(config, thresholds.OPTION in other, held, iou)
+        chosen[name] = thresholds.choose(config, thresholds.OPTION in other, held, config.evaluate.iou)
         if chosen[name].value < floor:
             cut[name] = floor
         for video, detections in zip(
@@ -99,9 +109,36 @@ def evaluate_run(
             found[video], limits[video] = detections, chosen[name].value
     if any(key.startswith("predict.") for key in other):
         _warn(run, cut)
-    result = score(problem, found, limits, config, dataset, chosen, recorded["versions"])
-    result["other_options"] = other
-    results = Results(problem, result, found, limits)
+    return Decoded(problem, found, limits, chosen, recorded, other)
+
+
+def evaluate_run(
+    run: Path,
+    config: Config,
+    dataset: shards.Dataset,
+    progress: Progress,
+    typed: Collection[str] = (),
+    out: Path | None = None,
+) -> Results:
+    """Decodes a run and scores its test videos.
+
+    Args:
+      run: directory of a finished run.
+      config: see ``decode_run``.
+      dataset: see ``decode_run``.
+      progress: bars.
+      typed: see ``decode_run``.
+      out: directory for what is written; None: that of the run.
+
+    Returns:
+      Results; ``detections.csv``, ``candidates.csv`` and ``metrics.json`` are written.
+
+    Raises:
+      UserError: as ``decode_run``.
+    """
+    decoded = decode_run(run, config, dataset, progress, typed)
+    result = score(decoded, config, dataset)
+    results = Results(decoded.problem, result, decoded.detections, decoded.limits)
     write(results, out or run)
     return results
 
@@ -159,33 +196,25 @@ def read_inner(run: Path, fold: str, videos: int, config: Config) -> tuple[list[
     return found, float(floors.max(initial=0))
 
 
-def score(
-    problem: Problem, found: list[Detections], limits: np.ndarray, config: Config, dataset: shards.Dataset,
-    chosen: Mapping[str, Threshold], versions: Mapping[str, str],
-) -> dict[str, Any]:  # fmt: skip
+def score(decoded: Decoded, config: Config, dataset: shards.Dataset) -> dict[str, Any]:
     """All numbers of a run, and of what learns nothing.
 
     Args:
-      problem: what was to be detected.
-      found: V, survivors of NMS.
-      limits: [V] float, thresholds.
+      decoded: what was to be detected, and what was.
       config: of the evaluation.
       dataset: loaded shards; its inputs are not looked at.
-      chosen: outer fold -> its threshold.
-      versions: of the training.
 
     Returns:
-      The content of metrics.json, made with the training's options.
+      The content of metrics.json.
     """
-    iou = config.evaluate.iou
-    plan = dict(zip(problem.folds.name, problem.folds.test, strict=True))
-    tests = {name: plan[name] for name in chosen}
-    result = _score(problem, found, limits, iou, chosen, tests)
-    padded, subjects = (matching.pad(found), matching.pad(problem.events)), [meta.subject for meta in problem.metas]
-    result["leaks"] = leaks.measure(result, *padded, subjects, limits)
-    result["baselines"] = _baselines(problem, dataset, tests, iou)
-    result["other_options"] = {}
-    result["config"], result["versions"] = json.loads(config.to_json()), versions
+    iou, problem = config.evaluate.iou, decoded.problem
+    result = numbers(decoded, iou)
+    padded = (matching.pad(decoded.detections), matching.pad(problem.events))
+    subjects = [meta.subject for meta in problem.metas]
+    result["leaks"] = leaks.measure(result, *padded, subjects, decoded.limits)
+    result["baselines"] = _baselines(decoded, dataset, iou)
+    result["other_options"] = decoded.other_options
+    result["config"], result["versions"] = json.loads(config.to_json()), decoded.recorded["versions"]
     signature = dataset.metadata["signature"]
     result["data"] = {key: value for key, value in dataset.metadata.items() if key != "signature"}
     if models.TASKS[config.task].frames:  # its inputs are pictures; the data hold embeddings beside them
@@ -241,11 +270,17 @@ def _task(options: str, geometry: windows.Geometry, num_classes: int, input_shap
     return models.make_task(config, geometry, num_classes, input_shape)
 
 
-def _score(
-    problem: Problem, found: list[Detections], limits: np.ndarray, iou: float, chosen: Mapping[str, Threshold],
-    tests: Mapping[str, Sequence[int]],
-) -> dict[str, Any]:  # fmt: skip
-    """All numbers of one set of detections, with the threshold of each fold and where it comes from."""
+def numbers(decoded: Decoded, iou: float) -> dict[str, Any]:
+    """The numbers of one set of detections, with the threshold of each fold and where it comes from.
+
+    Args:
+      decoded: what was to be detected, and what was.
+      iou: at which a detection is right.
+
+    Returns:
+      Those of ``all_metrics``; of kinds, where the labels are kinds; thresholds.
+    """
+    problem, found, limits = decoded.problem, decoded.detections, decoded.limits
     subjects = [meta.subject for meta in problem.metas]
     result = all_metrics.evaluate_detections(
         matching.pad(found), matching.pad(problem.events), subjects, problem.classes, limits,
@@ -254,16 +289,17 @@ def _score(
     if problem.label == "kind":
         kept = matching.pad([matching.above(*pair) for pair in zip(found, limits, strict=True)])
         frames = [meta.num_frames for meta in problem.metas]
-        result["kinds"] = kinds.scores(kept, matching.pad(problem.events), frames, tests, iou)
+        result["kinds"] = kinds.scores(kept, matching.pad(problem.events), frames, decoded.tests, iou)
     if problem.left_out:
         result["definition"]["gt"] += f"; {problem.left_out}: where one is detected, that counts as wrong"
-    origins = {fold: one.origin for fold, one in chosen.items()}
+    origins = {fold: one.origin for fold, one in decoded.chosen.items()}
     result["definition"]["threshold"] = thresholds.describe(origins)
-    return result | thresholds.record(chosen)
+    return result | thresholds.record(decoded.chosen)
 
 
-def _baselines(problem: Problem, dataset: shards.Dataset, plan: Mapping[str, Sequence[int]], iou: float) -> dict:
+def _baselines(decoded: Decoded, dataset: shards.Dataset, iou: float) -> dict:
     """What learns nothing, scored the same way; all that it is set by comes from the training videos of each fold."""
+    problem, plan = decoded.problem, decoded.tests
     tests = list(plan.values())
     trains = [tuple(sorted(set(range(len(problem.metas))) - set(test))) for test in tests]
     classes, per_row = len(problem.classes), problem.geometry.frames_per_row
@@ -275,9 +311,11 @@ def _baselines(problem: Problem, dataset: shards.Dataset, plan: Mapping[str, Seq
         detected, limits = flow_baseline.run(*seen, rates, problem.events, trains, tests, classes, per_row, iou)
         values = {name: float(limits[test[0]]) for name, test in plan.items()}
         chosen = {name: Threshold(x, thresholds.TUNED if x else thresholds.ALL) for name, x in values.items()}
-        found["flow"] = _score(problem, detected, limits, iou, chosen, plan)
+        found["flow"] = numbers(decoded._replace(detections=detected, limits=limits, chosen=chosen), iou)
     lengths = [meta.num_frames for meta in problem.metas]
     detected = position_prior.run(lengths, problem.events, trains, tests, classes)
     chosen = dict.fromkeys(plan, Threshold(0.0, thresholds.UNSCORED))
-    found["position"] = _score(problem, detected, np.zeros(len(lengths)), iou, chosen, plan)
+    found["position"] = numbers(
+        decoded._replace(detections=detected, limits=np.zeros(len(lengths)), chosen=chosen), iou
+    )
     return found
