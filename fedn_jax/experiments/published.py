@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from fedn_jax.core import config as configs
-from fedn_jax.core import errors
+from fedn_jax.core import errors, schema
 from fedn_jax.evaluation import headline
 
 FILE = Path(__file__).with_name("paper.json")
@@ -210,12 +210,12 @@ def obstacle(metrics: Mapping[str, Any]) -> str:
       metrics: content of metrics.json.
 
     Returns:
-      A clause such as "the data set is folder, which the paper does not use"; "" if they can.
+      A clause such as "the data (own videos) are none of the paper's"; "" if they can.
     """
     (dataset, labels), chosen = setting(metrics), options(metrics)
     known = content()["datasets"]
     if dataset not in known:
-        return f"the data set is {dataset}, which the paper does not use"
+        return f"the data ({schema.dataset({'dataset': dataset})}) are none of the paper's"
     given, printed = set((metrics["data"]).get("classes") or ()), known[dataset]["classes"].get(labels)
     if printed is None or headline.options_recognise(chosen) and given != set(printed):
         return f"the labels are {labels} ({', '.join(sorted(given)) or 'none'}), which the paper does not use"

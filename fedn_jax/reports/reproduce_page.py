@@ -124,7 +124,7 @@ def _difference(verdict: Mapping[str, Any] | None) -> Cell:
     """A mean difference with its standard error, which one seed does not have."""
     if not verdict:
         return Cell(DASH)
-    error = "" if verdict["error"] is None else f" ±{100 * verdict['error']:.1f}"
+    error = "" if verdict["error"] is None else f" ± {100 * verdict['error']:.1f}"
     return Cell(points(verdict["mean"]) + error, 100 * verdict["mean"])
 
 

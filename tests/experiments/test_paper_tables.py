@@ -154,7 +154,7 @@ def result(table=3, seeds=2):
     judged = orderings.judge_all(table, values)
     judged = [one | {"verdicts": {k: v._asdict() for k, v in one["verdicts"].items()}} for one in judged]
     return {"table": table, "seeds": list(range(seeds)), "rows": found, "orderings": judged, "rule": orderings.RULE,
-            "chance": orderings.chance(seeds), "obstacle": "the data set is <folder>, which the paper does not use",
+            "chance": orderings.chance(seeds), "obstacle": "the data (<folder>) are none of the paper's",
             "setting": ["folder", "annotated"], "definition": {"threshold": "score threshold of each fold: <a guess>"},
             "config": {"folds": {"scheme": "kfold"}}, "versions": {}, "data": {}}  # fmt: skip
 

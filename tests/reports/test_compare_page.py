@@ -67,7 +67,7 @@ def test_page_shows_numbers_differences_and_definitions(written):
     assert "loss.interval diou giou diou" in text and "model.width" not in text
     assert f"{EVIL} features made by an untrained network" in text
     assert f"{EVIL} data set other folder all numbers" in text
-    assert "not comparable with the paper's rows: the data set is folder, which the paper does not use" in text
+    assert "not comparable with the paper's rows: the data (own videos) are none of the paper's" in text
     assert headline.MAP_ORDER in text
     assert written[2].count("data:image/svg+xml") == 2 + 3
 

@@ -54,8 +54,8 @@ def test_only_the_runs_labels_are_shown():
 @pytest.mark.parametrize(
     ("metrics", "reason"),
     [
-        (fakes.make_metrics(), "the data set is folder, which the paper does not use"),
-        (fakes.make_metrics(dataset="samm"), "the data set is samm, which the paper does not use"),
+        (fakes.make_metrics(), "the data (own videos) are none of the paper's"),
+        (fakes.make_metrics(dataset="samm"), "the data (samm) are none of the paper's"),
         (fakes.casme2(gt=299), "the number of annotated expressions is 299, in the paper 300"),
         (fakes.casme2(labels="mine"), "the labels are mine ("),
         (fakes.casme2(classes=["a", "b"]), "the labels are annotated (a, b), which the paper does not use"),
