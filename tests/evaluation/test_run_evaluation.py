@@ -78,8 +78,9 @@ def evaluate(tmp_path, monkeypatch):
             left_out="2 micro-expressions left out (data.kind=macro)",
         )
         dataset = SimpleNamespace(
-            problem=problem, metadata={"signature": "x", "classes": ["expression"]}, flow=np.zeros((1, 12, 2))
-        )
+            problem=problem, metadata={"signature": "x", "classes": ["expression"]}, flow=np.zeros((1, 12, 2)),
+            store=SimpleNamespace(valid=np.ones(1, bool)),
+        )  # fmt: skip
         return run_evaluation.evaluate_run(run, changed, dataset, quiet, typed, out)
 
     evaluated.run = run
@@ -193,3 +194,15 @@ def test_inputs_are_not_looked_at_and_the_decoder_is_compiled_once(monkeypatch):
         assert problem.store is dataset.store and config.data.standardize == "video"
         decoders.append(decode)
     assert decoders[0] is decoders[1]
+
+
+def test_runs_on_the_same_data_and_folds_share_the_baselines(evaluate, monkeypatch):
+    monkeypatch.setattr(run_evaluation, "_BASELINES", {})
+    calls, compute = [], run_evaluation._score_baselines
+    monkeypatch.setattr(run_evaluation, "_score_baselines", lambda *all: calls.append(1) or compute(*all))
+    first = evaluate().metrics["baselines"]
+    kept = json.dumps(first)
+    first["position"]["spotting"]["f1"] = -1.0  # what a caller does to its numbers is its own
+    assert json.dumps(evaluate().metrics["baselines"]) == kept and len(calls) == 1
+    other = evaluate(**{"evaluate.iou": 0.9}).metrics["baselines"]
+    assert len(calls) == 2 and other["position"]["iou"] == 0.9
