@@ -1,5 +1,6 @@
 """STR's streams learn to spot before its recogniser is trained on what they see (Liong et al. 2023, and its code)."""
 
+import functools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -170,7 +171,7 @@ def onset_to_apex(spotter: Spotter, fold: str) -> Sampler:
     Returns:
       (video, intervals [N, 2], apexes [N]) -> [N, 14, 14, 14] float16.
     """
-    flow, filters = samplers.onset_to_apex(spotter, fold), _load(spotter.training, fold, spotter.config)
+    flow, filters = samplers.onset_to_apex(spotter, fold), _load(spotter.training, fold)
 
     def sample(video: int, interval: np.ndarray, apex: np.ndarray) -> np.ndarray:
         shown = flow(video, interval, apex)
@@ -181,10 +182,15 @@ def onset_to_apex(spotter: Spotter, fold: str) -> Sampler:
     return sample
 
 
-def _load(training: Path, fold: str, config: Config) -> Tree:
+@functools.lru_cache(maxsize=1)  # no option changes them
+def _shapes() -> Tree:
+    """What the variables of a fold's streams look like, with the top that spots."""
+    return shape_of_variables(strnet.make_spotting_task(), configs.default())
+
+
+def _load(training: Path, fold: str) -> Tree:
     """The streams of a fold, without the top that spots."""
-    expected = shape_of_variables(strnet.make_spotting_task(), config)
-    variables = parameters.load(parameters.path_of(training / DIRECTORY, fold), expected, fold)[0]
+    variables = parameters.load(parameters.path_of(training / DIRECTORY, fold), _shapes(), fold)[0]
     return {name: tree["streams"] for name, tree in variables.items()}
 
 

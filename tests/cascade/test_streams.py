@@ -106,7 +106,7 @@ def test_they_learn_to_spot_and_stay_as_they_are(tmp_path, monkeypatch):
     before = {fold: path.read_bytes() for fold, path in paths.items()}
     sample = streams.onset_to_apex(spotter, "s1")(0, np.array([[20, 40]]), np.array([30]))
     direct = strnet.Streams().apply(
-        streams._load(spotter.training, "s1", config), flow_of(toy)(np.array([[20, 30]])), False, jnp.ones(1, bool)
+        streams._load(spotter.training, "s1"), flow_of(toy)(np.array([[20, 30]])), False, jnp.ones(1, bool)
     )
     np.testing.assert_allclose(sample, direct, atol=2e-3, rtol=2e-3)
     assert sample.shape == (1, 14, 14, 14) and sample.dtype == np.float16
