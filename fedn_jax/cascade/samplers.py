@@ -8,9 +8,10 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
+from fedn_jax.core import config as configs
 from fedn_jax.core.errors import UserError
 from fedn_jax.core.types import Array, Config, Store, Task, Tree, VideoMeta, Windows
-from fedn_jax.engine import parameters, run_dir
+from fedn_jax.engine import parameters
 from fedn_jax.engine.trainer import shape_of_variables
 from fedn_jax.models.ceflnet import PLACES
 from fedn_jax.ops import apex, windows
@@ -97,7 +98,7 @@ def segment_features(spotter: Spotter, fold: str) -> Sampler:
     if spotter.task.encoding is None:
         raise UserError(f"frozen-features reads the segment features of a spotter; task {config.task!r} has none")
     path = parameters.path_of(spotter.run, fold)
-    variables = parameters.load(path, _shapes(spotter.run, spotter.task), fold)[0]
+    variables = parameters.load(path, _shapes(spotter.task), fold)[0]
     encode = make_encoder(spotter.task, spotter.geometry, config.predict.chunk)
     known: dict[int, np.ndarray] = {}
 
@@ -141,9 +142,9 @@ def onset_to_apex(spotter: Spotter, fold: str) -> Sampler:
 
 
 @functools.lru_cache(maxsize=2)  # tracing a network takes half a second, and its folds are alike
-def _shapes(run: Path, task: Task) -> Tree:
-    """What the variables of a run look like."""
-    return shape_of_variables(task, run_dir.load_config(run))
+def _shapes(task: Task) -> Tree:
+    """What the variables of a network look like; options that are not in its task do not change them."""
+    return shape_of_variables(task, configs.default())
 
 
 @functools.lru_cache(maxsize=2)  # all folds of a spotter share one
