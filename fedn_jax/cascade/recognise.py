@@ -79,7 +79,6 @@ def recognise(
     dataset: shards.Dataset,
     progress: Progress,
     out: Path,
-    made: Path | None = None,
     flow: Flow | None = None,
 ) -> Results:
     """Names the intervals of a run; started again, it goes on.
@@ -91,11 +90,10 @@ def recognise(
       dataset: the shards that the run was trained on, with their embeddings.
       progress: bars.
       out: directory of the cascade.
-      made: directory for the files of the evaluation; None: ``out``.
       flow: optical flow between frames, for a recogniser that needs it.
 
     Returns:
-      Results; written as ``run_evaluation.evaluate_run`` writes them. TP, N, F1 and mAP of spotting are those of
+      Results, for ``run_evaluation.write``. TP, N, F1 and mAP of spotting are those of
       the run to the last bit.
 
     Raises:
@@ -130,9 +128,7 @@ def recognise(
     cascade = spotted._replace(problem=named, detections=relabelled, recorded=recorded)
     metrics = _evaluate(spotted, cascade, whole, dataset)
     metrics["cascade"] = {"spotter": str(run), "recogniser": name, SECTION: dict(config[SECTION])}
-    results = Results(named, metrics, relabelled, spotted.limits)
-    run_evaluation.write(results, made or out)
-    return results
+    return Results(named, metrics, relabelled, spotted.thresholds)
 
 
 def with_emotions(config: Config, dataset: shards.Dataset) -> Problem:

@@ -8,7 +8,6 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from fedn_jax.core import config as configs
 from fedn_jax.core.errors import UserError
 from fedn_jax.core.types import Array, Config, Store, Task, Tree, VideoMeta, Windows
 from fedn_jax.engine import parameters
@@ -98,7 +97,7 @@ def segment_features(spotter: Spotter, fold: str) -> Sampler:
     if spotter.task.encoding is None:
         raise UserError(f"frozen-features reads the segment features of a spotter; task {config.task!r} has none")
     path = parameters.path_of(spotter.run, fold)
-    variables = parameters.load(path, _shapes(spotter.task), fold)[0]
+    variables = parameters.load(path, shape_of_variables(spotter.task), fold)[0]
     encode = make_encoder(spotter.task, spotter.geometry, config.predict.chunk)
     known: dict[int, np.ndarray] = {}
 
@@ -139,12 +138,6 @@ def onset_to_apex(spotter: Spotter, fold: str) -> Sampler:
         return spotter.flow(meta.row + np.array(pairs))
 
     return sample
-
-
-@functools.lru_cache(maxsize=2)  # tracing a network takes half a second, and its folds are alike
-def _shapes(task: Task) -> Tree:
-    """What the variables of a network look like; options that are not in its task do not change them."""
-    return shape_of_variables(task, configs.default())
 
 
 @functools.lru_cache(maxsize=2)  # all folds of a spotter share one

@@ -1,6 +1,5 @@
 """STR's streams learn to spot before its recogniser is trained on what they see (Liong et al. 2023, and its code)."""
 
-import functools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -182,15 +181,10 @@ def onset_to_apex(spotter: Spotter, fold: str) -> Sampler:
     return sample
 
 
-@functools.lru_cache(maxsize=1)  # no option changes them
-def _shapes() -> Tree:
-    """What the variables of a fold's streams look like, with the top that spots."""
-    return shape_of_variables(strnet.make_spotting_task(), configs.default())
-
-
 def _load(training: Path, fold: str) -> Tree:
     """The streams of a fold, without the top that spots."""
-    variables = parameters.load(parameters.path_of(training / DIRECTORY, fold), _shapes(), fold)[0]
+    expected = shape_of_variables(strnet.make_spotting_task())
+    variables = parameters.load(parameters.path_of(training / DIRECTORY, fold), expected, fold)[0]
     return {name: tree["streams"] for name, tree in variables.items()}
 
 

@@ -52,7 +52,7 @@ def recognise(args: argparse.Namespace, overrides: Sequence[str]) -> None:
     """
     from fedn_jax.cascade import recognise as cascade
     from fedn_jax.cascade.recognisers import RECOGNISERS
-    from fedn_jax.core import files, written
+    from fedn_jax.core import written
     from fedn_jax.data import shards
     from fedn_jax.engine import run_dir
     from fedn_jax.reports import run_tables
@@ -71,12 +71,9 @@ def recognise(args: argparse.Namespace, overrides: Sequence[str]) -> None:
     own_code.keep(args.out, args.config or "", added)
     dataset = shards.load(args.data)
     flow = flow_of(args.data, dataset) if RECOGNISERS[args.recogniser].frames else None
-    with files.scratch(args.out / "evaluation") as made:
-        results = cascade.recognise(
-            args.run, args.recogniser, config, dataset, progress_bar(), args.out, Path(made), flow
-        )  # fmt: skip
-        training = args.out / cascade.TRAINING
-        run_results.save_evaluation(results, Path(made), args.out, training, args.data, args.force, own=True)
+    results = cascade.recognise(args.run, args.recogniser, config, dataset, progress_bar(), args.out, flow)
+    training = args.out / cascade.TRAINING
+    run_results.save_evaluation(results, args.out, training, args.data, args.force, own=True)
     print(f"Emotions: {args.recogniser}. Intervals, scores and thresholds: {args.run}.\n")
     print(f"{run_tables.run_text(results.metrics)}\n\n{run_results.lines(args.out)}")
     print(f"next:    fedn report {args.run} {args.out} --out comparison")

@@ -1,7 +1,6 @@
 """The command ``fedn report``. Everything heavy is imported inside."""
 
 import argparse
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +76,6 @@ def _timelines(run: Path, data: Path) -> Any:
 
     config = run_dir.load_config(run)
     dataset = problem.load(config, data, inputs=False)
-    with tempfile.TemporaryDirectory() as unused:  # the files of the run's own evaluation, made with the same options
-        results = run_evaluation.evaluate_run(run, config, dataset, progress_bar(), (), Path(unused))
+    results = run_evaluation.evaluate_run(run, config, dataset, progress_bar())
     shown, pictures = run_page.videos(results), run_results.thumbnails(data)
     return run_page.timelines(results.metrics, shown, results.problem.classes, pictures)

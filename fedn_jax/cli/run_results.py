@@ -1,8 +1,6 @@
 """The results of a run: evaluated, put where they belong, and shown. Everything heavy is imported inside."""
 
-import contextlib
 import os
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -43,7 +41,7 @@ def evaluate_run(
       UserError: ``out`` is a run, or holds files that a person wrote or changed.
     """
     from fedn_jax import models
-    from fedn_jax.core import files, written
+    from fedn_jax.core import written
     from fedn_jax.data import problem
     from fedn_jax.engine import run_dir
     from fedn_jax.evaluation import run_evaluation, thresholds
@@ -61,15 +59,13 @@ def evaluate_run(
         raise UserError(f"--out {out}: holds a run, whose own numbers stay; choose a directory that is none")
     out = run if own else out
     writes = not (own and other)
-    if writes and not force:
-        written.check(out, FILES, own)
-    with contextlib.ExitStack() as stack:
-        if writes:
-            out.mkdir(parents=True, exist_ok=True)
-        made = stack.enter_context(files.scratch(out / "evaluation") if writes else tempfile.TemporaryDirectory())
-        results = run_evaluation.evaluate_run(run, config, dataset, progress_bar(), typed, Path(made))
-        if writes:
-            save_evaluation(results, Path(made), out, run, data, force, own)
+    if writes:
+        out.mkdir(parents=True, exist_ok=True)
+        if not force:
+            written.check(out, FILES, own)
+    results = run_evaluation.evaluate_run(run, config, dataset, progress_bar(), typed)
+    if writes:
+        save_evaluation(results, out, run, data, force, own)
     print(run_tables.run_text(results.metrics) + "\n")
     if writes:
         print(lines(out))
@@ -78,13 +74,12 @@ def evaluate_run(
     return results.metrics
 
 
-def save_evaluation(results: Any, made: Path, out: Path, run: Path, data: Path, force: bool, own: bool) -> None:
-    """Writes the page, and puts all files of an evaluation in their places.
+def save_evaluation(results: Any, out: Path, run: Path, data: Path, force: bool, own: bool) -> None:
+    """Writes the files of an evaluation, the page among them, and puts them in their places.
 
     Args:
       results: of the evaluation.
-      made: directory with its files.
-      out: directory that they are for.
+      out: directory for them.
       run: directory of the training.
       data: directory made by `fedn prepare`.
       force: replace files even where somebody changed them.
@@ -92,13 +87,17 @@ def save_evaluation(results: Any, made: Path, out: Path, run: Path, data: Path, 
     """
     from fedn_jax.core import files, written
     from fedn_jax.engine import run_dir
+    from fedn_jax.evaluation import run_evaluation
     from fedn_jax.reports import run_page
 
     shown, history = (run_page.videos(results), results.problem.classes), run_dir.read_metrics(run)
-    run_page.write(made, results.metrics, *shown, history, thumbnails(data))
-    with files.wait_for_lock(out):
-        about = {"run": str(run)}
-        with written.replacing(out, "evaluation", about, FILES, force, own) as parts:
+    with files.scratch(out / "evaluation") as made:
+        run_evaluation.write(results, made)
+        run_page.write(made, results.metrics, *shown, history, thumbnails(data))
+        with (
+            files.wait_for_lock(out),
+            written.replacing(out, "evaluation", {"run": str(run)}, FILES, force, own) as parts,
+        ):
             for name, part in parts.items():
                 (made / name).replace(part)
 

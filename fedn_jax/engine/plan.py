@@ -71,7 +71,7 @@ def make_plan(
     ranges = memory.pack(len(names), devices, allowed, bytes_of, config.folds.programs)
     sizes = tuple(len(part) for part in ranges)
     needed, data = bytes_of(max(sizes))
-    parameters = jax.tree.leaves(shape_of_variables(problem.task, config))
+    parameters = jax.tree.leaves(shape_of_variables(problem.task))
     per_fold = sum(leaf.size * leaf.dtype.itemsize for leaf in parameters)
     inner = sum(name.endswith(splits.INNER) for name in names)
     outputs, state = _outputs_bytes(config, problem), trainer.state_bytes

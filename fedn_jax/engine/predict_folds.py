@@ -93,7 +93,7 @@ def run(missing: Sequence[Unpredicted], trainer: Trainer, config: Config, progre
       progress: bars.
     """
     problem = trainer.problem
-    expected = shape_of_variables(problem.task, config)
+    expected = shape_of_variables(problem.task)
     reduce = candidates.make_reducer(problem.task, decode.rule_of(config))
     stores: dict[jax.Device, Store] = {}
     networks: dict[jax.Device, tuple[Path, Tree]] = {}  # of the fold that each device was given last

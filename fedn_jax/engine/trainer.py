@@ -72,14 +72,6 @@ def make_trainer(config: Config, problem: Problem, ending: str = "") -> Trainer:
     return Trainer(problem, driver, init, epoch, predictor, size)
 
 
-def _shape_of_state(task: Task, config: Config) -> TrainState:
-    """Shapes and dtypes of the training state of one fold."""
-    none = np.zeros(1, np.int32)
-    fold = train_step.Fold(np.uint32(0), none, none, np.zeros(0, np.float32))
-    init = lambda fold, hyper: train_step.init_state(task, fold, hyper)
-    return jax.eval_shape(init, fold, configs.to_hyper(config))
-
-
 def empty_state(task: Task, config: Config, num_folds: int) -> TrainState:
     """Zeros of the shapes and dtypes of a training state, for checkpoints to be read into.
 
@@ -91,22 +83,23 @@ def empty_state(task: Task, config: Config, num_folds: int) -> TrainState:
     Returns:
       Leaves [K, ...], NumPy.
     """
-    shapes = _shape_of_state(task, config)
+    none = np.zeros(1, np.int32)
+    fold = train_step.Fold(np.uint32(0), none, none, np.zeros(0, np.float32))
+    init = lambda fold, hyper: train_step.init_state(task, fold, hyper)
+    shapes = jax.eval_shape(init, fold, configs.to_hyper(config))
     return jax.tree.map(lambda leaf: np.zeros((num_folds, *leaf.shape), leaf.dtype), shapes)
 
 
-def shape_of_variables(task: Task, config: Config) -> Tree:
+def shape_of_variables(task: Task) -> Tree:
     """Shapes and dtypes of what the network of one fold needs, for parameters to be compared with.
 
     Args:
-      task: the model.
-      config: of the run.
+      task: the model; JAX keeps what it traced of it, so that asking again costs nothing.
 
     Returns:
       {"params": ..., others}, leaves ``jax.ShapeDtypeStruct``.
     """
-    state = _shape_of_state(task, config)
-    return {"params": state.params, **state.extra}
+    return jax.eval_shape(task.init, jax.random.key(0))
 
 
 def make_program(

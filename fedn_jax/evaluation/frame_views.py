@@ -116,7 +116,7 @@ def features(
 
 
 def _variables(run: Path, fold: str, epoch: int | None, task: Task, config: Config) -> Any:
-    template = trainer.shape_of_variables(task, config)
+    template = trainer.shape_of_variables(task)
     found, _ = parameters.load(parameters.path_of(run, fold, epoch), template, fold)
     return jax.device_put(found, jax.local_devices()[0])
 

@@ -47,7 +47,7 @@ class Decoded(NamedTuple):
 
     problem: Problem
     detections: list[Detections]  # V, survivors of NMS
-    limits: np.ndarray  # [V] float, thresholds
+    thresholds: np.ndarray  # [V] float
     chosen: dict[str, Threshold]  # outer fold -> its threshold
     recorded: dict[str, Any]  # what the run says of itself
     other_options: dict[str, Any]  # of the evaluation, see ``thresholds.other_options``
@@ -119,9 +119,8 @@ def evaluate_run(
     dataset: shards.Dataset,
     progress: Progress,
     typed: Collection[str] = (),
-    out: Path | None = None,
 ) -> Results:
-    """Decodes a run and scores its test videos.
+    """Decodes a run and scores its test videos; nothing is written.
 
     Args:
       run: directory of a finished run.
@@ -129,19 +128,16 @@ def evaluate_run(
       dataset: see ``decode_run``.
       progress: bars.
       typed: see ``decode_run``.
-      out: directory for what is written; None: that of the run.
 
     Returns:
-      Results; ``detections.csv``, ``candidates.csv`` and ``metrics.json`` are written.
+      Results, for ``write``.
 
     Raises:
       UserError: as ``decode_run``.
     """
     decoded = decode_run(run, config, dataset, progress, typed)
     result = score(decoded, config, dataset)
-    results = Results(decoded.problem, result, decoded.detections, decoded.limits)
-    write(results, out or run)
-    return results
+    return Results(decoded.problem, result, decoded.detections, decoded.thresholds)
 
 
 def read_fold(
@@ -212,7 +208,7 @@ def score(decoded: Decoded, config: Config, dataset: shards.Dataset) -> dict[str
     result = numbers(decoded, iou)
     padded = (matching.pad(decoded.detections), matching.pad(problem.events))
     subjects = [meta.subject for meta in problem.metas]
-    result["leaks"] = leaks.measure(result, *padded, subjects, decoded.limits)
+    result["leaks"] = leaks.measure(result, *padded, subjects, decoded.thresholds)
     result["baselines"] = _baselines(decoded, dataset, iou)
     result["other_options"] = decoded.other_options
     result["config"], result["versions"] = json.loads(config.to_json()), decoded.recorded["versions"]
@@ -281,7 +277,7 @@ def numbers(decoded: Decoded, iou: float) -> dict[str, Any]:
     Returns:
       Those of ``all_metrics``; of kinds, where the labels are kinds; thresholds.
     """
-    problem, found, limits = decoded.problem, decoded.detections, decoded.limits
+    problem, found, limits = decoded.problem, decoded.detections, decoded.thresholds
     subjects = [meta.subject for meta in problem.metas]
     result = all_metrics.evaluate_detections(
         matching.pad(found), matching.pad(problem.events), subjects, problem.classes, limits,
@@ -327,11 +323,11 @@ def _score_baselines(decoded: Decoded, dataset: shards.Dataset, iou: float) -> d
         detected, limits = flow_baseline.run(*seen, rates, problem.events, trains, tests, classes, per_row, iou)
         values = {name: float(limits[test[0]]) for name, test in plan.items()}
         chosen = {name: Threshold(x, thresholds.TUNED if x else thresholds.ALL) for name, x in values.items()}
-        found["flow"] = numbers(decoded._replace(detections=detected, limits=limits, chosen=chosen), iou)
+        found["flow"] = numbers(decoded._replace(detections=detected, thresholds=limits, chosen=chosen), iou)
     lengths = [meta.num_frames for meta in problem.metas]
     detected = position_prior.run(lengths, problem.events, trains, tests, classes)
     chosen = dict.fromkeys(plan, Threshold(0.0, thresholds.UNSCORED))
     found["position"] = numbers(
-        decoded._replace(detections=detected, limits=np.zeros(len(lengths)), chosen=chosen), iou
+        decoded._replace(detections=detected, thresholds=np.zeros(len(lengths)), chosen=chosen), iou
     )
     return found

@@ -83,10 +83,11 @@ def run(
     train(out, several, seeds, dataset, progress)
     found, first = [], None
     for row in several:
-        scored = [
-            run_evaluation.evaluate_run(one.directory, one.config, dataset, progress).metrics
-            for one in runs_of(out, row, seeds)
-        ]
+        scored = []
+        for one in runs_of(out, row, seeds):
+            results = run_evaluation.evaluate_run(one.directory, one.config, dataset, progress)
+            run_evaluation.write(results, one.directory)
+            scored.append(results.metrics)
         first = first or scored[0]
         numbers = {}
         for name, (path, factor) in NUMBERS.items():

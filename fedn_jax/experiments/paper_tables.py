@@ -219,12 +219,15 @@ def _share_streams(out: Path, row: Row, several: Sequence[Row], seeds: int) -> N
 def _evaluate(
     run: fit.Run, spotter: fit.Run | None, dataset: shards.Dataset, progress: Progress, flow: Flow | None
 ) -> dict[str, Any]:
-    """The numbers of a run; of a cascade after its recogniser is trained."""
+    """The numbers of a run, which are written, too; of a cascade after its recogniser is trained."""
     if spotter is None:
-        return run_evaluation.evaluate_run(run.directory, run.config, dataset, progress).metrics
-    name = run.config.cascade.recogniser
-    config = recognise.training_config(spotter.config, name)
-    return recognise.recognise(spotter.directory, name, config, dataset, progress, run.directory, flow=flow).metrics
+        results = run_evaluation.evaluate_run(run.directory, run.config, dataset, progress)
+    else:
+        name = run.config.cascade.recogniser
+        config = recognise.training_config(spotter.config, name)
+        results = recognise.recognise(spotter.directory, name, config, dataset, progress, run.directory, flow)
+    run_evaluation.write(results, run.directory)
+    return results.metrics
 
 
 def run(

@@ -72,7 +72,7 @@ def load(run: Path, folds: Sequence[str]) -> Cascade:
     config, recorded = run_dir.load_config(training), run_dir.read_run(training)
     name, classes = config.cascade.recogniser, recorded["classes"]
     task = make_task(name, config, len(classes), tuple(recorded["input_shape"]))
-    expected = shape_of_variables(task, config)
+    expected = shape_of_variables(task)
     found = {fold: parameters.load(parameters.path_of(training, fold), expected, fold)[0] for fold in folds}
     return Cascade(training, name, classes, task, found)
 

@@ -89,7 +89,7 @@ def load(run: Path, fold: str = ENSEMBLE) -> Model:
         int(recorded["metadata"]["frames_per_row"]),
         window.context,
     )
-    expected = shape_of_variables(_task(config, geometry, recorded), config)
+    expected = shape_of_variables(_task(config, geometry, recorded))
     found = {name: parameters.load(parameters.path_of(run, name), expected, name)[0] for name in wanted}
     chosen, obstacle = _thresholds(run)
     chosen = {name: one for name, one in chosen.items() if name in wanted}

@@ -40,7 +40,7 @@ def small_toy(**changes):
 def params(run, dataset, names=("fold1of2", "fold2of2")):
     """Final parameters of a run, by fold."""
     config = run_dir.load_config(run)
-    expected = shape_of_variables(make_problem(config, dataset).task, config)
+    expected = shape_of_variables(make_problem(config, dataset).task)
     found = {name: parameters.load(parameters.path_of(run, name), expected, name) for name in names}
     assert all(facts["epochs"] == str(config.train.epochs) for _, facts in found.values())
     return {name: variables for name, (variables, _) in found.items()}

@@ -81,7 +81,9 @@ def evaluate(tmp_path, monkeypatch):
             problem=problem, metadata={"signature": "x", "classes": ["expression"]}, flow=np.zeros((1, 12, 2)),
             store=SimpleNamespace(valid=np.ones(1, bool)),
         )  # fmt: skip
-        return run_evaluation.evaluate_run(run, changed, dataset, quiet, typed, out)
+        results = run_evaluation.evaluate_run(run, changed, dataset, quiet, typed)
+        run_evaluation.write(results, out or run)
+        return results
 
     evaluated.run = run
     return evaluated

@@ -63,6 +63,7 @@ def test_ours_stand_beside_the_paper(tmp_path, monkeypatch):
         )
 
     monkeypatch.setattr(fesnet_tables.run_evaluation, "evaluate_run", evaluated)
+    monkeypatch.setattr(fesnet_tables.run_evaluation, "write", lambda *_: None)
     several = fesnet_tables.rows(3, NAMES, load)
     result = fesnet_tables.run(tmp_path, 3, several, 2, None, quiet)
     assert trained == [4, 2]  # two rows of one structure, then w/o MTAM; two seeds each

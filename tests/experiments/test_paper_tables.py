@@ -40,7 +40,7 @@ def test_two_spotters_are_trained_once_and_the_recognisers_stand_behind_them(mon
     several = paper_tables.rows(2, names, lambda row: config_files.load(f"{TABLES}:{row}", []), 1)
     methods = ["FEDN (w/o rec)", "FEDN (w/o rec) + CEFLNet", "FEDN (w/o rec) + STR", "FEDN + CEFLNet", "FEDN + STR"]
     assert [row.method for row in several] == [*methods, "frozen features", "FEDN"]
-    trained, behind, scored = [], [], []
+    trained, behind, scored, kept = [], [], [], []
 
     def evaluated(run, config, *rest):
         scored.append(run.relative_to(tmp_path / "runs"))
@@ -60,12 +60,16 @@ def test_two_spotters_are_trained_once_and_the_recognisers_stand_behind_them(mon
     caplog.set_level("INFO")
     monkeypatch.setattr(paper_tables.run_evaluation, "evaluate_run", evaluated)
     monkeypatch.setattr(paper_tables.recognise, "recognise", recognised)
+    monkeypatch.setattr(
+        paper_tables.run_evaluation, "write", lambda _, out: kept.append(out.relative_to(tmp_path / "runs"))
+    )
     price = {"parameters": 1, "flops": 1.0, "network": {"flops": 1.0}, "backbone": {"flops": 0.0}, "frames": 134}
     monkeypatch.setattr(paper_tables, "price", lambda *_: price)
     found = paper_tables.run(tmp_path, 2, several, 2, None, None, None)
     kinds = ("table2/spotting_only", "fedn")
     assert caplog.messages == [f"{kind}:" for kind in kinds]  # which row is trained
     assert trained == [f"runs/{kind}/seed{seed}" for kind in kinds for seed in (0, 1)]
+    assert kept == scored  # each in its own directory
     assert behind == [
         (f"{own}/seed{seed}", f"{spotter}/seed{seed}", name)
         for own, spotter, name in (

@@ -305,6 +305,7 @@ def test_from_frames_to_files(tmp_path):
     dataset, run = brightening(), tmp_path / "run"
     fit.fit([fit.Run(run, config)], dataset, quiet)
     found = run_evaluation.evaluate_run(run, config, dataset, quiet)
+    run_evaluation.write(found, run)
     kinds = found.metrics["kinds"]
     assert set(kinds["per_fold"]["folds"]) == {"fold1of2", "fold2of2"}
     assert kinds["by_kind"]["all"]["gt"] == 8 and 0 < kinds["labels"]["all_neutral"] < 1
