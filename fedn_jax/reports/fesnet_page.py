@@ -24,8 +24,7 @@ def result_table(result: Mapping[str, Any]) -> Table:
     """
     number, n, paper = result["table"], len(result["seeds"]), fesnet_tables.content()
     numbers = [Column(title, "%") for title in TITLES.values()]
-    source = Column("Source", number=False, detail=True)
-    columns = [*texts("Method"), *numbers, *tables.deviations(numbers), source]
+    columns = [*texts("Method"), *numbers, *tables.deviations(numbers), tables.SOURCE]
     printed = [one for one in paper["rows"] if one["table"] == number]
     theirs, ours = [], []
     for one in printed:
@@ -35,7 +34,7 @@ def result_table(result: Mapping[str, Any]) -> Table:
     for row in result["rows"]:
         means = [spread(row["numbers"][name]) for name in TITLES]
         apart = [tables.number(row["numbers"][name]["std"]) for name in TITLES]
-        ours.append([words(row["method"]), *means, *apart, words("fedn_jax")])
+        ours.append([words(row["method"]), *means, *apart, words(tables.OURS)])
     here = f"Run here, mean ± standard deviation of {count(n, 'seed')}" if n > 1 else "Run here, one seed"
     where = printed[0]["dataset"]
     notes = [

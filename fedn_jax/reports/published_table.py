@@ -14,14 +14,14 @@ from fedn_jax.evaluation import headline
 from fedn_jax.experiments import published
 from fedn_jax.reports import run_tables
 from fedn_jax.reports.run_tables import Runs
-from fedn_jax.reports.tables import Cell, Column, Table, share, words
+from fedn_jax.reports.tables import OURS, SOURCE, Cell, Column, Table, share, words
 
 PRINTED, APART = "as printed, mAP in % instead of 10^-3", "not comparable with the paper's rows"  # headings and notes
 UNITS = {name: "%" if name in headline.SHARES else "" for name in headline.NUMBERS}
 NUMBERS = tuple(Column(one.short, UNITS[name]) for name, one in headline.NUMBERS.items())
 RESULTS = (
     Column("Method", number=False), *NUMBERS, Column("Here", number=False), Column("GT", detail=True),
-    Column("N is", number=False, detail=True), Column("Source", number=False, detail=True),
+    Column("N is", number=False, detail=True), SOURCE,
     Column("mAP S as printed", "10^-3", detail=True), Column("mAP D as printed", "10^-3", detail=True),
 )  # fmt: skip
 EXPLAINED = {one.short: one.definition for one in headline.NUMBERS.values()} | {"mAP": "map", "101-point": "coco"}
@@ -44,7 +44,7 @@ def theirs(row: published.Row) -> list[Cell]:
 
 
 def _row(name: str, metrics: Mapping[str, Any]) -> list[Cell]:
-    tail = [Cell(""), words(metrics["spotting"]["gt"]), words("counted"), words("fedn_jax"), Cell(DASH), Cell(DASH)]
+    tail = [Cell(""), words(metrics["spotting"]["gt"]), words("counted"), words(OURS), Cell(DASH), Cell(DASH)]
     numbers = [share(x) if UNITS[key] else words(x) for key, x in headline.numbers(metrics).items()]
     return [words(name), *numbers, *tail]
 

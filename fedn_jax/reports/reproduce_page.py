@@ -13,12 +13,11 @@ from fedn_jax.reports.tables import Cell, Column, Table, spread, texts, words
 COLUMNS = (
     published_table.RESULTS[0], *published_table.NUMBERS, Column("Params", "10^6"), Column("FLOP", "10^9"),
     *tables.deviations(published_table.NUMBERS), Column("Seeds", detail=True),
-    Column("Source", number=False, detail=True),
+    tables.SOURCE,
 )  # fmt: skip
 SCHEMES = {
     "loso": "leave-one-subject-out", "kfold": "folds by video", "leave-one-dataset-out": "leave-one-dataset-out",
 }  # fmt: skip
-HERE = "fedn_jax"  # source of a number
 CHARTED = ("f1_s", *orderings.NAMING, "map_s")
 SCALES = {name: 100 if name in headline.SHARES else 1 for name in headline.NUMBERS}  # of the columns
 
@@ -31,13 +30,13 @@ def _printed(row: published.Row) -> list[Cell]:
 
 def _ours(row: Mapping[str, Any], seeds: int) -> list[Cell]:
     if row["obstacle"]:
-        return [words(f"{row['method']}, not run"), *[Cell(DASH)] * (len(COLUMNS) - 2), words(HERE)]
+        return [words(f"{row['method']}, not run"), *[Cell(DASH)] * (len(COLUMNS) - 2), words(tables.OURS)]
     cells = [spread(row["numbers"][name], scale) for name, scale in SCALES.items()]
     for name, unit in (("parameters", 1e6), ("flops", 1e9)):
         # A cascade, which computes per window and interval, has no cost.
         cells.append(tables.number(row["cost"] and row["cost"][name] / unit, 2))
     cells += [tables.number(row["numbers"][name]["std"], 1, scale) for name, scale in SCALES.items()]
-    return [words(row["method"]), *cells, words(seeds), words(HERE)]
+    return [words(row["method"]), *cells, words(seeds), words(tables.OURS)]
 
 
 def result_tables(result: Mapping[str, Any]) -> tuple[Table, Table]:

@@ -27,6 +27,10 @@ class Column(NamedTuple):
     filed: str = ""  # its title in the CSV file, if that is another one
 
 
+SOURCE = Column("Source", number=False, detail=True)  # whose number it is: the paper's, or OURS
+OURS = "fedn_jax"
+
+
 class Cell(NamedTuple):
     """What is shown, the unrounded value, and a share in [0, 1] that a page may draw."""
 
